@@ -1,0 +1,32 @@
+"""seqmodel trains, tunes and applies deep models of biological sequences.
+
+Names are resolved lazily (PEP 562), so that `import seqmodel` costs nothing heavy.
+"""
+
+VERSION = "0.1.0"
+__version__ = VERSION
+
+_LAZY = {
+    "Hparams": "seqmodel.hparam",
+    "Alphabet": "seqmodel.dataset.alphabet",
+    "DNA": "seqmodel.dataset.alphabet",
+    "RNA": "seqmodel.dataset.alphabet",
+    "PROTEIN": "seqmodel.dataset.alphabet",
+    "SequenceStore": "seqmodel.dataset.store",
+    "Intervals": "seqmodel.dataset.interval",
+}
+
+__all__ = ["VERSION", *_LAZY]
+
+
+def __getattr__(name: str) -> object:
+    """The named object, imported when it is first asked for."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'seqmodel' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,51 @@
+"""Every error that seqmodel raises on purpose, in one tree.
+
+    SeqmodelError
+    |- HparamError (ValueError)       a hyperparameter: unknown name, bad value, a clash of definitions
+    |- SequenceError (ValueError)     sequence files, alphabets, stores
+    |- IntervalError (ValueError)     BED and other interval files, coordinates
+    |- LabelError (ValueError)        labels, tables, tracks
+    |- SamplerError (ValueError)      the order and the shares in which samples are read
+    |- CheckpointError (ValueError)   a checkpoint that is hostile, foreign, too new or does not fit
+    |- RunError (RuntimeError)        a run that cannot go on, with what to change
+    `- JobError (RuntimeError)        submitting, finding, ending jobs
+
+A message is one line that says what, where, what came and what to do. The command line prints it
+and exits with 2; a traceback is for our own bugs only. Light: standard library only.
+"""
+
+
+class SeqmodelError(Exception):
+    """Base of all errors that a user can mend."""
+
+
+class HparamError(SeqmodelError, ValueError):
+    """An unknown, clashing or badly valued hyperparameter."""
+
+
+class SequenceError(SeqmodelError, ValueError):
+    """A sequence file, alphabet or store that cannot be used."""
+
+
+class IntervalError(SeqmodelError, ValueError):
+    """Intervals that are malformed or outside of their contig."""
+
+
+class LabelError(SeqmodelError, ValueError):
+    """Labels, tables or tracks that cannot be read as declared."""
+
+
+class SamplerError(SeqmodelError, ValueError):
+    """A sampler that cannot share out its samples as asked."""
+
+
+class CheckpointError(SeqmodelError, ValueError):
+    """A checkpoint that is refused, with the reason."""
+
+
+class RunError(SeqmodelError, RuntimeError):
+    """A run that cannot start or go on."""
+
+
+class JobError(SeqmodelError, RuntimeError):
+    """A job that could not be made, submitted, found or ended."""
