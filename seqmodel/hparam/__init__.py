@@ -1,0 +1,25 @@
+"""What can be set: hyperparameters, their definitions, and how values are read and named.
+
+First in the flow: everything that is built takes an Hparams object. Light: nothing here imports
+more than the standard library. Which classes a run needs is told by seqmodel.hparam.run.
+"""
+
+from seqmodel.errors import HparamError
+from seqmodel.hparam.canonical import canonical_str
+from seqmodel.hparam.convert import changed_hparams, parse_args, parse_dict, to_args
+from seqmodel.hparam.hparams import HparamParser, Hparams
+from seqmodel.hparam.value import integer, number, str2bool
+
+__all__ = [
+    "HparamError",
+    "HparamParser",
+    "Hparams",
+    "canonical_str",
+    "changed_hparams",
+    "integer",
+    "number",
+    "parse_args",
+    "parse_dict",
+    "str2bool",
+    "to_args",
+]

@@ -1,0 +1,206 @@
+"""The types of hyperparameter values: text to value, value to text, bounds.
+
+Each type is a callable, as argparse wants it: it takes what stands on a command line or in a
+config file and returns the value, or raises ArgumentTypeError with what it must be and what came.
+`text` is its inverse: type(type.text(value)) == value.
+"""
+
+from __future__ import annotations
+
+import math
+from argparse import ArgumentTypeError
+
+_TRUE = ("true", "yes", "on", "1", "t", "y")
+_FALSE = ("false", "no", "off", "0", "f", "n")
+
+
+class ValueType:
+    """A type of hyperparameter: called with raw input it gives a value; `text` writes it back."""
+
+    described = "a value"
+
+    def __call__(self, raw: object) -> object:
+        """The value that `raw` (text, or a Python value from a dict or a file) stands for."""
+        raise NotImplementedError
+
+    def text(self, value: object) -> str:
+        """The text that gives `value` back."""
+        return str(value)
+
+    def refuse(self, raw: object) -> ArgumentTypeError:
+        """The error for `raw`, saying what is wanted and what came."""
+        return ArgumentTypeError(f"must be {self.described}, got {raw!r}")
+
+
+class _Boolean(ValueType):
+    described = "True or False"
+
+    def __call__(self, raw: object) -> bool:
+        if isinstance(raw, bool):
+            return raw
+        word = str(raw).strip().lower() if isinstance(raw, (str, int)) else ""
+        if word in _TRUE:
+            return True
+        if word in _FALSE:
+            return False
+        raise self.refuse(raw)
+
+
+class _Text(ValueType):
+    described = "text without a NUL character"
+
+    def __call__(self, raw: object) -> str:
+        if not isinstance(raw, str) or "\0" in raw:
+            raise self.refuse(raw)
+        return raw
+
+
+class _Integer(ValueType):
+    def __init__(self, lo: int | None, hi: int | None) -> None:
+        self.lo, self.hi = lo, hi
+        self.described = "a whole number" + _bounds(lo, hi)
+
+    def __call__(self, raw: object) -> int:
+        value = _whole(raw)
+        too_low = value is not None and self.lo is not None and value < self.lo
+        too_high = value is not None and self.hi is not None and value > self.hi
+        if value is None or too_low or too_high:
+            raise self.refuse(raw)
+        return value
+
+
+class _Number(ValueType):
+    def __init__(
+        self, lo: float | None, hi: float | None, open_lo: bool, open_hi: bool
+    ) -> None:
+        self.lo, self.hi, self.open_lo, self.open_hi = lo, hi, open_lo, open_hi
+        self.described = "a number" + _bounds(lo, hi, open_lo, open_hi)
+
+    def __call__(self, raw: object) -> float:
+        try:
+            value = math.nan if isinstance(raw, bool) else float(raw)  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            value = math.nan
+        if math.isnan(value) or not self._inside(value):
+            raise self.refuse(raw)
+        return value + 0.0  # -0.0 and 0.0 are one setting
+
+    def text(self, value: object) -> str:
+        return repr(float(value))  # type: ignore[arg-type]
+
+    def _inside(self, value: float) -> bool:
+        if self.lo is not None and (value < self.lo or (self.open_lo and value == self.lo)):
+            return False
+        return self.hi is None or (value < self.hi or (not self.open_hi and value == self.hi))
+
+
+class _Choice(ValueType):
+    def __init__(self, inner: ValueType, choices: list[object]) -> None:
+        self.inner, self.choices = inner, choices
+        self.described = "one of " + ", ".join(inner.text(c) for c in choices)
+
+    def __call__(self, raw: object) -> object:
+        try:
+            value = self.inner(raw)
+        except ArgumentTypeError:
+            raise self.refuse(raw) from None
+        if value not in self.choices:
+            raise ArgumentTypeError(f"{self.refuse(raw)}{did_you_mean(value, self._texts())}")
+        return value
+
+    def text(self, value: object) -> str:
+        return self.inner.text(value)
+
+    def _texts(self) -> list[str]:
+        return [self.inner.text(c) for c in self.choices]
+
+
+class _Optional(ValueType):
+    """An inner type or None, which is written as empty text: the value of what is not set."""
+
+    def __init__(self, inner: ValueType) -> None:
+        self.inner, self.described = inner, inner.described
+
+    def __call__(self, raw: object) -> object:
+        return None if raw is None or raw == "" else self.inner(raw)
+
+    def text(self, value: object) -> str:
+        return "" if value is None else self.inner.text(value)
+
+
+str2bool = _Boolean()
+text = _Text()
+
+
+def integer(lo: int | None = None, hi: int | None = None) -> ValueType:
+    """The type of whole numbers in [lo, hi]; `1e6` and `3.0` are whole, True is not a number."""
+    return _Integer(lo, hi)
+
+
+def number(
+    lo: float | None = None,
+    hi: float | None = None,
+    *,
+    open_lo: bool = False,
+    open_hi: bool = False,
+) -> ValueType:
+    """The type of floating-point numbers in [lo, hi]; the open ends are excluded; never NaN."""
+    return _Number(lo, hi, open_lo, open_hi)
+
+
+def choice(inner: ValueType, choices: list[object]) -> ValueType:
+    """The type of `inner` values that stand in `choices`."""
+    return _Choice(inner, choices)
+
+
+def optional(inner: ValueType) -> ValueType:
+    """The type of `inner` values and of None, written as empty text."""
+    return _Optional(inner)
+
+
+def value_type(declared: object) -> ValueType:
+    """The ValueType for what a class declared: one of ours, or str, int, float, bool."""
+    if isinstance(declared, ValueType):
+        return declared
+    plain = {str: text, None: text, int: integer(), float: number(), bool: str2bool}
+    if declared not in plain:
+        raise TypeError(f"type {declared!r}: use str, str2bool, integer(...) or number(...)")
+    return plain[declared]  # type: ignore[index]
+
+
+def did_you_mean(word: object, known: list[str]) -> str:
+    """`; did you mean 'x'?` with the nearest of `known`, or nothing."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(str(word), known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _whole(raw: object) -> int | None:
+    if isinstance(raw, bool) or not isinstance(raw, (int, float, str)):
+        return None
+    try:
+        return int(raw) if not isinstance(raw, float) else _whole_float(raw)
+    except ValueError:
+        pass
+    try:
+        return _whole_float(float(raw))
+    except ValueError:
+        return None
+
+
+def _whole_float(value: float) -> int | None:
+    # above 2**53 a float no longer names one whole number
+    return int(value) if value.is_integer() and abs(value) <= 2**53 else None
+
+
+def _bounds(
+    lo: float | None, hi: float | None, open_lo: bool = False, open_hi: bool = False
+) -> str:
+    if lo is None and hi is None:
+        return ""
+    if hi is None:
+        return f" {'above' if open_lo else 'of at least'} {lo}"
+    if lo is None:
+        return f" {'below' if open_hi else 'of at most'} {hi}"
+    return f" in {'(' if open_lo else '['}{lo}, {hi}{')' if open_hi else ']'}"
