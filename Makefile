@@ -1,0 +1,52 @@
+# Each target does its own set-up: on a Debian or Ubuntu machine it takes python3 (>= 3.11), python3-venv and make.
+#   make demo     train on part of a real genome, about 5 minutes on two cores
+#   make test     format, lint, types and all tests
+#   make check    the same with the fast tests only, under two minutes
+#   make docs     regenerate docs/hparams.md from the definitions
+#   make bench    every benchmark, one JSON line a figure
+#   make clean    remove the environment, caches and the demo's output (never out/ of your own runs)
+#   make PYTHON=/path/to/python3.12 demo     with another Python
+
+SHELL := /bin/sh
+BIN := .venv/bin
+export PYTHON
+
+# Tests run several processes at once; one thread each is faster and gives the same bits everywhere.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+.NOTPARALLEL:
+.PHONY: demo test check docs bench clean lint env-demo env-test programs
+
+demo: env-demo
+	@$(BIN)/python examples/demo.py
+
+test: programs lint
+	$(PYTEST)
+
+check: lint
+	$(PYTEST) -m "not slow"
+
+lint: env-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: env-test
+	$(BIN)/python -m seqmodel.hparam.docs
+
+bench: env-test
+	@for file in benchmarks/*.py; do $(BIN)/python "$$file" || exit 1; done
+
+clean:
+	rm -rf .venv build dist *.egg-info out/demo
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find seqmodel tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+env-demo:
+	@tools/environment.sh demo
+
+env-test:
+	@tools/environment.sh test
+
+programs:
+	@tools/programs.sh

@@ -1,0 +1,19 @@
+"""Outside programs that some tests compare with (bedtools, ...): skip without them, fail in CI."""
+
+import os
+import shutil
+
+import pytest
+
+PACKAGES = {"bedtools": "bedtools", "samtools": "samtools", "bgzip": "tabix"}
+
+
+def need(program: str) -> str:
+    """Path of `program`; without it the calling test is skipped, or fails where CI=true."""
+    path = shutil.which(program)
+    if path is not None:
+        return path
+    message = f"{program} is not installed; on Debian and Ubuntu: apt-get install {PACKAGES[program]}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
