@@ -1,0 +1,49 @@
+"""Config files: hyperparameters by their flat names, as TOML or JSON. Light.
+
+A run folder's hparams.json is one: keys that start with `_` are its record, not hyperparameters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seqmodel.errors import HparamError
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """The hyperparameters that stand in the file at `path`, unchecked.
+
+    Raises:
+        HparamError: the file is missing, is neither TOML nor JSON, or is not flat.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = _parse(path, file.read())
+    except OSError as e:
+        raise HparamError(f"--config {path}: {e.strerror}; give a TOML or JSON file") from e
+    except ValueError as e:  # both decoders' errors, and bad UTF-8
+        reason = str(e).replace("\n", " ")
+        raise HparamError(f"--config {path}: not valid TOML or JSON: {reason}") from e
+    if not isinstance(values, dict):
+        raise HparamError(f"--config {path}: names and values are wanted, got a {_kind(values)}")
+    values = {name: value for name, value in values.items() if not name.startswith("_")}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            raise HparamError(
+                f"--config {path}: {name!r} is a table; names are flat, write them at the top"
+            )
+    return values
+
+
+def _parse(path: str, text: str) -> Any:
+    if path.endswith(".json") or (not path.endswith(".toml") and text.lstrip()[:1] == "{"):
+        import json
+
+        return json.loads(text)
+    import tomllib
+
+    return tomllib.loads(text)
+
+
+def _kind(value: object) -> str:
+    return {list: "list", str: "text"}.get(type(value), type(value).__name__)
