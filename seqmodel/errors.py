@@ -1,7 +1,7 @@
 """Every error that seqmodel raises on purpose, in one tree.
 
     SeqmodelError
-    |- HparamError (ValueError)       a hyperparameter: unknown name, bad value, a clash of definitions
+    |- HparamError (ValueError)       a hyperparameter: unknown, badly valued, clashing
     |- SequenceError (ValueError)     sequence files, alphabets, stores
     |- IntervalError (ValueError)     BED and other interval files, coordinates
     |- LabelError (ValueError)        labels, tables, tracks

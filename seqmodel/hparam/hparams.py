@@ -178,7 +178,7 @@ class Hparams:
     """Values of the hyperparameters that the class and its bases define.
 
     `SomeHparams(lr=1e-3, other=1)` keeps what the class defines, checks it, takes the defaults for
-    the rest and ignores what it does not define. Values are attributes, and stand in `self.hparams`.
+    the rest and ignores what it does not define. Values are attributes, and in `self.hparams`.
 
     Class attributes:
         name: what is typed to choose it, e.g. `--encoder=transformer`; None for a base class.

@@ -1,13 +1,208 @@
-"""What is computed: encoders and decoders and their hyperparameters. Light."""
+"""What can be set about encoders and decoders. Light: the models are named as text."""
 
 from __future__ import annotations
 
-from seqmodel.hparam.hparams import Hparams
+import argparse
+
+from seqmodel.errors import HparamError
+from seqmodel.hparam import Hparams, integer, number, str2bool
 
 
 class EncoderHparams(Hparams):
-    """Sequence to vectors."""
+    """What every encoder has."""
+
+    @staticmethod
+    def add_hparams(parser):
+        parser.add_argument("--n_dims", type=integer(1), default=128, help="channels of the model")
+        parser.add_argument("--n_layers", type=integer(1), default=4, help="depth, in blocks")
+        parser.add_argument(
+            "--dropout",
+            type=number(0, 1, open_hi=True),
+            default=0.1,
+            help="proportion of the outputs of each block set to zero while training",
+        )
+        parser.add_argument(
+            "--causal",
+            type=str2bool,
+            default=False,
+            help="a position sees itself and earlier ones only (needed by --task=causal)",
+        )
+        parser.add_argument(
+            "--rc_equivariant",
+            type=str2bool,
+            default=False,
+            help="share the parameters between both strands, so that the reverse complement of "
+            "the input gives the same output, reversed; n_dims is the width of each strand",
+        )
+        parser.add_argument(
+            "--checkpoint_activations",
+            type=str2bool,
+            default=False,
+            help="compute each block again in the backward pass: less memory, a third more time",
+        )
+        parser.add_argument(
+            "--freeze_layers",
+            type=integer(0),
+            default=0,
+            help="train neither the embedding nor the first this many blocks",
+        )
+        parser.add_argument(
+            "--lora_rank",
+            type=integer(0),
+            default=0,
+            help="rank of the LoRA adapters of all linear layers of the encoder, the only part of "
+            "it that is trained then; 0 for none (needs the extra 'lora')",
+        )
+        parser.add_argument(
+            "--lora_alpha",
+            type=number(0, open_lo=True),
+            default=16.0,
+            help="LoRA adapters are scaled by lora_alpha / lora_rank",
+        )
+
+    @classmethod
+    def check(cls, values: argparse.Namespace) -> None:
+        if values.rc_equivariant and values.causal:
+            raise HparamError(
+                "--rc_equivariant=True with --causal=True: the reverse strand would show the "
+                "future; set one of them to False"
+            )
+
+
+class TransformerHparams(EncoderHparams):
+    """Transformer encoder with rotary positions, pre-norm."""
+
+    name = "transformer"
+    target = "seqmodel.model.transformer:TransformerEncoder"
+
+    @staticmethod
+    def add_hparams(parser):
+        parser.add_argument(
+            "--n_heads", type=integer(1), default=4, help="attention heads; must divide n_dims"
+        )
+        parser.add_argument(
+            "--n_ff", type=integer(1), help="hidden channels of the feed-forward layers; 4 * n_dims"
+        )
+        parser.add_argument(
+            "--norm", type=str, choices=["layer", "rms"], default="layer", help="normalisation"
+        )
+        parser.add_argument(
+            "--feed_forward",
+            type=str,
+            choices=["gelu", "swiglu"],
+            default="gelu",
+            help="activation of the feed-forward layers; swiglu adds a gate, half as many weights",
+        )
+        parser.add_argument(
+            "--rotary", type=str2bool, default=True, help="rotary positions; else no positions"
+        )
+        parser.add_argument(
+            "--rotary_base",
+            type=number(1, open_lo=True),
+            default=10000.0,
+            help="base of the rotary wavelengths; larger for longer sequences",
+        )
+        parser.add_argument(
+            "--attention_window",
+            type=integer(1),
+            help="attend to this many positions on each side only; all if not set",
+        )
+
+    @classmethod
+    def check(cls, values: argparse.Namespace) -> None:
+        if values.n_dims % values.n_heads:
+            raise HparamError(
+                f"--n_heads={values.n_heads} does not divide --n_dims={values.n_dims}; "
+                "change one of them"
+            )
+        if values.rotary and values.n_dims // values.n_heads % 2:
+            raise HparamError(
+                f"--rotary=True needs an even number of channels a head, not n_dims / n_heads = "
+                f"{values.n_dims // values.n_heads}; change one of them"
+            )
+
+
+class ConvHparams(EncoderHparams):
+    """What the convolutional encoders have."""
+
+    @staticmethod
+    def add_hparams(parser):
+        parser.add_argument(
+            "--first_kernel_size",
+            type=integer(1),
+            default=15,
+            help="width in bp of the first convolution, the motif scanner; odd",
+        )
+        parser.add_argument(
+            "--kernel_size",
+            type=integer(1),
+            default=5,
+            help="width of the other convolutions, in positions of their layer; odd",
+        )
+
+    @classmethod
+    def check(cls, values: argparse.Namespace) -> None:
+        for name in ("first_kernel_size", "kernel_size"):
+            width = getattr(values, name)
+            if width % 2 == 0:
+                raise HparamError(f"--{name}={width} has no middle; use {width - 1} or {width + 1}")
+
+
+class DilatedConvHparams(ConvHparams):
+    """Dilated residual convolutions (ByteNet, BPNet): one output a position."""
+
+    name = "dilated_conv"
+    target = "seqmodel.model.dilated_conv:DilatedConvEncoder"
+
+    @staticmethod
+    def add_hparams(parser):
+        parser.add_argument(
+            "--dilation_cycle",
+            type=integer(1),
+            default=10,
+            help="dilations 1, 2, 4, ... start again at 1 after this many blocks",
+        )
 
 
 class DecoderHparams(Hparams):
-    """Vectors to the task's outputs."""
+    """What every decoder has."""
+
+    @staticmethod
+    def add_hparams(parser):
+        parser.add_argument(
+            "--n_decoder_dims",
+            type=integer(0),
+            default=0,
+            help="hidden channels of the decoder; 0 for a linear one",
+        )
+        parser.add_argument(
+            "--decoder_dropout",
+            type=number(0, 1, open_hi=True),
+            default=0.0,
+            help="proportion of the decoder's input set to zero while training",
+        )
+
+
+class PositionHparams(DecoderHparams):
+    """One output a position."""
+
+    name = "position"
+    target = "seqmodel.model.decoder:PositionDecoder"
+
+
+class PooledHparams(DecoderHparams):
+    """One output a sequence, pooled over its positions."""
+
+    name = "pooled"
+    target = "seqmodel.model.decoder:PooledDecoder"
+
+    @staticmethod
+    def add_hparams(parser):
+        parser.add_argument(
+            "--pool",
+            type=str,
+            choices=["mean", "max", "attention", "first"],
+            default="mean",
+            help="how the positions become one: their mean, their maximum, a learned weighting, or "
+            "the first one alone",
+        )

@@ -1,13 +1,130 @@
-"""How weights change: optimisers, schedules and their hyperparameters. Light."""
+"""What can be set about optimisers and learning rate schedules. Light."""
 
 from __future__ import annotations
 
-from seqmodel.hparam.hparams import Hparams
+import argparse
+
+from seqmodel.errors import HparamError
+from seqmodel.hparam import Hparams, integer, number, str2bool
 
 
 class OptimiserHparams(Hparams):
-    """How gradients change the weights."""
+    """What every optimiser has."""
+
+    @staticmethod
+    def add_hparams(parser):
+        parser.add_argument(
+            "--lr", type=number(0), default=1e-3, help="learning rate, at the schedule's top"
+        )
+        parser.add_argument(
+            "--weight_decay",
+            type=number(0),
+            default=0.01,
+            help="weight decay, of weight matrices and kernels only",
+        )
+        parser.add_argument(
+            "--lr_layer_decay",
+            type=number(0, 1, open_lo=True),
+            default=1.0,
+            help="learning rate of each block as a proportion of that of the block above it",
+        )
+
+
+class AdamWHparams(OptimiserHparams):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    name = "adamw"
+    target = "seqmodel.task.optim:adamw"
+
+    @staticmethod
+    def add_hparams(parser):
+        parser.add_argument(
+            "--beta1", type=number(0, 1, open_hi=True), default=0.9, help="decay of the mean"
+        )
+        parser.add_argument(
+            "--beta2",
+            type=number(0, 1, open_hi=True),
+            default=0.98,
+            help="decay of the mean of the squares",
+        )
+        parser.add_argument(
+            "--adam_eps",
+            type=number(0, open_lo=True),
+            default=1e-8,
+            help="added to the root of the squares' mean",
+        )
+
+
+class SgdHparams(OptimiserHparams):
+    """Stochastic gradient descent with momentum."""
+
+    name = "sgd"
+    target = "seqmodel.task.optim:sgd"
+
+    @staticmethod
+    def add_hparams(parser):
+        parser.add_argument(
+            "--momentum", type=number(0, 1, open_hi=True), default=0.9, help="momentum"
+        )
+        parser.add_argument(
+            "--nesterov", type=str2bool, default=False, help="Nesterov's form of the momentum"
+        )
+
+    @classmethod
+    def check(cls, values: argparse.Namespace) -> None:
+        if values.nesterov and not values.momentum:
+            raise HparamError("--nesterov=True needs a momentum above 0")
+
+
+class AdafactorHparams(OptimiserHparams):
+    """Adafactor (Shazeer and Stern 2018): factored second moments, little memory."""
+
+    name = "adafactor"
+    target = "seqmodel.task.optim:adafactor"
 
 
 class ScheduleHparams(Hparams):
-    """The learning rate over the steps."""
+    """What every learning rate schedule has: the warm-up."""
+
+    @staticmethod
+    def add_hparams(parser):
+        parser.add_argument(
+            "--warmup_steps",
+            type=integer(0),
+            default=0,
+            help="optimiser steps over which the learning rate rises linearly to --lr",
+        )
+
+
+class ConstantHparams(ScheduleHparams):
+    """The same learning rate after the warm-up."""
+
+    name = "constant"
+    target = "seqmodel.task.schedule:constant"
+
+
+class DecayHparams(ScheduleHparams):
+    """What the schedules that fall until the last step have."""
+
+    @staticmethod
+    def add_hparams(parser):
+        parser.add_argument(
+            "--final_lr_prop",
+            type=number(0, 1),
+            default=0.0,
+            help="learning rate at the last step as a proportion of --lr",
+        )
+
+
+class LinearHparams(DecayHparams):
+    """A straight line from --lr down to the last step."""
+
+    name = "linear"
+    target = "seqmodel.task.schedule:linear"
+
+
+class CosineHparams(DecayHparams):
+    """Half a cosine from --lr down to the last step (Loshchilov and Hutter 2017)."""
+
+    name = "cosine"
+    target = "seqmodel.task.schedule:cosine"

@@ -1,7 +1,7 @@
 """Which hyperparameters a given run has: called by seqmodel/run.py and by Job. Light.
 
-    run = resolve(["--task=masked", "--fasta=a.fa", "--lr=1e-3"])      # or a dict
-    run.values.lr, run.canonical(), run.to_args(), run.hparams("encoder")
+run = resolve(["--task=masked", "--fasta=a.fa", "--lr=1e-3"])      # or a dict
+run.values.lr, run.canonical(), run.to_args(), run.hparams("encoder")
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from seqmodel.errors import HparamError
 from seqmodel.hparam.canonical import canonical_str
 from seqmodel.hparam.config import read_config
 from seqmodel.hparam.convert import changed_hparams, parse_args, parse_dict, to_args
+from seqmodel.hparam.header import read_header
 from seqmodel.hparam.hparams import GIVEN, HparamParser, Hparams
 from seqmodel.hparam.known import choices, known_hparams
+from seqmodel.hparam.trainer import RunHparams
 from seqmodel.hparam.value import did_you_mean
 
 ROLES = {
@@ -28,6 +30,9 @@ ROLES = {
     "schedule": "ScheduleHparams",
 }
 ALWAYS = ("RunHparams", "TrainingHparams", "TrainerHparams")
+# in the order in which they are asked for the hyperparameters they bring along
+CHECKPOINTS = ("resume_from_checkpoint", "load_checkpoint_path", "load_encoder_from_checkpoint")
+NOT_RESUMED = ("mode", "config", "resume_from_checkpoint", "default_root_dir", "fast_dev_run")
 
 
 class Run:
@@ -64,74 +69,126 @@ class Run:
 def resolve(given: Sequence[str] | Mapping[str, object]) -> Run:
     """The run that a command line (list of words) or a dict of values describes, checked.
 
+    What is given wins over the config file, and that over what a checkpoint brings along.
+
     Raises:
         HparamError: an unknown name, a bad value, a missing or an impossible choice.
+        CheckpointError: a checkpoint that is named is none of ours.
     """
-    parser, classes, config = _parser_for(given, complete=True)
+    plan = _plan(given, complete=True)
     if isinstance(given, Mapping):
-        values = parse_dict(parser, {**config, **given})
+        values = parse_dict(plan.parser, {**plan.below, **given})
     else:
-        values, _ = parse_args(parser, given, below=config)
+        values, _ = parse_args(plan.parser, given, below=plan.below)
     values.config = None
-    _fill_choices(values, classes)
-    for name in ("always", *ROLES):
-        for cls in _always(known_hparams()) if name == "always" else [classes[name]]:
-            cls.checks(values)
-    return Run(parser, values, classes)
+    for role, cls in plan.classes.items():
+        setattr(values, role, cls.name)
+    for cls in [*_always(plan.known), *plan.classes.values()]:
+        cls.checks(values)
+    if values.resume_from_checkpoint:
+        check_resumed(plan.parser, values)
+    return Run(plan.parser, values, plan.classes)
 
 
 def run_parser(given: Sequence[str] | Mapping[str, object]) -> HparamParser:
     """The combined parser for the choices made in `given`, as far as they were made."""
-    return _parser_for(given, complete=False)[0]
+    return _plan(given, complete=False).parser
 
 
 def help_text(argv: Sequence[str]) -> str:
     """The help for the choices on a command line: just their hyperparameters, by class."""
-    argv = [word for word in argv if word not in ("--help", "-h")]
-    parser, classes, _ = _parser_for(argv, complete=False)
-    known = known_hparams(_selected(argv)[0]["plugins"])
-    lines = [parser.format_help().rstrip(), "", "choices:"]
-    for role, options in _options(known).items():
-        chosen = classes[role].name if role in classes else "none yet"
+    plan = _plan([word for word in argv if word not in ("--help", "-h")], complete=False)
+    lines = [plan.parser.format_help().rstrip(), "", "choices:"]
+    for role, options in _options(plan.known).items():
+        chosen = plan.classes[role].name if role in plan.classes else "none yet"
         lines.append(f"  --{role}={'|'.join(sorted(options))}  (here: {chosen})")
     return "\n".join(lines) + "\n"
 
 
-def _parser_for(
-    given: Sequence[str] | Mapping[str, object], *, complete: bool
-) -> tuple[HparamParser, dict[str, type[Hparams]], dict[str, Any]]:
-    selected, config = _selected(given)
-    known = known_hparams(selected["plugins"])
-    classes = _chosen(selected, known, complete=complete)
-    parser = HparamParser(prog="seqmodel run")
-    for cls in [*_always(known), *classes.values()]:
-        parser.add_class(cls)
-    for role, cls in classes.items():
-        parser.set_default(role, _default_choice(role, cls, classes))
-    own = {name: value for name, value in config.items() if name in parser.declared}
-    _refuse_unknown(config, own, given, parser, known)
-    return parser, classes, own
+def check_resumed(parser: HparamParser, values: Namespace) -> None:
+    """Refuses to go on with a run under other hyperparameters; more epochs or steps are no others.
+
+    Raises:
+        HparamError: naming what differs.
+    """
+    old = read_header(values.resume_from_checkpoint)["hparams"]
+    for name, hparam in parser.declared.items():
+        if hparam.tracked and name in old and name not in ("max_epochs", "max_steps"):
+            before, now = hparam.value(old[name]), getattr(values, name)
+            if before != now:
+                raise HparamError(
+                    f"--resume_from_checkpoint goes on with one run, but {name} was {before!r} and "
+                    f"is now {now!r}; leave it, or start a new run with --load_checkpoint_path"
+                )
 
 
-def _selected(
+class _Plan:
+    """What `given` asks for: the parser, the chosen classes, and the values below what is given."""
+
+    def __init__(self, known: list[type[Hparams]], classes: dict[str, type[Hparams]]) -> None:
+        self.known, self.classes = known, classes
+        self.parser = HparamParser(prog="seqmodel run")
+        self.below: dict[str, Any] = {}
+        for cls in [*_always(known), *classes.values()]:
+            self.parser.add_class(cls)
+        for role in classes:
+            self.parser.set_default(role, _default_choice(role, classes))
+
+
+def _plan(given: Sequence[str] | Mapping[str, object], *, complete: bool) -> _Plan:
+    own, config = _own_choices(given)
+    merged = {**config, **own}
+    header = _header_hparams(merged)
+    known = known_hparams(merged.get("plugins") or header.get("plugins") or ())
+    inherited = _inherited(merged, header, known)
+    plan = _Plan(known, _chosen({**inherited, **merged}, known, complete=complete))
+    _refuse_unknown(config, given, plan)
+    below = {**inherited, **config}
+    plan.below = {name: v for name, v in below.items() if name in plan.parser.declared}
+    return plan
+
+
+def _own_choices(
     given: Sequence[str] | Mapping[str, object],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The choices that stand in `given` and in its config file, and that file's content."""
+    """What stands in `given` of the hyperparameters that decide on others, and its config file."""
     parser = HparamParser()
     for cls in _always(known_hparams()):
         parser.add_class(cls)
-    names = (*ROLES, "plugins", "config")
+    names = (*ROLES, "plugins", "config", *CHECKPOINTS)
     if isinstance(given, Mapping):
-        own = {name: given[name] for name in names if name in given}
+        own = {name: parser.hparam(name).value(given[name]) for name in names if name in given}
     else:
-        # other names are not known yet: only the choices are read here
+        # other names are not known yet: only these are read here
         few = [w for w in _words(given) if w[2:].split("=")[0] in names]
         namespace, _ = parser.parse_known_args(few, Namespace())
         own = {n: getattr(namespace, n) for n in namespace.__dict__.pop(GIVEN, set())}
-    path = parser.hparam("config").value(own.get("config"))
-    config = read_config(path) if path else {}
-    merged = {**{n: v for n, v in config.items() if n in names}, **own}
-    return vars(parse_dict(parser, merged)), config
+    config = read_config(own["config"]) if own.get("config") else {}
+    for name in names:
+        if name in config:
+            config[name] = parser.hparam(name).value(config[name])
+    return own, config
+
+
+def _header_hparams(merged: Mapping[str, Any]) -> dict[str, Any]:
+    for name in CHECKPOINTS:
+        if merged.get(name):
+            return read_header(merged[name])["hparams"]
+    return {}
+
+
+def _inherited(
+    merged: Mapping[str, Any], header: Mapping[str, Any], known: list[type[Hparams]]
+) -> dict[str, Any]:
+    """Of a checkpoint's hyperparameters those that its use brings along."""
+    owner = {n: h.owner for cls in known for n, h in cls.default_hparams().declared.items()}
+    found = {name: value for name, value in header.items() if name in owner}
+    if merged.get("resume_from_checkpoint"):
+        return {n: v for n, v in found.items() if n not in NOT_RESUMED}
+    if merged.get("load_checkpoint_path"):
+        return {n: v for n, v in found.items() if owner[n].tracked and n not in CHECKPOINTS}
+    kind = _kinds(known)["encoder"]
+    return {n: v for n, v in found.items() if n == "encoder" or issubclass(owner[n], kind)}
 
 
 def _words(argv: Sequence[str]) -> list[str]:
@@ -154,23 +211,29 @@ def _always(known: list[type[Hparams]]) -> list[type[Hparams]]:
     return [by_name[name] for name in ALWAYS]
 
 
-def _options(known: list[type[Hparams]]) -> dict[str, dict[str, type[Hparams]]]:
+def _kinds(known: list[type[Hparams]]) -> dict[str, type[Hparams]]:
     by_name = {cls.__name__: cls for cls in known if cls.__module__.startswith("seqmodel.")}
-    return {role: choices(by_name[kind], known) for role, kind in ROLES.items()}
+    return {role: by_name[kind] for role, kind in ROLES.items()}
+
+
+def _options(known: list[type[Hparams]]) -> dict[str, dict[str, type[Hparams]]]:
+    return {role: choices(kind, known) for role, kind in _kinds(known).items()}
 
 
 def _chosen(
-    selected: dict[str, Any], known: list[type[Hparams]], *, complete: bool
+    selected: Mapping[str, Any], known: list[type[Hparams]], *, complete: bool
 ) -> dict[str, type[Hparams]]:
     """The class for each role: as chosen, else the usual one of the task."""
     classes: dict[str, type[Hparams]] = {}
     for role, options in _options(known).items():
-        word = selected[role]
+        word = selected.get(role, RunHparams.default_hparams().declared[role].default)
         if word is None and "task" in classes:
             word = classes["task"].usual.get(role)
         if word is None:
             if complete:
-                raise HparamError(f"--{role} is not set; choose one of {', '.join(sorted(options))}")
+                raise HparamError(
+                    f"--{role} is not set; choose one of {', '.join(sorted(options))}"
+                )
             continue
         if word not in options:
             hint = did_you_mean(word, list(options))
@@ -181,44 +244,31 @@ def _chosen(
     return classes
 
 
-def _default_choice(
-    role: str, cls: type[Hparams], classes: dict[str, type[Hparams]]
-) -> str | None:
+def _default_choice(role: str, classes: dict[str, type[Hparams]]) -> str | None:
     """The default of a choice: the task's usual one, so that naming it changes no name of a run."""
-    from seqmodel.hparam.trainer import RunHparams
-
     task = classes.get("task")
     usual = task.usual.get(role) if task else None
     return usual or RunHparams.default_hparams().declared[role].default
 
 
-def _fill_choices(values: Namespace, classes: dict[str, type[Hparams]]) -> None:
-    for role, cls in classes.items():
-        setattr(values, role, cls.name)
-
-
 def _refuse_unknown(
-    config: Mapping[str, Any],
-    own: Mapping[str, Any],
-    given: Sequence[str] | Mapping[str, object],
-    parser: HparamParser,
-    known: list[type[Hparams]],
+    config: Mapping[str, Any], given: Sequence[str] | Mapping[str, object], plan: _Plan
 ) -> None:
     """Tells a name that another choice would have from one that nobody has."""
-    elsewhere = _homes(known)
+    homes = _homes(plan.known)
     for name in config:
-        if name not in own and name not in elsewhere:
-            parser.hparam(name)
-        if name not in own:
+        if name not in plan.parser.declared and name not in homes:
+            plan.parser.hparam(name)
+        if name not in plan.parser.declared:
             warnings.warn(
-                f"{name!r} in the config file has no effect: it belongs to {elsewhere[name]}",
-                stacklevel=2,
+                f"{name!r} in the config file has no effect: it belongs to {homes[name]}",
+                stacklevel=4,
             )
     names = list(given) if isinstance(given, Mapping) else [w[2:] for w in _words(given)]
     for name in (str(n).split("=")[0] for n in names):
-        if name not in parser.declared and name in elsewhere:
+        if name not in plan.parser.declared and name in homes and plan.classes:
             raise HparamError(
-                f"{name!r} has no effect in this run: it belongs to {elsewhere[name]}; "
+                f"{name!r} has no effect in this run: it belongs to {homes[name]}; "
                 "leave it out or make that choice"
             )
 

@@ -1,9 +1,104 @@
-"""What is learned: the tasks and their hyperparameters. Light."""
+"""What can be set about tasks: what is learned, its loss and its metrics. Light."""
 
 from __future__ import annotations
 
-from seqmodel.hparam.hparams import Hparams
+import argparse
+
+from seqmodel.errors import HparamError
+from seqmodel.hparam import Hparams, integer, number, str2bool  # noqa: F401
 
 
 class TaskHparams(Hparams):
-    """What is learned, and how it is scored."""
+    """What every task has."""
+
+    @staticmethod
+    def add_hparams(parser):
+        parser.add_argument(
+            "--monitor",
+            type=str,
+            help="metric by which the best checkpoint is told, e.g. valid_auroc; valid_loss if not "
+            "set, train_loss without a validation split",
+        )
+        parser.add_argument(
+            "--average_strands",
+            type=str2bool,
+            default=False,
+            help="average the predictions for both strands when validating and testing",
+        )
+
+
+class MaskedHparams(TaskHparams):
+    """Predict letters that were hidden or changed, from both sides (BERT)."""
+
+    name = "masked"
+    target = "seqmodel.task.masked:MaskedTask"
+    usual = {"decoder": "position"}  # noqa: RUF012
+
+    @staticmethod
+    def add_hparams(parser):
+        parser.add_argument(
+            "--mask_prop",
+            type=number(0, 1),
+            default=0.12,
+            help="proportion of the known positions that are hidden and to be predicted",
+        )
+        parser.add_argument(
+            "--random_prop",
+            type=number(0, 1),
+            default=0.015,
+            help="proportion that are replaced by a random letter and to be predicted",
+        )
+        parser.add_argument(
+            "--keep_prop",
+            type=number(0, 1),
+            default=0.015,
+            help="proportion that are left as they are and to be predicted",
+        )
+
+    @classmethod
+    def check(cls, values: argparse.Namespace) -> None:
+        total = values.mask_prop + values.random_prop + values.keep_prop
+        if not 0 < total <= 1:
+            raise HparamError(
+                "--mask_prop, --random_prop and --keep_prop must add up to more than 0 and at most "
+                f"1, not {total:g}"
+            )
+        if getattr(values, "causal", False):
+            raise HparamError(
+                "--causal=True: the masked task looks at both sides; use --task=causal, or "
+                "--causal=False"
+            )
+
+
+class LabelHparams(TaskHparams):
+    """What the tasks with classes as labels have."""
+
+    @staticmethod
+    def add_hparams(parser):
+        parser.add_argument(
+            "--class_weights",
+            type=number(0),
+            nargs="*",
+            help="weight of each class in the loss (classify), of the positives of each target "
+            "(multilabel); all 1 if empty",
+        )
+        parser.add_argument(
+            "--label_smoothing",
+            type=number(0, 1, open_hi=True),
+            default=0.0,
+            help="share of each label that is spread evenly over the classes",
+        )
+        parser.add_argument(
+            "--focal_gamma",
+            type=number(0),
+            default=0.0,
+            help="focal loss: well classified samples weigh (1 - p) ** focal_gamma",
+        )
+
+
+class ClassifyHparams(LabelHparams):
+    """Predict the class of a sequence, out of two or more."""
+
+    name = "classify"
+    target = "seqmodel.task.classify:ClassifyTask"
+    usual = {"decoder": "pooled"}  # noqa: RUF012

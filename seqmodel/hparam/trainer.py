@@ -133,12 +133,6 @@ class TrainerHparams(Hparams):
             raise HparamError(
                 "--mode=test needs a trained model: give --load_checkpoint_path=.../best.ckpt"
             )
-        if values.resume_from_checkpoint and (
-            values.load_checkpoint_path or values.load_encoder_from_checkpoint
-        ):
-            raise HparamError(
-                "resume_from_checkpoint goes on with a run, load_... starts a new one: give one"
-            )
 
 
 def _add_run_folder(parser: HparamParser) -> None:

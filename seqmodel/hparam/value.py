@@ -70,9 +70,7 @@ class _Integer(ValueType):
 
 
 class _Number(ValueType):
-    def __init__(
-        self, lo: float | None, hi: float | None, open_lo: bool, open_hi: bool
-    ) -> None:
+    def __init__(self, lo: float | None, hi: float | None, open_lo: bool, open_hi: bool) -> None:
         self.lo, self.hi, self.open_lo, self.open_hi = lo, hi, open_lo, open_hi
         self.described = "a number" + _bounds(lo, hi, open_lo, open_hi)
 
