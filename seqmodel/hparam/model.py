@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 
 from seqmodel.errors import HparamError
-from seqmodel.hparam import Hparams, integer, number, str2bool
+from seqmodel.hparam.hparams import HparamParser, Hparams
+from seqmodel.hparam.value import integer, number, str2bool
 
 
 class EncoderHparams(Hparams):
     """What every encoder has."""
 
     @staticmethod
-    def add_hparams(parser):
+    def add_hparams(parser: HparamParser) -> None:
         parser.add_argument("--n_dims", type=integer(1), default=128, help="channels of the model")
         parser.add_argument("--n_layers", type=integer(1), default=4, help="depth, in blocks")
         parser.add_argument(
@@ -61,7 +62,8 @@ class EncoderHparams(Hparams):
         )
 
     @classmethod
-    def check(cls, values: argparse.Namespace) -> None:
+    def check(cls, values: Namespace) -> None:
+        """Refuses what cannot work together."""
         if values.rc_equivariant and values.causal:
             raise HparamError(
                 "--rc_equivariant=True with --causal=True: the reverse strand would show the "
@@ -76,7 +78,7 @@ class TransformerHparams(EncoderHparams):
     target = "seqmodel.model.transformer:TransformerEncoder"
 
     @staticmethod
-    def add_hparams(parser):
+    def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--n_heads", type=integer(1), default=4, help="attention heads; must divide n_dims"
         )
@@ -109,7 +111,8 @@ class TransformerHparams(EncoderHparams):
         )
 
     @classmethod
-    def check(cls, values: argparse.Namespace) -> None:
+    def check(cls, values: Namespace) -> None:
+        """Refuses what cannot work together."""
         if values.n_dims % values.n_heads:
             raise HparamError(
                 f"--n_heads={values.n_heads} does not divide --n_dims={values.n_dims}; "
@@ -126,7 +129,7 @@ class ConvHparams(EncoderHparams):
     """What the convolutional encoders have."""
 
     @staticmethod
-    def add_hparams(parser):
+    def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--first_kernel_size",
             type=integer(1),
@@ -141,7 +144,8 @@ class ConvHparams(EncoderHparams):
         )
 
     @classmethod
-    def check(cls, values: argparse.Namespace) -> None:
+    def check(cls, values: Namespace) -> None:
+        """Refuses what cannot work together."""
         for name in ("first_kernel_size", "kernel_size"):
             width = getattr(values, name)
             if width % 2 == 0:
@@ -155,7 +159,7 @@ class DilatedConvHparams(ConvHparams):
     target = "seqmodel.model.dilated_conv:DilatedConvEncoder"
 
     @staticmethod
-    def add_hparams(parser):
+    def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--dilation_cycle",
             type=integer(1),
@@ -168,7 +172,7 @@ class DecoderHparams(Hparams):
     """What every decoder has."""
 
     @staticmethod
-    def add_hparams(parser):
+    def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--n_decoder_dims",
             type=integer(0),
@@ -197,7 +201,7 @@ class PooledHparams(DecoderHparams):
     target = "seqmodel.model.decoder:PooledDecoder"
 
     @staticmethod
-    def add_hparams(parser):
+    def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--pool",
             type=str,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 
 from seqmodel.errors import HparamError
-from seqmodel.hparam import Hparams, integer, number, str2bool
+from seqmodel.hparam.hparams import HparamParser, Hparams
+from seqmodel.hparam.value import integer, number, str2bool
 
 
 class OptimiserHparams(Hparams):
     """What every optimiser has."""
 
     @staticmethod
-    def add_hparams(parser):
+    def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--lr", type=number(0), default=1e-3, help="learning rate, at the schedule's top"
         )
@@ -37,7 +38,7 @@ class AdamWHparams(OptimiserHparams):
     target = "seqmodel.task.optim:adamw"
 
     @staticmethod
-    def add_hparams(parser):
+    def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--beta1", type=number(0, 1, open_hi=True), default=0.9, help="decay of the mean"
         )
@@ -62,7 +63,7 @@ class SgdHparams(OptimiserHparams):
     target = "seqmodel.task.optim:sgd"
 
     @staticmethod
-    def add_hparams(parser):
+    def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--momentum", type=number(0, 1, open_hi=True), default=0.9, help="momentum"
         )
@@ -71,7 +72,8 @@ class SgdHparams(OptimiserHparams):
         )
 
     @classmethod
-    def check(cls, values: argparse.Namespace) -> None:
+    def check(cls, values: Namespace) -> None:
+        """Refuses what cannot work together."""
         if values.nesterov and not values.momentum:
             raise HparamError("--nesterov=True needs a momentum above 0")
 
@@ -87,7 +89,7 @@ class ScheduleHparams(Hparams):
     """What every learning rate schedule has: the warm-up."""
 
     @staticmethod
-    def add_hparams(parser):
+    def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--warmup_steps",
             type=integer(0),
@@ -107,7 +109,7 @@ class DecayHparams(ScheduleHparams):
     """What the schedules that fall until the last step have."""
 
     @staticmethod
-    def add_hparams(parser):
+    def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--final_lr_prop",
             type=number(0, 1),

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 
 from seqmodel.errors import HparamError
-from seqmodel.hparam import Hparams, integer, number, str2bool  # noqa: F401
+from seqmodel.hparam.hparams import HparamParser, Hparams
+from seqmodel.hparam.value import number, str2bool
 
 
 class TaskHparams(Hparams):
     """What every task has."""
 
     @staticmethod
-    def add_hparams(parser):
-        parser.add_argument(
-            "--monitor",
-            type=str,
-            help="metric by which the best checkpoint is told, e.g. valid_auroc; valid_loss if not "
-            "set, train_loss without a validation split",
-        )
+    def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--average_strands",
             type=str2bool,
@@ -35,7 +30,7 @@ class MaskedHparams(TaskHparams):
     usual = {"decoder": "position"}  # noqa: RUF012
 
     @staticmethod
-    def add_hparams(parser):
+    def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--mask_prop",
             type=number(0, 1),
@@ -56,7 +51,8 @@ class MaskedHparams(TaskHparams):
         )
 
     @classmethod
-    def check(cls, values: argparse.Namespace) -> None:
+    def check(cls, values: Namespace) -> None:
+        """Refuses what cannot work together."""
         total = values.mask_prop + values.random_prop + values.keep_prop
         if not 0 < total <= 1:
             raise HparamError(
@@ -74,7 +70,7 @@ class LabelHparams(TaskHparams):
     """What the tasks with classes as labels have."""
 
     @staticmethod
-    def add_hparams(parser):
+    def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--class_weights",
             type=number(0),

@@ -1,0 +1,6 @@
+"""Encoders and decoders, and how they are built from their hyperparameters."""
+
+from seqmodel.model.build import adapt_encoder, build_decoder, build_encoder
+from seqmodel.model.encoder import Encoder
+
+__all__ = ["Encoder", "adapt_encoder", "build_decoder", "build_encoder"]

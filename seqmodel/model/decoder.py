@@ -1,0 +1,81 @@
+"""Decoders: from the vectors of the encoder to the outputs of a task, a position or a sequence.
+
+Third in the flow. Linear unless `n_decoder_dims` gives them a hidden layer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from seqmodel.hparam.hparams import Hparams
+
+
+class PositionDecoder(nn.Module):
+    """One output a position: [N, L, C] -> [N, L, T]."""
+
+    per_position = True
+
+    def __init__(self, hparams: Hparams, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.head = make_head(hparams, n_in, n_out)
+
+    def forward(
+        self, encoded: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
+    ) -> Float[Tensor, "N L T"]:
+        """The outputs at each position."""
+        return self.head(encoded)
+
+
+class PooledDecoder(nn.Module):
+    """One output a sequence: [N, L, C] -> [N, T], from positions that are not padding."""
+
+    per_position = False
+
+    def __init__(self, hparams: Hparams, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.pool = hparams.pool
+        self.score = nn.Linear(n_in, 1) if self.pool == "attention" else None
+        self.head = make_head(hparams, n_in, n_out)
+
+    def forward(
+        self, encoded: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
+    ) -> Float[Tensor, "N T"]:
+        """The outputs for each sequence."""
+        return self.head(self.pooled(encoded, pad))
+
+    def pooled(
+        self, encoded: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
+    ) -> Float[Tensor, "N C"]:
+        """The positions of each sequence made one."""
+        if self.pool == "first":
+            return encoded[:, 0]
+        if self.pool == "max":
+            return _fill(encoded, pad, -torch.inf).amax(1)
+        if self.score is not None:
+            weight = _fill(self.score(encoded), pad, -torch.inf).softmax(1)
+            return (weight * encoded).sum(1)
+        n_known = encoded.shape[1] if pad is None else (~pad).sum(1, keepdim=True).clamp(min=1)
+        return _fill(encoded, pad, 0.0).sum(1) / n_known
+
+
+def make_head(hparams: Hparams, n_in: int, n_out: int) -> nn.Module:
+    """A linear layer, or two with a GELU between, and dropout before.
+
+    The last layer starts small: at initialisation the outputs are near 0, all classes near equal.
+    """
+    last = nn.Linear(hparams.n_decoder_dims or n_in, n_out)
+    nn.init.normal_(last.weight, std=0.1 * last.in_features**-0.5)
+    nn.init.zeros_(last.bias)
+    layers = [nn.Dropout(hparams.decoder_dropout)] if hparams.decoder_dropout else []
+    if hparams.n_decoder_dims:
+        layers += [nn.Linear(n_in, hparams.n_decoder_dims), nn.GELU()]
+    return nn.Sequential(*layers, last) if layers else last
+
+
+def _fill(x: Tensor, pad: Tensor | None, value: float) -> Tensor:
+    return x if pad is None else x.masked_fill(pad[:, :, None], value)

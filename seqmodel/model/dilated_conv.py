@@ -1,0 +1,110 @@
+"""Dilated residual convolutions: a receptive field that doubles with each block, one output a position.
+
+After ByteNet (Kalchbrenner et al. 2016; norm, GELU, dilated convolution, residual) and BPNet (Avsec et
+al. 2021; a wide first convolution over one-hot letters that reads motifs).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor, nn
+
+from seqmodel.model.encoder import Encoder, OneHot
+
+if TYPE_CHECKING:
+    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.hparam.hparams import Hparams
+
+
+class DilatedConvEncoder(Encoder):
+    """A wide convolution, `n_layers` dilated blocks, a last norm: [N, L] -> [N, L, n_dims]."""
+
+    has_causal = True
+
+    def __init__(self, hparams: Hparams, alphabet: Alphabet) -> None:
+        super().__init__(hparams)
+        n_dims = hparams.n_dims
+        self.n_out = n_dims
+        self.n_blocks = hparams.n_layers
+        self.one_hot = OneHot(alphabet)
+        self.embed = SameConv(
+            alphabet.n_letters, n_dims, hparams.first_kernel_size, causal=self.causal
+        )
+        self.blocks = nn.ModuleList(
+            DilatedBlock(
+                n_dims,
+                hparams.kernel_size,
+                dilation=2 ** (i % hparams.dilation_cycle),
+                dropout=hparams.dropout,
+                causal=self.causal,
+            )
+            for i in range(hparams.n_layers)
+        )
+        self.norm = nn.LayerNorm(n_dims)
+        for block in self.blocks:
+            # branches start small, so that their sum keeps its scale, as in the transformer
+            block.out.weight.data.mul_(hparams.n_layers**-0.5)
+
+    def forward(
+        self,
+        x: Integer[Tensor, "N L"] | Float[Tensor, "N L A"],
+        pad: Bool[Tensor, "N L"] | None = None,
+    ) -> Float[Tensor, "N L C"]:
+        """The encoding of each position."""
+        x = self.embed(self.one_hot(x), pad)
+        return self.norm(self.run_blocks(x, pad))
+
+
+class DilatedBlock(nn.Module):
+    """x + out(gelu(conv(gelu(norm(x))))), with `conv` dilated and `out` over channels."""
+
+    def __init__(
+        self, n_dims: int, kernel_size: int, *, dilation: int, dropout: float, causal: bool
+    ) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(n_dims)
+        self.activation = nn.GELU()
+        self.conv = SameConv(n_dims, n_dims, kernel_size, dilation=dilation, causal=causal)
+        self.conv_activation = nn.GELU()
+        self.out = nn.Linear(n_dims, n_dims)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
+    ) -> Float[Tensor, "N L C"]:
+        """The block applied to `x`."""
+        branch = self.conv(self.activation(self.norm(x)), pad)
+        return x + self.dropout(self.out(self.conv_activation(branch)))
+
+
+class SameConv(nn.Conv1d):
+    """A convolution over [N, L, C] that keeps the length and sees padding as zeros.
+
+    Causal ones are padded on the left alone, so an output sees its own position and earlier ones.
+    """
+
+    def __init__(
+        self, n_in: int, n_out: int, kernel_size: int, *, dilation: int = 1, causal: bool = False
+    ) -> None:
+        width = dilation * (kernel_size - 1)
+        # a causal one is padded on both sides by the whole width, and its right end is cut off
+        super().__init__(
+            n_in, n_out, kernel_size, dilation=dilation, padding=width if causal else width // 2
+        )
+
+    def forward(
+        self, x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
+    ) -> Float[Tensor, "N L D"]:
+        """The convolution at each position."""
+        seq_len = x.shape[1]
+        x = zero_padding(x, pad).transpose(1, 2)
+        return super().forward(x)[:, :, :seq_len].transpose(1, 2)
+
+
+def zero_padding(
+    x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None
+) -> Float[Tensor, "N L C"]:
+    """`x` with zeros where `pad` is True."""
+    return x if pad is None else x.masked_fill(pad[:, :, None], 0.0)
