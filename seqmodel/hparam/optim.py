@@ -114,7 +114,7 @@ class DecayHparams(ScheduleHparams):
             "--final_lr_prop",
             type=number(0, 1),
             default=0.0,
-            help="learning rate at the last step as a proportion of --lr",
+            help="learning rate after the last step as a proportion of --lr",
         )
 
 

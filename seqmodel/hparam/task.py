@@ -59,11 +59,19 @@ class MaskedHparams(TaskHparams):
                 "--mask_prop, --random_prop and --keep_prop must add up to more than 0 and at most "
                 f"1, not {total:g}"
             )
+        _wants_decoder("masked", values, "position")
         if getattr(values, "causal", False):
             raise HparamError(
                 "--causal=True: the masked task looks at both sides; use --task=causal, or "
                 "--causal=False"
             )
+
+
+def _wants_decoder(task: str, values: Namespace, wanted: str) -> None:
+    # of the built-in decoders; a plugin's own is checked when it is built
+    decoder = getattr(values, "decoder", None)
+    if decoder != wanted and decoder in ("position", "pooled", "profile"):
+        raise HparamError(f"--task={task} cannot use --decoder={decoder}; use --decoder={wanted}")
 
 
 class LabelHparams(TaskHparams):
@@ -98,3 +106,8 @@ class ClassifyHparams(LabelHparams):
     name = "classify"
     target = "seqmodel.task.classify:ClassifyTask"
     usual = {"decoder": "pooled"}  # noqa: RUF012
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses what cannot work together."""
+        _wants_decoder("classify", values, "pooled")

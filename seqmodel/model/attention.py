@@ -135,10 +135,9 @@ def window_attention(
     size = max(window, 1)
     n_blocks = -(-seq_len // size)
     side = 1 if causal else 2
+    known = q.new_ones(1, seq_len, dtype=torch.bool) if pad is None else ~pad
     q = _blocks(q, size, n_blocks, 0, 0)
     k, v = (_blocks(t, size, n_blocks, 1, side - 1) for t in (k, v))
-    known = torch.ones_like(q[:1, 0, :1, 0], dtype=torch.bool)  # placeholder of the right device
-    known = known.expand(1, seq_len) if pad is None else ~pad
     known = _blocks(known[:, None, :, None], size, n_blocks, 1, side - 1)[:, 0, :, :, 0]
     mask = _band(size, window, side, causal, q.device)[None, None] & known[:, :, None, :]
     # a row without any key would be NaN in some kernels: let it see itself

@@ -83,9 +83,7 @@ class OneHot(nn.Module):
         table = torch.from_numpy(alphabet.one_hot_table())
         self.register_buffer("table", table, persistent=False)
 
-    def forward(
-        self, x: Integer[Tensor, "N L"] | Float[Tensor, "N L A"]
-    ) -> Float[Tensor, "N L A"]:
+    def forward(self, x: Integer[Tensor, "N L"] | Float[Tensor, "N L A"]) -> Float[Tensor, "N L A"]:
         """The one-hot rows of `x`."""
         if x.is_floating_point():
             return x
@@ -107,9 +105,7 @@ class LetterEmbedding(nn.Module):
         self.register_buffer("table", torch.cat([table, missing], 1), persistent=False)
         self.weight = nn.Parameter(torch.randn(alphabet.n_letters + 1, n_dims))
 
-    def forward(
-        self, x: Integer[Tensor, "N L"] | Float[Tensor, "N L A"]
-    ) -> Float[Tensor, "N L C"]:
+    def forward(self, x: Integer[Tensor, "N L"] | Float[Tensor, "N L A"]) -> Float[Tensor, "N L C"]:
         """The embedding of ids or one-hot rows."""
         if x.is_floating_point():
             missing = 1.0 - x.sum(-1, keepdim=True)

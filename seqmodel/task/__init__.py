@@ -1,0 +1,1 @@
+"""Tasks: what is learned, its loss, its metrics, its optimiser. Last in the flow before a run."""

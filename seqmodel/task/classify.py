@@ -1,0 +1,63 @@
+"""Classes of whole sequences: two or more, one a sequence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from seqmodel.errors import HparamError, LabelError
+from seqmodel.task.loss import class_loss
+from seqmodel.task.metric import ClassMetric
+from seqmodel.task.task import Batch, Scored, Task
+
+if TYPE_CHECKING:
+    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.hparam.hparams import Hparams
+
+
+class ClassifyTask(Task):
+    """Predicts the class of a sequence by a softmax over all classes."""
+
+    per_position = False
+
+    def __init__(self, hparams: Hparams, *args: Any, **kwargs: Any) -> None:
+        super().__init__(hparams, *args, **kwargs)
+        weights = hparams.class_weights
+        if weights and len(weights) != self.targets.n:
+            raise HparamError(
+                f"--class_weights has {len(weights)} weights but the data have {self.targets.n} "
+                f"classes: {', '.join(self.targets.names)}"
+            )
+        self.register_buffer(
+            "class_weights", torch.tensor(weights) if weights else None, persistent=False
+        )
+
+    @classmethod
+    def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Any) -> int:
+        """One output a class."""
+        if targets.kind != "class" or targets.n < 2:
+            raise LabelError(
+                f"--task=classify needs two or more classes as labels; the data have {targets.n} "
+                f"targets of kind {targets.kind!r}"
+            )
+        return targets.n
+
+    def new_metric(self, stage: str) -> ClassMetric:
+        """Accuracy, F1, MCC, AUROC, AUPRC."""
+        return ClassMetric(list(self.targets.names), stage)
+
+    def score(self, batch: Batch) -> Scored:
+        """Cross-entropy, weighted, smoothed or focal as the hyperparameters say."""
+        logits = self(batch["tokens"], batch.get("pad")).float()
+        target = batch["target"]
+        weights: Tensor | None = self.class_weights
+        loss_sum, weight = class_loss(
+            logits,
+            target,
+            weights=weights,
+            smoothing=self.task_hparams.label_smoothing,
+            gamma=self.task_hparams.focal_gamma,
+        )
+        return Scored(loss_sum, weight, logits, target)

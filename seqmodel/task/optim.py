@@ -1,0 +1,99 @@
+"""Optimisers: which parameters get which learning rate and weight decay.
+
+Weight decay is for matrices and kernels. Not for biases and norms, which do not overfit and whose
+shrinking changes the scale of a layer; nor for letter embeddings, where it would pull rare letters
+(and the mask) to zero at each step in which they do not occur.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from seqmodel.errors import HparamError
+from seqmodel.model.encoder import LetterEmbedding
+
+if TYPE_CHECKING:
+    from seqmodel.hparam.hparams import Hparams
+
+Groups = list[dict[str, Any]]
+
+
+def build_optimiser(module: nn.Module, hparams: Hparams, *, fused: bool = True) -> Optimizer:
+    """The optimiser that `hparams` describes, over the trainable parameters of `module`.
+
+    Args:
+        module: a task, or any module with an `encoder` (an Encoder).
+        hparams: of a subclass of OptimiserHparams.
+        fused: one kernel for all parameters, where the optimiser has it.
+
+    Raises:
+        HparamError: nothing is left to train.
+    """
+    name, _, function = hparams.target.partition(":")
+    return getattr(import_module(name), function)(parameter_groups(module, hparams), hparams, fused)
+
+
+def parameter_groups(module: nn.Module, hparams: Hparams) -> Groups:
+    """Groups by depth and by whether weights decay, each with its `lr` and `weight_decay`."""
+    undecayed = _undecayed(module)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            key = (_lr_prop(module, name, hparams.lr_layer_decay), name not in undecayed)
+            groups.setdefault(key, []).append(parameter)
+    if not groups:
+        raise HparamError(
+            "nothing is left to train: lower --freeze_layers, or use a decoder that learns"
+        )
+    return [
+        {
+            "params": parameters,
+            "lr": hparams.lr * lr_prop,
+            "weight_decay": hparams.weight_decay if decays else 0.0,
+        }
+        for (lr_prop, decays), parameters in groups.items()
+    ]
+
+
+def adamw(groups: Groups, hparams: Hparams, fused: bool) -> Optimizer:
+    """AdamW, fused where all parameters are on a device with that kernel."""
+    devices = {p.device.type for group in groups for p in group["params"]}
+    return torch.optim.AdamW(
+        groups,
+        betas=(hparams.beta1, hparams.beta2),
+        eps=hparams.adam_eps,
+        fused=(fused and devices <= {"cpu", "cuda"}) or None,
+    )
+
+
+def sgd(groups: Groups, hparams: Hparams, fused: bool) -> Optimizer:
+    """Gradient descent with momentum."""
+    return torch.optim.SGD(
+        groups, lr=hparams.lr, momentum=hparams.momentum, nesterov=hparams.nesterov
+    )
+
+
+def adafactor(groups: Groups, hparams: Hparams, fused: bool) -> Optimizer:
+    """Adafactor as in PyTorch: a step is relative to the scale of the parameter."""
+    return torch.optim.Adafactor(groups, lr=hparams.lr)
+
+
+def _undecayed(module: nn.Module) -> set[str]:
+    names = {name for name, parameter in module.named_parameters() if parameter.ndim < 2}
+    for path, child in module.named_modules():
+        if isinstance(child, (LetterEmbedding, nn.Embedding)) or getattr(child, "no_decay", False):
+            names |= {f"{path}.{name}" for name, _ in child.named_parameters()}
+    return names
+
+
+def _lr_prop(module: nn.Module, name: str, layer_decay: float) -> float:
+    owner, _, rest = name.partition(".")
+    if owner != "encoder" or layer_decay == 1.0:
+        return 1.0
+    encoder = module.encoder
+    return layer_decay ** (encoder.n_blocks + 1 - encoder.depth(rest))

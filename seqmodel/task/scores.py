@@ -1,0 +1,96 @@
+"""Scores of predictions, from torchmetrics, with what is undefined as NaN and told in one line.
+
+torchmetrics and scikit-learn give 0 or 1 for some undefined values (AUROC of one class); here:
+- AUROC, AUPRC and MCC of a split that has one class only are NaN;
+- MCC of a constant prediction of two classes is 0, as in scikit-learn: no better than chance;
+- the mean over classes or targets is over those that are defined.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+from torchmetrics.functional import classification as tm
+
+log = logging.getLogger("seqmodel.task")
+
+
+def class_scores(
+    probabilities: Tensor, target: Tensor, names: list[str], stage: str
+) -> dict[str, Tensor]:
+    """Accuracy, F1, MCC, AUROC and AUPRC of predicted classes.
+
+    Two classes: F1, AUROC and AUPRC of the second one. More: the mean over classes, each
+    against the rest.
+
+    Args:
+        probabilities: of each class, float [n, C].
+        target: the classes, int64 [n].
+        names: of the classes.
+        stage: of the split, for messages.
+    """
+    n_classes = len(names)
+    predicted = probabilities.argmax(1)
+    counts = torch.bincount(target, minlength=n_classes)
+    classes = [1] if n_classes == 2 else range(n_classes)
+    one_rest = [ranking_scores(probabilities[:, c], target == c) for c in classes]
+    auroc, auprc = (torch.stack(values) for values in zip(*one_rest, strict=True))
+    tell_undefined(stage, "AUROC and AUPRC", [names[c] for c in classes], auroc)
+    return {
+        "accuracy": (predicted == target).float().mean(),
+        "f1": f1(predicted, target, classes),
+        "mcc": _nan(target) if (counts > 0).sum() < 2 else mcc(predicted, target, n_classes),
+        "auroc": auroc.nanmean(),
+        "auprc": auprc.nanmean(),
+    }
+
+
+def ranking_scores(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+    """Area under the ROC curve and average precision; NaN unless there are both kinds.
+
+    Args:
+        scores: larger for more likely positive, float [n].
+        positive: bool [n].
+    """
+    n_positive = int(positive.sum())
+    if n_positive in (0, positive.numel()):
+        return _nan(scores), _nan(scores)
+    # ranks, not values, decide: torchmetrics would squash what is outside of [0, 1] and so make ties
+    ranks = torch.unique(scores, return_inverse=True)[1].double()
+    ranks = ranks / max(float(ranks.max()), 1.0)
+    label = positive.long()
+    auroc = tm.binary_auroc(ranks, label, validate_args=False)
+    return auroc.float(), tm.binary_average_precision(ranks, label, validate_args=False).float()
+
+
+def f1(predicted: Tensor, target: Tensor, classes: list[int] | range) -> Tensor:
+    """F1, mean over `classes` that occur in the target or the prediction; NaN if none does."""
+    values = []
+    for c in classes:
+        true = ((predicted == c) & (target == c)).sum()
+        values.append(2 * true / ((predicted == c).sum() + (target == c).sum()))
+    return torch.stack(values).nanmean()
+
+
+def mcc(predicted: Tensor, target: Tensor, n_classes: int) -> Tensor:
+    """Matthews correlation coefficient; 0 for a constant prediction."""
+    if (predicted == predicted[0]).all():
+        return torch.zeros((), device=target.device)
+    return tm.multiclass_matthews_corrcoef(predicted, target, n_classes, validate_args=False)
+
+
+def tell_undefined(stage: str, what: str, names: list[str], values: Tensor) -> None:
+    """Logs one line if some `values` are NaN, with their names."""
+    missing = [name for name, value in zip(names, values.tolist(), strict=True) if value != value]
+    if missing:
+        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        log.warning(
+            "%s: %s undefined (NaN) for %d of %d: %s (needs positive and negative samples)",
+            *(stage, what, len(missing), len(names), shown),
+        )
+
+
+def _nan(like: Tensor) -> Tensor:
+    return torch.full((), float("nan"), device=like.device)

@@ -1,0 +1,238 @@
+"""The base class of all tasks: a LightningModule of an encoder and a decoder, with a loss and metrics.
+
+A subclass says what it predicts (`predict_batch`), what that costs (`loss_sum`) and what is measured
+(`new_metric`). The rest is here: the training, validation and test steps, what is logged and when,
+the optimiser and its schedule. Leaves out the Trainer, its callbacks and checkpoints (run.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from seqmodel.errors import HparamError
+from seqmodel.model.strand import reverse_complement, reverse_outputs
+from seqmodel.task.optim import build_optimiser
+from seqmodel.task.schedule import build_schedule
+
+if TYPE_CHECKING:
+    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.hparam.hparams import Hparams
+    from seqmodel.model.encoder import Encoder
+    from seqmodel.task.metric import SplitMetric
+
+Batch = dict[str, Tensor]
+
+
+class Scored(NamedTuple):
+    """What a task makes of a batch.
+
+    Attributes:
+        loss_sum: sum of the losses of all that was predicted, scalar, with gradient.
+        weight: sum of their weights, scalar; the loss is loss_sum / weight.
+        outputs: what the decoder gave where something was predicted.
+        target: what was to be predicted, in the same order.
+    """
+
+    loss_sum: Tensor
+    weight: Tensor
+    outputs: Tensor
+    target: Tensor
+
+
+class Task(pl.LightningModule):
+    """Base of the tasks.
+
+    Args:
+        hparams: of the task.
+        encoder: letters to vectors.
+        decoder: vectors to the `n_out` outputs of the task.
+        alphabet: of the input.
+        targets: kind, names and number of the labels.
+        optimiser: how gradients change weights.
+        schedule: learning rate over steps.
+
+    Attributes:
+        default_monitor: the logged value that tells the best checkpoint; see `monitor_mode`.
+        per_position: whether the task wants a decoder with one output a position; None for any.
+    """
+
+    default_monitor: ClassVar[str] = "valid_loss"
+    per_position: ClassVar[bool | None] = None
+
+    def __init__(
+        self,
+        hparams: Hparams,
+        encoder: Encoder,
+        decoder: nn.Module,
+        *,
+        alphabet: Alphabet,
+        targets: Any,
+        optimiser: Hparams,
+        schedule: Hparams,
+    ) -> None:
+        super().__init__()
+        self._check_decoder(decoder)
+        self.task_hparams = hparams
+        self.optimiser_hparams = optimiser
+        self.schedule_hparams = schedule
+        self.alphabet = alphabet
+        self.targets = targets
+        self.encoder = encoder
+        self.decoder = decoder
+        self._metrics: dict[str, SplitMetric] = {}
+        self._window = _Window()
+
+    @classmethod
+    def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Any) -> int:
+        """How many outputs the decoder must give.
+
+        Raises:
+            LabelError: the data do not have what the task wants to predict.
+        """
+        raise NotImplementedError
+
+    def score(self, batch: Batch) -> Scored:
+        """The loss of a batch, and what it was computed from."""
+        raise NotImplementedError
+
+    def new_metric(self, stage: str) -> SplitMetric:
+        """An empty metric for "valid" or "test"."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
+        """The outputs of the decoder for ids or one-hot rows `x`.
+
+        The mean over both strands if the task says so, outside of training.
+        """
+        outputs = self._one_strand(x, pad)
+        if self.task_hparams.average_strands and not self.training:
+            other = self._one_strand(reverse_complement(x, self.alphabet, pad), pad)
+            outputs = (outputs + self.from_other_strand(other, pad)) / 2
+        return outputs
+
+    def from_other_strand(self, outputs: Tensor, pad: Tensor | None) -> Tensor:
+        """Outputs for the reverse complement, in the order of the sequence itself."""
+        if outputs.ndim < 3:
+            return outputs
+        return reverse_outputs(outputs, self.encoder.out_pad(pad))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The mean loss of a batch; logged every `log_every_n_steps`, as the mean since then."""
+        scored = self.score(batch)
+        loss = mean_over_ranks(scored.loss_sum, scored.weight)
+        step, every = self.trainer.global_step, self.trainer.log_every_n_steps
+        self._window.add(loss.detach(), step // max(every, 1))
+        # self.log costs 0.3 ms: called only when the logger is about to write
+        if every and (step + 1) % every == 0:
+            self.log("train_loss", self._window.mean(), prog_bar=True, sync_dist=_world_size() > 1)
+            groups = self.trainer.optimizers[0].param_groups
+            self.log("lr", max(group["lr"] for group in groups))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds a batch to the metrics of the validation split."""
+        self._evaluate("valid", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds a batch to the metrics of the test split."""
+        self._evaluate("test", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Computes and logs the metrics of the whole validation split, over all ranks."""
+        self._log_metric("valid")
+
+    def on_test_epoch_end(self) -> None:
+        """Computes and logs the metrics of the whole test split, over all ranks."""
+        self._log_metric("test")
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """The optimiser, and its schedule by optimiser steps."""
+        mixed = self.trainer.precision == "16-mixed"
+        # Lightning refuses to clip where a fused optimiser undoes the loss scaling by itself
+        fused = not (mixed and self.trainer.gradient_clip_val)
+        optimiser = build_optimiser(self, self.optimiser_hparams, fused=fused)
+        n_steps = self.trainer.estimated_stepping_batches
+        schedule = build_schedule(optimiser, self.schedule_hparams, n_steps)
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the losses since the last logged row, so that a resumed run logs the same."""
+        checkpoint["train_loss_window"] = self._window.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes them up again."""
+        self._window = _Window(*checkpoint.get("train_loss_window", ()))
+
+    def _check_decoder(self, decoder: nn.Module) -> None:
+        kinds = {True: "one output a position", False: "one output a sequence"}
+        given = getattr(decoder, "per_position", None)
+        if None not in (given, self.per_position) and given != self.per_position:
+            raise HparamError(
+                f"{type(self).__name__} wants a decoder with {kinds[self.per_position]}, but "
+                f"{type(decoder).__name__} gives {kinds[given]}; choose another --decoder"
+            )
+
+    def _one_strand(self, x: Tensor, pad: Tensor | None) -> Tensor:
+        return self.decoder(self.encoder(x, pad), self.encoder.out_pad(pad))
+
+    def _evaluate(self, stage: str, batch: Batch) -> None:
+        if stage not in self._metrics:
+            # not a submodule: nothing of it belongs in a checkpoint
+            self._metrics[stage] = self.new_metric(stage).to(self.device)
+        self._metrics[stage].update(*self.score(batch))
+
+    def _log_metric(self, stage: str) -> None:
+        metric = self._metrics.pop(stage, None)
+        if metric is None:
+            return
+        values = {f"{stage}_{name}": value for name, value in metric.compute().items()}
+        on_bar = {f"{stage}_loss", self.default_monitor}
+        for name, value in values.items():
+            self.log(name, value, prog_bar=name in on_bar, sync_dist=_world_size() > 1)
+
+
+class _Window:
+    """Sum of the training losses since the last logged row."""
+
+    def __init__(self, number: int = -1, total: float = 0.0, count: int = 0) -> None:
+        self.number, self.total, self.count = number, total, count
+
+    def add(self, loss: Tensor, number: int) -> None:
+        if number != self.number:
+            self.number, self.total, self.count = number, loss, 1
+        else:
+            self.total, self.count = self.total + loss, self.count + 1
+
+    def mean(self) -> Tensor:
+        return self.total / self.count
+
+    def state(self) -> tuple[int, float, int]:
+        return self.number, float(self.total), self.count
+
+
+def monitor_mode(name: str) -> str:
+    """`min` for losses and errors, `max` for scores: how a logged value tells the best."""
+    return "min" if name.endswith(("loss", "bits", "perplexity", "mse")) else "max"
+
+
+def mean_over_ranks(loss_sum: Tensor, weight: Tensor) -> Tensor:
+    """loss_sum / weight, so weighted that the mean over ranks is that of one large batch."""
+    if _world_size() > 1:
+        weight = weight.detach().clone()
+        torch.distributed.all_reduce(weight)
+        weight = weight / _world_size()
+    # a batch without anything to predict has loss 0, not NaN
+    return loss_sum / torch.where(weight > 0, weight, 1.0)
+
+
+def _world_size() -> int:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size()
+    return 1
