@@ -59,7 +59,8 @@ def torch_hash64(*words: int | Tensor) -> Tensor:
 def torch_uniform(key: Tensor, n: int, stream: int = 0) -> Tensor:
     """Numbers in [0, 1), float32 [N, n], for int64 `key` [N].
 
-    Entry (i, j) depends on key i, `stream` and j only. From the upper 24 bits, so that every number is exact in float32 and 1.0 never comes.
+    Entry (i, j) depends on key i, `stream` and j only. From the upper 24 bits: every number is
+    exact in float32, and 1.0 never comes.
     """
     position = torch.arange(n, dtype=torch.int64, device=key.device)
     bits = torch_hash64(key[:, None], stream, position[None, :])

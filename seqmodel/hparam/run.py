@@ -127,7 +127,8 @@ class _Plan:
 
     def __init__(self, known: list[type[Hparams]], classes: dict[str, type[Hparams]]) -> None:
         self.known, self.classes = known, classes
-        self.parser = HparamParser(prog="seqmodel run")
+        self.parser = HparamParser(prog="python seqmodel/run.py")
+        self.parser.usage = "%(prog)s --task=... --dataset=... [--name=value ...]"
         self.below: dict[str, Any] = {}
         for cls in [*_always(known), *classes.values()]:
             self.parser.add_class(cls)

@@ -1,0 +1,164 @@
+"""Saving and loading checkpoints: whole files, versioned, and nothing foreign is run.
+
+A checkpoint is Lightning's dictionary (weights, optimiser, loops, callbacks) with one more key,
+`seqmodel`: VERSION, all hyperparameters, alphabet, targets and data digests. The file is written
+aside and renamed. It is read with torch's `weights_only`, which builds tensors and plain
+containers and runs no code of the file. The JSON header inside (hparam/header.py) is read first.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins import CheckpointIO
+from torch import nn
+
+from seqmodel import VERSION
+from seqmodel.errors import CheckpointError, RunError
+from seqmodel.hparam.header import HEADER, read_header
+
+SCHEMA = 1
+
+
+class SafeCheckpointIO(CheckpointIO):
+    """Lightning's reading and writing of checkpoint files, through `save` and `load` below."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Writes `checkpoint` to `path`, whole or not at all."""
+        save(checkpoint, path)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """The checkpoint at `path`, on the CPU; always read as `weights_only`."""
+        return load(path)
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Removes the file at `path`."""
+        Path(path).unlink(missing_ok=True)
+
+
+def save(checkpoint: dict[str, Any], path: str | Path) -> None:
+    """Writes `checkpoint` to `path`: whole or not at all, with its header.
+
+    Raises:
+        RunError: it cannot be written (disk full, no permission); what stood there still stands.
+    """
+    path = Path(path)
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        root = archive.namelist()[0].split("/")[0]
+        archive.writestr(f"{root}/{HEADER}", json.dumps(header_of(checkpoint)))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as e:
+        aside.unlink(missing_ok=True)
+        raise RunError(
+            f"cannot write the checkpoint {path}: {e.strerror}; the one before it is kept; "
+            "free space or choose another --default_root_dir, then --resume_from_checkpoint"
+        ) from e
+
+
+def header_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What stands in the JSON header of `checkpoint`."""
+    own = checkpoint["seqmodel"]
+    return {"schema": own["schema"], "version": own["version"], "hparams": own["hparams"]}
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """The checkpoint at `path`, its tensors on the CPU.
+
+    Raises:
+        CheckpointError: hostile, damaged, foreign, or of a newer version.
+    """
+    read_header(str(path))
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as e:
+        reason = str(e).split("\n")[0]
+        raise CheckpointError(
+            f"{path}: refused, it holds more than tensors and plain values ({reason}); "
+            "nothing in it was run"
+        ) from e
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as e:
+        raise CheckpointError(f"{path}: damaged or cut short ({str(e).splitlines()[0]})") from e
+    if not isinstance(checkpoint, dict) or "seqmodel" not in checkpoint:
+        raise CheckpointError(f"{path}: no checkpoint of seqmodel (no 'seqmodel' entry inside)")
+    return checkpoint
+
+
+def stamp(
+    hparams: dict[str, Any],
+    *,
+    alphabet: dict[str, Any],
+    targets: dict[str, Any],
+    splits: dict[str, Any],
+    data: dict[str, Any],
+) -> dict[str, Any]:
+    """The `seqmodel` entry of a checkpoint: all that applying the model needs, in plain values."""
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "hparams": hparams,
+        "alphabet": alphabet,
+        "targets": targets,
+        "splits": splits,
+        "data": data,
+    }
+
+
+def load_weights(
+    module: nn.Module, path: str | Path, prefix: str = "", *, alphabet: dict[str, Any]
+) -> None:
+    """Puts the weights that the checkpoint at `path` has below `prefix` into `module`.
+
+    Raises:
+        CheckpointError: another alphabet, or other names or shapes: the first ones are told.
+    """
+    checkpoint = load(path)
+    other = checkpoint["seqmodel"]["alphabet"]
+    if other["letters"] != alphabet["letters"]:
+        raise CheckpointError(
+            f"{path}: trained on the alphabet {other['name']} ({len(other['letters'])} letters), "
+            f"this run reads {alphabet['name']} ({len(alphabet['letters'])} letters)"
+        )
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    wanted = module.state_dict()
+    misfit = [f"{n} (not in the file)" for n in wanted if n not in weights]
+    misfit += [f"{n} (not in this model)" for n in weights if n not in wanted]
+    misfit += [
+        f"{n} ({_shape(weights[n])} in the file, {_shape(wanted[n])} here)"
+        for n in wanted
+        if n in weights and weights[n].shape != wanted[n].shape
+    ]
+    if misfit:
+        raise CheckpointError(
+            f"{path} does not fit this model: {', '.join(misfit[:3])}"
+            f"{f' and {len(misfit) - 3} more' if len(misfit) > 3 else ''}; "
+            "leave the model's hyperparameters as they were"
+        )
+    module.load_state_dict(weights)
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"

@@ -1,0 +1,55 @@
+"""`seqmodel run ...` and its other verbs. Light: each verb imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from seqmodel import VERSION
+from seqmodel.errors import SeqmodelError
+from seqmodel.hparam.value import did_you_mean
+
+
+def _run(argv: Sequence[str]) -> int:
+    """Train a model, or test one: the same as `python seqmodel/run.py`."""
+    from seqmodel.run import main
+
+    return main(argv)
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {"run": _run}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line `argv` (without the program's name) and returns the exit code."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    verb = argv[0] if argv else "--help"
+    if verb == "--version":
+        print(f"seqmodel {VERSION}")
+        return 0
+    if verb in ("--help", "-h"):
+        print(_help())
+        return 0
+    if verb not in VERBS:
+        hint = did_you_mean(verb, list(VERBS))
+        print(f"seqmodel: no verb {verb!r}; one of {', '.join(VERBS)}{hint}", file=sys.stderr)
+        return 2
+    try:
+        return VERBS[verb](argv[1:])
+    except SeqmodelError as e:
+        print(f"{type(e).__name__}: {e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _help() -> str:
+    lines = [f"seqmodel {VERSION}: deep models of biological sequences", ""]
+    for verb, function in VERBS.items():
+        lines.append(f"  seqmodel {verb:8} {(function.__doc__ or '').strip()}")
+    return "\n".join([*lines, "", "`seqmodel VERB --help` tells more."])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""metrics.csv: what a run logged, one row a time, on disk as soon as it is known.
+
+Lightning's own CSV logger removes the file of the run that it resumes, and this one must not: rows
+up to the checkpoint stay, later ones (of the attempt that was killed) go. See docs/decisions.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+FIRST = ("epoch", "step")
+
+
+class MetricsCsv(Logger):
+    """Appends what is logged to the CSV file at `path`; a new name adds a column.
+
+    Args:
+        path: the file; its folder exists.
+        resumed_step: optimiser steps done at the checkpoint that is resumed; rows of later steps
+            are dropped. None for a new run.
+    """
+
+    def __init__(self, path: Path, resumed_step: int | None = None) -> None:
+        super().__init__()
+        self.path = path
+        self.columns: list[str] = list(FIRST)
+        if rank_zero_only.rank == 0 and resumed_step is not None and path.exists():
+            rows = [row for row in read_rows(path) if int(row["step"]) < resumed_step]
+            self.columns = list(rows[0]) if rows else self.columns
+            self._rewrite(rows)
+
+    @property
+    def name(self) -> str:
+        """Lightning asks for it; no folder is named by it."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """Lightning asks for it; no folder is named by it."""
+        return ""
+
+    @rank_zero_only
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: hparams.json has them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Adds one row."""
+        row = {"step": step, **metrics}
+        if "epoch" in row:
+            row["epoch"] = int(row["epoch"])
+        new = [name for name in row if name not in self.columns]
+        if new or not self.path.exists():
+            rows = read_rows(self.path) if self.path.exists() else []
+            self.columns += new
+            self._rewrite([*rows, row])
+            return
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self.columns, restval="").writerow(row)
+
+    def _rewrite(self, rows: list[dict[str, Any]]) -> None:
+        aside = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
+        with aside.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(aside, self.path)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of the metrics.csv at `path`, as text; a last line that was cut short is left out."""
+    text = path.read_text(encoding="utf-8")
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    return list(csv.DictReader(lines))

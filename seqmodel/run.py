@@ -1,0 +1,129 @@
+"""One run: hyperparameters -> objects -> fit, test. `python seqmodel/run.py --task=...`.
+
+Everything that can be refused is refused before the run folder is made. A user's mistake is one
+line and exit 2. Heavy packages are imported after the hyperparameters were checked.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if __package__ in (None, ""):  # started as a script: its own folder would hide other modules
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+from seqmodel.errors import SeqmodelError
+from seqmodel.hparam.run import Run, help_text, resolve
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Trainer
+
+    from seqmodel.build import Parts
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line `argv` (without the program's name) and returns the exit code."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    warnings.showwarning = _show_warning
+    try:
+        if "--help" in argv or "-h" in argv:
+            print(help_text(argv), end="")
+            return 0
+        execute(resolve(argv))
+    except SeqmodelError as e:
+        print(f"{type(e).__name__}: {e}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def execute(run: Run) -> dict[str, float]:
+    """Does what `run` says and returns the last values that were logged, by name.
+
+    Raises:
+        SeqmodelError: something that the user can mend.
+    """
+    from seqmodel.build import build
+    from seqmodel.run_folder import run_folder, write_record
+    from seqmodel.trainer import RunData, make_trainer
+
+    parts = build(run)
+    _check_splits(run, parts.data)
+    _load_weights(run, parts)
+    record = parts.data.digests()
+    folder = run_folder(run)
+    trainer = make_trainer(run, folder, parts, record)
+    if trainer.is_global_zero:
+        write_record(folder, run, record)
+        _tell(f"run folder: {folder}", f"model: {_n_weights(parts.task):,} weights")
+    data = RunData(parts.data, run)
+    if run.values.mode == "train":
+        trainer.fit(parts.task, datamodule=data, ckpt_path=run.values.resume_from_checkpoint)
+    if "test" in parts.data.splits:
+        _test(run, parts, trainer, data)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def _check_splits(run: Run, data: Any) -> None:
+    from seqmodel.errors import RunError
+
+    wanted = "test" if run.values.mode == "test" else "train"
+    if wanted not in data.splits:
+        have = ", ".join(data.splits) or "none"
+        raise RunError(
+            f"--mode={run.values.mode} needs a {wanted} split, but the data have: {have}"
+        )
+
+
+def _load_weights(run: Run, parts: Parts) -> None:
+    """Puts in the weights that the run starts from; a resumed run takes its own later."""
+    from seqmodel.checkpoint import load_weights
+
+    v = run.values
+    alphabet = parts.data.alphabet.to_dict()
+    if v.resume_from_checkpoint:
+        load_weights(parts.task, v.resume_from_checkpoint, alphabet=alphabet)
+    elif v.load_checkpoint_path:
+        load_weights(parts.task, v.load_checkpoint_path, alphabet=alphabet)
+    elif v.load_encoder_from_checkpoint:
+        path = v.load_encoder_from_checkpoint
+        load_weights(parts.encoder, path, "encoder.", alphabet=alphabet)
+
+
+def _test(run: Run, parts: Parts, trainer: Trainer, data: Any) -> None:
+    """Scores the test split: with the best checkpoint after training, else as loaded."""
+    best = _best_checkpoint(trainer) if run.values.mode == "train" else None
+    if best is not None:
+        from seqmodel.checkpoint import load_weights
+
+        load_weights(parts.task, best, alphabet=parts.data.alphabet.to_dict())
+    trainer.test(parts.task, datamodule=data, verbose=False)
+    if trainer.is_global_zero:
+        values = [f"{name} {float(v):.4f}" for name, v in trainer.callback_metrics.items()]
+        _tell("  ".join(["test:", *(v for v in values if v.startswith("test_"))]))
+
+
+def _best_checkpoint(trainer: Trainer) -> Path | None:
+    callback: Any = trainer.checkpoint_callback  # the first one, which has a monitor if any has
+    path = callback.best_model_path if callback is not None else ""
+    return Path(path) if path else None
+
+
+def _n_weights(task: Any) -> int:
+    return sum(p.numel() for p in task.parameters() if p.requires_grad)
+
+
+def _tell(*lines: str) -> None:
+    for line in lines:
+        print(line, flush=True)
+
+
+def _show_warning(message: Any, category: type, *args: Any, **kwargs: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""The folder of a run: where it lies, and the record that tells what was run. Light.
+
+    <run folder>/hparams.json     all hyperparameters; under "_run": version, code, host, packages, data
+                 code.diff        what the checkout had beside its commit, if anything
+                 metrics.csv      one row each time something was logged
+                 checkpoints/     best.ckpt, last.ckpt
+
+hparams.json is itself a valid --config. The folder appears once everything that can be checked
+was checked, and nothing in it is overwritten by another run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from seqmodel import VERSION
+from seqmodel.errors import RunError
+from seqmodel.hparam.run import Run
+
+SCHEMA = 1
+RECORD = "hparams.json"
+CHECKPOINTS = "checkpoints"
+# tells the other ranks of a launch which folder the first one took
+FOLDER_VARIABLE = "SEQMODEL_RUN_FOLDER"
+
+
+def run_folder(run: Run) -> Path:
+    """The folder of `run`, made if it is new: as given, of the resumed run, or the next version.
+
+    Raises:
+        RunError: the folder that was given holds a run already, or cannot be made.
+    """
+    if os.environ.get(FOLDER_VARIABLE) and _is_other_rank():
+        return Path(os.environ[FOLDER_VARIABLE])
+    values = run.values
+    resumed = values.resume_from_checkpoint
+    if resumed and not values.default_root_dir:
+        folder = Path(resumed).resolve().parent.parent
+    elif values.default_root_dir:
+        folder = Path(values.default_root_dir)
+        if (folder / RECORD).exists() and not resumed and not values.fast_dev_run:
+            raise RunError(
+                f"{folder} holds a run already; choose another --default_root_dir, or go on with "
+                f"--resume_from_checkpoint={folder / CHECKPOINTS / 'last.ckpt'}"
+            )
+    else:
+        return _taken(next_version(Path("out") / run.canonical()))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise RunError(f"cannot make the run folder {folder}: {e.strerror}") from e
+    return _taken(folder)
+
+
+def next_version(parent: Path) -> Path:
+    """The first free `version_<n>` below `parent`, made: mkdir gives each number out once.
+
+    Raises:
+        RunError: the folder cannot be made.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        n = 0
+        while True:
+            try:
+                (parent / f"version_{n}").mkdir()
+                return parent / f"version_{n}"
+            except FileExistsError:
+                n += 1
+    except OSError as e:
+        raise RunError(f"cannot make a run folder below {parent}: {e.strerror}") from e
+
+
+def write_record(folder: Path, run: Run, data: dict[str, Any]) -> None:
+    """Writes hparams.json and code.diff; a resumed run keeps the first record and adds a line to it."""
+    path = folder / RECORD
+    if path.exists() and run.values.resume_from_checkpoint:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        record["_run"].setdefault("resumed", []).append(_attempt(run))
+    else:
+        code = code_state(Path(__file__).resolve().parent.parent)
+        diff = code.pop("diff", "")
+        if diff:
+            write_whole(folder / "code.diff", diff)
+        record = {
+            **vars(run.values),
+            "_run": {
+                "schema": SCHEMA,
+                "seqmodel": VERSION,
+                "name": run.canonical(),
+                "defaults": defaults_digest(run),
+                "code": code,
+                "packages": packages(),
+                "data": data,
+                **_attempt(run),
+            },
+        }
+    write_whole(path, json.dumps(record, indent=1) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes `text` so that `path` is either what it was or whole (write aside, rename)."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, path)
+    except OSError as e:
+        aside.unlink(missing_ok=True)
+        raise RunError(f"cannot write {path}: {e.strerror}; nothing was changed") from e
+
+
+def defaults_digest(run: Run) -> str:
+    """Twelve hex digits of all names and defaults, so that a default that moved is noticed."""
+    from hashlib import sha256
+
+    defaults = {name: h.default for name, h in sorted(run.parser.declared.items()) if h.tracked}
+    return sha256(json.dumps(defaults).encode()).hexdigest()[:12]
+
+
+def code_state(root: Path) -> dict[str, Any]:
+    """Commit, whether it was changed since, and the diff; empty for an installed package."""
+    if not (root / ".git").exists():
+        return {"path": str(root), "commit": None}
+    commit = _git(root, "rev-parse", "HEAD")
+    diff = _git(root, "diff", "HEAD", "--binary")
+    untracked = _git(root, "ls-files", "--others", "--exclude-standard", "seqmodel")
+    return {
+        "path": str(root),
+        "commit": commit.strip() or None,
+        "changed": bool(diff or untracked),
+        "untracked": untracked.split("\n")[:-1],
+        "diff": diff,
+    }
+
+
+def packages() -> dict[str, str]:
+    """Every installed distribution and its version."""
+    from importlib.metadata import distributions
+
+    found = {d.metadata["Name"]: d.version for d in distributions()}
+    return {name: found[name] for name in sorted(found, key=str.lower)}
+
+
+def _attempt(run: Run) -> dict[str, Any]:
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "host": os.uname().nodename,
+        "python": sys.version.split()[0],
+        "command": [Path(sys.argv[0]).name, *run.to_args()],
+        "from_checkpoint": run.values.resume_from_checkpoint,
+    }
+
+
+def _git(root: Path, *args: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *args],
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
+
+
+def _is_other_rank() -> bool:
+    return os.environ.get("LOCAL_RANK", "0") != "0" or os.environ.get("NODE_RANK", "0") != "0"
+
+
+def _taken(folder: Path) -> Path:
+    os.environ[FOLDER_VARIABLE] = str(folder.resolve())
+    return folder

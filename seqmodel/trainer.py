@@ -1,0 +1,226 @@
+"""Lightning's Trainer for a run: exact steps, whole checkpoints, what is shown and logged.
+
+Randomness of a step (dropout) is drawn from (seed, epoch, batch, rank), not from a state that a
+kill would lose; the data follow the same rule (seqmodel/counter.py). last.ckpt is written at
+points from which Lightning goes on without repeating or skipping anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins.environments import SLURMEnvironment
+from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from torch import Tensor
+
+from seqmodel.checkpoint import SafeCheckpointIO, load, stamp
+from seqmodel.counter import hash64
+from seqmodel.hparam.run import Run
+from seqmodel.metrics import MetricsCsv
+from seqmodel.progress import PlainLines
+from seqmodel.run_folder import CHECKPOINTS
+
+_DROPOUT_STREAM = 0xD06
+
+
+class RunData(LightningDataModule):
+    """The loaders of a data object, for the rank on which Lightning asks for them."""
+
+    def __init__(self, data: Any, run: Run) -> None:
+        super().__init__()
+        self.data, self.run = data, run
+
+    def train_dataloader(self) -> Any:
+        """Shuffled; the same batches on every attempt."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> Any:
+        """Every item of the validation split once."""
+        return self._loader("valid") if "valid" in self.data.splits else []
+
+    def test_dataloader(self) -> Any:
+        """Every item of the test split once."""
+        return self._loader("test")
+
+    def _loader(self, split: str) -> Any:
+        return self.data.loader(
+            split,
+            seed=self.run.values.seed,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+            n_workers=self.run.values.n_workers,
+        )
+
+
+class ExactSteps(Callback):
+    """Seeds torch before each training batch, and puts the loader where a resumed run left off."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(
+        self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Draws the seed of this batch's dropout."""
+        words = (self.seed, _DROPOUT_STREAM, trainer.current_epoch, batch_idx, trainer.global_rank)
+        torch.manual_seed(int(hash64(*words)) >> 1)
+
+
+class Stamp(Callback):
+    """Adds to each checkpoint what applying the model needs."""
+
+    def __init__(self, entry: dict[str, Any]) -> None:
+        self.entry = entry
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Puts the entry in."""
+        checkpoint["seqmodel"] = self.entry
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """last.ckpt: after every epoch and, if asked for, every n optimiser steps.
+
+    A step at which validation is due as well is left to the next: a checkpoint between the two
+    would lose the validation of a resumed run.
+    """
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Saves, unless validation comes next or gradients are half summed up."""
+        loop = trainer.fit_loop.epoch_loop
+        busy = loop._num_ready_batches_reached() or loop._should_accumulate()
+        interval = trainer.val_check_batch
+        if trainer.check_val_every_n_epoch is None and interval:
+            busy |= (loop.total_batch_idx + 1) % interval == 0
+        if not busy:
+            super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)
+
+
+def make_trainer(run: Run, folder: Path, parts: Any, data_record: dict[str, Any]) -> Trainer:
+    """The Trainer of `run`, writing into `folder`."""
+    for name in ("pytorch_lightning", "lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    v = run.values
+    if v.n_threads:
+        torch.set_num_threads(v.n_threads)
+    shown = _shown(v.progress)
+    return Trainer(
+        accelerator=v.accelerator,
+        devices=v.devices,
+        num_nodes=v.num_nodes,
+        strategy=v.strategy,
+        precision=v.precision,
+        max_epochs=v.max_epochs,
+        max_steps=v.max_steps,
+        max_time=v.max_time,
+        accumulate_grad_batches=v.accumulate_grad_batches,
+        gradient_clip_val=v.gradient_clip_val or None,
+        fast_dev_run=v.fast_dev_run,
+        limit_train_batches=v.limit_train_batches,
+        limit_val_batches=v.limit_val_batches,
+        limit_test_batches=v.limit_test_batches,
+        check_val_every_n_epoch=None if v.val_check_interval else v.check_val_every_n_epoch,
+        val_check_interval=v.val_check_interval,
+        num_sanity_val_steps=v.num_sanity_val_steps,
+        log_every_n_steps=v.log_every_n_steps,
+        deterministic=v.deterministic or None,
+        detect_anomaly=v.detect_anomaly,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        enable_progress_bar=shown == "bar",
+        enable_checkpointing=not v.fast_dev_run,
+        default_root_dir=folder,
+        logger=_logger(run, folder),
+        callbacks=_callbacks(run, folder, parts, shown, data_record),
+        plugins=_plugins(),
+    )
+
+
+def _logger(run: Run, folder: Path) -> MetricsCsv:
+    resumed = run.values.resume_from_checkpoint
+    step = load(resumed)["global_step"] if resumed else None
+    return MetricsCsv(folder / "metrics.csv", step)
+
+
+def _plugins() -> list[Any]:
+    plugins: list[Any] = [SafeCheckpointIO()]
+    if SLURMEnvironment.detect():
+        # requeueing is the job's decision, told from its files, not Lightning's
+        plugins.append(SLURMEnvironment(auto_requeue=False))
+    return plugins
+
+
+def _callbacks(
+    run: Run, folder: Path, parts: Any, shown: str, data_record: dict[str, Any]
+) -> list[Callback]:
+    v = run.values
+    entry = stamp(
+        dict(vars(v)),
+        alphabet=parts.data.alphabet.to_dict(),
+        targets=parts.data.targets.to_dict(),
+        splits=dict.fromkeys(parts.data.splits, True),
+        data=data_record,
+    )
+    callbacks: list[Callback] = [ExactSteps(v.seed), Stamp(entry)]
+    if shown == "bar":
+        callbacks.append(TQDMProgressBar(leave=True))
+    elif shown == "lines":
+        callbacks.append(PlainLines())
+    has_valid = "valid" in parts.data.splits
+    monitor, mode = monitored(run, parts.task)
+    if v.patience and has_valid:
+        callbacks.append(EarlyStopping(monitor, mode=mode, patience=v.patience))
+    if not v.fast_dev_run:
+        callbacks += _checkpoints(v, folder, monitor if has_valid else None, mode)
+    return callbacks
+
+
+def _checkpoints(v: Any, folder: Path, monitor: str | None, mode: str) -> list[Callback]:
+    where = folder / CHECKPOINTS
+    always: dict[str, Any] = {"dirpath": where, "enable_version_counter": False}
+    found: list[Callback] = []
+    if monitor:
+        best = ModelCheckpoint(
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_top_k=1,
+            # with an interval of its own, validation is not at the end of an epoch
+            save_on_train_epoch_end=not v.val_check_interval,
+            **always,
+        )
+        found.append(best)
+    found.append(
+        LastCheckpoint(filename="last", every_n_epochs=1, save_on_train_epoch_end=True, **always)
+    )
+    if v.checkpoint_every_n_steps:
+        n = v.checkpoint_every_n_steps
+        found.append(LastCheckpoint(filename="last", every_n_train_steps=n, **always))
+    return found
+
+
+def monitored(run: Run, task: Any) -> tuple[str, str]:
+    """The logged value that chooses the best checkpoint, and whether it is best at "min" or "max"."""
+    name = run.values.monitor
+    if not name or name == task.monitor:
+        return task.monitor, task.monitor_mode
+    return name, "min" if "loss" in name or "perplexity" in name or "error" in name else "max"
+
+
+def _shown(progress: str) -> str:
+    if progress != "auto":
+        return progress
+    return "bar" if sys.stderr.isatty() and sys.stdout.isatty() else "lines"
+
+
+def as_float(value: Any) -> float:
+    """A logged value as a plain number."""
+    return float(value.item() if isinstance(value, Tensor) else value)

@@ -1,0 +1,274 @@
+"""Which hyperparameters a run has, config files, plugins, checkpoints' headers, and help."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from seqmodel.errors import CheckpointError, HparamError
+from seqmodel.hparam import docs, header
+from seqmodel.hparam.known import check_namespace, known_hparams
+from seqmodel.hparam.run import help_text, resolve
+
+ROOT = Path(__file__).resolve().parents[2]
+PLUGIN = '''
+from seqmodel.hparam import number
+from seqmodel.hparam.model import EncoderHparams
+
+class {cls}(EncoderHparams):
+    """An encoder of the user's own."""
+    name = "{name}"
+    target = "nowhere:Nothing"
+
+    @staticmethod
+    def add_hparams(parser):
+        parser.add_argument("--{hparam}", type=number(), default=1.0, help="of the plugin")
+'''
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """A function that writes a plugin module into the working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    before = set(sys.modules)
+
+    def write(module, cls="MyHparams", name="mine", hparam="my_scale"):
+        Path(f"{module}.py").write_text(PLUGIN.format(cls=cls, name=name, hparam=hparam))
+        return module
+
+    yield write
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def fasta(tmp_path):
+    path = tmp_path / "a.fa"
+    path.write_text(">a\nACGT\n")
+    return str(path)
+
+
+def masked(fasta, *more):
+    return ["--task=masked", f"--fasta={fasta}", *more]
+
+
+def test_every_definition_has_its_own_name_and_help():
+    parser = check_namespace(known_hparams())
+    assert len(parser.declared) > 50
+    assert all(h.help for h in parser.declared.values())
+
+
+def test_every_class_that_can_be_chosen_names_an_object_that_exists():
+    from seqmodel.build import target_of
+
+    chosen = [cls for cls in known_hparams() if cls.name is not None]
+    assert len(chosen) > 8
+    for cls in chosen:
+        assert target_of(cls) is not None
+
+
+def test_a_run_has_the_hyperparameters_of_its_choices_alone(fasta):
+    run = resolve(masked(fasta, "--encoder=dilated_conv"))
+    assert "dilation_base" in run.parser.declared or "kernel_size" in run.parser.declared
+    assert "n_heads" not in run.parser.declared
+    assert run.values.decoder == "position"
+
+
+def test_a_name_of_another_choice_is_told_apart_from_an_unknown_one(fasta):
+    with pytest.raises(HparamError, match="'n_heads' has no effect.*TransformerHparams"):
+        resolve(masked(fasta, "--encoder=dilated_conv", "--n_heads=2"))
+    with pytest.raises(HparamError, match="no hyperparameter 'n_head'.*did you mean 'n_heads'"):
+        resolve(masked(fasta, "--n_head=2"))
+
+
+def test_a_dict_and_a_command_line_describe_the_same_run(fasta):
+    words = resolve(masked(fasta, "--lr", "0.5", "--n_layers=2"))
+    values = resolve({"task": "masked", "fasta": [fasta], "lr": 0.5, "n_layers": 2})
+    assert words.values == values.values
+    assert words.canonical() == values.canonical()
+    assert resolve(words.to_args()).values == words.values
+
+
+def test_naming_the_usual_choice_does_not_change_the_name(fasta):
+    short = resolve(masked(fasta))
+    long = resolve(masked(fasta, "--decoder=position", "--encoder=transformer"))
+    assert short.canonical() == long.canonical()
+
+
+@pytest.mark.parametrize("role", ["task", "encoder", "decoder", "optimiser", "schedule"])
+def test_an_unknown_choice_is_refused(fasta, role):
+    with pytest.raises(HparamError, match=rf"--{role}: no {role} 'wrong'; choose one of "):
+        resolve([*masked(fasta), f"--{role}=wrong"])
+
+
+def test_a_missing_choice_is_told():
+    with pytest.raises(HparamError, match="--task is not set; choose one of .*masked"):
+        resolve([])
+
+
+def test_a_config_file_lies_below_the_command_line(tmp_path, fasta):
+    config = tmp_path / "c.toml"
+    config.write_text(f'task = "masked"\nfasta = ["{fasta}"]\nlr = 0.5\nn_layers = 3\n')
+    run = resolve([f"--config={config}", "--lr=0.25"])
+    assert (run.values.lr, run.values.n_layers) == (0.25, 3)
+    assert run.canonical() == resolve(masked(fasta, "--lr=0.25", "--n_layers=3")).canonical()
+
+
+def test_a_record_of_a_run_is_a_config_file(tmp_path, fasta):
+    run = resolve(masked(fasta, "--lr=0.5", "--encoder=dilated_conv"))
+    record = tmp_path / "hparams.json"
+    record.write_text(json.dumps({**vars(run.values), "_run": {"schema": 1}}))
+    assert resolve([f"--config={record}"]).values == run.values
+
+
+def test_a_name_without_effect_in_a_config_file_warns(tmp_path, fasta):
+    config = tmp_path / "c.json"
+    config.write_text(json.dumps({"task": "masked", "fasta": [fasta], "n_heads": 2}))
+    with pytest.warns(UserWarning, match="'n_heads' in the config file has no effect"):
+        resolve([f"--config={config}", "--encoder=dilated_conv"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("c.toml", "lr = = 1", "not valid TOML or JSON"),
+        ("c.json", "[1]", "names and values are wanted, got a list"),
+        ("c.toml", "[model]\nlr = 1", "'model' is a table; names are flat"),
+        ("c.toml", "task = 'masked'\nlearning_rat = 1", "no hyperparameter 'learning_rat'"),
+    ],
+)
+def test_bad_config_files_are_refused(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(HparamError, match=message):
+        resolve([f"--config={path}"])
+
+
+def test_a_missing_config_file_is_told():
+    with pytest.raises(HparamError, match=r"--config none\.toml: No such file"):
+        resolve(["--config=none.toml"])
+
+
+def test_a_plugin_brings_a_choice_and_its_hyperparameters(plugin, fasta):
+    module = plugin("my_module")
+    run = resolve(masked(fasta, f"--plugins={module}", "--encoder=mine", "--my_scale=2"))
+    assert run.values.my_scale == 2.0
+    assert run.classes["encoder"].__name__ == "MyHparams"
+
+
+def test_plugins_that_clash_are_refused_with_both_names(plugin, fasta):
+    one, two = plugin("one"), plugin("two", cls="OtherHparams", name="other")
+    with pytest.raises(HparamError, match=r"'my_scale' .*one\.MyHparams and two\.OtherHparams"):
+        resolve(masked(fasta, "--plugins", one, two, "--encoder=mine"))
+
+
+def test_plugins_with_one_choice_name_are_refused(plugin, fasta):
+    one, two = plugin("one"), plugin("two", cls="OtherHparams", hparam="other_scale")
+    with pytest.raises(HparamError, match=r"choice 'mine' .*one\.MyHparams and two\.OtherHparams"):
+        resolve(masked(fasta, "--plugins", one, two))
+
+
+def test_a_plugin_that_clashes_with_the_package_is_refused(plugin, fasta):
+    with pytest.raises(HparamError, match=r"'n_heads' .*TransformerHparams and my\.MyHparams"):
+        resolve(masked(fasta, "--plugins", plugin("my", hparam="n_heads")))
+
+
+def test_a_plugin_that_is_missing_or_broken_is_told(plugin, fasta, tmp_path):
+    plugin("my_module")
+    with pytest.raises(HparamError, match="cannot import 'my_modul'.*did you mean 'my_module'"):
+        resolve(masked(fasta, "--plugins=my_modul"))
+    (tmp_path / "broken.py").write_text("1 / 0")
+    with pytest.raises(HparamError, match="cannot import 'broken'.*ZeroDivisionError"):
+        resolve(masked(fasta, "--plugins=broken"))
+    with pytest.raises(HparamError, match="'a/b' is not a module name"):
+        resolve(masked(fasta, "--plugins=a/b"))
+
+
+def write_header(path, **values):
+    content = {"schema": 1, "version": "0.1.0", "hparams": {}, **values}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"archive/{header.HEADER}", json.dumps(content))
+    return str(path)
+
+
+def test_an_encoder_from_a_checkpoint_brings_its_hyperparameters(tmp_path, fasta):
+    old = resolve(masked(fasta, "--encoder=dilated_conv", "--n_layers=7", "--lr=0.5"))
+    path = write_header(tmp_path / "a.ckpt", hparams=vars(old.values))
+    run = resolve(masked(fasta, f"--load_encoder_from_checkpoint={path}"))
+    assert (run.values.encoder, run.values.n_layers) == ("dilated_conv", 7)
+    assert run.values.lr != 0.5
+
+
+def test_weights_from_a_checkpoint_bring_all_tracked_values(tmp_path, fasta):
+    old = resolve(masked(fasta, "--n_layers=7", "--lr=0.5", "--n_threads=3"))
+    path = write_header(tmp_path / "a.ckpt", hparams=vars(old.values))
+    run = resolve([f"--load_checkpoint_path={path}", "--lr=0.25"])
+    assert (run.values.task, run.values.n_layers, run.values.lr) == ("masked", 7, 0.25)
+    assert run.values.n_threads is None
+
+
+def test_a_resumed_run_is_the_same_run_or_refused(tmp_path, fasta):
+    old = resolve(masked(fasta, "--n_layers=7"))
+    path = write_header(tmp_path / "a.ckpt", hparams=vars(old.values))
+    run = resolve([f"--resume_from_checkpoint={path}", "--max_epochs=20"])
+    assert (run.values.n_layers, run.values.max_epochs) == (7, 20)
+    with pytest.raises(HparamError, match="n_layers was 7 and is now 8"):
+        resolve([f"--resume_from_checkpoint={path}", "--n_layers=8"])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"version": "99.0.0"}, r"written by seqmodel 99\.0\.0.*update seqmodel"),
+        ({"version": "x"}, "'x' is no version"),
+        ({"hparams": 3}, "no table"),
+    ],
+)
+def test_foreign_headers_are_refused(tmp_path, fasta, values, message):
+    path = write_header(tmp_path / "a.ckpt", **values)
+    with pytest.raises(CheckpointError, match=message):
+        resolve(masked(fasta, f"--load_checkpoint_path={path}"))
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, fasta):
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(b"not a zip")
+    with pytest.raises(CheckpointError, match="not a checkpoint that seqmodel wrote"):
+        resolve(masked(fasta, f"--load_checkpoint_path={path}"))
+    with pytest.raises(CheckpointError, match="No such file"):
+        resolve(masked(fasta, f"--load_encoder_from_checkpoint={tmp_path}/b.ckpt"))
+
+
+def test_testing_without_a_model_is_refused(fasta):
+    with pytest.raises(HparamError, match="--mode=test needs a trained model"):
+        resolve(masked(fasta, "--mode=test"))
+
+
+def test_help_lists_just_what_was_chosen():
+    text = help_text(["--task=classify", "--encoder=dilated_conv", "--help"])
+    assert "ClassifyHparams" in text
+    assert "DilatedConvHparams" in text
+    assert "TransformerHparams" not in text
+    assert "--n_heads" not in text
+    assert "--encoder=" in text
+
+
+def test_help_takes_under_a_second_and_no_torch():
+    code = (
+        "import sys, time; start = time.perf_counter(); from seqmodel.run import main;"
+        "main(['--task=classify', '--help']);"
+        "assert time.perf_counter() - start < 1;"
+        "assert not {'torch', 'numpy', 'pytorch_lightning'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_page_of_hyperparameters_is_current():
+    assert (ROOT / "docs/hparams.md").read_text(encoding="utf-8") == docs.markdown(), (
+        "docs/hparams.md is stale: run `make docs`"
+    )
