@@ -13,7 +13,9 @@ def need(program: str) -> str:
     path = shutil.which(program)
     if path is not None:
         return path
-    message = f"{program} is not installed; on Debian and Ubuntu: apt-get install {PACKAGES[program]}"
+    message = (
+        f"{program} is not installed; on Debian and Ubuntu: apt-get install {PACKAGES[program]}"
+    )
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)

@@ -55,6 +55,8 @@ if ! is_current demo && ! is_current test; then
     "$python" -m venv .venv
 fi
 echo "environment: installing seqmodel[$extras]"
-.venv/bin/python -m pip install --disable-pip-version-check --progress-bar=off --quiet \
+quiet=-qq # errors only; on a terminal pip shows its progress
+if [ -t 1 ]; then quiet=; fi
+.venv/bin/python -m pip install --disable-pip-version-check $quiet \
     --constraint constraints.txt --editable ".[$extras]"
 echo "$digest" > ".venv/made-for-$1"
