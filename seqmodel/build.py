@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
 
-from seqmodel.errors import HparamError
-from seqmodel.hparam import Hparams
+from seqmodel.checkpoint import load_weights
 from seqmodel.hparam.run import Run
+from seqmodel.model import adapt_encoder, build_decoder, build_encoder
+from seqmodel.model.build import resolve_target
 
 
 class Parts(NamedTuple):
@@ -22,17 +22,22 @@ class Parts(NamedTuple):
 
 
 def build(run: Run) -> Parts:
-    """Everything that `run` names, built in the order of the flow; weights drawn from its seed.
+    """Everything that `run` names, in the order of the flow; weights from its seed or checkpoint.
 
     Raises:
         SeqmodelError: data that cannot be read, or parts that do not fit each other.
     """
     data = build_data(run)
     torch.manual_seed(run.values.seed)
-    encoder = target_of(run.classes["encoder"])(run.hparams("encoder"), data.alphabet)
-    task_class = target_of(run.classes["task"])
+    encoder = build_encoder(run.hparams("encoder"), data.alphabet)
+    source = run.values.load_encoder_from_checkpoint
+    if source and not run.values.resume_from_checkpoint:
+        load_weights(encoder, source, "encoder.", alphabet=data.alphabet.to_dict())
+    # after loading: adapters give weights other names
+    encoder = adapt_encoder(encoder, run.hparams("encoder"))
+    task_class = resolve_target(run.classes["task"].target)
     n_out = task_class.n_out(run.hparams("task"), data.alphabet, data.targets)
-    decoder = target_of(run.classes["decoder"])(run.hparams("decoder"), encoder.n_out, n_out)
+    decoder = build_decoder(run.hparams("decoder"), encoder, n_out)
     task = task_class(
         run.hparams("task"),
         encoder,
@@ -42,25 +47,13 @@ def build(run: Run) -> Parts:
         optimiser=run.hparams("optimiser"),
         schedule=run.hparams("schedule"),
     )
+    source = run.values.resume_from_checkpoint or run.values.load_checkpoint_path
+    if source:
+        load_weights(task, source, alphabet=data.alphabet.to_dict())
     return Parts(data, encoder, decoder, task)
 
 
 def build_data(run: Run) -> Any:
     """The data of `run` alone."""
-    cls = target_of(run.classes["dataset"])
+    cls = resolve_target(run.classes["dataset"].target)
     return cls(run.hparams("dataset"), cache_dir=run.values.cache_dir)
-
-
-def target_of(cls: type[Hparams]) -> Any:
-    """The object that an Hparams class names as `module:object`, imported now.
-
-    Raises:
-        HparamError: there is no such module or object.
-    """
-    module, _, name = (cls.target or "").partition(":")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as e:
-        raise HparamError(
-            f"{cls.__name__}.target = {cls.target!r} cannot be imported: {type(e).__name__}: {e}"
-        ) from e

@@ -89,6 +89,10 @@ def load(path: str | Path) -> dict[str, Any]:
     """
     read_header(str(path))
     try:
+        # torch does not compare the checksums that it wrote
+        with zipfile.ZipFile(path) as archive:
+            if (bad := archive.testzip()) is not None:
+                raise CheckpointError(f"{path}: damaged, {bad} does not match its checksum")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as e:
         reason = str(e).split("\n")[0]
@@ -96,7 +100,9 @@ def load(path: str | Path) -> dict[str, Any]:
             f"{path}: refused, it holds more than tensors and plain values ({reason}); "
             "nothing in it was run"
         ) from e
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as e:
+    except CheckpointError:
+        raise
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as e:
         raise CheckpointError(f"{path}: damaged or cut short ({str(e).splitlines()[0]})") from e
     if not isinstance(checkpoint, dict) or "seqmodel" not in checkpoint:
         raise CheckpointError(f"{path}: no checkpoint of seqmodel (no 'seqmodel' entry inside)")

@@ -74,7 +74,7 @@ class MetricsCsv(Logger):
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of the metrics.csv at `path`, as text; a last line that was cut short is left out."""
+    """The rows of the metrics.csv at `path`, as text, without a last line that was cut short."""
     text = path.read_text(encoding="utf-8")
     lines = text[: text.rfind("\n") + 1].splitlines()
     return list(csv.DictReader(lines))

@@ -52,7 +52,6 @@ def execute(run: Run) -> dict[str, float]:
 
     parts = build(run)
     _check_splits(run, parts.data)
-    _load_weights(run, parts)
     record = parts.data.digests()
     folder = run_folder(run)
     trainer = make_trainer(run, folder, parts, record)
@@ -76,21 +75,6 @@ def _check_splits(run: Run, data: Any) -> None:
         raise RunError(
             f"--mode={run.values.mode} needs a {wanted} split, but the data have: {have}"
         )
-
-
-def _load_weights(run: Run, parts: Parts) -> None:
-    """Puts in the weights that the run starts from; a resumed run takes its own later."""
-    from seqmodel.checkpoint import load_weights
-
-    v = run.values
-    alphabet = parts.data.alphabet.to_dict()
-    if v.resume_from_checkpoint:
-        load_weights(parts.task, v.resume_from_checkpoint, alphabet=alphabet)
-    elif v.load_checkpoint_path:
-        load_weights(parts.task, v.load_checkpoint_path, alphabet=alphabet)
-    elif v.load_encoder_from_checkpoint:
-        path = v.load_encoder_from_checkpoint
-        load_weights(parts.encoder, path, "encoder.", alphabet=alphabet)
 
 
 def _test(run: Run, parts: Parts, trainer: Trainer, data: Any) -> None:

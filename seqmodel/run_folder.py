@@ -1,6 +1,6 @@
 """The folder of a run: where it lies, and the record that tells what was run. Light.
 
-    <run folder>/hparams.json     all hyperparameters; under "_run": version, code, host, packages, data
+    <run folder>/hparams.json     all hyperparameters, and `_run`: version, code, host, packages
                  code.diff        what the checkout had beside its commit, if anything
                  metrics.csv      one row each time something was logged
                  checkpoints/     best.ckpt, last.ckpt
@@ -78,7 +78,7 @@ def next_version(parent: Path) -> Path:
 
 
 def write_record(folder: Path, run: Run, data: dict[str, Any]) -> None:
-    """Writes hparams.json and code.diff; a resumed run keeps the first record and adds a line to it."""
+    """Writes hparams.json and code.diff; a resumed run adds a line to the record that is there."""
     path = folder / RECORD
     if path.exists() and run.values.resume_from_checkpoint:
         record = json.loads(path.read_text(encoding="utf-8"))

@@ -16,7 +16,6 @@ import torch
 from lightning_fabric.plugins.environments import SLURMEnvironment
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
-from torch import Tensor
 
 from seqmodel.checkpoint import SafeCheckpointIO, load, stamp
 from seqmodel.counter import hash64
@@ -24,6 +23,7 @@ from seqmodel.hparam.run import Run
 from seqmodel.metrics import MetricsCsv
 from seqmodel.progress import PlainLines
 from seqmodel.run_folder import CHECKPOINTS
+from seqmodel.task.task import monitor_mode
 
 _DROPOUT_STREAM = 0xD06
 
@@ -177,7 +177,7 @@ def _callbacks(
     has_valid = "valid" in parts.data.splits
     monitor, mode = monitored(run, parts.task)
     if v.patience and has_valid:
-        callbacks.append(EarlyStopping(monitor, mode=mode, patience=v.patience))
+        callbacks.append(EarlyStopping(monitor, mode=mode, patience=v.patience, check_finite=False))
     if not v.fast_dev_run:
         callbacks += _checkpoints(v, folder, monitor if has_valid else None, mode)
     return callbacks
@@ -208,19 +208,12 @@ def _checkpoints(v: Any, folder: Path, monitor: str | None, mode: str) -> list[C
 
 
 def monitored(run: Run, task: Any) -> tuple[str, str]:
-    """The logged value that chooses the best checkpoint, and whether it is best at "min" or "max"."""
-    name = run.values.monitor
-    if not name or name == task.monitor:
-        return task.monitor, task.monitor_mode
-    return name, "min" if "loss" in name or "perplexity" in name or "error" in name else "max"
+    """The logged value that chooses the best checkpoint, and whether "min" or "max" is best."""
+    name = run.values.monitor or task.default_monitor
+    return name, monitor_mode(name)
 
 
 def _shown(progress: str) -> str:
     if progress != "auto":
         return progress
     return "bar" if sys.stderr.isatty() and sys.stdout.isatty() else "lines"
-
-
-def as_float(value: Any) -> float:
-    """A logged value as a plain number."""
-    return float(value.item() if isinstance(value, Tensor) else value)

@@ -27,7 +27,7 @@ class MaskedHparams(TaskHparams):
 
     name = "masked"
     target = "seqmodel.task.masked:MaskedTask"
-    usual = {"decoder": "position"}  # noqa: RUF012
+    usual = {"decoder": "position", "dataset": "fasta"}  # noqa: RUF012
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:

@@ -63,12 +63,12 @@ def test_every_definition_has_its_own_name_and_help():
 
 
 def test_every_class_that_can_be_chosen_names_an_object_that_exists():
-    from seqmodel.build import target_of
+    from seqmodel.model.build import resolve_target
 
     chosen = [cls for cls in known_hparams() if cls.name is not None]
     assert len(chosen) > 8
     for cls in chosen:
-        assert target_of(cls) is not None
+        assert resolve_target(cls.target) is not None
 
 
 def test_a_run_has_the_hyperparameters_of_its_choices_alone(fasta):

@@ -1,0 +1,140 @@
+"""Checkpoints: whole files, no foreign code, versions checked, weights that fit."""
+
+import pickle
+import zipfile
+
+import pytest
+import torch
+from torch import nn
+
+from seqmodel import VERSION, checkpoint
+from seqmodel.errors import CheckpointError, RunError
+from seqmodel.hparam import header
+
+DNA = {"name": "dna", "letters": ["A", "C", "G", "T"]}
+PROTEIN = {"name": "protein", "letters": list("ACDEFGHIKLMNPQRSTVWY")}
+
+
+class Evil:
+    """What a hostile file would hold: unpickling it makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+def entry(**changes):
+    plain = {"alphabet": DNA, "targets": {}, "splits": {}, "data": {}}
+    return {**checkpoint.stamp({"lr": 0.5}, **plain), **changes}
+
+
+def content(module=None, **changes):
+    weights = {f"encoder.{k}": v for k, v in (module or nn.Linear(2, 3)).state_dict().items()}
+    return {"state_dict": weights, "global_step": 7, "seqmodel": entry(**changes)}
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    path = tmp_path / "deep" / "a.ckpt"
+    saved = content()
+    checkpoint.save(saved, path)
+    loaded = checkpoint.load(path)
+    assert loaded["seqmodel"] == saved["seqmodel"]
+    assert torch.equal(
+        loaded["state_dict"]["encoder.weight"], saved["state_dict"]["encoder.weight"]
+    )
+    assert [p.name for p in path.parent.iterdir()] == ["a.ckpt"]
+
+
+def test_the_header_is_read_without_torch(tmp_path):
+    checkpoint.save(content(), tmp_path / "a.ckpt")
+    found = header.read_header(str(tmp_path / "a.ckpt"))
+    assert found == {"schema": 1, "version": VERSION, "hparams": {"lr": 0.5}}
+
+
+@pytest.mark.parametrize("form", ["pickle", "torch", "with_header"])
+def test_a_hostile_checkpoint_is_refused_and_runs_nothing(tmp_path, form):
+    path, canary = tmp_path / "a.ckpt", tmp_path / "canary"
+    if form == "pickle":
+        path.write_bytes(pickle.dumps(Evil(str(canary))))
+    else:
+        torch.save({**content(), "evil": Evil(str(canary))}, path)
+    if form == "with_header":
+        with zipfile.ZipFile(path, "a") as archive:
+            root = archive.namelist()[0].split("/")[0]
+            text = '{"schema": 1, "version": "0.1.0", "hparams": {}}'
+            archive.writestr(f"{root}/{header.HEADER}", text)
+    with pytest.raises(CheckpointError, match="refused|not a checkpoint that seqmodel wrote"):
+        checkpoint.load(path)
+    assert not canary.exists()
+    # the same file does run its code where it is trusted: the canary works
+    if form == "with_header":
+        torch.load(path, weights_only=False)["evil"].close()
+        assert canary.exists()
+
+
+def test_a_newer_version_is_refused_with_what_to_do(tmp_path):
+    checkpoint.save(content(version="9.0.0"), tmp_path / "a.ckpt")
+    with pytest.raises(CheckpointError, match=r"written by seqmodel 9\.0\.0, this is .*update"):
+        checkpoint.load(tmp_path / "a.ckpt")
+
+
+def test_a_file_that_was_cut_short_is_refused(tmp_path):
+    path = tmp_path / "a.ckpt"
+    checkpoint.save(content(), path)
+    whole = path.read_bytes()
+    for size in (0, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(CheckpointError, match=r"a\.ckpt"):
+            checkpoint.load(path)
+
+
+def test_a_changed_tensor_byte_is_noticed(tmp_path):
+    path = tmp_path / "a.ckpt"
+    checkpoint.save(content(nn.Linear(64, 64)), path)
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda info: info.file_size)
+        offset = largest.header_offset + 200 + largest.file_size // 2
+    raw = bytearray(path.read_bytes())
+    raw[offset] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoint.load(path)
+
+
+def test_a_failed_write_keeps_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "a.ckpt"
+    checkpoint.save(content(), path)
+    before = path.read_bytes()
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    with pytest.raises(RunError, match=r"a\.ckpt: No space left.*one before it is kept"):
+        checkpoint.save(content(), path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+def test_weights_of_a_part_are_loaded(tmp_path):
+    source, wanted = nn.Linear(2, 3), nn.Linear(2, 3)
+    checkpoint.save(content(source), tmp_path / "a.ckpt")
+    checkpoint.load_weights(wanted, tmp_path / "a.ckpt", "encoder.", alphabet=DNA)
+    assert torch.equal(wanted.weight, source.weight)
+
+
+@pytest.mark.parametrize(
+    ("module", "alphabet", "message"),
+    [
+        (nn.Linear(2, 4), DNA, r"weight \(3x2 in the file, 4x2 here\)"),
+        (nn.Linear(2, 3, bias=False), DNA, r"bias \(not in this model\)"),
+        (nn.Sequential(nn.Linear(2, 3)), DNA, r"0\.weight \(not in the file\)"),
+        (nn.Linear(2, 3), PROTEIN, r"alphabet dna \(4 letters\), this run reads protein"),
+    ],
+)
+def test_weights_that_do_not_fit_are_told(tmp_path, module, alphabet, message):
+    checkpoint.save(content(), tmp_path / "a.ckpt")
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.load_weights(module, tmp_path / "a.ckpt", "encoder.", alphabet=alphabet)
