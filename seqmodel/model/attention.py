@@ -15,8 +15,8 @@ from torch.nn.functional import scaled_dot_product_attention
 class Rotary(nn.Module):
     """Rotary positions (Su et al. 2021, RoFormer, eq. 34): turns pairs of channels by an angle.
 
-    Channels 2i and 2i + 1 of position m are turned by m * base ** (-2i / D), so a dot product of two
-    turned vectors depends on the difference of their positions only.
+    Channels 2i and 2i + 1 of position m are turned by m * base ** (-2i / D), so a dot product of
+    two turned vectors depends on the difference of their positions only.
     """
 
     def __init__(self, n_dims: int, base: float = 10000.0) -> None:

@@ -68,7 +68,7 @@ class Encoder(nn.Module):
         return x
 
     def depth(self, name: str) -> int:
-        """Depth of the parameter `name`: 0 embedding, 1..n_blocks the blocks, n_blocks + 1 what follows."""
+        """Depth of a parameter: 0 the embedding, 1..n_blocks the blocks, n_blocks + 1 the rest."""
         head, _, rest = name.partition(".")
         if head == "blocks":
             return int(rest.partition(".")[0]) + 1

@@ -1,4 +1,4 @@
-"""Losses, each as (sum over what was predicted, sum of weights), so that means are exact over ranks."""
+"""Losses, each as (sum over what was predicted, sum of weights): means are exact over ranks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Masked letters: positions are hidden, changed or left, and predicted from both sides.
 
-Devlin et al. 2019 (BERT). What happens to a position is a pure function of the sample's key and of the
-position: not of the batch, the rank, torch's random state or a resume.
+Devlin et al. 2019 (BERT). What happens to a position is a pure function of the sample's key and of
+the position: not of the batch, the rank, torch's random state or a resume.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Metrics over a whole split and all ranks, computed once, at its end.
 
-Each is one torchmetrics.Metric that takes what a task scored (`Scored`) and gives a dict of numbers.
-The numbers themselves are in scores.py.
+Each is one torchmetrics.Metric that takes what a task scored (`Scored`) and gives a dict of
+numbers. The numbers themselves are in scores.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Learning rate schedules: the proportion of --lr at each optimiser step.
 
-Each is a closed form of the step, so that accumulation, ranks and resuming cannot bend it: a step is
-one of the optimiser, and step 0 is the first.
+Each is a closed form of the step, so that accumulation, ranks and resuming cannot bend it: a step
+is one of the optimiser, and step 0 is the first.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def build_schedule(optimiser: Optimizer, hparams: Hparams, n_steps: float) -> La
         n_steps: optimiser steps of the whole training; inf if it has no end.
 
     Raises:
-        HparamError: the warm-up is as long as the training, or it has no end and the schedule needs one.
+        HparamError: the warm-up is as long as the training, or a schedule that ends has no end.
     """
     return LambdaLR(optimiser, schedule_curve(hparams, n_steps))
 

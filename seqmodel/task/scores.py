@@ -57,7 +57,7 @@ def ranking_scores(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
     n_positive = int(positive.sum())
     if n_positive in (0, positive.numel()):
         return _nan(scores), _nan(scores)
-    # ranks, not values, decide: torchmetrics would squash what is outside of [0, 1] and so make ties
+    # ranks, not values: torchmetrics squashes what is outside of [0, 1], which makes ties
     ranks = torch.unique(scores, return_inverse=True)[1].double()
     ranks = ranks / max(float(ranks.max()), 1.0)
     label = positive.long()

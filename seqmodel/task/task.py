@@ -1,8 +1,8 @@
-"""The base class of all tasks: a LightningModule of an encoder and a decoder, with a loss and metrics.
+"""The base class of all tasks: a LightningModule of an encoder and a decoder.
 
-A subclass says what it predicts (`predict_batch`), what that costs (`loss_sum`) and what is measured
-(`new_metric`). The rest is here: the training, validation and test steps, what is logged and when,
-the optimiser and its schedule. Leaves out the Trainer, its callbacks and checkpoints (run.py).
+A subclass says what it predicts and what that costs (`score`), and what is measured (`new_metric`).
+The rest is here: the training, validation and test steps, what is logged and when, the optimiser
+and its schedule. Leaves out the Trainer, its callbacks and checkpoints (run.py).
 """
 
 from __future__ import annotations
