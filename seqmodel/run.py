@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from seqmodel.build import Parts
 
 
+# what Lightning warns of and is meant here
+QUIET = (
+    ".*dataloader is not resumable.*",  # RunData puts it where it was
+    ".*exists and is not empty.*",  # a resumed run goes on in its folder
+    ".*smaller than the logging interval.*",
+    ".*does not have many workers.*",
+    ".*LeafSpec.*is deprecated.*",  # its own use of torch
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (without the program's name) and returns the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
@@ -53,12 +63,18 @@ def execute(run: Run) -> dict[str, float]:
     parts = build(run)
     _check_splits(run, parts.data)
     record = parts.data.digests()
-    folder = run_folder(run)
+    # a trial leaves nothing behind, so that the run itself finds its folder free
+    trial = run.values.fast_dev_run
+    folder = Path(os.devnull) if trial else run_folder(run)
     trainer = make_trainer(run, folder, parts, record)
     if trainer.is_global_zero:
-        write_record(folder, run, record)
-        _tell(f"run folder: {folder}", f"model: {_n_weights(parts.task):,} weights")
+        if not trial:
+            write_record(folder, run, record)
+            _tell(f"run folder: {folder}")
+        _tell(f"model: {_n_weights(parts.task):,} weights")
     data = RunData(parts.data, run)
+    for message in QUIET:
+        warnings.filterwarnings("ignore", message=message)
     if run.values.mode == "train":
         trainer.fit(parts.task, datamodule=data, ckpt_path=run.values.resume_from_checkpoint)
     if "test" in parts.data.splits:
@@ -83,6 +99,7 @@ def _test(run: Run, parts: Parts, trainer: Trainer, data: Any) -> None:
     if best is not None:
         from seqmodel.checkpoint import load_weights
 
+        trainer.strategy.barrier()  # the first rank writes it
         load_weights(parts.task, best, alphabet=parts.data.alphabet.to_dict())
     trainer.test(parts.task, datamodule=data, verbose=False)
     if trainer.is_global_zero:

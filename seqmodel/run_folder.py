@@ -44,7 +44,7 @@ def run_folder(run: Run) -> Path:
         folder = Path(resumed).resolve().parent.parent
     elif values.default_root_dir:
         folder = Path(values.default_root_dir)
-        if (folder / RECORD).exists() and not resumed and not values.fast_dev_run:
+        if (folder / RECORD).exists() and not resumed:
             raise RunError(
                 f"{folder} holds a run already; choose another --default_root_dir, or go on with "
                 f"--resume_from_checkpoint={folder / CHECKPOINTS / 'last.ckpt'}"

@@ -36,12 +36,17 @@ class RunData(LightningDataModule):
         self.data, self.run = data, run
 
     def train_dataloader(self) -> Any:
-        """Shuffled; the same batches on every attempt."""
-        return self._loader("train")
+        """Shuffled; the same batches on every attempt, from where a resumed epoch was left."""
+        loader = self._loader("train")
+        loop = self.trainer.fit_loop
+        epoch = loop.epoch_progress.current
+        if epoch.ready != epoch.processed:  # the checkpoint was written within an epoch
+            loader.seek(loop.epoch_loop.batch_progress.current.ready)
+        return loader
 
     def val_dataloader(self) -> Any:
         """Every item of the validation split once."""
-        return self._loader("valid") if "valid" in self.data.splits else []
+        return self._loader("valid")
 
     def test_dataloader(self) -> Any:
         """Every item of the test split once."""
@@ -58,7 +63,7 @@ class RunData(LightningDataModule):
 
 
 class ExactSteps(Callback):
-    """Seeds torch before each training batch, and puts the loader where a resumed run left off."""
+    """Seeds torch before each training batch from what the batch is, not from what came before."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -125,7 +130,7 @@ def make_trainer(run: Run, folder: Path, parts: Any, data_record: dict[str, Any]
         gradient_clip_val=v.gradient_clip_val or None,
         fast_dev_run=v.fast_dev_run,
         limit_train_batches=v.limit_train_batches,
-        limit_val_batches=v.limit_val_batches,
+        limit_val_batches=v.limit_val_batches if "valid" in parts.data.splits else 0,
         limit_test_batches=v.limit_test_batches,
         check_val_every_n_epoch=None if v.val_check_interval else v.check_val_every_n_epoch,
         val_check_interval=v.val_check_interval,
@@ -193,6 +198,7 @@ def _checkpoints(v: Any, folder: Path, monitor: str | None, mode: str) -> list[C
             monitor=monitor,
             mode=mode,
             save_top_k=1,
+            every_n_epochs=v.check_val_every_n_epoch,
             # with an interval of its own, validation is not at the end of an epoch
             save_on_train_epoch_end=not v.val_check_interval,
             **always,
