@@ -1,0 +1,85 @@
+"""Learning rates while training, against the closed form."""
+
+import math
+
+import pytest
+from pytorch_lightning import Callback
+from pytorch_lightning.callbacks import ModelCheckpoint
+from task_cases import Batches, batch_of, task_of, trainer_of
+
+from seqmodel.errors import HparamError
+from seqmodel.hparam.optim import ConstantHparams, CosineHparams, LinearHparams
+from seqmodel.hparam.task import MaskedHparams
+from seqmodel.task.schedule import schedule_curve
+
+
+def linear(x):
+    return 1 - x
+
+
+def cosine(x):
+    return 0.5 + 0.5 * math.cos(math.pi * x)
+
+
+FORMS = {
+    "constant": (ConstantHparams(warmup_steps=3), lambda x: 1.0, 0.0),
+    "linear": (LinearHparams(warmup_steps=3, final_lr_prop=0.1), linear, 0.1),
+    "cosine": (CosineHparams(warmup_steps=3), cosine, 0.0),
+    "cosine, no warm-up": (CosineHparams(final_lr_prop=0.2), cosine, 0.2),
+}
+
+
+def closed_form(hparams, form, floor, n_steps):
+    warm = hparams.warmup_steps
+    rise = [(i + 1) / (warm + 1) for i in range(warm)]
+    return rise + [floor + (1 - floor) * form(i / (n_steps - warm)) for i in range(n_steps - warm)]
+
+
+class LearningRates(Callback):
+    def __init__(self):
+        self.lr = []
+
+    def on_before_optimizer_step(self, trainer, task, optimizer):
+        self.lr.append(optimizer.param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize("case", FORMS)
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_each_optimiser_step_has_the_rate_of_the_closed_form(case, accumulate, tmp_path):
+    hparams, form, floor = FORMS[case]
+    task = task_of(MaskedHparams(), schedule=hparams)
+    rates = LearningRates()
+    batches = Batches([batch_of(2, 8, seed=i) for i in range(12)])
+    trainer = trainer_of(
+        tmp_path, max_epochs=2, accumulate_grad_batches=accumulate, callbacks=[rates]
+    )
+    trainer.fit(task, batches)
+    expected = closed_form(hparams, form, floor, 24 // accumulate)
+    assert rates.lr == pytest.approx([1e-3 * x for x in expected])
+
+
+def test_a_resumed_run_goes_on_with_the_schedule(tmp_path):
+    batches = Batches([batch_of(2, 8, seed=i) for i in range(5)])
+    whole, second = LearningRates(), LearningRates()
+
+    def run(rates, folder, **more):
+        task = task_of(MaskedHparams(), schedule=CosineHparams(warmup_steps=2))
+        keep = ModelCheckpoint(tmp_path / folder, "{epoch}", save_top_k=-1)
+        options = {"max_epochs": 4, "callbacks": [rates, keep], "enable_checkpointing": True}
+        trainer_of(tmp_path, **options).fit(task, batches, **more)
+
+    run(whole, "whole")
+    run(second, "second", ckpt_path=tmp_path / "whole" / "epoch=1.ckpt", weights_only=True)
+    assert len(whole.lr) == 20
+    assert second.lr == whole.lr[10:]
+
+
+def test_a_warm_up_as_long_as_the_training_is_refused():
+    with pytest.raises(HparamError, match="--warmup_steps=10 of only 10 training steps"):
+        schedule_curve(LinearHparams(warmup_steps=10), 10)
+
+
+def test_a_schedule_that_ends_needs_an_end():
+    with pytest.raises(HparamError, match="this training has no end"):
+        schedule_curve(CosineHparams(), math.inf)
+    assert schedule_curve(ConstantHparams(), math.inf)(10**9) == 1.0
