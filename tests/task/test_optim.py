@@ -74,10 +74,10 @@ def test_the_fused_step_is_the_plain_one():
 )
 def test_every_optimiser_learns(hparams, tmp_path):
     batch = batch_of(16, 24)
-    batch["target"] = (batch["tokens"][:, 3] < 2).long()
+    batch["target"] = ((batch["tokens"] == 0).sum(1) > 6).long()
     task = task_of(ClassifyHparams(), TWO_CLASSES, optimiser=hparams)
     before = task.eval().score(batch)
-    trainer_of(tmp_path, max_epochs=60).fit(task, Batches([batch] * 4))
+    trainer_of(tmp_path, max_epochs=40).fit(task, Batches([batch] * 4))
     after = task.eval().score(batch)
     assert after.loss_sum < 0.5 * before.loss_sum
 
