@@ -108,9 +108,12 @@ def _test(run: Run, parts: Parts, trainer: Trainer, data: Any) -> None:
 
 
 def _best_checkpoint(trainer: Trainer) -> Path | None:
-    callback: Any = trainer.checkpoint_callback  # the first one, which has a monitor if any has
-    path = callback.best_model_path if callback is not None else ""
-    return Path(path) if path else None
+    from pytorch_lightning.callbacks import ModelCheckpoint
+
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
+            return Path(callback.best_model_path)
+    return None
 
 
 def _n_weights(task: Any) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from lightning_fabric.plugins.environments import SLURMEnvironment
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 
 from seqmodel.checkpoint import SafeCheckpointIO, load, stamp
 from seqmodel.counter import hash64
@@ -36,13 +36,8 @@ class RunData(LightningDataModule):
         self.data, self.run = data, run
 
     def train_dataloader(self) -> Any:
-        """Shuffled; the same batches on every attempt, from where a resumed epoch was left."""
-        loader = self._loader("train")
-        loop = self.trainer.fit_loop
-        epoch = loop.epoch_progress.current
-        if epoch.ready != epoch.processed:  # the checkpoint was written within an epoch
-            loader.seek(loop.epoch_loop.batch_progress.current.ready)
-        return loader
+        """Shuffled; the same batches on every attempt."""
+        return self._loader("train")
 
     def val_dataloader(self) -> Any:
         """Every item of the validation split once."""
@@ -63,10 +58,20 @@ class RunData(LightningDataModule):
 
 
 class ExactSteps(Callback):
-    """Seeds torch before each training batch from what the batch is, not from what came before."""
+    """Puts a resumed run where it left off, and seeds torch before each training batch.
+
+    The seed follows from which batch it is, not from what came before.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Skips the batches that were trained on before the checkpoint (nothing is read)."""
+        loop = trainer.fit_loop
+        epoch = loop.epoch_progress.current
+        if epoch.ready != epoch.processed:  # the checkpoint was written within an epoch
+            trainer.train_dataloader.seek(loop.epoch_loop.batch_progress.current.ready)
 
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
@@ -89,24 +94,44 @@ class Stamp(Callback):
         checkpoint["seqmodel"] = self.entry
 
 
-class LastCheckpoint(ModelCheckpoint):
-    """last.ckpt: after every epoch and, if asked for, every n optimiser steps.
+class LastCheckpoint(Checkpoint):
+    """last.ckpt: after every epoch, where training stops and, if asked for, every n steps.
 
-    A step at which validation is due as well is left to the next: a checkpoint between the two
-    would lose the validation of a resumed run.
+    A step at which validation is due or gradients are half summed up is left to the next: a
+    checkpoint there would lose the validation, or the gradients, of a resumed run.
     """
+
+    def __init__(self, path: Path, every_n_steps: int | None) -> None:
+        self.path, self.every_n_steps = path, every_n_steps
+        self._saved_step = -1
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves, unless validation comes next or gradients are half summed up."""
-        loop = trainer.fit_loop.epoch_loop
-        busy = loop._num_ready_batches_reached() or loop._should_accumulate()
-        interval = trainer.val_check_batch
-        if trainer.check_val_every_n_epoch is None and interval:
-            busy |= (loop.total_batch_idx + 1) % interval == 0
-        if not busy:
-            super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)
+        """Saves if it is time and the state is whole."""
+        step = trainer.global_step
+        stops = trainer.should_stop or step == trainer.max_steps
+        due = bool(self.every_n_steps) and step % (self.every_n_steps or 1) == 0
+        if (stops or due) and step != self._saved_step and _is_whole(trainer):
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Saves after validation, unless the epoch was broken off."""
+        if trainer.fit_loop.epoch_loop._num_ready_batches_reached():
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        self._saved_step = trainer.global_step
+        trainer.save_checkpoint(self.path)
+
+
+def _is_whole(trainer: Trainer) -> bool:
+    """Whether a checkpoint at the end of this training batch has all that a resumed run needs."""
+    loop = trainer.fit_loop.epoch_loop
+    validates = trainer.check_val_every_n_epoch is None and trainer.val_check_batch
+    if validates and (loop.total_batch_idx + 1) % trainer.val_check_batch == 0:
+        return False
+    return not (loop._num_ready_batches_reached() or loop._should_accumulate())
 
 
 def make_trainer(run: Run, folder: Path, parts: Any, data_record: dict[str, Any]) -> Trainer:
@@ -190,10 +215,11 @@ def _callbacks(
 
 def _checkpoints(v: Any, folder: Path, monitor: str | None, mode: str) -> list[Callback]:
     where = folder / CHECKPOINTS
-    always: dict[str, Any] = {"dirpath": where, "enable_version_counter": False}
     found: list[Callback] = []
     if monitor:
         best = ModelCheckpoint(
+            dirpath=where,
+            enable_version_counter=False,
             filename="best",
             monitor=monitor,
             mode=mode,
@@ -201,15 +227,9 @@ def _checkpoints(v: Any, folder: Path, monitor: str | None, mode: str) -> list[C
             every_n_epochs=v.check_val_every_n_epoch,
             # with an interval of its own, validation is not at the end of an epoch
             save_on_train_epoch_end=not v.val_check_interval,
-            **always,
         )
         found.append(best)
-    found.append(
-        LastCheckpoint(filename="last", every_n_epochs=1, save_on_train_epoch_end=True, **always)
-    )
-    if v.checkpoint_every_n_steps:
-        n = v.checkpoint_every_n_steps
-        found.append(LastCheckpoint(filename="last", every_n_train_steps=n, **always))
+    found.append(LastCheckpoint(where / "last.ckpt", v.checkpoint_every_n_steps))
     return found
 
 
