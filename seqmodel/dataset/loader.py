@@ -8,6 +8,7 @@ since a message costs more than a batch; they map the store by its path and shar
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -44,6 +45,8 @@ class Loader:
         start_method: how workers are started, "fork", "spawn" or "forkserver".
     """
 
+    batch_sampler = None  # Lightning looks for one where there is a sampler
+
     def __init__(
         self,
         reader: Reader,
@@ -69,7 +72,7 @@ class Loader:
         self.sampler.set_epoch(epoch)
 
     def seek(self, batch: int) -> None:
-        """The next iteration, and only that, begins at this batch; nothing is read for the others."""
+        """Makes the next iteration, and only that, begin at this batch; those before are not read."""
         self._next = batch
 
     def __iter__(self) -> Iterator[Batch]:
@@ -90,7 +93,7 @@ class Loader:
             plan = self.reader.plan(samples)
             cuts = (bounds - offset).tolist()
             keys = samples.key.view(np.int64)
-            for start, end in zip(cuts[:-1], cuts[1:], strict=True):
+            for start, end in pairwise(cuts):
                 arrays = self.reader.read(plan, start, end)
                 arrays["index"] = samples.index[start:end]
                 arrays["key"] = keys[start:end]

@@ -1,0 +1,1 @@
+"""What is read: alphabets, sequence stores, intervals, labels, samplers, loaders."""

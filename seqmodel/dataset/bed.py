@@ -1,0 +1,211 @@
+"""BED files: text -> Intervals and, where asked for, one more column.
+
+Read in blocks that become columns at once, so that memory stays near that of the result. A block
+is first taken as plain tab-separated BED; only if it is not (comments, blanks, mistakes) are its
+lines looked at one by one, and a wrong one is named by its file and number.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Iterator
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from seqmodel.dataset.interval import STRANDS, Contigs, Intervals, concatenate
+from seqmodel.errors import IntervalError
+
+BED_NAMES = ("chrom", "start", "end", "name", "score", "strand")
+_BLOCK_CHARACTERS = 1 << 23
+_NOT_DATA = ("#", "track ", "track\t", "browser ", "browser\t")
+_FIRST_NAMES = {"chrom", "chr", "chromosome", "contig", "seqname", "seqnames", "seqid"}
+
+
+class Rows(NamedTuple):
+    """Fields of the data lines of a block of a file, and the line number of each, from 1."""
+
+    path: str
+    fields: list[list[str]]
+    lines: list[int] | range
+
+    def where(self, i: int) -> str:
+        """File and line of row `i`, for a message."""
+        return f"{self.path} line {self.lines[i]}"
+
+
+def open_text(path: str | os.PathLike) -> IO[str]:
+    """A text file, plain or gzip (told by its first bytes).
+
+    Raises:
+        IntervalError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as f:
+            packed = f.read(2) == b"\x1f\x8b"
+        if packed:
+            return gzip.open(path, "rt", encoding="utf-8-sig", errors="replace")
+        return open(path, encoding="utf-8-sig", errors="replace")
+    except OSError as e:
+        raise IntervalError(f"{path}: cannot be read ({e.strerror})") from e
+
+
+class Bed(NamedTuple):
+    """Intervals of a file, the text that stands in one of its columns, and their line numbers."""
+
+    path: str
+    intervals: Intervals
+    texts: list[str]
+    lines: np.ndarray
+
+    def where(self, i: int) -> str:
+        """File and line of interval `i`, for a message."""
+        return f"{self.path} line {self.lines[i]}"
+
+
+def read_bed(path: str | os.PathLike, contigs: Contigs, column: str | int | None = None) -> Bed:
+    """Intervals of a BED file of 3 or more columns, in its order, and the texts of one column.
+
+    Args:
+        path: plain or gzip; lines with '#', track and browser lines are left out.
+        contigs: what the coordinates refer to; they are checked against it.
+        column: one more column to return: its number from 1, or its name in the header line.
+            Without it the list of texts is empty.
+
+    Raises:
+        IntervalError: a line is malformed or outside of its contig; file and line are named.
+    """
+    path = os.fspath(path)
+    parts: list[Intervals] = []
+    texts: list[str] = []
+    lines: list[np.ndarray] = []
+    with open_text(path) as f:
+        header = _read_header(f)
+        number = None if column is None else column_number(path, column, header)
+        for block, first in _blocks(f, path):
+            rows = Rows(path, [x.split("\t") for x in block], range(first, first + len(block)))
+            try:
+                part = _intervals(rows, contigs)
+            except (ValueError, KeyError, IndexError):
+                rows = _clean(rows, block, contigs)
+                part = _intervals(rows, contigs) if rows.fields else None
+            if part is not None:
+                _check(rows, part)
+                parts.append(part)
+                lines.append(np.asarray(rows.lines))
+                texts += [] if number is None else _column(rows, number)
+    if not parts:
+        raise IntervalError(f"{path}: has no interval; BED lines are: contig, start, end")
+    return Bed(path, concatenate(parts), texts, np.concatenate(lines))
+
+
+def _blocks(f: IO[str], path: str) -> Iterator[tuple[list[str], int]]:
+    first = 1
+    f.seek(0)
+    try:
+        while block := f.readlines(_BLOCK_CHARACTERS):
+            yield block, first
+            first += len(block)
+    except (EOFError, gzip.BadGzipFile) as e:
+        raise IntervalError(f"{path}: truncated or damaged gzip ({e}); copy it again") from e
+
+
+def _intervals(rows: Rows, contigs: Contigs) -> Intervals:
+    """Columns of plain rows; ValueError, KeyError or IndexError if they are not plain."""
+    columns = list(zip(*rows.fields, strict=True))
+    n = len(rows.fields)
+    contig = np.fromiter(map(contigs.numbers.__getitem__, columns[0]), np.int32, n)
+    start = np.fromiter(map(int, columns[1]), np.int64, n)
+    end = np.fromiter(map(int, columns[2]), np.int64, n)
+    signs = (STRANDS[x.rstrip()] for x in columns[5]) if len(columns) > 5 else None
+    strand = 0 if signs is None else np.fromiter(signs, np.int8, n)
+    return Intervals(contigs, contig, start, end - start, strand)
+
+
+def _clean(rows: Rows, block: list[str], contigs: Contigs) -> Rows:
+    """The data lines of a block that is not plain, as fields of one number; checks each."""
+    kept: list[list[str]] = []
+    lines: list[int] = []
+    for i, line in enumerate(block):
+        text = line.strip()
+        fields = (text if "\t" in text else text.replace(" ", "\t")).split("\t")
+        if not text or line.startswith(_NOT_DATA) or _is_header(fields):
+            continue
+        if "\t" not in text:
+            fields = text.split()
+        _check_fields(rows.where(i), fields, contigs)
+        kept.append(fields)
+        lines.append(rows.lines[i])
+    width = max(map(len, kept), default=0)
+    return Rows(rows.path, [x + ["."] * (width - len(x)) for x in kept], lines)
+
+
+def _check_fields(where: str, fields: list[str], contigs: Contigs) -> None:
+    if len(fields) < 3:
+        raise IntervalError(
+            f"{where}: {len(fields)} columns, BED needs contig, start, end separated by tabs"
+        )
+    for name, text in zip(("start", "end"), fields[1:3], strict=True):
+        try:
+            int(text)
+        except ValueError:
+            raise IntervalError(f"{where}: {name} {text!r} is not a whole number") from None
+    if fields[0] not in contigs.numbers:
+        raise IntervalError(f"{where}: {contigs.unknown(fields[0])}")
+    if len(fields) > 5 and fields[5] not in STRANDS:
+        raise IntervalError(f"{where}: strand {fields[5]!r} is none of + - . (column 6)")
+
+
+def _check(rows: Rows, part: Intervals) -> None:
+    """Refuses the first interval that is empty or outside of its contig."""
+    wrong = np.flatnonzero((part.length <= 0) | ~part.is_inside)
+    if not len(wrong):
+        return
+    i = int(wrong[0])
+    x, size = part[i], int(part.contigs.lengths[part.contig[i]])
+    if x.start < 0:
+        what = f"start {x.start} is negative"
+    elif x.end <= x.start:
+        what = f"end {x.end} is not after start {x.start}"
+    else:
+        what = f"{x} ends beyond its contig, which has {size} letters"
+    raise IntervalError(f"{rows.where(i)}: {what}")
+
+
+def _is_header(fields: list[str]) -> bool:
+    named = fields[0].lstrip("#").lower() in _FIRST_NAMES
+    return named and len(fields) > 1 and not fields[1].lstrip("-").isdigit()
+
+
+def _read_header(f: IO[str]) -> list[str]:
+    """Names of the columns from the header line, as `#chrom start end label`; else none."""
+    for line in f:
+        fields = line.strip().lstrip("#").split("\t" if "\t" in line else None)
+        if line.strip() and _is_header(fields):
+            return [x.strip() for x in fields]
+        if line.strip() and not line.startswith(_NOT_DATA):
+            break
+    return []
+
+
+def column_number(path: str, column: str | int, header: list[str]) -> int:
+    """Number from 0 of a column given by its number from 1 or by its name."""
+    text = str(column)
+    if text.isdigit() and int(text) > 0:
+        return int(text) - 1
+    for names in (header, BED_NAMES):
+        if text in names:
+            return list(names).index(text)
+    known = ", ".join(header) or "no header line (begin it with #chrom)"
+    raise IntervalError(f"{path}: no column {text!r}; there is {known}; its number will also do")
+
+
+def _column(rows: Rows, number: int) -> list[str]:
+    try:
+        return [x[number].strip() for x in rows.fields]
+    except IndexError:
+        i = next(i for i, x in enumerate(rows.fields) if len(x) <= number)
+        raise IntervalError(
+            f"{rows.where(i)}: {len(rows.fields[i])} columns, column {number + 1} is wanted"
+        ) from None

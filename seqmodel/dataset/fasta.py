@@ -1,0 +1,200 @@
+"""FASTA files as a stream of events, in large blocks and constant memory.
+
+Feeds the store builder (store_build.py). A block is cut at headers only, so a chromosome on one
+line costs no more memory than one that is wrapped. Leaves out what the letters mean.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from seqmodel.errors import SequenceError
+
+BLOCK_BYTES = 1 << 22
+SPACE = b" \t\r\n\v\f"
+_GZIP_MAGIC = b"\x1f\x8b"
+_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+
+
+@dataclass(frozen=True)
+class Header:
+    """A record begins: the first word after '>' and its line, 1-based."""
+
+    name: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Residues:
+    """Raw text of the current record, line ends included; it begins in `line`, 1-based."""
+
+    raw: bytes
+    line: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source file as it was read: what a store remembers of it."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+class _Digesting(io.RawIOBase):
+    """A raw file that keeps the SHA-256 of all that was read and reports how far it is."""
+
+    def __init__(self, path: str, progress: Callable[[int], None] | None) -> None:
+        self._path = path
+        try:
+            self._file = open(path, "rb", buffering=0)  # noqa: SIM115
+        except OSError as e:
+            raise SequenceError(f"{path}: cannot be read ({e.strerror})") from e
+        self._progress = progress
+        self.sha256 = hashlib.sha256()
+        self.n_bytes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        try:
+            n = self._file.readinto(buffer)
+        except OSError as e:
+            raise SequenceError(f"{self._path}: cannot be read ({e.strerror})") from e
+        self.sha256.update(buffer[:n])
+        self.n_bytes += n
+        if self._progress is not None:
+            self._progress(n)
+        return n
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class FastaReader:
+    """Events of one FASTA file; after the last one `source` tells what was read.
+
+    Args:
+        path: plain, gzip or bgzip; told by its first bytes, not by its name.
+        progress: called with the number of bytes read from the disk, block by block.
+    """
+
+    def __init__(self, path: str, progress: Callable[[int], None] | None = None) -> None:
+        self.path = path
+        self.source: Source | None = None
+        self._progress = progress
+
+    def __iter__(self) -> Iterator[Header | Residues]:
+        """Headers and residues in the order of the file.
+
+        Raises:
+            SequenceError: the file is empty, damaged or no FASTA; the line is named.
+        """
+        before = os.stat(self.path)
+        with _Digesting(self.path, self._progress) as raw:
+            yield from _events(self._blocks(raw), self.path)
+            after = os.stat(self.path)
+            if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+                raise SequenceError(f"{self.path}: changed while it was read; try again")
+            self.source = Source(
+                os.path.abspath(self.path),
+                before.st_size,
+                before.st_mtime_ns,
+                raw.sha256.hexdigest(),
+            )
+
+    def _blocks(self, raw: _Digesting) -> Iterator[bytes]:
+        with io.BufferedReader(raw, BLOCK_BYTES) as plain:
+            magic = plain.peek(18)
+            if magic[:2] != _GZIP_MAGIC:
+                while block := plain.read(BLOCK_BYTES):
+                    yield block
+            else:
+                if magic[12:14] == b"BC":
+                    _check_bgzf_end(self.path)
+                with gzip.GzipFile(fileobj=plain) as unpacked:
+                    yield from self._unpack(unpacked)
+            while plain.read(BLOCK_BYTES):  # what a decompressor left belongs to the digest
+                pass
+
+    def _unpack(self, unpacked: gzip.GzipFile) -> Iterator[bytes]:
+        try:
+            while block := unpacked.read(BLOCK_BYTES):
+                yield block
+        except (EOFError, zlib.error, gzip.BadGzipFile) as e:
+            raise SequenceError(
+                f"{self.path}: truncated or damaged gzip ({e}); copy or download it again"
+            ) from e
+
+
+def _check_bgzf_end(path: str) -> None:
+    with open(path, "rb") as f:
+        f.seek(max(0, os.path.getsize(path) - len(_BGZF_END)))
+        if f.read() != _BGZF_END:
+            raise SequenceError(
+                f"{path}: truncated bgzip, its end block is missing; copy or download it again"
+            )
+
+
+def _events(blocks: Iterator[bytes], path: str) -> Iterator[Header | Residues]:
+    line, fresh, header, n_headers = 1, True, None, 0
+    for number, text in enumerate(blocks):
+        block = text.removeprefix(b"\xef\xbb\xbf") if number == 0 else text
+        at = 0
+        while at < len(block):
+            if header is not None:
+                end = block.find(b"\n", at)
+                header += block[at:] if end < 0 else block[at:end]
+                if end < 0:
+                    break
+                yield Header(_name(header, path, line), line)
+                line, at, fresh, header, n_headers = line + 1, end + 1, True, None, n_headers + 1
+            elif fresh and block[at] == ord(">"):
+                header, at = b"", at + 1
+            else:
+                end = _next_header(block, at)
+                part = block[at:end]
+                if n_headers or part.strip():
+                    _check_begun(n_headers, path, line)
+                    yield Residues(part, line)
+                line += part.count(b"\n")
+                at, fresh = end, part.endswith(b"\n")
+    if header is not None:
+        yield Header(_name(header, path, line), line)
+    elif not n_headers:
+        raise SequenceError(f"{path}: has no sequence; a FASTA file begins with '>'")
+
+
+def _next_header(block: bytes, at: int) -> int:
+    """Where the next line that begins with '>' starts, or the end of the block."""
+    found = block.find(b">", at + 1)
+    while found >= 0 and block[found - 1] != ord("\n"):
+        found = block.find(b">", found + 1)
+    return len(block) if found < 0 else found
+
+
+def _check_begun(n_headers: int, path: str, line: int) -> None:
+    if not n_headers:
+        raise SequenceError(f"{path} line {line}: no FASTA, a record must begin with '>'")
+
+
+def _name(header: bytes, path: str, line: int) -> str:
+    text = header.rstrip(b"\r")
+    if b"\r" in text:
+        raise SequenceError(
+            f"{path} line {line}: line ends of the old Mac kind (CR alone); "
+            "convert it, for example with tr '\\r' '\\n'"
+        )
+    words = text.split(maxsplit=1)
+    if not words or text[:1].isspace():
+        raise SequenceError(f"{path} line {line}: a record without a name; write one after '>'")
+    return words[0].decode("utf-8", "replace")

@@ -1,0 +1,210 @@
+"""Intervals on contigs as columns: 16 bytes each, no Python object an item.
+
+Second stage of the flow: BED files and tiles become `Intervals`, which the reader (window.py)
+turns into windows of a store. Coordinates are 0-based half-open. Files are read in bed.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from seqmodel.errors import IntervalError
+
+STRANDS = {"+": 1, "-": -1, ".": 0}
+STRAND_SIGNS = {1: "+", -1: "-", 0: "."}
+
+
+class Contigs:
+    """Names and lengths of contigs; what coordinates refer to."""
+
+    def __init__(self, names: Sequence[str], lengths: Sequence[int] | np.ndarray) -> None:
+        self.names = list(names)
+        self.lengths = np.asarray(lengths, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Number of each contig by its name."""
+        return {name: i for i, name in enumerate(self.names)}
+
+    def number(self, name: str, where: str = "contigs") -> int:
+        """Number of the contig `name`.
+
+        Raises:
+            IntervalError: there is none.
+        """
+        number = self.numbers.get(name)
+        if number is None:
+            raise IntervalError(f"{where}: {self.unknown(name)}")
+        return number
+
+    def unknown(self, name: str) -> str:
+        """What to say of a contig that is not there."""
+        shown = ", ".join(self.names[:5]) + (", ..." if len(self) > 5 else "")
+        return f"contig {name!r} is not in the sequences, which have {shown}"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """One interval, for people; `Intervals` is what the code works with."""
+
+    contig: str
+    start: int
+    end: int
+    strand: str
+
+    def __str__(self) -> str:
+        sign = "" if self.strand == "." else f"({self.strand})"
+        return f"{self.contig}:{self.start}-{self.end}{sign}"
+
+
+class Intervals:
+    """Intervals as columns. A window may reach beyond its contig: `start` may be negative.
+
+    Args:
+        contigs: what the coordinates refer to.
+        contig: number of the contig of each, integer [n].
+        start: 0-based start, integer [n].
+        length: length of each, integer [n] or one number for all (then it takes no memory).
+        strand: 1, -1 or 0 where there is none, integer [n] or one number for all.
+    """
+
+    def __init__(
+        self,
+        contigs: Contigs,
+        contig: np.ndarray,
+        start: np.ndarray,
+        length: np.ndarray | int,
+        strand: np.ndarray | int = 0,
+    ) -> None:
+        self.contigs = contigs
+        self.start = np.asarray(start, dtype=np.int64)
+        # Contig and strand share a column, so that an interval stays within 16 bytes.
+        packed = (np.asarray(contig, dtype=np.int32) << 2) | (np.asarray(strand, np.int32) + 1)
+        self._where = np.broadcast_to(packed, self.start.shape)
+        self.length = np.broadcast_to(np.asarray(length, dtype=np.int32), self.start.shape)
+
+    @property
+    def contig(self) -> np.ndarray:
+        """Number of the contig of each, int32 [n]."""
+        return self._where >> 2
+
+    @property
+    def strand(self) -> np.ndarray:
+        """Strand of each, int8 [n]: 1, -1, or 0 where there is none."""
+        return ((self._where & 3) - 1).astype(np.int8)
+
+    @property
+    def end(self) -> np.ndarray:
+        """End of each, int64 [n]."""
+        return self.start + self.length
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the columns in bytes; a column with one value for all counts nothing."""
+        return sum(x.nbytes for x in (self._where, self.start, self.length) if any(x.strides))
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def __getitem__(self, i: int) -> Interval:
+        contig, strand = divmod(int(self._where[i]), 4)
+        start = int(self.start[i])
+        return Interval(
+            self.contigs.names[contig], start, start + int(self.length[i]), STRAND_SIGNS[strand - 1]
+        )
+
+    def __iter__(self) -> Iterator[Interval]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"Intervals(n={len(self)}, first={self[0] if len(self) else None})"
+
+    def select(self, which: np.ndarray) -> Intervals:
+        """The intervals of a bool mask or an array of indices."""
+        length = self.length[which] if self.length.strides[0] else self.length[:1].sum()
+        return Intervals(
+            self.contigs, self.contig[which], self.start[which], length, self.strand[which]
+        )
+
+    @cached_property
+    def is_inside(self) -> np.ndarray:
+        """Which lie wholly on their contig, bool [n]."""
+        return (self.start >= 0) & (self.end <= self.contigs.lengths[self.contig])
+
+    def centred(self, length: int) -> Intervals:
+        """Windows of `length` with the middle of each interval at their position `length // 2`."""
+        start = self.start + self.length // 2 - length // 2
+        return Intervals(self.contigs, self.contig, start, length, self.strand)
+
+    def on(self, names: Sequence[str], where: str = "contigs") -> np.ndarray:
+        """Which lie on the named contigs, bool [n].
+
+        Raises:
+            IntervalError: a name is of no contig.
+        """
+        numbers = [self.contigs.number(name, where) for name in names]
+        return np.isin(self.contig, numbers)
+
+
+def concatenate(parts: Sequence[Intervals]) -> Intervals:
+    """All intervals of `parts`, which share their contigs, in order."""
+    lengths = {
+        int(x.length[0]) if len(x) else 0 for x in parts if not len(x) or not x.length.strides[0]
+    }
+    constant = len(lengths) == 1 and all(not x.length.strides[0] for x in parts if len(x))
+    return Intervals(
+        parts[0].contigs,
+        np.concatenate([x.contig for x in parts]),
+        np.concatenate([x.start for x in parts]),
+        lengths.pop() if constant else np.concatenate([x.length for x in parts]),
+        np.concatenate([x.strand for x in parts]),
+    )
+
+
+def tiles(
+    contigs: Contigs,
+    length: int,
+    stride: int | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    incomplete: str = "drop",
+) -> Intervals:
+    """Windows of `length` every `stride` letters over whole contigs.
+
+    Args:
+        contigs: what to cover.
+        length: length of a tile.
+        stride: from start to start; default `length`, so that tiles do not overlap.
+        names: only these contigs.
+        incomplete: the tile that reaches beyond the end of its contig: "drop", or "pad".
+
+    Raises:
+        IntervalError: no contig is long enough for a tile.
+    """
+    stride = stride or length
+    numbers = (
+        np.arange(len(contigs))
+        if names is None
+        else np.array([contigs.number(x) for x in names], dtype=np.int64)
+    )
+    sizes = contigs.lengths[numbers]
+    room = sizes - length if incomplete == "drop" else sizes - 1
+    counts = np.where(room >= 0, room // stride + 1, 0)
+    if incomplete == "pad":  # no tile that brings nothing new
+        counts = np.minimum(counts, np.maximum(-(-(sizes - length) // stride), 0) + 1)
+        counts[sizes == 0] = 0
+    if not counts.sum():
+        longest = int(sizes.max()) if len(sizes) else 0
+        raise IntervalError(
+            f"seq_len={length} is longer than every contig (the longest has {longest}); lower it"
+        )
+    contig = np.repeat(numbers, counts)
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    return Intervals(contigs, contig, (np.arange(counts.sum()) - first) * stride, length)
