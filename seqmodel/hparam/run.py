@@ -142,7 +142,12 @@ def _plan(given: Sequence[str] | Mapping[str, object], *, complete: bool) -> _Pl
     header = _header_hparams(merged)
     known = known_hparams(merged.get("plugins") or header.get("plugins") or ())
     inherited = _inherited(merged, header, known)
-    plan = _Plan(known, _chosen({**inherited, **merged}, known, complete=complete))
+    try:
+        classes = _chosen({**inherited, **merged}, known, complete=complete)
+    except HparamError:
+        _refuse_strangers(given, known)  # a misspelt choice is told as that
+        raise
+    plan = _Plan(known, classes)
     _refuse_unknown(config, given, plan)
     below = {**inherited, **config}
     plan.below = {name: v for name, v in below.items() if name in plan.parser.declared}
@@ -265,13 +270,26 @@ def _refuse_unknown(
                 f"{name!r} in the config file has no effect: it belongs to {homes[name]}",
                 stacklevel=4,
             )
-    names = list(given) if isinstance(given, Mapping) else [w[2:] for w in _words(given)]
-    for name in (str(n).split("=")[0] for n in names):
+    for name in _names(given):
         if name not in plan.parser.declared and name in homes and plan.classes:
             raise HparamError(
                 f"{name!r} has no effect in this run: it belongs to {homes[name]}; "
                 "leave it out or make that choice"
             )
+
+
+def _refuse_strangers(
+    given: Sequence[str] | Mapping[str, object], known: list[type[Hparams]]
+) -> None:
+    homes = _homes(known)
+    for name in _names(given):
+        if name not in homes:
+            raise HparamError(f"no hyperparameter {name!r}{did_you_mean(name, list(homes))}")
+
+
+def _names(given: Sequence[str] | Mapping[str, object]) -> list[str]:
+    names = list(given) if isinstance(given, Mapping) else [w[2:] for w in _words(given)]
+    return [str(name).split("=")[0] for name in names]
 
 
 def _homes(known: list[type[Hparams]]) -> dict[str, str]:

@@ -151,8 +151,8 @@ class Task(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """The optimiser, and its schedule by optimiser steps."""
-        mixed = self.trainer.precision == "16-mixed"
-        # Lightning refuses to clip where a fused optimiser undoes the loss scaling by itself
+        mixed = self.trainer.precision.endswith("mixed")
+        # Lightning refuses to clip where a fused optimiser could undo a loss scaling by itself
         fused = not (mixed and self.trainer.gradient_clip_val)
         optimiser = build_optimiser(self, self.optimiser_hparams, fused=fused)
         n_steps = self.trainer.estimated_stepping_batches

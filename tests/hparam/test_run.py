@@ -53,7 +53,7 @@ def fasta(tmp_path):
 
 
 def masked(fasta, *more):
-    return ["--task=masked", f"--fasta={fasta}", *more]
+    return ["--task=masked", f"--fasta={fasta}", "--seq_len=4", *more]
 
 
 def test_every_definition_has_its_own_name_and_help():
@@ -87,7 +87,7 @@ def test_a_name_of_another_choice_is_told_apart_from_an_unknown_one(fasta):
 
 def test_a_dict_and_a_command_line_describe_the_same_run(fasta):
     words = resolve(masked(fasta, "--lr", "0.5", "--n_layers=2"))
-    values = resolve({"task": "masked", "fasta": [fasta], "lr": 0.5, "n_layers": 2})
+    values = resolve({"task": "masked", "fasta": [fasta], "seq_len": 4, "lr": 0.5, "n_layers": 2})
     assert words.values == values.values
     assert words.canonical() == values.canonical()
     assert resolve(words.to_args()).values == words.values
@@ -112,7 +112,8 @@ def test_a_missing_choice_is_told():
 
 def test_a_config_file_lies_below_the_command_line(tmp_path, fasta):
     config = tmp_path / "c.toml"
-    config.write_text(f'task = "masked"\nfasta = ["{fasta}"]\nlr = 0.5\nn_layers = 3\n')
+    values = ('task = "masked"', f'fasta = ["{fasta}"]', "seq_len = 4", "lr = 0.5", "n_layers = 3")
+    config.write_text("\n".join(values))
     run = resolve([f"--config={config}", "--lr=0.25"])
     assert (run.values.lr, run.values.n_layers) == (0.25, 3)
     assert run.canonical() == resolve(masked(fasta, "--lr=0.25", "--n_layers=3")).canonical()
@@ -127,7 +128,7 @@ def test_a_record_of_a_run_is_a_config_file(tmp_path, fasta):
 
 def test_a_name_without_effect_in_a_config_file_warns(tmp_path, fasta):
     config = tmp_path / "c.json"
-    config.write_text(json.dumps({"task": "masked", "fasta": [fasta], "n_heads": 2}))
+    config.write_text(json.dumps({"task": "masked", "fasta": [fasta], "seq_len": 4, "n_heads": 2}))
     with pytest.warns(UserWarning, match="'n_heads' in the config file has no effect"):
         resolve([f"--config={config}", "--encoder=dilated_conv"])
 
@@ -250,7 +251,7 @@ def test_testing_without_a_model_is_refused(fasta):
 
 def test_help_lists_just_what_was_chosen():
     text = help_text(["--task=classify", "--encoder=dilated_conv", "--help"])
-    assert "ClassifyHparams" in text
+    assert "(here: classify)" in text
     assert "DilatedConvHparams" in text
     assert "TransformerHparams" not in text
     assert "--n_heads" not in text
