@@ -4,8 +4,11 @@ import torch
 
 from seqmodel.dataset.alphabet import alphabet_from_name
 from seqmodel.hparam.model import (
+    CnnHparams,
+    ConvLstmHparams,
     DilatedConvHparams,
     EncoderHparams,
+    HyenaHparams,
     PooledHparams,
     TransformerHparams,
 )
@@ -21,6 +24,16 @@ CASES: dict[str, EncoderHparams] = {
     "transformer-causal": TransformerHparams(causal=True, **SMALL),
     "transformer-causal-window": TransformerHparams(causal=True, attention_window=5, **SMALL),
     "transformer-checkpointed": TransformerHparams(checkpoint_activations=True, **SMALL),
+    "transformer-rc": TransformerHparams(rc_equivariant=True, **SMALL),
+    "transformer-rc-window": TransformerHparams(rc_equivariant=True, attention_window=5, **SMALL),
+    "hyena": HyenaHparams(filter_length=30, **SMALL),
+    "hyena-causal": HyenaHparams(filter_length=30, causal=True, **SMALL),
+    "hyena-rc": HyenaHparams(filter_length=30, rc_equivariant=True, **SMALL),
+    "cnn": CnnHparams(**SMALL),
+    "cnn-rc": CnnHparams(rc_equivariant=True, **SMALL),
+    "conv_lstm": ConvLstmHparams(**SMALL),
+    "conv_lstm-rc": ConvLstmHparams(rc_equivariant=True, **SMALL),
+    "dilated_conv-rc": DilatedConvHparams(rc_equivariant=True, **SMALL),
     "dilated_conv": DilatedConvHparams(**SMALL),
     "dilated_conv-causal": DilatedConvHparams(causal=True, **SMALL),
 }

@@ -71,7 +71,35 @@ class EncoderHparams(Hparams):
             )
 
 
-class TransformerHparams(EncoderHparams):
+class BlockHparams(EncoderHparams):
+    """What the encoders made of mixing and feed-forward layers have."""
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        parser.add_argument(
+            "--n_ff",
+            type=integer(1),
+            help="hidden channels of the feed-forward layers; 4 * n_dims unless set",
+        )
+
+
+class HyenaHparams(BlockHparams):
+    """Hyena: implicit long convolutions, for inputs of 100,000 positions and more."""
+
+    name = "hyena"
+    target = "seqmodel.model.hyena:HyenaEncoder"
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        parser.add_argument(
+            "--filter_length",
+            type=integer(5),
+            default=1024,
+            help="distance at which the longest filters have fallen to 1/100",
+        )
+
+
+class TransformerHparams(BlockHparams):
     """Transformer encoder with rotary positions, pre-norm."""
 
     name = "transformer"
@@ -81,9 +109,6 @@ class TransformerHparams(EncoderHparams):
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--n_heads", type=integer(1), default=4, help="attention heads; must divide n_dims"
-        )
-        parser.add_argument(
-            "--n_ff", type=integer(1), help="hidden channels of the feed-forward layers; 4 * n_dims"
         )
         parser.add_argument(
             "--norm", type=str, choices=["layer", "rms"], default="layer", help="normalisation"
@@ -166,6 +191,75 @@ class DilatedConvHparams(ConvHparams):
             default=10,
             help="dilations 1, 2, 4, ... start again at 1 after this many blocks",
         )
+
+
+class PooledConvHparams(ConvHparams):
+    """What the encoders with pooling have."""
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        parser.add_argument(
+            "--pool_size",
+            type=integer(1),
+            default=2,
+            help="positions that become one: in each block (cnn), before the LSTM (conv_lstm)",
+        )
+
+
+class CnnHparams(PooledConvHparams):
+    """Convolutions with pooling (DeepSEA, Basset, DeepSTARR)."""
+
+    name = "cnn"
+    target = "seqmodel.model.cnn:CnnEncoder"
+
+
+class ConvLstmHparams(PooledConvHparams):
+    """A convolution, then bidirectional LSTMs (DanQ)."""
+
+    name = "conv_lstm"
+    target = "seqmodel.model.conv_lstm:ConvLstmEncoder"
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses what cannot work together."""
+        if values.n_dims % 2:
+            raise HparamError(
+                f"--encoder=conv_lstm: --n_dims={values.n_dims} must be even, half for each "
+                "direction"
+            )
+
+
+class HfHparams(EncoderHparams):
+    """An encoder of HuggingFace transformers, from a local folder (n_dims, n_layers: its own)."""
+
+    name = "hf"
+    target = "seqmodel.model.hf:HfEncoder"
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        parser.add_argument(
+            "--hf_path",
+            type=str,
+            help="folder with config.json, weights and tokeniser, as save_pretrained writes them",
+        )
+        parser.add_argument(
+            "--hf_pretrained",
+            type=str2bool,
+            default=True,
+            help="start from the weights in the folder; else from new ones",
+        )
+        parser.add_argument(
+            "--hf_trust_remote_code",
+            type=str2bool,
+            default=False,
+            help="run Python code that stands in the folder; only if you have read it",
+        )
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses what cannot work together."""
+        if not values.hf_path:
+            raise HparamError("--encoder=hf needs --hf_path=FOLDER, with config.json in it")
 
 
 class DecoderHparams(Hparams):

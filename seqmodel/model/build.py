@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from seqmodel.model.adapt import add_lora, freeze
 from seqmodel.model.encoder import Encoder
+from seqmodel.model.equivariant import BothStrands
 
 if TYPE_CHECKING:
     from seqmodel.dataset.alphabet import Alphabet
@@ -22,11 +24,18 @@ def build_encoder(hparams: Hparams, alphabet: Alphabet) -> Encoder:
 
     Encoder weights of a checkpoint are loaded into what this gives, before `adapt_encoder`.
     """
-    return resolve_target(hparams.target)(hparams, alphabet)
+    encoder = resolve_target(hparams.target)(hparams, alphabet)
+    return BothStrands(encoder, alphabet) if hparams.rc_equivariant else encoder
 
 
 def adapt_encoder(encoder: Encoder, hparams: Hparams) -> Encoder:
-    """`encoder` with what is not trained frozen, and with adapters, as `hparams` says."""
+    """`encoder` with what is not trained frozen, and with adapters, as `hparams` says.
+
+    Adapters add parameters and rename those of the layers that they adapt.
+    """
+    if hparams.lora_rank:
+        add_lora(encoder, hparams.lora_rank, hparams.lora_alpha)
+    freeze(encoder, hparams.freeze_layers)
     return encoder
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
+from seqmodel.model.conv import SameConv
 from seqmodel.model.encoder import Encoder, OneHot
 
 if TYPE_CHECKING:
@@ -77,34 +78,3 @@ class DilatedBlock(nn.Module):
         """The block applied to `x`."""
         branch = self.conv(self.activation(self.norm(x)), pad)
         return x + self.dropout(self.out(self.conv_activation(branch)))
-
-
-class SameConv(nn.Conv1d):
-    """A convolution over [N, L, C] that keeps the length and sees padding as zeros.
-
-    Causal ones are padded on the left alone, so an output sees its own position and earlier ones.
-    """
-
-    def __init__(
-        self, n_in: int, n_out: int, kernel_size: int, *, dilation: int = 1, causal: bool = False
-    ) -> None:
-        width = dilation * (kernel_size - 1)
-        # a causal one is padded on both sides by the whole width, and its right end is cut off
-        super().__init__(
-            n_in, n_out, kernel_size, dilation=dilation, padding=width if causal else width // 2
-        )
-
-    def forward(
-        self, x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
-    ) -> Float[Tensor, "N L D"]:
-        """The convolution at each position."""
-        seq_len = x.shape[1]
-        x = zero_padding(x, pad).transpose(1, 2)
-        return super().forward(x)[:, :, :seq_len].transpose(1, 2)
-
-
-def zero_padding(
-    x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None
-) -> Float[Tensor, "N L C"]:
-    """`x` with zeros where `pad` is True."""
-    return x if pad is None else x.masked_fill(pad[:, :, None], 0.0)

@@ -65,6 +65,8 @@ class Encoder(nn.Module):
                 x = checkpoint(block, x, pad, use_reentrant=False)
             else:
                 x = block(x, pad)
+            stride = getattr(block, "stride", 1)
+            pad = pad if pad is None or stride == 1 else pad[:, ::stride]
         return x
 
     def depth(self, name: str) -> int:

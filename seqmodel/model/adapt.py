@@ -1,0 +1,51 @@
+"""Fine-tuning of part of an encoder: frozen blocks and LoRA adapters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from seqmodel.errors import HparamError
+from seqmodel.model.encoder import Encoder
+
+if TYPE_CHECKING:
+    from seqmodel.hparam.hparams import Hparams
+
+
+def freeze(encoder: Encoder, n_layers: int) -> None:
+    """Trains neither the embedding nor the first `n_layers` blocks; 0 trains all.
+
+    Raises:
+        HparamError: there are fewer blocks.
+    """
+    if n_layers > encoder.n_blocks:
+        raise HparamError(
+            f"--freeze_layers={n_layers}, but the encoder has {encoder.n_blocks} blocks"
+        )
+    for name, parameter in encoder.named_parameters() if n_layers else ():
+        if encoder.depth(name) <= n_layers:
+            parameter.requires_grad_(False)
+
+
+def add_lora(encoder: Encoder, rank: int, alpha: float) -> None:
+    """Adds low-rank adapters (Hu et al. 2022) to all linear layers; the rest is not trained.
+
+    Raises:
+        HparamError: peft is missing, or there is no linear layer.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as e:
+        raise HparamError(
+            "--lora_rank needs the package 'peft': pip install 'seqmodel[lora]'"
+        ) from e
+    names = [name for name, module in encoder.named_modules() if isinstance(module, nn.Linear)]
+    if not names:
+        raise HparamError(
+            f"--lora_rank={rank}: {type(encoder).__name__} has no linear layers to adapt; use "
+            "--encoder=transformer, hyena, dilated_conv or hf"
+        )
+    encoder.requires_grad_(False)
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=names, bias="none")
+    inject_adapter_in_model(config, encoder)

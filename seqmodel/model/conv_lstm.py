@@ -1,0 +1,71 @@
+"""A convolution that reads motifs, then a bidirectional LSTM that reads their order.
+
+After DanQ (Quang and Xie 2016).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from seqmodel.model.cnn import PaddedMaxPool
+from seqmodel.model.conv import SameConv
+from seqmodel.model.encoder import Encoder, OneHot
+
+if TYPE_CHECKING:
+    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.hparam.hparams import Hparams
+
+
+class ConvLstmEncoder(Encoder):
+    """Convolution, ReLU, max pooling, `n_layers` LSTMs both ways: [N, L] -> [N, L', n_dims]."""
+
+    def __init__(self, hparams: Hparams, alphabet: Alphabet) -> None:
+        super().__init__(hparams)
+        n_dims = hparams.n_dims
+        self.n_out = n_dims
+        self.n_blocks = hparams.n_layers
+        self.stride = hparams.pool_size
+        self.one_hot = OneHot(alphabet)
+        self.embed = SameConv(alphabet.n_letters, n_dims, hparams.first_kernel_size)
+        self.activation = nn.ReLU()
+        self.pool = PaddedMaxPool(hparams.pool_size)
+        self.dropout = nn.Dropout(hparams.dropout)
+        self.blocks = nn.ModuleList(
+            LstmBlock(n_dims, hparams.dropout) for _ in range(hparams.n_layers)
+        )
+
+    def forward(
+        self,
+        x: Integer[Tensor, "N L"] | Float[Tensor, "N L A"],
+        pad: Bool[Tensor, "N L"] | None = None,
+    ) -> Float[Tensor, "N M C"]:
+        """The encoding of each bin of `pool_size` positions."""
+        x = self.activation(self.embed(self.one_hot(x), pad))
+        return self.run_blocks(self.dropout(self.pool(x, pad)), self.out_pad(pad))
+
+
+class LstmBlock(nn.Module):
+    """An LSTM in both directions, half of the channels each, and dropout."""
+
+    def __init__(self, n_dims: int, dropout: float) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(n_dims, n_dims // 2, batch_first=True, bidirectional=True)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
+    ) -> Float[Tensor, "N L C"]:
+        """The states of both directions at each position."""
+        if pad is None:
+            return self.dropout(self.lstm(x)[0])
+        # packed, so that the backward direction starts at the end of each row
+        length = (~pad).sum(1).clamp(min=1).cpu()
+        packed = pack_padded_sequence(x, length, batch_first=True, enforce_sorted=False)
+        out, _ = pad_packed_sequence(
+            self.lstm(packed)[0], batch_first=True, total_length=x.shape[1]
+        )
+        return self.dropout(out)

@@ -1,0 +1,60 @@
+"""Reverse-complement equivariance of any encoder, by sharing its parameters between the strands.
+
+After RCPS (Shrikumar et al. 2017; Zhou et al. 2022) and Caduceus-PS (Schiff et al. 2024): the
+channels are in two halves, one a strand; the same network computes both.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor, nn
+
+from seqmodel.model.encoder import Encoder
+from seqmodel.model.strand import reverse_complement, reverse_outputs
+
+if TYPE_CHECKING:
+    from seqmodel.dataset.alphabet import Alphabet
+
+
+class BothStrands(Encoder):
+    """An encoder on both strands: [N, L] -> [N, L', 2 C], first half this strand, second the other.
+
+    The reverse complement of the input gives the same, with positions reversed and halves swapped.
+    With pooling, for lengths that are a multiple of the stride: other ones are cut into other bins.
+    """
+
+    symmetric = True
+
+    def __init__(self, encoder: Encoder, alphabet: Alphabet) -> None:
+        nn.Module.__init__(self)
+        self.encoder = encoder
+        self.alphabet = alphabet
+        self.n_out = 2 * encoder.n_out
+        self.stride = encoder.stride
+        self.n_blocks = encoder.n_blocks
+        # refuses alphabets without a complement
+        reverse_complement(torch.zeros(1, 1, dtype=torch.uint8), alphabet)
+
+    def forward(
+        self,
+        x: Integer[Tensor, "N L"] | Float[Tensor, "N L A"],
+        pad: Bool[Tensor, "N L"] | None = None,
+    ) -> Float[Tensor, "N M C"]:
+        """The encodings of both strands, position by position."""
+        x = torch.cat([x, reverse_complement(x, self.alphabet, pad)])
+        both = self.encoder(x, None if pad is None else torch.cat([pad, pad]))
+        this, other = both.chunk(2)
+        return torch.cat([this, reverse_outputs(other, self.out_pad(pad))], -1)
+
+    def depth(self, name: str) -> int:
+        """Depth of a parameter of the encoder that is shared."""
+        return self.encoder.depth(name.removeprefix("encoder."))
+
+
+def swap_strands(encoded: Float[Tensor, "... C"]) -> Float[Tensor, "... C"]:
+    """The encoding as the other strand has it, at the same positions."""
+    this, other = encoded.chunk(2, -1)
+    return torch.cat([other, this], -1)

@@ -1,0 +1,180 @@
+"""Any encoder of HuggingFace `transformers`, from a local folder, behind the interface of ours.
+
+Letters are given to it as embeddings of its own tokens, so that one-hot input works and an unknown
+letter follows the alphabet's rule. Tokenisers of more than one letter a token (k-mers, BPE) are
+called on the text, and each token's vector is given to all of its letters. Needs the extra `hf`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor
+
+from seqmodel.errors import HparamError
+from seqmodel.model.encoder import Encoder
+
+if TYPE_CHECKING:
+    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.hparam.hparams import Hparams
+
+UNUSED = ("pooler", "contact_head")
+# of ESM: embeddings are scaled as if the usual share of masked letters were missing
+ESM_MASKED_PROP = 0.15 * 0.8
+
+
+class HfEncoder(Encoder):
+    """The last hidden states for each letter: [N, L] -> [N, L, hidden_size]."""
+
+    def __init__(self, hparams: Hparams, alphabet: Alphabet) -> None:
+        super().__init__(hparams)
+        transformers = _import_transformers()
+        folder = _folder(hparams.hf_path)
+        options = {"trust_remote_code": hparams.hf_trust_remote_code, "local_files_only": True}
+        config = transformers.AutoConfig.from_pretrained(folder, **options)
+        if hparams.hf_pretrained:
+            self.model = transformers.AutoModel.from_pretrained(folder, config=config, **options)
+        else:
+            self.model = transformers.AutoModel.from_config(
+                config, trust_remote_code=hparams.hf_trust_remote_code
+            )
+        self.model.float().train()
+        for name in UNUSED:
+            # heads without a gradient: they would stop DDP
+            if getattr(self.model, name, None) is not None:
+                setattr(self.model, name, None)
+        if self.checkpointing:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        self.n_out = config.hidden_size
+        self.n_blocks = config.num_hidden_layers
+        self.scales_masked = bool(getattr(config, "token_dropout", False))
+        tokeniser = transformers.AutoTokenizer.from_pretrained(folder, **options)
+        self.alphabet = alphabet
+        self.words = None if _is_by_letter(tokeniser, alphabet) else tokeniser
+        self._bridge(tokeniser, alphabet)
+
+    def forward(
+        self,
+        x: Integer[Tensor, "N L"] | Float[Tensor, "N L A"],
+        pad: Bool[Tensor, "N L"] | None = None,
+    ) -> Float[Tensor, "N L C"]:
+        """The hidden state of each letter."""
+        if self.words is not None:
+            return self._by_words(x, pad)
+        n, seq_len = x.shape[:2]
+        length = (
+            torch.full((n, 1), seq_len, device=x.device) if pad is None else (~pad).sum(1, True)
+        )
+        embedded = self._embed(x, pad)
+        words = self.model.get_input_embeddings().weight
+        n_before, n_after = len(self.before), len(self.after)
+        before = words[self.before].expand(n, -1, -1)
+        embedded = torch.cat([before, embedded, embedded.new_zeros(n, n_after, self.n_out)], 1)
+        at = torch.arange(embedded.shape[1], device=x.device)[None, :]
+        for i, token in enumerate(self.after):
+            # where the row ends, before its padding
+            here = (at == n_before + length + i)[:, :, None]
+            embedded = torch.where(here, words[token], embedded)
+        mask = (at < n_before + length + n_after).long()
+        hidden = self.model(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
+        return hidden[:, n_before : n_before + seq_len]
+
+    def depth(self, name: str) -> int:
+        """Depth of a parameter: 0 the embeddings, 1..n_blocks the layers, n_blocks + 1 the rest."""
+        layer = re.search(r"\.(?:layers?|h|blocks?)\.(\d+)\.", name)
+        if layer:
+            return int(layer[1]) + 1
+        return 0 if "embed" in name else self.n_blocks + 1
+
+    def _embed(self, x: Tensor, pad: Tensor | None) -> Tensor:
+        one_hot = x if x.is_floating_point() else self.table[x.int()]
+        missing = 1.0 - one_hot.sum(-1, keepdim=True)
+        words = self.model.get_input_embeddings().weight
+        if not self.scales_masked:
+            return one_hot @ words[self.letters] + missing * words[self.mask]
+        known = torch.ones_like(missing) if pad is None else (~pad)[:, :, None].to(missing)
+        n_tokens = known.sum(1, keepdim=True) + len(self.before) + len(self.after)
+        share = (missing * known).sum(1, keepdim=True) / n_tokens
+        self._scale = (1 - ESM_MASKED_PROP) / (1 - share)
+        return one_hot @ words[self.letters] * self._scale
+
+    def _by_words(self, x: Tensor, pad: Tensor | None) -> Tensor:
+        if x.is_floating_point():
+            raise ValueError(
+                "one-hot input needs a tokeniser with one token a letter; that of --hf_path has "
+                "tokens of several letters"
+            )
+        texts = _texts(x, pad, self.alphabet)
+        words = self.words(
+            texts, return_tensors="pt", padding=True, return_offsets_mapping=True
+        ).to(x.device)
+        offsets = words.pop("offset_mapping")
+        words.pop("token_type_ids", None)
+        hidden = self.model(**words).last_hidden_state
+        at = torch.arange(x.shape[1], device=x.device)[None, :, None]
+        covers = (offsets[:, None, :, 0] <= at) & (at < offsets[:, None, :, 1])
+        return covers.to(hidden) @ hidden
+
+    def _bridge(self, tokeniser: Any, alphabet: Alphabet) -> None:
+        vocabulary = tokeniser.get_vocab()
+        unknown = tokeniser.unk_token_id
+        ids = [_token(vocabulary, letter, unknown) for letter in alphabet.letters]
+        mask = tokeniser.mask_token_id if tokeniser.mask_token_id is not None else unknown
+        before, after = _specials(tokeniser, alphabet.letters[0])
+        for name, value in (("letters", ids), ("before", before), ("after", after)):
+            self.register_buffer(name, torch.tensor(value, dtype=torch.long), persistent=False)
+        self.mask = mask
+        table = torch.from_numpy(alphabet.one_hot_table())
+        self.register_buffer("table", table, persistent=False)
+
+
+def _import_transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as e:
+        raise HparamError(
+            "--encoder=hf needs the package 'transformers': pip install 'seqmodel[hf]'"
+        ) from e
+    return transformers
+
+
+def _folder(path: str | None) -> str:
+    if not path or not (Path(path) / "config.json").is_file():
+        raise HparamError(
+            f"--hf_path={path}: no folder with a config.json; give one that save_pretrained wrote "
+            "(nothing is downloaded)"
+        )
+    return path
+
+
+def _is_by_letter(tokeniser: Any, alphabet: Alphabet) -> bool:
+    letters = {x.upper() for x in alphabet.letters}
+    plain = (re.sub(r"^(##|Ġ|▁)", "", word).upper() for word in tokeniser.get_vocab())
+    return not any(len(word) > 1 and set(word) <= letters for word in plain)
+
+
+def _token(vocabulary: dict[str, int], letter: str, unknown: int | None) -> int:
+    token = vocabulary.get(letter, vocabulary.get(letter.lower(), unknown))
+    if token is None:
+        raise HparamError(f"the tokeniser in --hf_path has no token for the letter {letter!r}")
+    return token
+
+
+def _specials(tokeniser: Any, letter: str) -> tuple[list[int], list[int]]:
+    """The special tokens before and after a sequence."""
+    special = set(tokeniser.all_special_ids) - {tokeniser.unk_token_id}
+    ids = tokeniser(letter)["input_ids"]
+    middle = [i for i, token in enumerate(ids) if token not in special]
+    return ids[: middle[0]], ids[middle[-1] + 1 :]
+
+
+def _texts(x: Tensor, pad: Tensor | None, alphabet: Alphabet) -> list[str]:
+    unknown = alphabet.ambiguous[:1] or alphabet.letters[0]
+    rows = x.tolist()
+    lengths = [x.shape[1]] * len(rows) if pad is None else (~pad).sum(1).tolist()
+    names = [*alphabet.letters, unknown, "", unknown]  # mask, pad, none
+    return ["".join(names[i] for i in row[:n]) for row, n in zip(rows, lengths, strict=True)]
