@@ -174,8 +174,8 @@ def _check(rows: Rows, part: Intervals) -> None:
 
 
 def _is_header(fields: list[str]) -> bool:
-    named = fields[0].lstrip("#").lower() in _FIRST_NAMES
-    return named and len(fields) > 1 and not fields[1].lstrip("-").isdigit()
+    named = len(fields) > 1 and fields[0].lstrip("#").lower() in _FIRST_NAMES
+    return named and not fields[1].lstrip("-").isdigit()
 
 
 def _read_header(f: IO[str]) -> list[str]:

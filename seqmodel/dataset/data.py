@@ -195,7 +195,8 @@ class FastaData(Data):
         if n_out == len(kept):
             raise IntervalError(
                 f"{split} split: every window of seq_len={length} reaches beyond its contig "
-                f"(the longest has {int(self.contigs.lengths.max())}); lower it or set --incomplete=pad"
+                f"(the longest has {int(self.contigs.lengths.max())}); "
+                "lower it or set --incomplete=pad"
             )
         if n_out:
             warnings.warn(

@@ -113,8 +113,9 @@ class FastaReader:
             )
 
     def _blocks(self, raw: _Digesting) -> Iterator[bytes]:
-        with io.BufferedReader(raw, BLOCK_BYTES) as plain:
-            magic = plain.peek(18)
+        with open(self.path, "rb") as f:
+            magic = f.read(18)
+        with io.BufferedReader(raw, max(BLOCK_BYTES, 1 << 16)) as plain:
             if magic[:2] != _GZIP_MAGIC:
                 while block := plain.read(BLOCK_BYTES):
                     yield block
@@ -164,7 +165,7 @@ def _events(blocks: Iterator[bytes], path: str) -> Iterator[Header | Residues]:
                 end = _next_header(block, at)
                 part = block[at:end]
                 if n_headers or part.strip():
-                    _check_begun(n_headers, path, line)
+                    _check_begun(n_headers, path, line, part)
                     yield Residues(part, line)
                 line += part.count(b"\n")
                 at, fresh = end, part.endswith(b"\n")
@@ -182,8 +183,9 @@ def _next_header(block: bytes, at: int) -> int:
     return len(block) if found < 0 else found
 
 
-def _check_begun(n_headers: int, path: str, line: int) -> None:
+def _check_begun(n_headers: int, path: str, line: int, part: bytes) -> None:
     if not n_headers:
+        line += part[: len(part) - len(part.lstrip())].count(b"\n")
         raise SequenceError(f"{path} line {line}: no FASTA, a record must begin with '>'")
 
 

@@ -72,7 +72,7 @@ class Loader:
         self.sampler.set_epoch(epoch)
 
     def seek(self, batch: int) -> None:
-        """Makes the next iteration, and only that, begin at this batch; those before are not read."""
+        """Makes the next iteration, and only that, begin at this batch; nothing before is read."""
         self._next = batch
 
     def __iter__(self) -> Iterator[Batch]:

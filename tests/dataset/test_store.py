@@ -1,0 +1,270 @@
+import gzip
+import os
+import pickle
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pysam
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import fastas
+
+from seqmodel.dataset import fasta
+from seqmodel.dataset.alphabet import DNA, PROTEIN, Alphabet
+from seqmodel.dataset.store import SequenceStore
+from seqmodel.errors import SequenceError
+
+
+def written(tmp_path, raw, name="a.fa"):
+    path = tmp_path / name
+    path.write_bytes(raw)
+    return str(path)
+
+
+def known(text):
+    """The text as a store gives it back: upper case, what is not known as N."""
+    return "".join(x if x in "ACGT" else "N" for x in text.upper())
+
+
+@settings(deadline=None)
+@given(fastas(), st.integers(1, 200), st.data())
+def test_store_is_the_text_for_any_file_and_block(tmp_path_factory, given_fasta, block, data):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fasta, "BLOCK_BYTES", block)  # blocks end anywhere, also within a header
+        path = given_fasta.write(tmp_path_factory.mktemp("store") / "a.fa")
+        store = SequenceStore.open(path)
+    assert store.names == list(given_fasta.contigs)
+    for name, text in given_fasta.contigs.items():
+        start = data.draw(st.integers(0, len(text)))
+        end = data.draw(st.integers(start, len(text)))
+        assert store.text(name, start, end) == known(text[start:end])
+        assert store[name, start:end].tolist() == DNA.encode(text[start:end]).tolist()
+        lower = [x.islower() for x in text]
+        assert store.soft_mask(name).tolist() == lower
+        assert store.soft_mask(name, start, end).tolist() == lower[start:end]
+
+
+@settings(deadline=None, max_examples=30)
+@given(fastas(min_size=1), st.data())
+def test_store_gives_what_pysam_gives(tmp_path_factory, given_fasta, data):
+    folder = tmp_path_factory.mktemp("pysam")
+    # pysam reads evenly wrapped files only: the same sequences, wrapped
+    plain = folder / "plain.fa"
+    plain.write_text("".join(f">{k}\n{v}\n" for k, v in given_fasta.contigs.items()))
+    store = SequenceStore.open(given_fasta.write(folder / "nasty.fa"))
+    with pysam.FastaFile(str(plain)) as oracle:
+        assert store.names == list(oracle.references)
+        assert store.lengths.tolist() == list(oracle.lengths)
+        for name in store.names:
+            start = data.draw(st.integers(0, oracle.get_reference_length(name)))
+            end = data.draw(st.integers(start, oracle.get_reference_length(name)))
+            assert store.text(name, start, end) == known(oracle.fetch(name, start, end))
+
+
+def test_bgzip_is_read_and_a_cut_one_refused(tmp_path):
+    plain = written(tmp_path, b">a\n" + b"ACGTACGTNN\n" * 20000, "a.fa")
+    pysam.tabix_compress(plain, str(tmp_path / "a.fa.gz"))
+    packed = SequenceStore.open(str(tmp_path / "a.fa.gz"))
+    assert np.array_equal(packed["a", :], SequenceStore.open(plain)["a", :])
+    cut = written(tmp_path, (tmp_path / "a.fa.gz").read_bytes()[:-28], "cut.fa.gz")
+    with pytest.raises(SequenceError, match=r"cut.fa.gz: truncated bgzip"):
+        SequenceStore.open(cut)
+
+
+@pytest.mark.parametrize("n_lost", [1, 8, 200])
+def test_a_truncated_gzip_is_one_line_and_leaves_nothing(tmp_path, n_lost):
+    rng = np.random.default_rng(0)
+    letters = np.frombuffer(b"ACGT", np.uint8)[rng.integers(0, 4, 5000)].tobytes()
+    path = written(tmp_path, gzip.compress(b">a\n" + letters)[:-n_lost], "a.fa.gz")
+    with pytest.raises(SequenceError, match=r"a.fa.gz: truncated or damaged gzip") as e:
+        SequenceStore.open(path)
+    assert "\n" not in str(e.value)
+    assert os.listdir(tmp_path) == ["a.fa.gz"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "a.fa: has no sequence"),
+        (b"ACGT\n", "a.fa line 1: no FASTA"),
+        (b"\n\nACGT\n>a\nAC", "a.fa line 3: no FASTA"),
+        (b">\nACGT\n", "a.fa line 1: a record without a name"),
+        (b"> a\nACGT\n", "a.fa line 1: a record without a name"),
+        (b">a\rACGT\r", "a.fa line 1: line ends of the old Mac"),
+        (b">a\nACGT\nAC*T\n", r"a.fa line 3 \(contig 'a'\), character 3: '\*' is not of"),
+        (b">a\nACGT\r\n>b\r\nAC\xe9T\n", r"a.fa line 4 \(contig 'b'\), character 3: 'é' is not of"),
+        (b">a\nA\n>b\nA\n>a\nC", r"a.fa line 5: contig 'a' stands twice \(first line 1\)"),
+        (b">a\nA>b\nC\n", "character 2: '>' is not of"),
+    ],
+)
+def test_what_is_no_fasta_is_one_line_and_leaves_nothing(tmp_path, raw, message):
+    path = written(tmp_path, raw)
+    with pytest.raises(SequenceError, match=message) as e:
+        SequenceStore.open(path)
+    assert "\n" not in str(e.value)
+    assert os.listdir(tmp_path) == ["a.fa"]
+
+
+def test_one_name_in_two_files_names_both_files_and_lines(tmp_path):
+    first = written(tmp_path, b">x\nAC\n>chr1\nAC\n", "first.fa")
+    second = written(tmp_path, b">chr1\nAC\n", "second.fa")
+    message = r"second.fa line 1: contig 'chr1' stands twice \(first in .*first.fa line 3\)"
+    with pytest.raises(SequenceError, match=message):
+        SequenceStore.open([first, second])
+
+
+def test_several_files_are_one_store(tmp_path):
+    first = written(tmp_path, b">a\nACGT", "first.fa")
+    second = written(tmp_path, gzip.compress(b">b\nTTTT"), "second.fa.gz")
+    store = SequenceStore.open([first, second])
+    assert [store.text(x) for x in store.names] == ["ACGT", "TTTT"]
+    assert list(store.digests()) == [first, second]
+    assert SequenceStore.open(first).names == ["a"]
+
+
+def test_other_alphabets_have_stores_of_their_own(tmp_path):
+    path = written(tmp_path, b">a\nACDE")
+    assert SequenceStore.open(path, PROTEIN).text("a") == "ACDE"
+    assert SequenceStore.open(path, Alphabet("dna", tuple("EDCA"))).text("a") == "ACDE"
+    assert SequenceStore.open(path, Alphabet("dna", tuple("ACDE")))["a", :].tolist() == [0, 1, 2, 3]
+    with pytest.raises(SequenceError, match="'D' is not of the alphabet 'dna'|'E' is not of"):
+        SequenceStore.open(path, DNA)
+
+
+def test_a_changed_source_is_noticed(tmp_path):
+    path = written(tmp_path, b">a\nACGT")
+    before = os.stat(path)
+    assert SequenceStore.open(path).text("a") == "ACGT"
+    written(tmp_path, b">a\nTTTT")  # of the same size
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert SequenceStore.open(path).text("a") == "TTTT"
+
+
+def test_a_touched_source_is_digested_once_and_not_rebuilt(tmp_path, monkeypatch):
+    path = written(tmp_path, b">a\nACGT")
+    store = SequenceStore.open(path)
+    made = os.stat(store.path).st_ino
+    os.utime(path, ns=(1, 1))
+    assert os.stat(SequenceStore.open(path).path).st_ino == made
+    monkeypatch.setattr("seqmodel.dataset.store._sha256", lambda path: pytest.fail("digested"))
+    assert os.stat(SequenceStore.open(path).path).st_ino == made
+
+
+def test_a_damaged_store_is_built_anew(tmp_path):
+    path = written(tmp_path, b">a\nACGT")
+    store = Path(SequenceStore.open(path).path)
+    store.write_bytes(store.read_bytes()[:-1])
+    assert SequenceStore.open(path).text("a") == "ACGT"
+    store.write_bytes(b"something else")
+    assert SequenceStore.open(path).text("a") == "ACGT"
+
+
+def test_a_pickled_store_travels_as_its_path(tmp_path):
+    path = written(tmp_path, b">a\n" + b"ACGT" * 100000)
+    store = SequenceStore.open(path)
+    state = pickle.dumps(store)
+    assert len(state) < 5000
+    assert pickle.loads(state).text("a", 3, 6) == "TAC"
+    written(tmp_path, b">a\nTTTT")
+    SequenceStore.open(path)
+    with pytest.raises(SequenceError, match="was rebuilt from other sources"):
+        pickle.loads(state)
+
+
+def test_a_read_only_folder_sends_the_store_to_the_cache(tmp_path, monkeypatch):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    path = written(folder, b">a\nACGT")
+    real = os.access
+    monkeypatch.setattr(
+        os,
+        "access",
+        lambda p, mode: real(p, mode) and not (str(p) == str(folder) and mode & os.W_OK),
+    )
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    store = SequenceStore.open(path)
+    assert store.path.startswith(str(tmp_path / "cache" / "seqmodel"))
+    assert os.listdir(folder) == ["a.fa"]
+    assert store.text("a") == "ACGT"
+
+
+def test_cache_dir_is_where_the_store_goes(tmp_path):
+    path = written(tmp_path, b">a\nACGT")
+    store = SequenceStore.open(path, cache_dir=str(tmp_path / "here" / "there"))
+    assert os.path.dirname(store.path) == str(tmp_path / "here" / "there")
+    assert sorted(os.listdir(tmp_path)) == ["a.fa", "here"]
+
+
+PROGRAM = """
+import resource, sys
+from seqmodel.dataset.store import SequenceStore
+from seqmodel.errors import SequenceError
+if len(sys.argv) > 2:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+try:
+    store = SequenceStore.open(sys.argv[1], quiet=True)
+    print(store.text("a", 0, 8), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+except SequenceError as e:
+    print(e)
+"""
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+    path = written(tmp_path, b">a\n" + b"ACGTacgt\n" * 100000)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, path, "200000"], capture_output=True, text=True, check=True
+    )
+    assert "a.fa.dna.seqstore: cannot write it (File too large)" in done.stdout
+    assert "--cache_dir" in done.stdout
+    assert done.stdout.count("\n") == 1
+    assert os.listdir(tmp_path) == ["a.fa"]
+
+
+def test_processes_that_start_at_once_do_no_harm(tmp_path):
+    path = written(tmp_path, b">a\n" + b"ACGTACGT\n" * 200000)
+    command = [sys.executable, "-c", PROGRAM, path]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [x.communicate()[0].split()[0] for x in started] == ["ACGTACGT"] * 4
+    assert sorted(os.listdir(tmp_path)) == ["a.fa", "a.fa.dna.seqstore"]
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_genome(tmp_path):
+    used = []
+    for n in (100, 400):  # MB on a single line, all of it alternating soft mask
+        path = tmp_path / f"{n}.fa"
+        with path.open("wb") as f:
+            f.write(b">a\n")
+            for _ in range(n):
+                f.write(b"ACGTacgt" * 125000)
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(path)], capture_output=True, text=True, check=True
+        )
+        used.append(int(done.stdout.split()[1]) / 1024)
+    assert max(used) < 300  # MB of the whole process
+    assert used[1] < used[0] + 20
+
+
+def test_the_store_may_be_read_by_others(tmp_path):
+    store = SequenceStore.open(written(tmp_path, b">a\nACGT"))
+    assert stat.S_IMODE(os.stat(store.path).st_mode) == 0o666 & ~_umask()
+
+
+def _umask():
+    with tempfile.TemporaryDirectory() as folder, open(os.path.join(folder, "x"), "w") as f:
+        return 0o666 & ~stat.S_IMODE(os.fstat(f.fileno()).st_mode)
+
+
+def test_missing_files_and_contigs_are_named(tmp_path):
+    with pytest.raises(SequenceError, match=r"nowhere.fa: no such file"):
+        SequenceStore.open(str(tmp_path / "nowhere.fa"))
+    path = written(tmp_path, b">a\nACGT")
+    with pytest.raises(SequenceError, match=r"a.fa: is given twice"):
+        SequenceStore.open([path, path])
+    with pytest.raises(SequenceError, match=r"no contig 'b' in .*a.fa; it has a"):
+        SequenceStore.open(path).text("b")
