@@ -304,3 +304,25 @@ class PooledHparams(DecoderHparams):
             help="how the positions become one: their mean, their maximum, a learned weighting, or "
             "the first one alone",
         )
+
+
+class ProfileHparams(DecoderHparams):
+    """One output a bin, without the bins at both ends."""
+
+    name = "profile"
+    target = "seqmodel.model.decoder:ProfileDecoder"
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        parser.add_argument(
+            "--bin_positions",
+            type=integer(1),
+            default=1,
+            help="positions of the encoder's output that make a bin, by their mean",
+        )
+        parser.add_argument(
+            "--crop_bins",
+            type=integer(0),
+            default=0,
+            help="bins at each end that are not predicted, for want of context",
+        )

@@ -29,6 +29,30 @@ class OptimiserHparams(Hparams):
             default=1.0,
             help="learning rate of each block as a proportion of that of the block above it",
         )
+        parser.add_argument(
+            "--ema_decay",
+            type=number(0, 1, open_hi=True),
+            default=0.0,
+            help="validate, test and keep an exponential moving average of the weights, with this "
+            "decay a step; 0 for none",
+        )
+        parser.add_argument(
+            "--swa_start_prop",
+            type=number(0, 1),
+            help="average the weights of the epochs after this proportion of them (stochastic "
+            "weight averaging); none unless set",
+        )
+        parser.add_argument(
+            "--swa_lr",
+            type=number(0, open_lo=True),
+            help="learning rate while weights are averaged; --lr unless set",
+        )
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses two ways of averaging weights."""
+        if values.ema_decay and values.swa_start_prop is not None:
+            raise HparamError("--ema_decay and --swa_start_prop both average weights; set only one")
 
 
 class AdamWHparams(OptimiserHparams):
@@ -130,3 +154,54 @@ class CosineHparams(DecayHparams):
 
     name = "cosine"
     target = "seqmodel.task.schedule:cosine"
+
+
+class OneCycleHparams(DecayHparams):
+    """Up to --lr and down again in one cycle (Smith and Topin 2019)."""
+
+    name = "one_cycle"
+    target = "seqmodel.task.schedule:one_cycle"
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        parser.add_argument(
+            "--peak_prop",
+            type=number(0, 1, open_lo=True, open_hi=True),
+            default=0.3,
+            help="proportion of the steps after which --lr is reached",
+        )
+        parser.add_argument(
+            "--start_lr_prop",
+            type=number(0, 1),
+            default=0.04,
+            help="learning rate at the first step as a proportion of --lr",
+        )
+
+
+class InverseSqrtHparams(ScheduleHparams):
+    """Falls with the inverse square root of the step; the warm-up is its timescale."""
+
+    name = "inverse_sqrt"
+    target = "seqmodel.task.schedule:inverse_sqrt"
+
+
+class PlateauHparams(ScheduleHparams):
+    """Constant, and lower each time valid_loss no longer falls."""
+
+    name = "plateau"
+    target = "seqmodel.task.schedule:constant"
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        parser.add_argument(
+            "--plateau_factor",
+            type=number(0, 1, open_lo=True, open_hi=True),
+            default=0.5,
+            help="what a plateau multiplies the learning rate by",
+        )
+        parser.add_argument(
+            "--plateau_patience",
+            type=integer(0),
+            default=3,
+            help="validations in a row without a lower valid_loss that are waited for",
+        )

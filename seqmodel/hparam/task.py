@@ -67,6 +67,28 @@ class MaskedHparams(TaskHparams):
             )
 
 
+class CausalHparams(TaskHparams):
+    """Predict each letter from those before it (GPT)."""
+
+    name = "causal"
+    target = "seqmodel.task.causal:CausalTask"
+    usual = {"decoder": "position"}  # noqa: RUF012
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses what cannot work together."""
+        _wants_decoder("causal", values, "position")
+        if not values.causal:
+            raise HparamError(
+                "--task=causal: the encoder must not see what it is to predict; set --causal=True"
+            )
+        if values.average_strands:
+            raise HparamError(
+                "--average_strands=True with --task=causal: the other strand shows the letters "
+                "that are to be predicted; set it to False"
+            )
+
+
 def _wants_decoder(task: str, values: Namespace, wanted: str) -> None:
     # of the built-in decoders; a plugin's own is checked when it is built
     decoder = getattr(values, "decoder", None)
@@ -111,3 +133,63 @@ class ClassifyHparams(LabelHparams):
     def check(cls, values: Namespace) -> None:
         """Refuses what cannot work together."""
         _wants_decoder("classify", values, "pooled")
+
+
+class MultilabelHparams(LabelHparams):
+    """Predict many yes-or-no labels of a sequence (DeepSEA)."""
+
+    name = "multilabel"
+    target = "seqmodel.task.multilabel:MultilabelTask"
+    usual = {"decoder": "pooled"}  # noqa: RUF012
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses what cannot work together."""
+        _wants_decoder("multilabel", values, "pooled")
+
+
+class RegressHparams(TaskHparams):
+    """Predict numbers of a sequence."""
+
+    name = "regress"
+    target = "seqmodel.task.regress:RegressTask"
+    usual = {"decoder": "pooled"}  # noqa: RUF012
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        parser.add_argument(
+            "--huber_delta",
+            type=number(0),
+            default=0.0,
+            help="error above which the loss grows linearly (Huber); 0 for the squared error",
+        )
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses what cannot work together."""
+        _wants_decoder("regress", values, "pooled")
+
+
+class ProfileTaskHparams(TaskHparams):
+    """Predict tracks: counts in each bin along a sequence."""
+
+    name = "profile"
+    target = "seqmodel.task.profile:ProfileTask"
+    usual = {"decoder": "profile"}  # noqa: RUF012
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        parser.add_argument(
+            "--profile_loss",
+            type=str,
+            choices=["poisson", "poisson_multinomial", "multinomial_count"],
+            default="poisson",
+            help="of each bin; or of the sum and the shape (Borzoi); or of the shape and the "
+            "logarithm of the sum (BPNet)",
+        )
+        parser.add_argument(
+            "--count_weight",
+            type=number(0),
+            default=1.0,
+            help="weight of the sum's part of the loss against that of the shape",
+        )

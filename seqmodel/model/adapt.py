@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import nn
 
 from seqmodel.errors import HparamError
 from seqmodel.model.encoder import Encoder
-
-if TYPE_CHECKING:
-    from seqmodel.hparam.hparams import Hparams
 
 
 def freeze(encoder: Encoder, n_layers: int) -> None:

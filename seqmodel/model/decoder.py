@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from seqmodel.errors import HparamError
+
 if TYPE_CHECKING:
     from seqmodel.hparam.hparams import Hparams
 
@@ -61,6 +63,42 @@ class PooledDecoder(nn.Module):
             return (weight * encoded).sum(1)
         n_known = encoded.shape[1] if pad is None else (~pad).sum(1, keepdim=True).clamp(min=1)
         return _fill(encoded, pad, 0.0).sum(1) / n_known
+
+
+class ProfileDecoder(nn.Module):
+    """One output a bin: [N, L, C] -> [N, L / bin_positions - 2 crop_bins, T]."""
+
+    per_position = True
+
+    def __init__(self, hparams: Hparams, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.size, self.n_cropped = hparams.bin_positions, hparams.crop_bins
+        self.head = make_head(hparams, n_in, n_out)
+
+    def forward(
+        self, encoded: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
+    ) -> Float[Tensor, "N B T"]:
+        """The outputs of each bin that is not cropped.
+
+        Raises:
+            HparamError: the positions are no whole number of bins, or none is left.
+        """
+        n_bins, rest = divmod(encoded.shape[1], self.size)
+        if rest or n_bins <= 2 * self.n_cropped:
+            raise HparamError(
+                f"--decoder=profile: {encoded.shape[1]} positions of the encoder are {n_bins} bins "
+                f"of --bin_positions={self.size} and a rest of {rest}; after cropping "
+                f"--crop_bins={self.n_cropped} at each end there must be bins, and no rest"
+            )
+        bins = encoded.unflatten(1, (n_bins, self.size)).mean(2)
+        return self.head(self._crop(bins))
+
+    def out_pad(self, pad: Bool[Tensor, "N L"] | None) -> Bool[Tensor, "N B"] | None:
+        """Which bins have a position that is padding."""
+        return None if pad is None else self._crop(pad.unflatten(1, (-1, self.size)).any(2))
+
+    def _crop(self, bins: Tensor) -> Tensor:
+        return bins[:, self.n_cropped : bins.shape[1] - self.n_cropped]
 
 
 def make_head(hparams: Hparams, n_in: int, n_out: int) -> nn.Module:

@@ -99,8 +99,7 @@ class HfEncoder(Encoder):
         known = torch.ones_like(missing) if pad is None else (~pad)[:, :, None].to(missing)
         n_tokens = known.sum(1, keepdim=True) + len(self.before) + len(self.after)
         share = (missing * known).sum(1, keepdim=True) / n_tokens
-        self._scale = (1 - ESM_MASKED_PROP) / (1 - share)
-        return one_hot @ words[self.letters] * self._scale
+        return one_hot @ words[self.letters] * ((1 - ESM_MASKED_PROP) / (1 - share))
 
     def _by_words(self, x: Tensor, pad: Tensor | None) -> Tensor:
         if x.is_floating_point():

@@ -6,16 +6,15 @@ the position: not of the batch, the rank, torch's random state or a resume.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from seqmodel.counter import torch_uniform
 from seqmodel.model.strand import reverse_complement, reverse_outputs
-from seqmodel.task.metric import LetterMetric
-from seqmodel.task.task import Batch, Scored, Task
+from seqmodel.task.letter import LetterTask, letter_score
+from seqmodel.task.task import Batch, Scored
 
 if TYPE_CHECKING:
     from seqmodel.dataset.alphabet import Alphabet
@@ -26,19 +25,8 @@ ACTION_STREAM, LETTER_STREAM = 0x6D61736B, 0x6C657474
 EVALUATION_STREAM = 0x6576616C
 
 
-class MaskedTask(Task):
+class MaskedTask(LetterTask):
     """Predicts the original letters at the chosen positions."""
-
-    per_position = True
-
-    @classmethod
-    def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Any) -> int:
-        """One output a letter."""
-        return alphabet.n_letters
-
-    def new_metric(self, stage: str) -> LetterMetric:
-        """Nats, bits, perplexity, accuracy."""
-        return LetterMetric()
 
     def score(self, batch: Batch) -> Scored:
         """Cross-entropy in nats; decoder and loss are computed at the chosen positions only.
@@ -51,28 +39,18 @@ class MaskedTask(Task):
         stream = 0 if self.training else EVALUATION_STREAM
         corrupted, chosen = corrupt(tokens, key, self.alphabet, self.task_hparams, stream)
         at = chosen.flatten().nonzero()[:, 0]
-        logits = self._logits(corrupted, pad, at).float()
-        target = tokens.flatten()[at].long()
-        if "weight" not in batch:
-            loss_sum = cross_entropy(logits, target, reduction="sum")
-            return Scored(loss_sum, loss_sum.new_tensor(at.numel()), logits, target)
-        weight = batch["weight"].flatten()[at]
-        loss = cross_entropy(logits, target, reduction="none")
-        return Scored((loss * weight).sum(), weight.sum(), logits, target)
+        logits = self._logits(corrupted, pad, at)
+        weight = batch["weight"].flatten()[at] if "weight" in batch else None
+        return letter_score(logits, tokens.flatten()[at], weight)
 
     def _logits(self, x: Tensor, pad: Tensor | None, at: Tensor) -> Tensor:
-        encoded = self.encoder(x, pad)
-        logits = self.decoder(encoded.flatten(0, 1)[at][None])[0]
+        logits = self.decode(self.encoder(x, pad).flatten(0, 1)[at][None])[0]
         if not self.task_hparams.average_strands or self.training:
             return logits
         encoded = self.encoder(reverse_complement(x, self.alphabet, pad), pad)
         encoded = reverse_outputs(encoded, pad)
-        other = self.decoder(encoded.flatten(0, 1)[at][None])[0]
-        return (logits + other[:, self._complement()]) / 2
-
-    def _complement(self) -> Tensor:
-        table = self.alphabet.complement_table[: self.alphabet.n_letters]
-        return torch.from_numpy(table).long().to(self.device)
+        other = self.decode(encoded.flatten(0, 1)[at][None])[0]
+        return (logits + self.complement_outputs(other)) / 2
 
 
 def corrupt(

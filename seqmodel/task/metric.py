@@ -13,7 +13,13 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from seqmodel.task.scores import class_scores
+from seqmodel.task.scores import (
+    class_scores,
+    correlation_scores,
+    known,
+    ranking_scores,
+    tell_undefined,
+)
 
 
 class SplitMetric(Metric):
@@ -69,13 +75,8 @@ class LetterMetric(SplitMetric):
         }
 
 
-class ClassMetric(SplitMetric):
-    """Scores of predicted classes: accuracy, F1, MCC, AUROC, AUPRC.
-
-    Args:
-        names: of the classes, in the order of the outputs.
-        stage: "valid" or "test", for messages.
-    """
+class _KeepingMetric(SplitMetric):
+    """Keeps all outputs and targets, since ranks cannot be computed from batches."""
 
     def __init__(self, names: list[str], stage: str) -> None:
         super().__init__()
@@ -84,11 +85,112 @@ class ClassMetric(SplitMetric):
         self.add_state("target", [], dist_reduce_fx="cat")
 
     def observe(self, outputs: Tensor, target: Tensor) -> None:
-        """Keeps the outputs: ranks cannot be computed from batches."""
+        """Keeps a batch."""
         self.outputs.append(outputs.float())
         self.target.append(target)
 
+    def kept(self) -> tuple[Tensor, Tensor]:
+        """Outputs and targets of the split, over all ranks."""
+        return dim_zero_cat(self.outputs), dim_zero_cat(self.target)
+
+    def with_means(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The mean of each score over its targets; in the test split each target's too."""
+        means = {name: value.nanmean() for name, value in values.items()}
+        if self.stage != "test" or len(self.names) == 1:
+            return means
+        each = {
+            f"{name}/{target}": score
+            for name, value in values.items()
+            for target, score in zip(self.names, value, strict=True)
+        }
+        return means | each
+
+
+class ClassMetric(_KeepingMetric):
+    """Scores of predicted classes: accuracy, F1, MCC, AUROC, AUPRC.
+
+    Args:
+        names: of the classes, in the order of the outputs.
+        stage: "valid" or "test", for messages.
+    """
+
     def scores(self) -> dict[str, Tensor]:
         """The scores of the split; what is undefined is told."""
-        outputs, target = dim_zero_cat(self.outputs), dim_zero_cat(self.target)
+        outputs, target = self.kept()
         return class_scores(outputs.softmax(-1), target, self.names, self.stage)
+
+
+class MultilabelMetric(_KeepingMetric):
+    """AUROC and AUPRC of each label, over the sequences where it is known, and their means.
+
+    Args:
+        names: of the labels.
+        stage: "valid" or "test", for messages; each label's scores are given for "test" only.
+    """
+
+    def scores(self) -> dict[str, Tensor]:
+        """The scores of the split; what is undefined is told."""
+        outputs, target = self.kept()
+        pairs = [ranking_scores(*known(p, y)) for p, y in zip(outputs.T, target.T, strict=True)]
+        auroc, auprc = (torch.stack(values) for values in zip(*pairs, strict=True))
+        tell_undefined(self.stage, "AUROC and AUPRC", self.names, auroc)
+        return self.with_means({"auroc": auroc, "auprc": auprc})
+
+
+class RegressionMetric(_KeepingMetric):
+    """Mean squared error, Pearson and Spearman of each number, and their means.
+
+    Args:
+        names: of the numbers.
+        stage: "valid" or "test", for messages; each number's scores are given for "test" only.
+    """
+
+    def scores(self) -> dict[str, Tensor]:
+        """The scores of the split; what is undefined is told."""
+        outputs, target = self.kept()
+        pairs = [known(p, y) for p, y in zip(outputs.T, target.T, strict=True)]
+        correlations = [correlation_scores(p, y) for p, y in pairs]
+        pearson, spearman = (torch.stack(values) for values in zip(*correlations, strict=True))
+        tell_undefined(self.stage, "Pearson and Spearman", self.names, pearson)
+        mse = torch.stack([(p - y).square().mean() for p, y in pairs])
+        return self.with_means({"mse": mse, "pearson": pearson, "spearman": spearman})
+
+
+class ProfileMetric(_KeepingMetric):
+    """Pearson of expected and observed counts over all bins, and of their sums over each sequence.
+
+    The first is accumulated batch by batch, in float64; only the sums are kept.
+
+    Args:
+        names: of the tracks.
+        stage: "valid" or "test", for messages; each track's scores are given for "test" only.
+    """
+
+    def __init__(self, names: list[str], stage: str) -> None:
+        super().__init__(names, stage)
+        # n, x, y, xx, yy, xy of each track
+        self.add_state("moments", torch.zeros(6, len(names)), dist_reduce_fx="sum")
+
+    def observe(self, outputs: Tensor, target: Tensor) -> None:
+        """Adds the bins of a batch, outputs being logarithms of expected counts."""
+        exact = torch.float32 if outputs.device.type == "mps" else torch.float64
+        seen = ~target.isnan()
+        x = torch.where(seen, outputs.to(exact).exp(), 0.0)
+        y = target.to(exact).nan_to_num()
+        moments = torch.stack([seen.to(exact), x, y, x * x, y * y, x * y]).sum((1, 2))
+        self.moments = self.moments.to(exact) + moments
+        none = ~seen.any(1)
+        super().observe(x.sum(1).log1p(), y.sum(1).log1p().masked_fill(none, float("nan")).float())
+
+    def scores(self) -> dict[str, Tensor]:
+        """The scores of the split; what is undefined is told."""
+        n, x, y, xx, yy, xy = self.moments
+        covariance = xy / n - x / n * y / n
+        pearson = covariance / ((xx / n - (x / n) ** 2) * (yy / n - (y / n) ** 2)).sqrt()
+        pearson = torch.where(pearson.isfinite(), pearson, float("nan")).float()
+        tell_undefined(self.stage, "Pearson", self.names, pearson)
+        outputs, target = self.kept()
+        pairs = [known(p, t) for p, t in zip(outputs.T, target.T, strict=True)]
+        counts = torch.stack([correlation_scores(p, t)[0] for p, t in pairs])
+        tell_undefined(self.stage, "Pearson of counts", self.names, counts)
+        return self.with_means({"pearson": pearson, "count_pearson": counts})

@@ -22,7 +22,45 @@ if TYPE_CHECKING:
 Curve = Callable[[int], float]
 
 
-def build_schedule(optimiser: Optimizer, hparams: Hparams, n_steps: float) -> LambdaLR:
+class Schedule(LambdaLR):
+    """Learning rates by a curve of the optimiser step, times what plateaus took off.
+
+    Args:
+        optimiser: its learning rates are the tops of the curve.
+        curve: step to proportion.
+        factor: what a plateau multiplies the learning rate by; None: plateaus change nothing.
+        patience: validations without a better loss that are waited for.
+    """
+
+    def __init__(
+        self,
+        optimiser: Optimizer,
+        curve: Curve,
+        *,
+        factor: float | None = None,
+        patience: int = 0,
+    ) -> None:
+        self.factor, self.patience = factor, patience
+        self.reduction, self.best, self.n_bad = 1.0, math.inf, 0
+        super().__init__(optimiser, curve)
+
+    def get_lr(self) -> list[float]:
+        """The learning rate of each group at this step."""
+        return [lr * self.reduction for lr in super().get_lr()]
+
+    def observe(self, loss: float) -> None:
+        """Tells it a validation loss; too many in a row without a better one cut the rate."""
+        if self.factor is None:
+            return
+        better = loss < self.best
+        self.best = min(self.best, loss) if better else self.best
+        self.n_bad = 0 if better else self.n_bad + 1
+        if self.n_bad > self.patience:
+            self.n_bad = 0
+            self.reduction *= self.factor
+
+
+def build_schedule(optimiser: Optimizer, hparams: Hparams, n_steps: float) -> Schedule:
     """The schedule that `hparams` (a subclass of ScheduleHparams) describes.
 
     Args:
@@ -33,7 +71,12 @@ def build_schedule(optimiser: Optimizer, hparams: Hparams, n_steps: float) -> La
     Raises:
         HparamError: the warm-up is as long as the training, or a schedule that ends has no end.
     """
-    return LambdaLR(optimiser, schedule_curve(hparams, n_steps))
+    curve = schedule_curve(hparams, n_steps)
+    if hparams.name != "plateau":
+        return Schedule(optimiser, curve)
+    return Schedule(
+        optimiser, curve, factor=hparams.plateau_factor, patience=hparams.plateau_patience
+    )
 
 
 def schedule_curve(hparams: Hparams, n_steps: float) -> Curve:
@@ -68,6 +111,26 @@ def cosine(hparams: Hparams, n_steps: float) -> Curve:
     """Half a cosine from 1 to `final_lr_prop`."""
     progress, final = _progress(hparams, n_steps), hparams.final_lr_prop
     return lambda step: final + (1.0 - final) * (1.0 + math.cos(math.pi * progress(step))) / 2
+
+
+def inverse_sqrt(hparams: Hparams, n_steps: float) -> Curve:
+    """1 / sqrt(1 + step / timescale), the timescale being the warm-up (Vaswani et al. 2017)."""
+    timescale = max(hparams.warmup_steps, 1)
+    return lambda step: (1.0 + step / timescale) ** -0.5
+
+
+def one_cycle(hparams: Hparams, n_steps: float) -> Curve:
+    """Half a cosine up to 1 at `peak_prop` of the steps, another down (Smith and Topin 2019)."""
+    progress = _progress(hparams, n_steps)
+    peak, start, final = hparams.peak_prop, hparams.start_lr_prop, hparams.final_lr_prop
+
+    def proportion(step: int) -> float:
+        done = progress(step)
+        if done < peak:
+            return 1.0 + (start - 1.0) * (1.0 + math.cos(math.pi * done / peak)) / 2
+        return final + (1.0 - final) * (1.0 + math.cos(math.pi * (done - peak) / (1 - peak))) / 2
+
+    return proportion
 
 
 def _progress(hparams: Hparams, n_steps: float) -> Curve:

@@ -54,15 +54,35 @@ def ranking_scores(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
         scores: larger for more likely positive, float [n].
         positive: bool [n].
     """
+    positive = positive.bool()
     n_positive = int(positive.sum())
     if n_positive in (0, positive.numel()):
         return _nan(scores), _nan(scores)
     # ranks, not values: torchmetrics squashes what is outside of [0, 1], which makes ties
-    ranks = torch.unique(scores, return_inverse=True)[1].double()
+    ranks = _exact(torch.unique(scores, return_inverse=True)[1])
     ranks = ranks / max(float(ranks.max()), 1.0)
     label = positive.long()
     auroc = tm.binary_auroc(ranks, label, validate_args=False)
     return auroc.float(), tm.binary_average_precision(ranks, label, validate_args=False).float()
+
+
+def correlation_scores(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Pearson's and Spearman's correlation; NaN unless both sides vary.
+
+    Args:
+        predicted: float [n].
+        target: float [n].
+    """
+    if predicted.numel() < 2 or any(bool((x == x[0]).all()) for x in (predicted, target)):
+        return _nan(predicted), _nan(predicted)
+    x, y = _exact(predicted), _exact(target)
+    return _pearson(x, y), _pearson(_average_ranks(x), _average_ranks(y))
+
+
+def known(outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs and targets [n] where the target is not NaN."""
+    there = ~target.isnan()
+    return outputs[there], target[there]
 
 
 def f1(predicted: Tensor, target: Tensor, classes: list[int] | range) -> Tensor:
@@ -81,13 +101,30 @@ def mcc(predicted: Tensor, target: Tensor, n_classes: int) -> Tensor:
     return tm.multiclass_matthews_corrcoef(predicted, target, n_classes, validate_args=False)
 
 
+def _pearson(x: Tensor, y: Tensor) -> Tensor:
+    # torchmetrics' formula warns and loses digits where the variance is small against the mean
+    x, y = x - x.mean(), y - y.mean()
+    return (x @ y / (x.norm() * y.norm())).float()
+
+
+def _average_ranks(x: Tensor) -> Tensor:
+    # ties share the mean of their ranks
+    _, which, counts = torch.unique(x, return_inverse=True, return_counts=True)
+    last = counts.cumsum(0)
+    return (_exact(last) - (_exact(counts) - 1) / 2)[which]
+
+
+def _exact(x: Tensor) -> Tensor:
+    return x.float() if x.device.type == "mps" else x.double()
+
+
 def tell_undefined(stage: str, what: str, names: list[str], values: Tensor) -> None:
     """Logs one line if some `values` are NaN, with their names."""
     missing = [name for name, value in zip(names, values.tolist(), strict=True) if value != value]
     if missing:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         log.warning(
-            "%s: %s undefined (NaN) for %d of %d: %s (needs positive and negative samples)",
+            "%s: %s undefined (NaN) for %d of %d: %s (one class only, or constant)",
             *(stage, what, len(missing), len(names), shown),
         )
 

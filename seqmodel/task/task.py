@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from seqmodel.errors import HparamError
+from seqmodel.model.equivariant import swap_strands
 from seqmodel.model.strand import reverse_complement, reverse_outputs
 from seqmodel.task.optim import build_optimiser
 from seqmodel.task.schedule import build_schedule
@@ -114,11 +115,35 @@ class Task(pl.LightningModule):
             outputs = (outputs + self.from_other_strand(other, pad)) / 2
         return outputs
 
-    def from_other_strand(self, outputs: Tensor, pad: Tensor | None) -> Tensor:
-        """Outputs for the reverse complement, in the order of the sequence itself."""
-        if outputs.ndim < 3:
+    def decode(self, encoded: Tensor, pad: Tensor | None = None) -> Tensor:
+        """The outputs of the decoder; if the encoder has both strands, the mean over them.
+
+        So the prediction of a symmetric model is the same for the reverse complement.
+
+        Args:
+            encoded: what the encoder gave, or some positions of it.
+            pad: which positions of `encoded` are padding.
+        """
+        outputs = self.decoder(encoded, pad)
+        if not self.encoder.symmetric:
             return outputs
-        return reverse_outputs(outputs, self.encoder.out_pad(pad))
+        other = self.decoder(swap_strands(encoded), pad)
+        return (outputs + self.complement_outputs(other)) / 2
+
+    def complement_outputs(self, outputs: Tensor) -> Tensor:
+        """Outputs about the other strand as they are about this one, at the same positions."""
+        return outputs
+
+    def from_other_strand(self, outputs: Tensor, pad: Tensor | None) -> Tensor:
+        """Outputs for the reverse complement as they are for the sequence itself."""
+        outputs = self.complement_outputs(outputs)
+        return outputs if outputs.ndim < 3 else reverse_outputs(outputs, self.out_pad(pad))
+
+    def out_pad(self, pad: Tensor | None) -> Tensor | None:
+        """Which positions or bins of the outputs are padding, given those of the input."""
+        pad = self.encoder.out_pad(pad)
+        of_decoder = getattr(self.decoder, "out_pad", None)
+        return of_decoder(pad) if of_decoder else pad
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean loss of a batch; logged every `log_every_n_steps`, as the mean since then."""
@@ -126,11 +151,8 @@ class Task(pl.LightningModule):
         loss = mean_over_ranks(scored.loss_sum, scored.weight)
         step, every = self.trainer.global_step, self.trainer.log_every_n_steps
         self._window.add(loss.detach(), step // max(every, 1))
-        # self.log costs 0.3 ms: called only when the logger is about to write
-        if every and (step + 1) % every == 0:
-            self.log("train_loss", self._window.mean(), prog_bar=True, sync_dist=_world_size() > 1)
-            groups = self.trainer.optimizers[0].param_groups
-            self.log("lr", max(group["lr"] for group in groups))
+        if every and (step + 1) % every == 0 and self._steps_now(batch_idx):
+            self._log_training(step)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -163,12 +185,40 @@ class Task(pl.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps the losses since the last logged row, so that a resumed run logs the same."""
-        checkpoint["train_loss_window"] = self._window.state()
+        """Keeps each rank's losses since the last logged row: a resumed run logs the same."""
+        states: list[Any] = [self._window.state()]
+        if _world_size() > 1:
+            states = states * _world_size()
+            torch.distributed.all_gather_object(states, self._window.state())
+        checkpoint["train_loss_windows"] = states
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes them up again."""
-        self._window = _Window(*checkpoint.get("train_loss_window", ()))
+        """Takes them up again; with another number of ranks the window starts anew."""
+        states = checkpoint.get("train_loss_windows", [])
+        if len(states) == self.trainer.world_size:
+            self._window = _Window(*states[self.trainer.global_rank])
+
+    def _steps_now(self, batch_idx: int) -> bool:
+        """Whether the optimiser steps after this batch, or its gradient waits for more."""
+        trainer = self.trainer
+        last = batch_idx + 1 == trainer.num_training_batches
+        return last or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+
+    def _log_training(self, step: int) -> None:
+        """Writes a row of training values, and shows the loss.
+
+        Not by self.log, which costs 0.3 ms a step and writes after the checkpoint of the step: a
+        kill between the two would lose the row of a resumed run.
+        """
+        loss = self._window.mean()
+        if _world_size() > 1:
+            torch.distributed.all_reduce(loss)
+            loss = loss / _world_size()
+        rate = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
+        row = {"train_loss": float(loss), "lr": float(rate), "epoch": self.trainer.current_epoch}
+        for logger in self.trainer.loggers:
+            logger.log_metrics(row, step)
+        self.log("train_loss", loss, prog_bar=True, logger=False)
 
     def _check_decoder(self, decoder: nn.Module) -> None:
         kinds = {True: "one output a position", False: "one output a sequence"}
@@ -180,7 +230,10 @@ class Task(pl.LightningModule):
             )
 
     def _one_strand(self, x: Tensor, pad: Tensor | None) -> Tensor:
-        return self.decoder(self.encoder(x, pad), self.encoder.out_pad(pad))
+        return self.decode(self.encoder(x, pad), self.encoder.out_pad(pad))
+
+    def _trains(self) -> bool:
+        return self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
 
     def _evaluate(self, stage: str, batch: Batch) -> None:
         if stage not in self._metrics:
@@ -195,7 +248,11 @@ class Task(pl.LightningModule):
         values = {f"{stage}_{name}": value for name, value in metric.compute().items()}
         on_bar = {f"{stage}_loss", self.default_monitor}
         for name, value in values.items():
+            # the same on all ranks: sync_dist only tells Lightning so
             self.log(name, value, prog_bar=name in on_bar, sync_dist=_world_size() > 1)
+        if stage == "valid" and self._trains():
+            for config in self.trainer.lr_scheduler_configs:
+                config.scheduler.observe(float(values["valid_loss"]))
 
 
 class _Window:

@@ -1,0 +1,31 @@
+"""Next letters: each is predicted from those before it (GPT)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seqmodel.errors import HparamError
+from seqmodel.task.letter import LetterTask, letter_score
+from seqmodel.task.task import Batch, Scored
+
+
+class CausalTask(LetterTask):
+    """Predicts letter i + 1 from letters 0..i, at all positions at once; not the first letter."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.encoder.causal:
+            raise HparamError(
+                "--task=causal: the encoder sees the letters that are to be predicted; set "
+                "--causal=True"
+            )
+
+    def score(self, batch: Batch) -> Scored:
+        """Cross-entropy in nats of the known letters; unknown ones and padding are not scored."""
+        tokens, pad = batch["tokens"], batch.get("pad")
+        known = tokens[:, 1:] < self.alphabet.n_letters
+        encoded = self.encoder(tokens, pad)[:, :-1]
+        at = known.flatten().nonzero()[:, 0]
+        logits = self.decode(encoded.flatten(0, 1)[at][None])[0]
+        weight = batch["weight"][:, 1:].flatten()[at] if "weight" in batch else None
+        return letter_score(logits, tokens[:, 1:].flatten()[at], weight)

@@ -1,0 +1,56 @@
+"""What the tasks that predict letters share: their outputs, their loss, their metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from seqmodel.errors import HparamError
+from seqmodel.task.metric import LetterMetric
+from seqmodel.task.task import Scored, Task
+
+if TYPE_CHECKING:
+    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.hparam.hparams import Hparams
+
+
+class LetterTask(Task):
+    """Base of the tasks with one output a letter of the alphabet, at each position."""
+
+    per_position = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.encoder.stride > 1:
+            raise HparamError(
+                f"{type(self).__name__} predicts each letter, but {type(self.encoder).__name__} "
+                f"gives one vector for {self.encoder.stride} positions; use --encoder=transformer, "
+                "dilated_conv or hyena, or --pool_size=1"
+            )
+
+    @classmethod
+    def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Any) -> int:
+        """One output a letter."""
+        return alphabet.n_letters
+
+    def new_metric(self, stage: str) -> LetterMetric:
+        """Nats, bits, perplexity, accuracy."""
+        return LetterMetric()
+
+    def complement_outputs(self, outputs: Tensor) -> Tensor:
+        """The output of each letter's complement."""
+        table = self.alphabet.complement_table[: self.alphabet.n_letters]
+        return outputs[..., torch.from_numpy(table).long().to(outputs.device)]
+
+
+def letter_score(logits: Tensor, letters: Tensor, weight: Tensor | None = None) -> Scored:
+    """Cross-entropy in nats of `letters`, ids [n], under `logits` [n, A], with weights [n]."""
+    logits, letters = logits.float(), letters.long()
+    if weight is None:
+        loss_sum = cross_entropy(logits, letters, reduction="sum")
+        return Scored(loss_sum, loss_sum.new_tensor(letters.numel()), logits, letters)
+    loss = cross_entropy(logits, letters, reduction="none")
+    return Scored((loss * weight).sum(), weight.sum(), logits, letters)

@@ -1,0 +1,60 @@
+"""Many yes-or-no labels of each sequence (DeepSEA); missing ones (NaN) touch nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from seqmodel.errors import HparamError, LabelError
+from seqmodel.task.loss import binary_loss
+from seqmodel.task.metric import MultilabelMetric
+from seqmodel.task.task import Batch, Scored, Task
+
+if TYPE_CHECKING:
+    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.hparam.hparams import Hparams
+
+
+class MultilabelTask(Task):
+    """Predicts each label by a sigmoid of its own."""
+
+    per_position = False
+
+    def __init__(self, hparams: Hparams, *args: Any, **kwargs: Any) -> None:
+        super().__init__(hparams, *args, **kwargs)
+        weights = hparams.class_weights
+        if weights and len(weights) not in (1, self.targets.n):
+            raise HparamError(
+                f"--class_weights has {len(weights)} weights but the data have {self.targets.n} "
+                "targets; give one for each, or one for all"
+            )
+        self.register_buffer(
+            "class_weights", torch.tensor(weights) if weights else None, persistent=False
+        )
+
+    @classmethod
+    def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Any) -> int:
+        """One output a label."""
+        if targets.kind != "multilabel":
+            raise LabelError(
+                f"--task=multilabel needs labels of 0 and 1; the data have {targets.n} targets of "
+                f"kind {targets.kind!r}"
+            )
+        return targets.n
+
+    def new_metric(self, stage: str) -> MultilabelMetric:
+        """AUROC and AUPRC of each target, and their means."""
+        return MultilabelMetric(list(self.targets.names), stage)
+
+    def score(self, batch: Batch) -> Scored:
+        """Binary cross-entropy of the labels that are there."""
+        logits = self(batch["tokens"], batch.get("pad")).float()
+        loss_sum, weight = binary_loss(
+            logits,
+            batch["target"],
+            positive_weights=self.class_weights,
+            smoothing=self.task_hparams.label_smoothing,
+            gamma=self.task_hparams.focal_gamma,
+        )
+        return Scored(loss_sum, weight, logits, batch["target"])

@@ -1,0 +1,66 @@
+"""Tracks: counts in each bin along a sequence (accessibility, expression); NaN bins touch nothing.
+
+The outputs are logarithms of the expected counts of each bin, so that the sum over bins and the
+shape along them come from one head.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from seqmodel.errors import LabelError
+from seqmodel.task.loss import PROFILE_LOSSES
+from seqmodel.task.metric import ProfileMetric
+from seqmodel.task.task import Batch, Scored, Task
+
+if TYPE_CHECKING:
+    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.hparam.hparams import Hparams
+
+
+class ProfileTask(Task):
+    """Predicts the logarithm of the count of each bin and track."""
+
+    per_position = True
+
+    @classmethod
+    def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Any) -> int:
+        """One output a track."""
+        if targets.kind != "track":
+            raise LabelError(
+                f"--task=profile needs tracks; the data have {targets.n} targets of kind "
+                f"{targets.kind!r}"
+            )
+        return targets.n
+
+    def new_metric(self, stage: str) -> ProfileMetric:
+        """Pearson over all bins of each track, and of the sums over each sequence."""
+        return ProfileMetric(list(self.targets.names), stage)
+
+    def score(self, batch: Batch) -> Scored:
+        """The loss that `--profile_loss` names, of the bins that are there."""
+        log_rate = self(batch["tokens"], batch.get("pad")).float()
+        target = crop(batch["target"], log_rate.shape[1])
+        pad = self.out_pad(batch.get("pad"))
+        if pad is not None:
+            target = target.masked_fill(pad[:, :, None], float("nan"))
+        loss = PROFILE_LOSSES[self.task_hparams.profile_loss]
+        loss_sum, weight = loss(log_rate, target, self.task_hparams.count_weight)
+        return Scored(loss_sum, weight, log_rate, target)
+
+
+def crop(target: Tensor, n_bins: int) -> Tensor:
+    """The `n_bins` bins in the middle of `target` [N, L', T].
+
+    Raises:
+        LabelError: there are fewer, or their middle is between two bins.
+    """
+    extra = target.shape[1] - n_bins
+    if extra < 0 or extra % 2:
+        raise LabelError(
+            f"the model gives {n_bins} bins, the tracks have {target.shape[1]}: change "
+            "--bin_positions (encoder positions a bin) or --crop_bins"
+        )
+    return target[:, extra // 2 : extra // 2 + n_bins]

@@ -1,0 +1,41 @@
+"""Numbers of each sequence (expression, fitness, affinity); missing ones (NaN) touch nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from seqmodel.errors import LabelError
+from seqmodel.task.loss import regression_loss
+from seqmodel.task.metric import RegressionMetric
+from seqmodel.task.task import Batch, Scored, Task
+
+if TYPE_CHECKING:
+    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.hparam.hparams import Hparams
+
+
+class RegressTask(Task):
+    """Predicts each number as it is, without a link."""
+
+    per_position = False
+
+    @classmethod
+    def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Any) -> int:
+        """One output a number."""
+        if targets.kind != "real":
+            raise LabelError(
+                f"--task=regress needs numbers as labels; the data have {targets.n} targets of "
+                f"kind {targets.kind!r}"
+            )
+        return targets.n
+
+    def new_metric(self, stage: str) -> RegressionMetric:
+        """Mean squared error, Pearson and Spearman of each target, and their means."""
+        return RegressionMetric(list(self.targets.names), stage)
+
+    def score(self, batch: Batch) -> Scored:
+        """Squared error or Huber loss of the numbers that are there."""
+        outputs = self(batch["tokens"], batch.get("pad")).float()
+        delta = self.task_hparams.huber_delta
+        loss_sum, weight = regression_loss(outputs, batch["target"], delta)
+        return Scored(loss_sum, weight, outputs, batch["target"])
