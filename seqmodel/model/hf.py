@@ -35,7 +35,7 @@ class HfEncoder(Encoder):
         transformers = _import_transformers()
         folder = _folder(hparams.hf_path)
         options = {"trust_remote_code": hparams.hf_trust_remote_code, "local_files_only": True}
-        config = transformers.AutoConfig.from_pretrained(folder, **options)
+        config = _config(transformers, folder, options)
         if hparams.hf_pretrained:
             self.model = transformers.AutoModel.from_pretrained(folder, config=config, **options)
         else:
@@ -69,18 +69,24 @@ class HfEncoder(Encoder):
         length = (
             torch.full((n, 1), seq_len, device=x.device) if pad is None else (~pad).sum(1, True)
         )
-        embedded = self._embed(x, pad)
-        words = self.model.get_input_embeddings().weight
         n_before, n_after = len(self.before), len(self.after)
-        before = words[self.before].expand(n, -1, -1)
-        embedded = torch.cat([before, embedded, embedded.new_zeros(n, n_after, self.n_out)], 1)
+        one_hot = x if x.is_floating_point() else self.table[x.int()]
+        missing = 1.0 - one_hot.sum(-1, keepdim=True)
+        words = self.model.get_input_embeddings().weight
+        # a model that scales by what is masked leaves masked letters out themselves
+        of_mask = 0.0 if self.scales_masked else words[self.mask]
+        embedded = one_hot @ words[self.letters] + missing * of_mask
+        after = embedded.new_zeros(n, n_after, self.n_out)
+        embedded = torch.cat([words[self.before].expand(n, -1, -1), embedded, after], 1)
         at = torch.arange(embedded.shape[1], device=x.device)[None, :]
         for i, token in enumerate(self.after):
             # where the row ends, before its padding
             here = (at == n_before + length + i)[:, :, None]
             embedded = torch.where(here, words[token], embedded)
-        mask = (at < n_before + length + n_after).long()
-        hidden = self.model(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
+        known = at < n_before + length + n_after
+        if self.scales_masked:
+            embedded = embedded * _scale(missing, pad, known)
+        hidden = self.model(inputs_embeds=embedded, attention_mask=known.long()).last_hidden_state
         return hidden[:, n_before : n_before + seq_len]
 
     def depth(self, name: str) -> int:
@@ -89,17 +95,6 @@ class HfEncoder(Encoder):
         if layer:
             return int(layer[1]) + 1
         return 0 if "embed" in name else self.n_blocks + 1
-
-    def _embed(self, x: Tensor, pad: Tensor | None) -> Tensor:
-        one_hot = x if x.is_floating_point() else self.table[x.int()]
-        missing = 1.0 - one_hot.sum(-1, keepdim=True)
-        words = self.model.get_input_embeddings().weight
-        if not self.scales_masked:
-            return one_hot @ words[self.letters] + missing * words[self.mask]
-        known = torch.ones_like(missing) if pad is None else (~pad)[:, :, None].to(missing)
-        n_tokens = known.sum(1, keepdim=True) + len(self.before) + len(self.after)
-        share = (missing * known).sum(1, keepdim=True) / n_tokens
-        return one_hot @ words[self.letters] * ((1 - ESM_MASKED_PROP) / (1 - share))
 
     def _by_words(self, x: Tensor, pad: Tensor | None) -> Tensor:
         if x.is_floating_point():
@@ -131,6 +126,14 @@ class HfEncoder(Encoder):
         self.register_buffer("table", table, persistent=False)
 
 
+def _scale(missing: Tensor, pad: Tensor | None, known: Tensor) -> Tensor:
+    """ESM's factor [N, 1, 1], from the share of masked letters [N, L, 1] among all known tokens."""
+    if pad is not None:
+        missing = missing.masked_fill(pad[:, :, None], 0.0)
+    share = missing.sum((1, 2)) / known.sum(1)
+    return ((1 - ESM_MASKED_PROP) / (1 - share))[:, None, None]
+
+
 def _import_transformers() -> Any:
     try:
         import transformers
@@ -148,6 +151,18 @@ def _folder(path: str | None) -> str:
             "(nothing is downloaded)"
         )
     return path
+
+
+def _config(transformers: Any, folder: str, options: dict[str, Any]) -> Any:
+    try:
+        return transformers.AutoConfig.from_pretrained(folder, **options)
+    except ValueError as e:
+        if "trust_remote_code" not in str(e):
+            raise
+        raise HparamError(
+            f"--hf_path={folder} has Python code of its own, which is not run; read it, and then "
+            "set --hf_trust_remote_code=True"
+        ) from e
 
 
 def _is_by_letter(tokeniser: Any, alphabet: Alphabet) -> bool:
