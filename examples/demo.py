@@ -1,0 +1,202 @@
+"""Pre-training and fine-tuning on part of a real genome, beside baselines: `make demo`.
+
+    python examples/demo.py            about five minutes on two cores
+    python examples/demo.py --quick    a few steps of each stage: does it run
+
+Each stage is one command line of seqmodel/run.py, printed before it runs. All settings were chosen
+on the validation contig; the test contig is scored once, by each run at its end.
+"""
+
+import argparse
+import csv
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import demo_baselines as baselines
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+FASTA = "data/demo/umaydis.fa.gz"
+WINDOWS = "data/demo/windows.bed"
+
+# Every chosen letter is hidden (none is left or replaced), so that the test loss can be compared
+# with Markov chains, which do not see the letter either.
+PRETRAIN = {
+    "task": "masked",
+    "dataset": "fasta",
+    "fasta": FASTA,
+    "seq_len": 256,
+    "rc_prob": 0.5,
+    "mask_prop": 0.15,
+    "random_prop": 0,
+    "keep_prop": 0,
+    "batch_size": 32,
+    "lr": 2e-3,
+    "schedule": "cosine",
+    "warmup_steps": 50,
+    "max_epochs": 2,
+}
+ENCODER = {"encoder": "dilated_conv", "n_dims": 64, "n_layers": 6}
+# Windows are read along the strand in the BED file: that of the gene, a random one elsewhere.
+CLASSIFY = {
+    "task": "classify",
+    "dataset": "bed",
+    "fasta": FASTA,
+    "intervals": WINDOWS,
+    "class_names": "intergenic coding",
+    "batch_size": 64,
+    "lr": 2e-3,
+    "schedule": "cosine",
+    "warmup_steps": 30,
+    "max_epochs": 2,
+}
+CONTIGS = {"valid_contigs": "chr06", "test_contigs": "chr07"}
+QUICK = {
+    "max_epochs": 1,
+    "warmup_steps": 0,
+    "limit_train_batches": 4,
+    "limit_val_batches": 2,
+    "limit_test_batches": 2,
+}
+
+
+def main() -> int:
+    """Runs all stages and prints the table; 1 if a stage failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="where runs are kept")
+    parser.add_argument("--quick", action="store_true", help="a few steps of each stage")
+    args = parser.parse_args()
+    start = time.monotonic()
+    out = next_folder(args.out)
+    change = QUICK if args.quick else {}
+
+    say("1. Baselines on the same windows (GC content; 4-mer counts, logistic regression)")
+    genome = baselines.read_genome(ROOT / FASTA)
+    windows = {s: baselines.read_windows(ROOT / WINDOWS, genome, s) for s in baselines.SPLITS}
+    print("   " + ", ".join(f"{s} {len(w.coding):,} windows" for s, w in windows.items()))
+    scores = baselines.label_baselines(windows)
+
+    pretrain = {**PRETRAIN, **ENCODER, **CONTIGS, **change}
+    classify = {**CLASSIFY, **CONTIGS, **change}
+    encoder = {"load_encoder_from_checkpoint": out / "pretrain/checkpoints/best.ckpt"}
+    say("2. Pre-training: hidden letters are predicted from both sides, without any label")
+    masked = run(pretrain, out / "pretrain")
+    say("3. Fine-tuning of the pre-trained encoder: coding or intergenic")
+    tuned = run({**classify, **encoder}, out / "finetune")
+    say("4. The same from scratch")
+    scratch = run({**classify, **ENCODER}, out / "scratch")
+
+    say("5. Markov chains on the letters that were hidden from the masked model")
+    markov = markov_entropies(genome, pretrain)
+    scores["trained from scratch"] = test_scores(scratch)
+    scores["pre-trained, then fine-tuned"] = test_scores(tuned)
+    print_tables(scores, markov, masked, time.monotonic() - start)
+    print(f"runs: {out}   (each with hparams.json, metrics.csv, checkpoints/)")
+    return 0
+
+
+def run(hparams: dict[str, object], folder: Path) -> dict[str, float]:
+    """Runs seqmodel/run.py as a user would, and returns the test values of its metrics.csv."""
+    command = ["seqmodel/run.py"]
+    for name, value in {**hparams, "default_root_dir": folder}.items():
+        words = str(value).split() if name == "class_names" else [str(value)]
+        command += [f"--{name}={words[0]}"] if len(words) == 1 else [f"--{name}", *words]
+    print("   python " + " \\\n       ".join(quoted_lines(command)), flush=True)
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, check=False)
+    if done.returncode:
+        sys.exit(f"demo: the command above failed (exit code {done.returncode})")
+    print(f"   {time.monotonic() - start:.0f} s", flush=True)
+    with open(ROOT / folder / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {n: float(v) for row in rows for n, v in row.items() if n.startswith("test_") and v}
+
+
+def quoted_lines(command: list[str]) -> list[str]:
+    """The command for a shell, in lines of at most 90 characters."""
+    lines = [""]
+    for word in map(shlex.quote, command):
+        if len(lines[-1]) + len(word) > 88:
+            lines.append("")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return lines
+
+
+def hidden_positions(hparams: dict[str, object]) -> np.ndarray:
+    """Positions on the test contig whose letters the masked model had to predict when tested."""
+    from seqmodel.build import build_data
+    from seqmodel.hparam.run import resolve
+    from seqmodel.task.masked import EVALUATION_STREAM, corrupt
+
+    resolved = resolve([f"--{name}={value}" for name, value in hparams.items()])
+    data = build_data(resolved)
+    starts = data.readers["test"].intervals.start
+    n_batches = resolved.values.limit_test_batches
+    positions = []
+    for i, batch in enumerate(data.loader("test", train=False)):
+        if n_batches is not None and i == n_batches:
+            break
+        task = resolved.hparams("task")
+        index = batch["index"]
+        _, chosen = corrupt(batch["tokens"], index, data.alphabet, task, EVALUATION_STREAM)
+        row, column = chosen.nonzero(as_tuple=True)
+        positions.append(starts[index[row].numpy()] + column.numpy())
+    return np.concatenate(positions)
+
+
+def markov_entropies(genome: dict[str, np.ndarray], hparams: dict[str, object]) -> dict[str, float]:
+    """Nats a letter under chains estimated on the training contigs, at the hidden positions."""
+    train = [genome[contig] for contig in baselines.SPLITS["train"]]
+    test = [(genome[hparams["test_contigs"]], hidden_positions(hparams))]
+    print(f"   {len(test[0][1]):,} letters of {hparams['test_contigs']}")
+    return {
+        "Markov chain, order 0": baselines.markov_entropy(train, test, 0),
+        "Markov chain, order 5": baselines.markov_entropy(train, test, 5),
+        "3 letters on either side": baselines.markov_entropy(train, test, 3, 3),
+    }
+
+
+def test_scores(metrics: dict[str, float]) -> baselines.Scores:
+    """The test scores that a run logged."""
+    return baselines.Scores(metrics["test_auroc"], metrics["test_mcc"], metrics["test_accuracy"])
+
+
+def print_tables(
+    scores: dict[str, baselines.Scores],
+    markov: dict[str, float],
+    masked: dict[str, float],
+    seconds: float,
+) -> None:
+    """What came out, flattering or not."""
+    print(f"\nCoding or intergenic, test contig chr07{'':14} AUROC     MCC  accuracy")
+    for name, s in scores.items():
+        print(f"  {name:50} {s.auroc:.4f}  {s.mcc:.4f}    {s.accuracy:.4f}")
+    print(f"\nHidden letters of chr07{'':29}nats a letter")
+    for name, nats in markov.items():
+        print(f"  {name:50} {nats:.4f}")
+    print(f"  {'masked model':50} {masked['test_loss']:.4f}")
+    print(
+        "  A chain of order k knows the k true letters before; the masked model sees both sides,\n"
+        "  with 15 % of the letters hidden, so the chain on either side is the nearer comparison."
+    )
+    print(f"\n{seconds / 60:.1f} minutes")
+
+
+def next_folder(parent: Path) -> Path:
+    """The first `version_<n>` below `parent` that is free; earlier demos stay."""
+    n = 0
+    while (ROOT / parent / f"version_{n}").exists():
+        n += 1
+    return parent / f"version_{n}"
+
+
+def say(text: str) -> None:
+    """Prints the head of a stage."""
+    print(f"\n{text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""What the documents say exists, runs, and agrees with the package."""
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import seqmodel
+from seqmodel.hparam.run import resolve
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "data/demo/SOURCE.md"])
+# What `make demo` or a run of the user writes, and folders that only name a place.
+MADE_LATER = ("out/", ".venv/", "~/", "/")
+
+
+def page_id(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def commands(path: Path) -> list[list[str]]:
+    """Each `python seqmodel/run.py ...` in the shell blocks of a page, in words after run.py."""
+    found = []
+    for block in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:2] == ["python", "seqmodel/run.py"]:
+                found.append(words[2:])
+    return found
+
+
+ALL_COMMANDS = [pytest.param(c, id=page_id(p)) for p in PAGES for c in commands(p)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_links_lead_to_files(page):
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
+    missing = [x for x in links if "://" not in x and not (page.parent / x).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_paths_in_code_font_exist(page):
+    """Such as `seqmodel/model/` and `tests/model_cases.py`, from the root."""
+    folders = {p.name for p in ROOT.iterdir() if p.is_dir()}
+    missing = []
+    for text in re.findall(r"(?<!`)`([\w./-]+)`(?!`)", page.read_text()):
+        is_path = text.split("/")[0] in folders and "/" in text
+        if is_path and not text.startswith(MADE_LATER) and not list(ROOT.glob(text.rstrip("/"))):
+            missing.append(text)
+    assert not missing
+
+
+def test_the_documents_show_commands():
+    assert len(ALL_COMMANDS) >= 4
+
+
+@pytest.mark.parametrize("words", ALL_COMMANDS)
+def test_commands_in_the_documents_run(words, tmp_path, monkeypatch):
+    """Those that end soon are run; of the others the hyperparameters are resolved."""
+    if "--fast_dev_run" in words:
+        words = [*words, f"--default_root_dir={tmp_path / 'run'}"]
+    elif "--help" not in words:
+        monkeypatch.chdir(ROOT)
+        resolve([w for w in words if not w.startswith("--load_encoder_from_checkpoint")])
+        return
+    done = subprocess.run(
+        [sys.executable, "seqmodel/run.py", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_versions_agree():
+    assert f"version: {seqmodel.VERSION}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"## {seqmodel.VERSION}\n" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_constraints_pin_every_direct_dependency_exactly():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    assert pins["torch"] == "2.13.0"
+    assert not any("+" in version for version in pins.values())
+    installed = ("demo", "tracks", "hdf5", "parquet", "hf", "dev")
+    extras = [x for name in installed for x in project["optional-dependencies"][name]]
+    wanted = {re.split(r"[<>=\[ ]", x)[0] for x in project["dependencies"] + extras}
+    assert wanted <= set(pins)
+
+
+@pytest.mark.slow
+def test_the_demo_runs_quickly_through(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "examples/demo.py", "--quick", f"--out={tmp_path}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    table = done.stdout.partition("AUROC")[2]
+    for row in ("GC content", "4-mers", "from scratch", "fine-tuned", "order 5", "masked model"):
+        assert re.search(rf"{row}.*\d\.\d\d\d\d", table)
