@@ -1,4 +1,4 @@
-"""tools/environment.sh: the Python it takes, when it makes .venv anew, what it says if it cannot."""
+"""tools/environment.sh: the Python it takes, when it makes .venv anew, what it says on failure."""
 
 import shutil
 import subprocess
