@@ -7,6 +7,7 @@ line and exit 2. Heavy packages are imported after the hyperparameters were chec
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -25,12 +26,16 @@ if TYPE_CHECKING:
     from seqmodel.build import Parts
 
 
+# stopped by a signal, after saving: 75 is "try again later" of sysexits.h, 143 the shell's SIGTERM
+EXIT_CODES = {signal.SIGUSR1: 75, signal.SIGTERM: 143}
+
 # what Lightning warns of and is meant here
 QUIET = (
     ".*dataloader is not resumable.*",  # RunData puts it where it was
     ".*exists and is not empty.*",  # a resumed run goes on in its folder
     ".*smaller than the logging interval.*",
     ".*does not have many workers.*",
+    ".*`srun` command is available.*",  # a login node, or one process on purpose
     ".*LeafSpec.*is deprecated.*",  # its own use of torch
 )
 
@@ -58,6 +63,7 @@ def execute(run: Run) -> dict[str, float]:
     """
     from seqmodel.build import build
     from seqmodel.run_folder import run_folder, write_record
+    from seqmodel.stopping import StopOnSignal
     from seqmodel.trainer import RunData, make_trainer
 
     parts = build(run)
@@ -66,15 +72,17 @@ def execute(run: Run) -> dict[str, float]:
     # a trial leaves nothing behind, so that the run itself finds its folder free
     trial = run.values.fast_dev_run
     folder = Path(os.devnull) if trial else run_folder(run)
-    trainer = make_trainer(run, folder, parts, record)
+    for message in QUIET:
+        warnings.filterwarnings("ignore", message=message)
+    stopper = StopOnSignal()
+    trainer = make_trainer(run, folder, parts, record, stopper)
     if trainer.is_global_zero:
         if not trial:
             write_record(folder, run, record)
             _tell(f"run folder: {folder}")
         _tell(f"model: {_n_weights(parts.task):,} weights")
     data = RunData(parts.data, run)
-    for message in QUIET:
-        warnings.filterwarnings("ignore", message=message)
+    stopper.install()
     if run.values.mode == "train":
         trainer.fit(parts.task, datamodule=data, ckpt_path=run.values.resume_from_checkpoint)
     if "test" in parts.data.splits:

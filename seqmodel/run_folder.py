@@ -44,7 +44,7 @@ def run_folder(run: Run) -> Path:
         folder = Path(resumed).resolve().parent.parent
     elif values.default_root_dir:
         folder = Path(values.default_root_dir)
-        if (folder / RECORD).exists() and not resumed:
+        if _was_run(folder / RECORD) and not resumed:
             raise RunError(
                 f"{folder} holds a run already; choose another --default_root_dir, or go on with "
                 f"--resume_from_checkpoint={folder / CHECKPOINTS / 'last.ckpt'}"
@@ -56,6 +56,16 @@ def run_folder(run: Run) -> Path:
     except OSError as e:
         raise RunError(f"cannot make the run folder {folder}: {e.strerror}") from e
     return _taken(folder)
+
+
+def _was_run(path: Path) -> bool:
+    """Whether a run has begun; a job that only was made leaves its hyperparameters alone."""
+    try:
+        return "_run" in json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True  # unreadable: not ours to replace
 
 
 def next_version(parent: Path) -> Path:

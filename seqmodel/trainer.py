@@ -19,10 +19,12 @@ from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoi
 
 from seqmodel.checkpoint import SafeCheckpointIO, load, stamp
 from seqmodel.counter import hash64
+from seqmodel.errors import RunError
 from seqmodel.hparam.run import Run
 from seqmodel.metrics import MetricsCsv
 from seqmodel.progress import PlainLines
 from seqmodel.run_folder import CHECKPOINTS
+from seqmodel.stopping import StopOnSignal
 from seqmodel.task.task import monitor_mode
 
 _DROPOUT_STREAM = 0xD06
@@ -65,13 +67,25 @@ class ExactSteps(Callback):
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
+        self._saved_ranks: int | None = None
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Skips the batches that were trained on before the checkpoint (nothing is read)."""
-        loop = trainer.fit_loop
-        epoch = loop.epoch_progress.current
+        epoch = trainer.fit_loop.epoch_progress.current
         if epoch.ready != epoch.processed:  # the checkpoint was written within an epoch
-            trainer.train_dataloader.seek(loop.epoch_loop.batch_progress.current.ready)
+            done = trainer.fit_loop.epoch_loop.batch_progress.current
+            if self._saved_ranks not in (None, trainer.world_size):
+                _share_out_anew(done, self._saved_ranks, trainer.world_size)
+            trainer.train_dataloader.seek(done.ready)
+        self._saved_ranks = trainer.world_size
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of ranks: what a batch is depends on it."""
+        return {"ranks": self._saved_ranks}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes it up."""
+        self._saved_ranks = state_dict["ranks"]
 
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
@@ -79,6 +93,23 @@ class ExactSteps(Callback):
         """Draws the seed of this batch's dropout."""
         words = (self.seed, _DROPOUT_STREAM, trainer.current_epoch, batch_idx, trainer.global_rank)
         torch.manual_seed(int(hash64(*words)) >> 1)
+
+
+def _share_out_anew(done: Any, before: int | None, now: int) -> None:
+    """Counts the batches of an epoch that are done as batches of another number of ranks.
+
+    Raises:
+        RunError: the samples that were read do not make whole batches of all ranks.
+    """
+    samples = done.ready * (before or 1)  # in batches of one rank
+    if samples % now:
+        raise RunError(
+            f"the checkpoint lies {done.ready} batches of {before} ranks into its epoch, which "
+            f"{now} ranks cannot continue; use {before} ranks, or a number that divides {samples}"
+        )
+    left = done.ready - done.completed
+    done.ready = done.started = done.processed = samples // now
+    done.completed = done.ready - left
 
 
 class Stamp(Callback):
@@ -101,8 +132,8 @@ class LastCheckpoint(Checkpoint):
     checkpoint there would lose the validation, or the gradients, of a resumed run.
     """
 
-    def __init__(self, path: Path, every_n_steps: int | None) -> None:
-        self.path, self.every_n_steps = path, every_n_steps
+    def __init__(self, path: Path, every_n_steps: int | None, stopper: StopOnSignal) -> None:
+        self.path, self.every_n_steps, self.stopper = path, every_n_steps, stopper
         self._saved_step = -1
 
     def on_train_batch_end(
@@ -110,15 +141,21 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         """Saves if it is time and the state is whole."""
         step = trainer.global_step
-        stops = trainer.should_stop or step == trainer.max_steps
+        signalled = self.stopper.due(trainer)
+        stops = signalled or trainer.should_stop or step == trainer.max_steps
         due = bool(self.every_n_steps) and step % (self.every_n_steps or 1) == 0
-        if (stops or due) and step != self._saved_step and _is_whole(trainer):
-            self._save(trainer)
+        if (stops or due) and _is_whole(trainer):
+            if step != self._saved_step:
+                self._save(trainer)
+            if signalled:
+                self.stopper.leave()
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Saves after validation, unless the epoch was broken off."""
         if trainer.fit_loop.epoch_loop._num_ready_batches_reached():
             self._save(trainer)
+            if self.stopper.due(trainer):
+                self.stopper.leave()
 
     def _save(self, trainer: Trainer) -> None:
         self._saved_step = trainer.global_step
@@ -134,7 +171,9 @@ def _is_whole(trainer: Trainer) -> bool:
     return not (loop._num_ready_batches_reached() or loop._should_accumulate())
 
 
-def make_trainer(run: Run, folder: Path, parts: Any, data_record: dict[str, Any]) -> Trainer:
+def make_trainer(
+    run: Run, folder: Path, parts: Any, data_record: dict[str, Any], stopper: StopOnSignal
+) -> Trainer:
     """The Trainer of `run`, writing into `folder`."""
     for name in ("pytorch_lightning", "lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -169,7 +208,10 @@ def make_trainer(run: Run, folder: Path, parts: Any, data_record: dict[str, Any]
         enable_checkpointing=not v.fast_dev_run,
         default_root_dir=folder,
         logger=_logger(run, folder),
-        callbacks=_callbacks(run, folder, parts, shown, data_record),
+        callbacks=[
+            *_callbacks(run, parts, shown, data_record),
+            *_saving(run, folder, parts, stopper),
+        ],
         plugins=_plugins(),
     )
 
@@ -188,9 +230,7 @@ def _plugins() -> list[Any]:
     return plugins
 
 
-def _callbacks(
-    run: Run, folder: Path, parts: Any, shown: str, data_record: dict[str, Any]
-) -> list[Callback]:
+def _callbacks(run: Run, parts: Any, shown: str, data_record: dict[str, Any]) -> list[Callback]:
     v = run.values
     entry = stamp(
         dict(vars(v)),
@@ -204,19 +244,22 @@ def _callbacks(
         callbacks.append(TQDMProgressBar(leave=True))
     elif shown == "lines":
         callbacks.append(PlainLines())
-    has_valid = "valid" in parts.data.splits
-    monitor, mode = monitored(run, parts.task)
-    if v.patience and has_valid:
-        callbacks.append(EarlyStopping(monitor, mode=mode, patience=v.patience, check_finite=False))
-    if not v.fast_dev_run:
-        callbacks += _checkpoints(v, folder, monitor if has_valid else None, mode)
+    if v.patience and "valid" in parts.data.splits:
+        monitor, mode = monitored(run, parts.task)
+        # a score that is NaN for lack of one class is no reason to stop
+        stop = EarlyStopping(monitor, mode=mode, patience=v.patience, check_finite=False)
+        callbacks.append(stop)
     return callbacks
 
 
-def _checkpoints(v: Any, folder: Path, monitor: str | None, mode: str) -> list[Callback]:
+def _saving(run: Run, folder: Path, parts: Any, stopper: StopOnSignal) -> list[Callback]:
+    v = run.values
+    if v.fast_dev_run:
+        return []
     where = folder / CHECKPOINTS
-    found: list[Callback] = []
-    if monitor:
+    found: list[Callback] = [stopper]
+    if "valid" in parts.data.splits:
+        monitor, mode = monitored(run, parts.task)
         best = ModelCheckpoint(
             dirpath=where,
             enable_version_counter=False,
@@ -229,7 +272,8 @@ def _checkpoints(v: Any, folder: Path, monitor: str | None, mode: str) -> list[C
             save_on_train_epoch_end=not v.val_check_interval,
         )
         found.append(best)
-    found.append(LastCheckpoint(where / "last.ckpt", v.checkpoint_every_n_steps))
+    # after the best one, whose score it holds
+    found.append(LastCheckpoint(where / "last.ckpt", v.checkpoint_every_n_steps, stopper))
     return found
 
 

@@ -1,0 +1,66 @@
+"""Stopping on a signal: save at the end of the optimiser step, then exit with a code of its own.
+
+A job's time limit announces itself by a signal. SIGUSR1 means "save and stop, you will be resumed";
+SIGTERM means the same without the promise. While training, the state is saved where a resumed run
+loses nothing; before and after it the process ends at once, since last.ckpt then stands already.
+"""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from seqmodel.run import EXIT_CODES
+
+
+class StopOnSignal(Callback):
+    """Ends training after the step in which a signal came to any of the ranks.
+
+    `due` is asked by LastCheckpoint, which saves; `leave` then ends the process.
+    """
+
+    def __init__(self) -> None:
+        self._code = 0
+        self._training = False
+
+    def install(self) -> None:
+        """Takes the signals over (in the main thread; elsewhere Python allows no handlers)."""
+        try:
+            for number in EXIT_CODES:
+                signal.signal(number, self._receive)
+        except ValueError:
+            return
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """From here on a signal waits for the end of the step."""
+        self.install()  # Lightning has put its own handler for SIGTERM in place
+        self._training = True
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """From here on nothing is left to be saved."""
+        self._training = False
+
+    def due(self, trainer: Trainer) -> bool:
+        """Whether any rank was signalled; asked by all ranks at the same batch."""
+        if trainer.world_size > 1:
+            code = torch.tensor(self._code, device=trainer.strategy.root_device)
+            torch.distributed.all_reduce(code, torch.distributed.ReduceOp.MAX)
+            self._code = int(code)
+        return self._code > 0
+
+    def leave(self) -> None:
+        """Ends the process with the exit code of the signal.
+
+        Raises:
+            SystemExit: always.
+        """
+        raise SystemExit(self._code)
+
+    def _receive(self, number: int, frame: FrameType | None) -> Any:
+        self._code = EXIT_CODES[signal.Signals(number)]
+        if not self._training:
+            self.leave()

@@ -1,0 +1,221 @@
+"""A run that is killed and resumed is, bit for bit, the run that never was."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from seqmodel import checkpoint
+from seqmodel.run import main
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = ("--encoder=dilated_conv", "--n_layers=2", "--n_dims=16", "--n_threads=1", "--dropout=0.2")
+DATA = ("--fasta=g.fa", "--seq_len=64", "--valid_contigs=b", "--rc_prob=0.5", "--batch_size=8")
+RUN = ("--task=masked", *SMALL, *DATA, "--max_epochs=3", "--log_every_n_steps=3")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SEQMODEL_RUN_FOLDER", raising=False)
+    rng = np.random.default_rng(0)
+    contigs = {
+        name: "".join(rng.choice(list("ACGT"), size)) for name, size in (("a", 9000), ("b", 900))
+    }
+    Path("g.fa").write_text("".join(f">{name}\n{seq}\n" for name, seq in contigs.items()))
+    return tmp_path
+
+
+def assert_same_run(one, other):
+    """Weights, optimiser, schedule, scores: all of both runs' last and best checkpoints."""
+    for name in ("last.ckpt", "best.ckpt"):
+        first, second = (checkpoint.load(f"{x}/checkpoints/{name}") for x in (one, other))
+        assert first["global_step"] == second["global_step"]
+        assert_same(first["state_dict"], second["state_dict"])
+        assert_same(first["optimizer_states"], second["optimizer_states"])
+        assert_same(first["lr_schedulers"], second["lr_schedulers"])
+    assert Path(one, "metrics.csv").read_text() == Path(other, "metrics.csv").read_text()
+
+
+def assert_same(one, other):
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same(one[key], other[key])
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_same(a, b)
+    else:
+        assert one == other
+
+
+STEPS = 18  # batches of an epoch: 140 windows of 64, by 8
+
+
+@pytest.mark.parametrize("stop", [1, 5, STEPS - 1, STEPS, STEPS + 1, 2 * STEPS, 3 * STEPS - 1])
+def test_a_run_that_stops_anywhere_goes_on_as_if_it_had_not(folder, stop):
+    args = [*RUN, "--schedule=cosine"]
+    if not Path("whole").exists():
+        assert main([*args, "--default_root_dir=whole", "--max_epochs=3"]) == 0
+    # the schedule must not see the earlier end: the run is cut by its callback, not by max_steps
+    assert cut([*args, "--default_root_dir=cut"], stop) == stop
+    assert main(["--resume_from_checkpoint=cut/checkpoints/last.ckpt"]) == 0
+    assert_same_run("whole", "cut")
+
+
+def cut(args, stop):
+    """Trains until last.ckpt of step `stop` was written, then breaks off; returns that step."""
+    from seqmodel import trainer
+
+    class Cut(Exception):
+        pass
+
+    save = trainer.LastCheckpoint._save
+
+    def save_and_break(self, t):
+        save(self, t)
+        if t.global_step >= stop:
+            raise Cut
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(trainer.LastCheckpoint, "_save", save_and_break)
+    with patch.context(), pytest.raises(Cut):
+        main([*args, "--checkpoint_every_n_steps=1"])
+    patch.undo()
+    return checkpoint.load("cut/checkpoints/last.ckpt")["global_step"]
+
+
+VARIANTS = {
+    "accumulated": ["--accumulate_grad_batches=4"],
+    "workers": ["--n_workers=2"],
+    "validated within epochs": ["--val_check_interval=5"],
+    "validated every other epoch": ["--check_val_every_n_epoch=2"],
+    "warm-up": ["--schedule=linear", "--warmup_steps=5"],
+    "transformer": ["--encoder=transformer", "--n_dims=16", "--n_heads=2"],
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_kind_of_run_goes_on_exactly(folder, variant):
+    args = [*RUN, *VARIANTS[variant]]
+    stop = 7 if variant != "accumulated" else 3
+    assert main([*args, "--default_root_dir=whole"]) == 0
+    assert cut([*args, "--default_root_dir=cut"], stop) >= stop
+    assert main(["--resume_from_checkpoint=cut/checkpoints/last.ckpt"]) == 0
+    assert_same_run("whole", "cut")
+
+
+def test_more_epochs_after_the_end_are_those_of_a_longer_run(folder):
+    assert main([*RUN, "--default_root_dir=whole", "--max_epochs=4"]) == 0
+    assert main([*RUN, "--default_root_dir=cut", "--max_epochs=2"]) == 0
+    assert main(["--resume_from_checkpoint=cut/checkpoints/last.ckpt", "--max_epochs=4"]) == 0
+    assert_same_run("whole", "cut")
+
+
+def test_another_seed_is_another_run(folder):
+    """The comparison above can fail."""
+    assert main([*RUN, "--default_root_dir=whole", "--max_epochs=1"]) == 0
+    assert main([*RUN, "--default_root_dir=cut", "--max_epochs=1", "--seed=1"]) == 0
+    with pytest.raises(AssertionError):
+        assert_same_run("whole", "cut")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_ranks", [1, 2])
+def test_five_kills_at_random_moments_change_no_bit(folder, n_ranks):
+    many = ["--max_epochs=12", "--checkpoint_every_n_steps=2", "--progress=none"]
+    args = [*RUN, *many, f"--devices={n_ranks}", "--accelerator=cpu"]
+    args += ["--strategy=ddp"] if n_ranks > 1 else []
+    finish(start([*args, "--default_root_dir=whole"]))
+    rng = random.Random(n_ranks)
+    last = Path("cut/checkpoints/last.ckpt")
+    steps = []
+    for attempt in range(6):
+        resume = [f"--resume_from_checkpoint={last}"] if attempt else []
+        process = start([*args, "--default_root_dir=cut", *resume])
+        if attempt < 5:
+            kill_after_a_save(process, last, rng.uniform(0, 0.15))
+            steps.append(checkpoint.load(last)["global_step"])
+        else:
+            finish(process)
+    assert steps == sorted(set(steps)), "every attempt got further"
+    assert steps[-1] < checkpoint.load(last)["global_step"]
+    assert_same_run("whole", "cut")
+
+
+def start(args):
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "seqmodel/run.py"), *args],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def finish(process):
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+
+
+def kill_after_a_save(process, path, delay):
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    deadline = time.monotonic() + 120
+    while not path.exists() or path.stat().st_mtime_ns == before:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    time.sleep(delay)
+    # a session of its own: the other ranks die with the first
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "code"), [("SIGUSR1", 75), ("SIGTERM", 143)])
+@pytest.mark.parametrize("n_ranks", [1, 2])
+def test_a_signal_saves_and_stops_and_the_run_goes_on_exactly(folder, name, code, n_ranks):
+    args = [*RUN, "--max_epochs=8", "--progress=none", "--accelerator=cpu", f"--devices={n_ranks}"]
+    args += ["--strategy=ddp"] if n_ranks > 1 else []
+    finish(start([*args, "--default_root_dir=whole"]))
+    process = start([*args, "--default_root_dir=cut"])
+    last = Path("cut/checkpoints/last.ckpt")
+    while not last.exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+    # to one process alone, as a batch script does
+    os.kill(process.pid, getattr(signal, name))
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    stopped = checkpoint.load(last)["global_step"]
+    finish(start([*args, "--default_root_dir=cut", f"--resume_from_checkpoint={last}"]))
+    assert stopped < checkpoint.load(last)["global_step"]
+    assert_same_run("whole", "cut")
+
+
+def test_with_other_ranks_the_same_samples_come_in_the_same_order(folder):
+    """Two ranks stop, one goes on: it begins where the two of them together had come to."""
+    from types import SimpleNamespace
+
+    from seqmodel.errors import RunError
+    from seqmodel.trainer import _share_out_anew
+
+    done = SimpleNamespace(ready=6, started=6, processed=6, completed=5)
+    _share_out_anew(done, 2, 1)
+    assert (done.ready, done.completed) == (12, 11)
+    _share_out_anew(done, 1, 3)
+    assert (done.ready, done.completed) == (4, 3)
+    with pytest.raises(RunError, match="4 batches of 3 ranks into its epoch, which 5 ranks cannot"):
+        _share_out_anew(done, 3, 5)
