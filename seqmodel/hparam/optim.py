@@ -39,13 +39,8 @@ class OptimiserHparams(Hparams):
         parser.add_argument(
             "--swa_start_prop",
             type=number(0, 1),
-            help="average the weights of the epochs after this proportion of them (stochastic "
-            "weight averaging); none unless set",
-        )
-        parser.add_argument(
-            "--swa_lr",
-            type=number(0, open_lo=True),
-            help="learning rate while weights are averaged; --lr unless set",
+            help="validate, test and keep the mean of the weights after each epoch from this "
+            "proportion of the epochs on (stochastic weight averaging); none unless set",
         )
 
     @classmethod

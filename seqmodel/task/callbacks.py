@@ -1,28 +1,55 @@
-"""Callbacks that change what is learned: averages of the weights. run.py adds them."""
+"""Callbacks that change what is learned: averages of the weights. run.py adds them.
+
+Both validate, test and keep the average; the weights that are trained stand in the checkpoint
+beside it (`current_model_state`), so that a resumed run goes on with them.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pytorch_lightning import Callback
-from pytorch_lightning.callbacks import EMAWeightAveraging, StochasticWeightAveraging
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import EMAWeightAveraging, WeightAveraging
+from torch import Tensor
 
 if TYPE_CHECKING:
     from seqmodel.hparam.hparams import Hparams
 
 
 def training_callbacks(hparams: Hparams) -> list[Callback]:
-    """The callbacks that the optimiser's hyperparameters ask for.
-
-    With `ema_decay`, validation, test and checkpoints use the averaged weights; the others stand in
-    the checkpoint beside them.
-    """
-    callbacks: list[Callback] = []
+    """The callbacks that the optimiser's hyperparameters ask for."""
     if hparams.ema_decay:
-        callbacks.append(EMAWeightAveraging(decay=hparams.ema_decay))
+        return [EMAWeightAveraging(decay=hparams.ema_decay)]
     if hparams.swa_start_prop is not None:
-        lr = hparams.lr if hparams.swa_lr is None else hparams.swa_lr
-        callbacks.append(
-            StochasticWeightAveraging(swa_lrs=lr, swa_epoch_start=hparams.swa_start_prop)
-        )
-    return callbacks
+        return [EpochAverage(hparams.swa_start_prop)]
+    return []
+
+
+class EpochAverage(WeightAveraging):
+    """The mean of the weights at the end of each late epoch (Izmailov et al. 2018, SWA).
+
+    Lightning's StochasticWeightAveraging leaves the averages out of the best checkpoint, validates
+    other weights than it keeps, and replaces the learning rate schedule; this does neither. Batch
+    norm statistics are averaged too.
+
+    Args:
+        start_prop: proportion of the epochs after which averaging starts.
+    """
+
+    def __init__(self, start_prop: float) -> None:
+        super().__init__(avg_fn=self._average)
+        self.start_prop = start_prop
+        self._n_averaged = 0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Takes the weights in after the last batch of an epoch, before its validation."""
+        if trainer.is_last_batch:
+            start = int(self.start_prop * (trainer.max_epochs or 0))
+            self._n_averaged = max(trainer.current_epoch - start, 0)
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def _average(self, average: Tensor, current: Tensor, n_updates: Any) -> Tensor:
+        # up to the first late epoch it is a copy, so that validation is of the weights there are
+        return average + (current - average) / (self._n_averaged + 1)

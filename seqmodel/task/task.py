@@ -17,7 +17,7 @@ from seqmodel.errors import HparamError
 from seqmodel.model.equivariant import swap_strands
 from seqmodel.model.strand import reverse_complement, reverse_outputs
 from seqmodel.task.optim import build_optimiser
-from seqmodel.task.schedule import build_schedule
+from seqmodel.task.schedule import Schedule, build_schedule
 
 if TYPE_CHECKING:
     from seqmodel.dataset.alphabet import Alphabet
@@ -252,7 +252,9 @@ class Task(pl.LightningModule):
             self.log(name, value, prog_bar=name in on_bar, sync_dist=_world_size() > 1)
         if stage == "valid" and self._trains():
             for config in self.trainer.lr_scheduler_configs:
-                config.scheduler.observe(float(values["valid_loss"]))
+                # stochastic weight averaging puts its own schedule there
+                if isinstance(config.scheduler, Schedule):
+                    config.scheduler.observe(float(values["valid_loss"]))
 
 
 class _Window:

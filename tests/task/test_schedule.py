@@ -7,7 +7,14 @@ from pytorch_lightning import Callback
 from task_cases import Batches, batch_of, task_of, trainer_of
 
 from seqmodel.errors import HparamError
-from seqmodel.hparam.optim import ConstantHparams, CosineHparams, LinearHparams
+from seqmodel.hparam.optim import (
+    ConstantHparams,
+    CosineHparams,
+    InverseSqrtHparams,
+    LinearHparams,
+    OneCycleHparams,
+    PlateauHparams,
+)
 from seqmodel.hparam.task import MaskedHparams
 from seqmodel.task.schedule import schedule_curve
 
@@ -20,10 +27,26 @@ def cosine(x):
     return 0.5 + 0.5 * math.cos(math.pi * x)
 
 
+def one_cycle(x):
+    # up from 0.04 at 0 to 1 at a half, down to 0 at 1
+    return (
+        0.52 - 0.48 * math.cos(2 * math.pi * x)
+        if x < 0.5
+        else 0.5 - 0.5 * math.cos(2 * math.pi * x)
+    )
+
+
+def inverse_sqrt(step):
+    return math.sqrt(3 / (3 + step))
+
+
 FORMS = {
     "constant": (ConstantHparams(warmup_steps=3), lambda x: 1.0, 0.0),
     "linear": (LinearHparams(warmup_steps=3, final_lr_prop=0.1), linear, 0.1),
     "cosine": (CosineHparams(warmup_steps=3), cosine, 0.0),
+    "inverse_sqrt": (InverseSqrtHparams(warmup_steps=3), inverse_sqrt, None),
+    "one_cycle": (OneCycleHparams(peak_prop=0.5, warmup_steps=2), one_cycle, None),
+    "plateau": (PlateauHparams(warmup_steps=3), lambda x: 1.0, 0.0),
     "cosine, no warm-up": (CosineHparams(final_lr_prop=0.2), cosine, 0.2),
 }
 
@@ -31,6 +54,9 @@ FORMS = {
 def closed_form(hparams, form, floor, n_steps):
     warm = hparams.warmup_steps
     rise = [(i + 1) / (warm + 1) for i in range(warm)]
+    if form is inverse_sqrt:
+        return rise + [form(i) for i in range(n_steps - warm)]
+    floor = floor or 0.0
     return rise + [floor + (1 - floor) * form(i / (n_steps - warm)) for i in range(n_steps - warm)]
 
 
