@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.hparams import HparamParser, Hparams
-from seqmodel.hparam.value import integer, number
+from seqmodel.hparam.value import integer, number, str2bool
 
-SPLIT_FILES = ("train_files", "valid_files", "test_files")
+SPLITS = ("train", "valid", "test")
+SPLIT_FILES = tuple(f"{split}_files" for split in SPLITS)
 
 
 class DatasetHparams(Hparams):
@@ -35,20 +38,10 @@ class DatasetHparams(Hparams):
             "surroundings too; default: the length of the intervals, or of the longest sequence",
         )
         parser.add_argument(
-            "--batch_size", type=integer(1), default=64, help="samples a batch and device"
+            "--batch_size", type=integer(1), default=64, help="samples in a batch of one device"
         )
-        parser.add_argument(
-            "--rc_prob",
-            type=number(0, 1),
-            default=0.0,
-            help="probability that a training sample is read as its reverse complement",
-        )
-        for split in ("train", "valid", "test"):
-            parser.add_argument(
-                f"--{split}_files",
-                nargs="*",
-                help=f"files of the {split} split: interval files, or tables for --dataset=table",
-            )
+        _add_splits(parser)
+        _add_augmentation(parser)
 
     @classmethod
     def check(cls, values: Namespace) -> None:
@@ -56,76 +49,185 @@ class DatasetHparams(Hparams):
         for name in SPLIT_FILES:
             check_files(f"--{name}", getattr(values, name))
         paths = [os.path.realpath(x) for name in SPLIT_FILES for x in getattr(values, name)]
-        twice = next((x for i, x in enumerate(paths) if x in paths[:i]), None)
+        twice = _twice(paths)
         if twice is not None:
             raise HparamError(
                 f"{twice} is given twice among --train_files, --valid_files, --test_files"
             )
+        if values.valid_prop + values.test_prop >= 1:
+            raise HparamError("--valid_prop and --test_prop leave nothing to train on; lower them")
+        if values.split_column and values.valid_prop + values.test_prop:
+            raise HparamError("--split_column and --valid_prop or --test_prop: give one of them")
         if values.alphabet == "protein" and values.rc_prob > 0:
             raise HparamError("--rc_prob: proteins have no reverse complement; set it to 0")
 
 
-class StoreHparams(DatasetHparams):
-    """What all data have that are intervals on FASTA files."""
+def _add_splits(parser: HparamParser) -> None:
+    for split in SPLITS:
+        parser.add_argument(
+            f"--{split}_files",
+            nargs="*",
+            help=f"files of the {split} split: intervals, tables or arrays, as --dataset reads",
+        )
+    parser.add_argument(
+        "--split_column",
+        help="column of the training files or intervals with the split of each row: train, valid "
+        "(or val, dev), test",
+    )
+    for split in ("valid", "test"):
+        parser.add_argument(
+            f"--{split}_prop",
+            type=number(0, 1, open_hi=True),
+            default=0.0,
+            help=f"proportion taken out of the training data for the {split} split, by a digest of "
+            "the contig, or of the sequence in tables: the same on every machine",
+        )
+
+
+def _add_augmentation(parser: HparamParser) -> None:
+    parser.add_argument(
+        "--rc_prob",
+        type=number(0, 1),
+        default=0.0,
+        help="probability that a training sample is read as its reverse complement",
+    )
+    parser.add_argument(
+        "--noise_prop",
+        type=number(0, 1),
+        default=0.0,
+        help="proportion of the letters of a training sample that are replaced by a random one",
+    )
+
+
+class FilesHparams(DatasetHparams):
+    """What all data have that are read from FASTA files."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--fasta",
             nargs="*",
-            help="FASTA files (plain, gzip, bgzip); names must be unique over all of them",
+            help="FASTA (plain, gzip, bgzip) or 2bit files; names must be unique over all of them",
         )
-        parser.add_argument(
-            "--intervals",
-            nargs="*",
-            help="BED files that are split by contig; use --train_files and so on to split by file",
-        )
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses missing files."""
+        if not values.fasta:
+            raise HparamError("--fasta is not set; give one or more FASTA files")
+        check_files("--fasta", values.fasta)
+
+
+class StoreHparams(FilesHparams):
+    """What all data have that are intervals of FASTA files."""
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        _add_intervals(parser)
         for split, what in (("valid", "validation"), ("test", "test"), ("train", "training")):
             default = "; default: all that are in no other split" if split == "train" else ""
             parser.add_argument(
                 f"--{split}_contigs", nargs="*", help=f"contigs of the {what} split{default}"
             )
         parser.add_argument(
-            "--incomplete",
-            choices=["drop", "pad"],
-            default="drop",
-            help="windows that reach beyond their contig: left out, or padded",
+            "--fold_json",
+            help='contigs of the splits as JSON: {"train": [...], "valid": [...], "test": [...]}',
         )
+        _add_windows(parser)
 
     @classmethod
     def check(cls, values: Namespace) -> None:
         """Refuses missing files and splits that overlap."""
-        if not values.fasta:
-            raise HparamError("--fasta is not set; give one or more FASTA files")
-        check_files("--fasta", values.fasta)
-        check_files("--intervals", values.intervals)
-        given = [name for name in SPLIT_FILES if getattr(values, name)]
-        contigs = [
-            f"{s}_contigs" for s in ("train", "valid", "test") if getattr(values, f"{s}_contigs")
-        ]
-        if given and (values.intervals or contigs):
-            other = "intervals" if values.intervals else contigs[0]
+        for name in ("intervals", "blacklist"):
+            check_files(f"--{name}", getattr(values, name))
+        for name in ("contig_aliases", "fold_json"):
+            check_files(f"--{name}", [getattr(values, name)] if getattr(values, name) else [])
+        files = [name for name in SPLIT_FILES if getattr(values, name)]
+        lists = [f"{s}_contigs" for s in SPLITS if getattr(values, f"{s}_contigs")]
+        ways = [*lists, *(["fold_json"] if values.fold_json else [])]
+        if lists and values.fold_json:
+            raise HparamError(f"--{lists[0]} and --fold_json are both set; give one of them")
+        other = "intervals" if values.intervals else ways[0] if ways else None
+        if files and other:
             raise HparamError(
-                f"--{given[0]} and --{other} are both set: split by file or by contig, not by both"
+                f"--{files[0]} and --{other} are both set: split by file or by contig, not by both"
             )
-        names = [x for name in contigs for x in getattr(values, name)]
-        twice = next((x for i, x in enumerate(names) if x in names[:i]), None)
+        twice = _twice([x for name in lists for x in getattr(values, name)])
         if twice is not None:
-            raise HparamError(f"contig {twice!r} stands in two splits (--{', --'.join(contigs)})")
+            raise HparamError(f"contig {twice!r} stands in two splits (--{', --'.join(lists)})")
 
 
-class FastaHparams(StoreHparams):
-    """Sequences without labels: windows over whole contigs, or intervals of BED files."""
+def _add_intervals(parser: HparamParser) -> None:
+    parser.add_argument(
+        "--intervals",
+        nargs="*",
+        help="BED, narrowPeak (read around the summit), GFF3 or GTF files that are split by contig; "
+        "to split by file use --train_files and so on",
+    )
+    parser.add_argument("--feature", help="type of the GFF or GTF lines that are read, as gene")
+    parser.add_argument(
+        "--contig_aliases",
+        help="file with the names of one contig in each line, where interval files or tracks use "
+        "other names than the FASTA files (as UCSC's chromAlias.txt)",
+    )
+    parser.add_argument(
+        "--blacklist", nargs="*", help="interval files; windows that touch one are left out"
+    )
 
-    name = "fasta"
-    target = "seqmodel.dataset.data:FastaData"
+
+def _add_windows(parser: HparamParser) -> None:
+    parser.add_argument(
+        "--min_len", type=integer(1), default=1, help="intervals shorter than this are left out"
+    )
+    parser.add_argument(
+        "--incomplete",
+        choices=["drop", "pad"],
+        default="drop",
+        help="windows that reach beyond their contig: left out, or padded",
+    )
+    parser.add_argument(
+        "--max_unknown_prop",
+        type=number(0, 1),
+        default=1.0,
+        help="windows with a larger proportion of unknown letters (N) are left out",
+    )
+    parser.add_argument(
+        "--jitter",
+        type=integer(0),
+        default=0,
+        help="training windows, and their tracks, are moved by up to so many letters to either side",
+    )
+    parser.add_argument(
+        "--soft_mask_weight",
+        type=number(0, 1),
+        default=1.0,
+        help="weight in the loss of letters in lower case, such as repeats",
+    )
+
+
+class TilesHparams(StoreHparams):
+    """What the data have that may be windows over whole contigs."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--stride",
             type=integer(1),
-            help="letters from the start of a window to the start of the next; default: seq_len",
+            help="letters from the start of a window to the start of the next; default: "
+            "seq_len + skip_len",
+        )
+        parser.add_argument(
+            "--skip_len",
+            type=integer(0),
+            default=0,
+            help="letters between the end of a window and the start of the next",
+        )
+        parser.add_argument(
+            "--random_offset",
+            type=str2bool,
+            default=False,
+            help="move each training window on by a random number of letters below the stride, "
+            "anew in every epoch",
         )
 
     @classmethod
@@ -134,10 +236,19 @@ class FastaHparams(StoreHparams):
         has_intervals = values.intervals or any(getattr(values, x) for x in SPLIT_FILES)
         if not has_intervals and values.seq_len is None:
             raise HparamError("--seq_len is not set; windows over whole contigs need a length")
+        if values.stride and values.skip_len:
+            raise HparamError("--stride and --skip_len are both set; give one of them")
+
+
+class FastaHparams(TilesHparams):
+    """Sequences without labels: windows over whole contigs, or intervals of files."""
+
+    name = "fasta"
+    target = "seqmodel.dataset.store_data:FastaData"
 
 
 class LabelledHparams(DatasetHparams):
-    """What all data with labels have."""
+    """What all data have whose labels stand in columns."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -148,46 +259,251 @@ class LabelledHparams(DatasetHparams):
             "column 4 in BED files",
         )
         parser.add_argument(
+            "--label_kind",
+            choices=["class", "multilabel", "real"],
+            default="class",
+            help="one class, several columns of 0 and 1, or numbers; the last two may be missing",
+        )
+        parser.add_argument(
             "--class_names",
             nargs="*",
             help="names of the classes, in order, if the labels are not the numbers 0, 1, ...",
         )
+        parser.add_argument(
+            "--balanced",
+            type=str2bool,
+            default=False,
+            help="draw the training samples with replacement, every class equally often",
+        )
+        parser.add_argument(
+            "--weight_column",
+            help="column with weights; draw the training samples with replacement, in proportion",
+        )
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses settings that do not go together."""
+        if values.balanced and values.weight_column:
+            raise HparamError("--balanced and --weight_column are both set; give one of them")
+        if values.label_kind != "class" and (values.balanced or values.class_names):
+            name = "balanced" if values.balanced else "class_names"
+            raise HparamError(f"--{name} needs classes, not --label_kind={values.label_kind}")
+        if values.label_kind == "class" and len(values.label_columns) > 1:
+            raise HparamError(
+                "--label_columns: one column has the class; for several set --label_kind"
+            )
 
 
 class BedHparams(StoreHparams, LabelledHparams):
-    """Intervals of BED files on FASTA files, with a class in one of the columns."""
+    """Intervals of FASTA files, with labels in columns of the interval files."""
 
     name = "bed"
-    target = "seqmodel.dataset.data:BedData"
+    target = "seqmodel.dataset.store_data:BedData"
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        parser.add_argument(
+            "--negatives_per_positive",
+            type=number(0),
+            default=0.0,
+            help="take all intervals as class 1, and for each so many windows of the same split, "
+            "of like GC content (within 2 %%) and apart from them, as class 0",
+        )
 
     @classmethod
     def check(cls, values: Namespace) -> None:
         """Refuses a set without intervals."""
         if not values.intervals and not any(getattr(values, x) for x in SPLIT_FILES):
             raise HparamError("--intervals or --train_files is not set; give BED files with labels")
+        if values.negatives_per_positive and (values.label_columns or values.weight_column):
+            raise HparamError(
+                "--negatives_per_positive makes the labels; leave out --label_columns and "
+                "--weight_column"
+            )
 
 
-class TableHparams(LabelledHparams):
-    """Tables (CSV, TSV) with a column of sequences and one of labels, a file for each split."""
-
-    name = "table"
-    target = "seqmodel.dataset.data:TableData"
+class SequencesHparams(LabelledHparams):
+    """What the data have whose items are whole sequences."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--sequence_column",
             default="sequence",
-            help="column with the sequences, by name or by number from 1",
+            help="column with the sequences, or with their names in --dataset=records; by name, or "
+            "by number from 1 where the file has no line of names",
+        )
+        parser.add_argument(
+            "--length_buckets",
+            type=str2bool,
+            default=False,
+            help="make batches of sequences of like length, padded to the longest of the batch",
         )
 
     @classmethod
     def check(cls, values: Namespace) -> None:
         """Refuses a set without files."""
         if not any(getattr(values, x) for x in SPLIT_FILES):
+            raise HparamError("--train_files is not set; give a table with sequences and labels")
+
+
+class TableHparams(SequencesHparams):
+    """Tables (CSV, TSV, Parquet) with a column of sequences and columns of labels."""
+
+    name = "table"
+    target = "seqmodel.dataset.table_data:TableData"
+
+
+class RecordsHparams(SequencesHparams, FilesHparams):
+    """Whole records of FASTA files, and tables with their names and labels."""
+
+    name = "records"
+    target = "seqmodel.dataset.table_data:RecordsData"
+
+
+class BinnedHparams(StoreHparams):
+    """What the data have whose targets are bins of the genome."""
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        parser.add_argument(
+            "--bin_len", type=integer(1), default=200, help="letters in a bin of the targets"
+        )
+
+
+class PeaksHparams(BinnedHparams):
+    """Bins of the genome, and which of many factors have a peak in each (as DeepSEA's data)."""
+
+    name = "peaks"
+    target = "seqmodel.dataset.peak_data:PeakData"
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        parser.add_argument(
+            "--peaks", nargs="*", help="interval files of peaks; see --factor_column"
+        )
+        parser.add_argument(
+            "--factor_column",
+            help="column of the peak files that names the factor; default: each file is a factor",
+        )
+        parser.add_argument(
+            "--peak_len",
+            type=integer(1),
+            help="take each peak as so many letters around its summit or middle; default: as it is",
+        )
+        parser.add_argument(
+            "--min_covered_prop",
+            type=number(0, 1, open_lo=True),
+            default=0.5,
+            help="a bin is positive if at least this proportion of it is covered by peaks",
+        )
+        parser.add_argument(
+            "--min_peaks", type=integer(1), default=1, help="factors with fewer peaks are left out"
+        )
+        parser.add_argument(
+            "--empty_per_positive",
+            type=number(0),
+            default=0.0,
+            help="bins without any peak that are kept, for each bin with one",
+        )
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses a set without peaks, and intervals, which are not used."""
+        if not values.peaks:
+            raise HparamError("--peaks is not set; give interval files with peaks")
+        check_files("--peaks", values.peaks)
+        unused = next((x for x in ("intervals", *SPLIT_FILES) if getattr(values, x)), None)
+        if unused:
+            raise HparamError(f"--{unused} has no use with --dataset=peaks, which makes bins")
+
+
+class TracksHparams(BinnedHparams, TilesHparams):
+    """Windows of the genome, and the values of bigWig tracks in the bins of each."""
+
+    name = "tracks"
+    target = "seqmodel.dataset.track_data:TrackData"
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        parser.add_argument("--tracks", nargs="*", help="bigWig files")
+        parser.add_argument(
+            "--track_names", nargs="*", help="names of the tracks; default: those of the files"
+        )
+        parser.add_argument(
+            "--track_strands",
+            nargs="*",
+            help="strand of each track, + - or . for none; the first + is the partner of the first "
+            "-, and so on: they change places in a reverse complement",
+        )
+        parser.add_argument(
+            "--target_len",
+            type=integer(1),
+            help="letters in the middle of a window whose bins are predicted; default: seq_len",
+        )
+        parser.add_argument(
+            "--bin_value",
+            choices=["sum", "mean"],
+            default="sum",
+            help="value of a bin, of its letters; letters without data are 0",
+        )
+        parser.add_argument(
+            "--clip", type=number(0, open_lo=True), help="values of bins above this are set to it"
+        )
+        parser.add_argument(
+            "--log1p", type=str2bool, default=False, help="take log(1 + value) of each bin, at last"
+        )
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses tracks that do not fit the names, strands or bins."""
+        if not values.tracks:
+            raise HparamError("--tracks is not set; give bigWig files")
+        check_files("--tracks", values.tracks)
+        for name in ("track_names", "track_strands"):
+            given = getattr(values, name)
+            if given and len(given) != len(values.tracks):
+                raise HparamError(f"--{name}: {len(given)} for {len(values.tracks)} tracks")
+        strands = values.track_strands
+        if any(x not in ("+", "-", ".") for x in strands) or strands.count("+") != strands.count(
+            "-"
+        ):
+            raise HparamError(f"--track_strands {' '.join(strands)}: give + and - in pairs, or .")
+        length = values.target_len or values.seq_len
+        if length and length % values.bin_len:
             raise HparamError(
-                "--train_files is not set; give a table with the columns sequence,label"
+                f"--bin_len={values.bin_len} does not divide the {length} letters of the targets"
             )
+        if values.target_len and values.seq_len and values.target_len > values.seq_len:
+            raise HparamError("--target_len is larger than --seq_len")
+
+
+class ArraysHparams(DatasetHparams):
+    """One-hot sequences and labels as arrays: DeepSEA's .mat (v5 and v7.3), .h5 or .npz."""
+
+    name = "arrays"
+    target = "seqmodel.dataset.array_data:ArrayData"
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        parser.add_argument(
+            "--array_names",
+            nargs="*",
+            help="names of the arrays with the sequences and with the labels; default: as DeepSEA "
+            "and others call them (trainxdata traindata, x y, ...)",
+        )
+        parser.add_argument(
+            "--onehot_letters",
+            help="order of the letters in the arrays; default: AGCT in .mat (DeepSEA), else ACGT",
+        )
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses a set without files."""
+        if not any(getattr(values, x) for x in SPLIT_FILES):
+            raise HparamError("--train_files is not set; give .mat, .h5 or .npz files")
+        if values.array_names and len(values.array_names) != 2:
+            raise HparamError("--array_names: two are wanted, of the sequences and of the labels")
 
 
 def check_files(flag: str, paths: list[str]) -> None:
@@ -197,7 +513,25 @@ def check_files(flag: str, paths: list[str]) -> None:
         HparamError: one is missing; it is named with its absolute path.
     """
     for path in paths or []:
-        if not os.path.isfile(path):
+        if _files_are_here and not os.path.isfile(path):
             where = "" if os.path.isabs(path) else f" (looked in {os.getcwd()})"
             what = "is a folder" if os.path.isdir(path) else "no such file"
             raise HparamError(f"{flag}: {path}: {what}{where}")
+
+
+def _twice(items: list[str]) -> str | None:
+    return next((x for i, x in enumerate(items) if x in items[:i]), None)
+
+
+_files_are_here = True
+
+
+@contextmanager
+def files_elsewhere() -> Iterator[None]:
+    """While it lasts, files that are missing are not refused: the run is to happen elsewhere."""
+    global _files_are_here
+    _files_are_here = False
+    try:
+        yield
+    finally:
+        _files_are_here = True

@@ -9,16 +9,18 @@ from __future__ import annotations
 import warnings
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from functools import lru_cache
 from typing import Any
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.canonical import canonical_str
 from seqmodel.hparam.config import read_config
 from seqmodel.hparam.convert import changed_hparams, parse_args, parse_dict, to_args
+from seqmodel.hparam.dataset import files_elsewhere
 from seqmodel.hparam.header import read_header
 from seqmodel.hparam.hparams import GIVEN, HparamParser, Hparams
 from seqmodel.hparam.known import choices, known_hparams
-from seqmodel.hparam.trainer import RunHparams
 from seqmodel.hparam.value import did_you_mean
 
 ROLES = {
@@ -66,10 +68,11 @@ class Run:
         return canonical_str(self.parser, self.values)
 
 
-def resolve(given: Sequence[str] | Mapping[str, object]) -> Run:
+def resolve(given: Sequence[str] | Mapping[str, object], *, files_here: bool = True) -> Run:
     """The run that a command line (list of words) or a dict of values describes, checked.
 
     What is given wins over the config file, and that over what a checkpoint brings along.
+    With files_here=False the data are on another machine: whether they exist is not checked.
 
     Raises:
         HparamError: an unknown name, a bad value, a missing or an impossible choice.
@@ -83,8 +86,9 @@ def resolve(given: Sequence[str] | Mapping[str, object]) -> Run:
     values.config = None
     for role, cls in plan.classes.items():
         setattr(values, role, cls.name)
-    for cls in [*_always(plan.known), *plan.classes.values()]:
-        cls.checks(values)
+    with nullcontext() if files_here else files_elsewhere():
+        for cls in [*_always(plan.known), *plan.classes.values()]:
+            cls.checks(values)
     if values.resume_from_checkpoint:
         check_resumed(plan.parser, values)
     return Run(plan.parser, values, plan.classes)
@@ -127,13 +131,31 @@ class _Plan:
 
     def __init__(self, known: list[type[Hparams]], classes: dict[str, type[Hparams]]) -> None:
         self.known, self.classes = known, classes
-        self.parser = HparamParser(prog="python seqmodel/run.py")
-        self.parser.usage = "%(prog)s --task=... --dataset=... [--name=value ...]"
+        self.parser = _parser(tuple(known), tuple(classes.items()))
         self.below: dict[str, Any] = {}
-        for cls in [*_always(known), *classes.values()]:
-            self.parser.add_class(cls)
-        for role in classes:
-            self.parser.set_default(role, _default_choice(role, classes))
+
+
+@lru_cache(maxsize=1)
+def _always_parser() -> HparamParser:
+    """What every run has, whatever its choices."""
+    parser = HparamParser()
+    for cls in _always(known_hparams()):
+        parser.add_class(cls)
+    return parser
+
+
+@lru_cache(maxsize=64)  # a search resolves thousands of runs with the same choices
+def _parser(
+    known: tuple[type[Hparams], ...], chosen: tuple[tuple[str, type[Hparams]], ...]
+) -> HparamParser:
+    parser = HparamParser(prog="python seqmodel/run.py")
+    parser.usage = "%(prog)s --task=... --dataset=... [--name=value ...]"
+    classes = dict(chosen)
+    for cls in [*_always(list(known)), *classes.values()]:
+        parser.add_class(cls)
+    for role in classes:
+        parser.set_default(role, _default_choice(role, classes))
+    return parser
 
 
 def _plan(given: Sequence[str] | Mapping[str, object], *, complete: bool) -> _Plan:
@@ -158,9 +180,7 @@ def _own_choices(
     given: Sequence[str] | Mapping[str, object],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What stands in `given` of the hyperparameters that decide on others, and its config file."""
-    parser = HparamParser()
-    for cls in _always(known_hparams()):
-        parser.add_class(cls)
+    parser = _always_parser()
     names = (*ROLES, "plugins", "config", *CHECKPOINTS)
     if isinstance(given, Mapping):
         own = {name: parser.hparam(name).value(given[name]) for name in names if name in given}
@@ -187,6 +207,8 @@ def _inherited(
     merged: Mapping[str, Any], header: Mapping[str, Any], known: list[type[Hparams]]
 ) -> dict[str, Any]:
     """Of a checkpoint's hyperparameters those that its use brings along."""
+    if not header:
+        return {}
     owner = {n: h.owner for cls in known for n, h in cls.default_hparams().declared.items()}
     found = {name: value for name, value in header.items() if name in owner}
     if merged.get("resume_from_checkpoint"):
@@ -232,7 +254,7 @@ def _chosen(
     """The class for each role: as chosen, else the usual one of the task."""
     classes: dict[str, type[Hparams]] = {}
     for role, options in _options(known).items():
-        word = selected.get(role, RunHparams.default_hparams().declared[role].default)
+        word = selected.get(role, _always_parser().declared[role].default)
         if word is None and "task" in classes:
             word = classes["task"].usual.get(role)
         if word is None:
@@ -254,14 +276,14 @@ def _default_choice(role: str, classes: dict[str, type[Hparams]]) -> str | None:
     """The default of a choice: the task's usual one, so that naming it changes no name of a run."""
     task = classes.get("task")
     usual = task.usual.get(role) if task else None
-    return usual or RunHparams.default_hparams().declared[role].default
+    return usual or _always_parser().declared[role].default
 
 
 def _refuse_unknown(
     config: Mapping[str, Any], given: Sequence[str] | Mapping[str, object], plan: _Plan
 ) -> None:
     """Tells a name that another choice would have from one that nobody has."""
-    homes = _homes(plan.known)
+    homes = _homes(tuple(plan.known))
     for name in config:
         if name not in plan.parser.declared and name not in homes:
             plan.parser.hparam(name)
@@ -281,7 +303,7 @@ def _refuse_unknown(
 def _refuse_strangers(
     given: Sequence[str] | Mapping[str, object], known: list[type[Hparams]]
 ) -> None:
-    homes = _homes(known)
+    homes = _homes(tuple(known))
     for name in _names(given):
         if name not in homes:
             raise HparamError(f"no hyperparameter {name!r}{did_you_mean(name, list(homes))}")
@@ -292,7 +314,8 @@ def _names(given: Sequence[str] | Mapping[str, object]) -> list[str]:
     return [str(name).split("=")[0] for name in names]
 
 
-def _homes(known: list[type[Hparams]]) -> dict[str, str]:
+@lru_cache(maxsize=8)
+def _homes(known: tuple[type[Hparams], ...]) -> dict[str, str]:
     homes = {}
     for cls in known:
         for name, hparam in cls.default_hparams().declared.items():
