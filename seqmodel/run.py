@@ -10,7 +10,8 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "--help" in argv or "-h" in argv:
             print(help_text(argv), end="")
             return 0
-        execute(resolve(argv))
+        run = resolve(argv)
+        with _told_if_out_of_memory():
+            execute(run)
     except SeqmodelError as e:
         print(f"{type(e).__name__}: {e}", file=sys.stderr)
         return 2
@@ -83,11 +86,26 @@ def execute(run: Run) -> dict[str, float]:
         _tell(f"model: {_n_weights(parts.task):,} weights")
     data = RunData(parts.data, run)
     stopper.install()
+    if run.values.compile:
+        parts.task.encoder.compile()  # in place: the names of the weights stay
     if run.values.mode == "train":
         trainer.fit(parts.task, datamodule=data, ckpt_path=run.values.resume_from_checkpoint)
     if "test" in parts.data.splits:
         _test(run, parts, trainer, data)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+@contextmanager
+def _told_if_out_of_memory() -> Iterator[None]:
+    from seqmodel.task.memory import explain_out_of_memory
+
+    try:
+        yield
+    except (RuntimeError, MemoryError) as e:
+        told = explain_out_of_memory(e)
+        if told is None:
+            raise
+        raise told from e
 
 
 def _check_splits(run: Run, data: Any) -> None:

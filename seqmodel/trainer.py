@@ -25,6 +25,7 @@ from seqmodel.metrics import MetricsCsv
 from seqmodel.progress import PlainLines
 from seqmodel.run_folder import CHECKPOINTS
 from seqmodel.stopping import StopOnSignal
+from seqmodel.task.callbacks import training_callbacks
 from seqmodel.task.task import monitor_mode
 
 _DROPOUT_STREAM = 0xD06
@@ -92,7 +93,13 @@ class ExactSteps(Callback):
     ) -> None:
         """Draws the seed of this batch's dropout."""
         words = (self.seed, _DROPOUT_STREAM, trainer.current_epoch, batch_idx, trainer.global_rank)
-        torch.manual_seed(int(hash64(*words)) >> 1)
+        seed = int(hash64(*words)) >> 1
+        # torch.manual_seed also queues a call for each device that is not in use: 1 ms a step
+        torch.default_generator.manual_seed(seed)
+        if module.device.type == "cuda":
+            torch.cuda.default_generators[module.device.index].manual_seed(seed)
+        elif module.device.type == "mps":
+            torch.mps.manual_seed(seed)
 
 
 def _share_out_anew(done: Any, before: int | None, now: int) -> None:
@@ -149,6 +156,8 @@ class LastCheckpoint(Checkpoint):
                 self._save(trainer)
             if signalled:
                 self.stopper.leave()
+        if step == trainer.max_steps:
+            trainer.should_stop = True  # so that Lightning validates what the last steps gave
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Saves after validation, unless the epoch was broken off."""
@@ -240,6 +249,7 @@ def _callbacks(run: Run, parts: Any, shown: str, data_record: dict[str, Any]) ->
         data=data_record,
     )
     callbacks: list[Callback] = [ExactSteps(v.seed), Stamp(entry)]
+    callbacks += training_callbacks(run.hparams("optimiser"))
     if shown == "bar":
         callbacks.append(TQDMProgressBar(leave=True))
     elif shown == "lines":

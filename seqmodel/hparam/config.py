@@ -46,4 +46,4 @@ def _parse(path: str, text: str) -> Any:
 
 
 def _kind(value: object) -> str:
-    return {list: "list", str: "text"}.get(type(value), type(value).__name__)
+    return "list" if isinstance(value, list) else type(value).__name__

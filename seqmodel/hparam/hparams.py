@@ -15,6 +15,7 @@ Light: standard library only. Reading values is convert.py, naming a run canonic
 from __future__ import annotations
 
 import argparse
+import builtins
 from typing import Any, ClassVar, NoReturn
 
 from seqmodel.errors import HparamError
@@ -34,7 +35,13 @@ class Hparam:
     __slots__ = ("default", "help", "is_list", "name", "owner", "type")
 
     def __init__(
-        self, name: str, type: ValueType, default: Any, help: str, is_list: bool, owner: type
+        self,
+        name: str,
+        type: ValueType,
+        default: Any,
+        help: str,
+        is_list: bool,
+        owner: builtins.type[Hparams],
     ) -> None:
         self.name, self.type, self.help = name, type, help
         self.default, self.is_list, self.owner = default, is_list, owner
@@ -87,7 +94,7 @@ class HparamParser(argparse.ArgumentParser):
         self._owner: type[Hparams] | None = None
         self._group: Any = self
 
-    def add_argument(self, *flags: str, **kwargs: Any) -> argparse.Action:  # type: ignore[override]
+    def add_argument(self, *flags: str, **kwargs: Any) -> argparse.Action:
         """Declares one hyperparameter (`--name`, type, default, choices, nargs='*', help)."""
         return self._declare(_hparam(self._owner, flags, **kwargs))
 
@@ -141,12 +148,12 @@ class HparamParser(argparse.ArgumentParser):
         """Raises HparamError instead of exiting."""
         raise HparamError(message.removeprefix("argument "))
 
-    def _new_group(self, owner: type) -> Any:
+    def _new_group(self, owner: type[Hparams]) -> Any:
         summary = (owner.__doc__ or "").strip().split("\n")[0].replace("%", "%%")
         note = "" if owner.tracked else " (does not name the run)"
         return self.add_argument_group(owner.__name__, summary + note)
 
-    def _known_owner(self, name: str) -> type | None:
+    def _known_owner(self, name: str) -> type[Hparams] | None:
         return self.declared[name].owner if name in self.declared else None
 
     def _declare(self, hparam: Hparam) -> argparse.Action:
@@ -232,7 +239,7 @@ class Hparams:
         return getattr(values, name)
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.hparams == other.hparams  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.hparams == other.hparams
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -172,6 +172,12 @@ def _add_machine(parser: HparamParser) -> None:
         help="how devices share the work",
     )
     add("--n_workers", type=integer(0), default=0, help="processes that read data beside training")
+    add(
+        "--compile",
+        type=str2bool,
+        default=False,
+        help="compile the encoder by torch.compile: slow to start, often faster on a GPU",
+    )
     add("--n_threads", type=integer(1), help="CPU threads of a process; torch's choice unless set")
     add(
         "--deterministic",

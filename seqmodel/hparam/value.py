@@ -163,7 +163,7 @@ def value_type(declared: object) -> ValueType:
     plain = {str: text, None: text, int: integer(), float: number(), bool: str2bool}
     if declared not in plain:
         raise TypeError(f"type {declared!r}: use str, str2bool, integer(...) or number(...)")
-    return plain[declared]  # type: ignore[index]
+    return plain[declared]
 
 
 def did_you_mean(word: object, known: list[str]) -> str:
