@@ -17,7 +17,33 @@ def _run(argv: Sequence[str]) -> int:
     return main(argv)
 
 
-VERBS: dict[str, Callable[[Sequence[str]], int]] = {"run": _run}
+def _data(argv: Sequence[str]) -> int:
+    """Tell what a run would read: `seqmodel data describe --dataset=... [--json]`."""
+    if not argv or argv[0] != "describe":
+        print("usage: seqmodel data describe --dataset=... [--name=value ...] [--json]")
+        return 0 if argv[:1] in (["--help"], ["-h"]) else 2
+    if "--help" in argv:
+        from seqmodel.hparam.run import help_text
+
+        print(help_text(argv[1:]), end="")
+        return 0
+    from seqmodel.hparam.run import resolve_data
+
+    run = resolve_data([word for word in argv[1:] if word != "--json"])
+    from seqmodel.build import build_data
+    from seqmodel.dataset.describe import as_text
+
+    description = build_data(run).describe()
+    if "--json" in argv:
+        import json
+
+        print(json.dumps(description))
+    else:
+        print(as_text(description), end="")
+    return 0
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {"run": _run, "data": _data}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

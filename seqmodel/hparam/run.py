@@ -94,6 +94,24 @@ def resolve(given: Sequence[str] | Mapping[str, object], *, files_here: bool = T
     return Run(plan.parser, values, plan.classes)
 
 
+def resolve_data(given: Sequence[str] | Mapping[str, object]) -> Run:
+    """The data alone of what `given` describes: no task is needed, other values are taken along.
+
+    Raises:
+        HparamError: an unknown name, a bad value, or no dataset is chosen.
+    """
+    plan = _plan(given, complete=False)
+    if "dataset" not in plan.classes:
+        names = ", ".join(sorted(_options(plan.known)["dataset"]))
+        raise HparamError(f"--dataset is not set; choose one of {names}")
+    if isinstance(given, Mapping):
+        values = parse_dict(plan.parser, {**plan.below, **given})
+    else:
+        values, _ = parse_args(plan.parser, given, below=plan.below)
+    plan.classes["dataset"].checks(values)
+    return Run(plan.parser, values, {"dataset": plan.classes["dataset"]})
+
+
 def run_parser(given: Sequence[str] | Mapping[str, object]) -> HparamParser:
     """The combined parser for the choices made in `given`, as far as they were made."""
     return _plan(given, complete=False).parser
