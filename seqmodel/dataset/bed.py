@@ -1,24 +1,27 @@
 """BED files: text -> Intervals and, where asked for, one more column.
 
 Read in blocks that become columns at once, so that memory stays near that of the result. A block
-is first taken as plain tab-separated BED; only if it is not (comments, blanks, mistakes) are its
-lines looked at one by one, and a wrong one is named by its file and number.
+is first taken as plain tab-separated BED (bed_columns.py); only if it is not are its lines looked
+at one by one, and a wrong one is named by its file and number.
 """
 
 from __future__ import annotations
 
 import gzip
+import io
 import os
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from typing import IO, NamedTuple
 
 import numpy as np
 
+from seqmodel.dataset.bed_columns import Columns, plain_columns
 from seqmodel.dataset.interval import STRANDS, Contigs, Intervals, concatenate
 from seqmodel.errors import IntervalError
 
 BED_NAMES = ("chrom", "start", "end", "name", "score", "strand")
-_BLOCK_CHARACTERS = 1 << 23
+_BLOCK_BYTES = 1 << 23
 _NOT_DATA = ("#", "track ", "track\t", "browser ", "browser\t")
 _FIRST_NAMES = {"chrom", "chr", "chromosome", "contig", "seqname", "seqnames", "seqid"}
 
@@ -35,8 +38,8 @@ class Rows(NamedTuple):
         return f"{self.path} line {self.lines[i]}"
 
 
-def open_text(path: str | os.PathLike) -> IO[str]:
-    """A text file, plain or gzip (told by its first bytes).
+def open_binary(path: str | os.PathLike) -> IO[bytes]:
+    """The content of a file, plain or gzip (told by its first bytes).
 
     Raises:
         IntervalError: it cannot be read.
@@ -44,11 +47,18 @@ def open_text(path: str | os.PathLike) -> IO[str]:
     try:
         with open(path, "rb") as f:
             packed = f.read(2) == b"\x1f\x8b"
-        if packed:
-            return gzip.open(path, "rt", encoding="utf-8-sig", errors="replace")
-        return open(path, encoding="utf-8-sig", errors="replace")
+        return gzip.open(path, "rb") if packed else open(path, "rb")
     except OSError as e:
         raise IntervalError(f"{path}: cannot be read ({e.strerror})") from e
+
+
+def open_text(path: str | os.PathLike) -> IO[str]:
+    """The text of a file, plain or gzip.
+
+    Raises:
+        IntervalError: it cannot be read.
+    """
+    return io.TextIOWrapper(open_binary(path), encoding="utf-8-sig", errors="replace", newline="")
 
 
 class Bed(NamedTuple):
@@ -80,65 +90,74 @@ def read_bed(path: str | os.PathLike, contigs: Contigs, column: str | int | None
     parts: list[Intervals] = []
     texts: list[str] = []
     lines: list[np.ndarray] = []
-    with open_text(path) as f:
-        header = _read_header(f)
-        number = None if column is None else column_number(path, column, header)
-        for block, first in _blocks(f, path):
-            rows = Rows(path, [x.split("\t") for x in block], range(first, first + len(block)))
-            try:
-                part = _intervals(rows, contigs)
-            except (ValueError, KeyError, IndexError):
-                rows = _clean(rows, block, contigs)
-                part = _intervals(rows, contigs) if rows.fields else None
-            if part is not None:
-                _check(rows, part)
-                parts.append(part)
-                lines.append(np.asarray(rows.lines))
-                texts += [] if number is None else _column(rows, number)
+    header = _read_header(path)
+    number = None if column is None else column_number(path, column, header)
+    for block, first in _blocks(path):
+        plain = plain_columns(block, contigs)
+        rows = None
+        if plain is None or number is not None:
+            rows = _rows(path, block, first)
+        if plain is None:
+            rows = _clean(rows, contigs)
+            plain = _columns(rows, contigs)
+        if not len(plain.start):
+            continue
+        numbers = np.arange(first, first + len(plain.start)) if rows is None else rows.lines
+        part = Intervals(contigs, plain.contig, plain.start, plain.end - plain.start, plain.strand)
+        lines.append(np.asarray(numbers))
+        check_rows(lambda i, n=lines[-1]: f"{path} line {n[i]}", part)
+        parts.append(part)
+        texts += [] if number is None else _column(rows, number)
     if not parts:
         raise IntervalError(f"{path}: has no interval; BED lines are: contig, start, end")
     return Bed(path, concatenate(parts), texts, np.concatenate(lines))
 
 
-def _blocks(f: IO[str], path: str) -> Iterator[tuple[list[str], int]]:
-    first = 1
-    f.seek(0)
-    try:
-        while block := f.readlines(_BLOCK_CHARACTERS):
-            yield block, first
-            first += len(block)
-    except (EOFError, gzip.BadGzipFile) as e:
-        raise IntervalError(f"{path}: truncated or damaged gzip ({e}); copy it again") from e
+def _blocks(path: str) -> Iterator[tuple[bytes, int]]:
+    """Blocks of whole lines, and the number of the first line of each, from 1."""
+    first, rest = 1, b""
+    with open_binary(path) as f:
+        try:
+            while more := f.read(_BLOCK_BYTES):
+                block, newline, rest = (rest + more).rpartition(b"\n")
+                if newline:
+                    yield block + newline, first
+                    first += block.count(b"\n") + 1
+        except (EOFError, zlib.error, gzip.BadGzipFile) as e:
+            raise IntervalError(f"{path}: truncated or damaged gzip ({e}); copy it again") from e
+    if rest:
+        yield rest, first
 
 
-def _intervals(rows: Rows, contigs: Contigs) -> Intervals:
-    """Columns of plain rows; ValueError, KeyError or IndexError if they are not plain."""
-    columns = list(zip(*rows.fields, strict=True))
-    n = len(rows.fields)
-    contig = np.fromiter(map(contigs.numbers.__getitem__, columns[0]), np.int32, n)
-    start = np.fromiter(map(int, columns[1]), np.int64, n)
-    end = np.fromiter(map(int, columns[2]), np.int64, n)
-    signs = (STRANDS[x.rstrip()] for x in columns[5]) if len(columns) > 5 else None
-    strand = 0 if signs is None else np.fromiter(signs, np.int8, n)
-    return Intervals(contigs, contig, start, end - start, strand)
+def _rows(path: str, block: bytes, first: int) -> Rows:
+    text = block.decode("utf-8", "replace").removeprefix("\ufeff")
+    split = [x.split("\t") for x in text.removesuffix("\n").split("\n")]
+    return Rows(path, split, range(first, first + len(split)))
 
 
-def _clean(rows: Rows, block: list[str], contigs: Contigs) -> Rows:
-    """The data lines of a block that is not plain, as fields of one number; checks each."""
+def _columns(rows: Rows, contigs: Contigs) -> Columns:
+    """Columns of rows that were checked."""
+    fields = rows.fields
+    return Columns(
+        np.array([contigs.numbers[x[0]] for x in fields], dtype=np.int32),
+        np.array([int(x[1]) for x in fields], dtype=np.int64),
+        np.array([int(x[2]) for x in fields], dtype=np.int64),
+        np.array([STRANDS[x[5]] if len(x) > 5 else 0 for x in fields], dtype=np.int8),
+    )
+
+
+def _clean(rows: Rows, contigs: Contigs) -> Rows:
+    """The data lines of a block that is not plain; each of them is checked."""
     kept: list[list[str]] = []
     lines: list[int] = []
-    for i, line in enumerate(block):
-        text = line.strip()
-        fields = (text if "\t" in text else text.replace(" ", "\t")).split("\t")
-        if not text or line.startswith(_NOT_DATA) or _is_header(fields):
+    for i, raw in enumerate(rows.fields):
+        fields = [x.strip() for x in raw] if len(raw) > 1 else raw[0].split()
+        if not any(fields) or "\t".join(raw).startswith(_NOT_DATA) or _is_header(fields):
             continue
-        if "\t" not in text:
-            fields = text.split()
         _check_fields(rows.where(i), fields, contigs)
         kept.append(fields)
         lines.append(rows.lines[i])
-    width = max(map(len, kept), default=0)
-    return Rows(rows.path, [x + ["."] * (width - len(x)) for x in kept], lines)
+    return Rows(rows.path, kept, lines)
 
 
 def _check_fields(where: str, fields: list[str], contigs: Contigs) -> None:
@@ -157,8 +176,12 @@ def _check_fields(where: str, fields: list[str], contigs: Contigs) -> None:
         raise IntervalError(f"{where}: strand {fields[5]!r} is none of + - . (column 6)")
 
 
-def _check(rows: Rows, part: Intervals) -> None:
-    """Refuses the first interval that is empty or outside of its contig."""
+def check_rows(where: Callable[[int], str], part: Intervals) -> None:
+    """Refuses the first interval that is empty or outside of its contig.
+
+    Raises:
+        IntervalError: with `where(i)` of interval i.
+    """
     wrong = np.flatnonzero((part.length <= 0) | ~part.is_inside)
     if not len(wrong):
         return
@@ -170,7 +193,7 @@ def _check(rows: Rows, part: Intervals) -> None:
         what = f"end {x.end} is not after start {x.start}"
     else:
         what = f"{x} ends beyond its contig, which has {size} letters"
-    raise IntervalError(f"{rows.where(i)}: {what}")
+    raise IntervalError(f"{where(i)}: {what}")
 
 
 def _is_header(fields: list[str]) -> bool:
@@ -178,14 +201,15 @@ def _is_header(fields: list[str]) -> bool:
     return named and not fields[1].lstrip("-").isdigit()
 
 
-def _read_header(f: IO[str]) -> list[str]:
+def _read_header(path: str) -> list[str]:
     """Names of the columns from the header line, as `#chrom start end label`; else none."""
-    for line in f:
-        fields = line.strip().lstrip("#").split("\t" if "\t" in line else None)
-        if line.strip() and _is_header(fields):
-            return [x.strip() for x in fields]
-        if line.strip() and not line.startswith(_NOT_DATA):
-            break
+    with open_text(path) as f:
+        for line in f:
+            fields = line.strip().lstrip("#").split("\t" if "\t" in line else None)
+            if line.strip() and _is_header(fields):
+                return [x.strip() for x in fields]
+            if line.strip() and not line.startswith(_NOT_DATA):
+                break
     return []
 
 

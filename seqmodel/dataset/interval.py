@@ -19,19 +19,31 @@ STRAND_SIGNS = {1: "+", -1: "-", 0: "."}
 
 
 class Contigs:
-    """Names and lengths of contigs; what coordinates refer to."""
+    """Names and lengths of contigs; what coordinates refer to.
 
-    def __init__(self, names: Sequence[str], lengths: Sequence[int] | np.ndarray) -> None:
+    Args:
+        names: their names.
+        lengths: their lengths.
+        aliases: numbers of contigs by other names that are understood as well.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        lengths: Sequence[int] | np.ndarray,
+        aliases: dict[str, int] | None = None,
+    ) -> None:
         self.names = list(names)
         self.lengths = np.asarray(lengths, dtype=np.int64)
+        self.aliases = aliases or {}
 
     def __len__(self) -> int:
         return len(self.names)
 
     @cached_property
     def numbers(self) -> dict[str, int]:
-        """Number of each contig by its name."""
-        return {name: i for i, name in enumerate(self.names)}
+        """Number of each contig by its name and by its aliases."""
+        return self.aliases | {name: i for i, name in enumerate(self.names)}
 
     def number(self, name: str, where: str = "contigs") -> int:
         """Number of the contig `name`.
@@ -47,7 +59,8 @@ class Contigs:
     def unknown(self, name: str) -> str:
         """What to say of a contig that is not there."""
         shown = ", ".join(self.names[:5]) + (", ..." if len(self) > 5 else "")
-        return f"contig {name!r} is not in the sequences, which have {shown}"
+        hint = "" if self.aliases else "; --contig_aliases can tell which names are the same"
+        return f"contig {name!r} is not in the sequences, which have {shown}{hint}"
 
 
 @dataclass(frozen=True)

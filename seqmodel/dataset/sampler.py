@@ -11,19 +11,27 @@ item and wrap around the order, at most w - 1 of them. In evaluation nothing is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from seqmodel.counter import hash64
+from seqmodel.counter import hash64, uniform
 from seqmodel.errors import SamplerError
 
 # First words of the streams of random bits, so that no two uses draw the same ones.
 ORDER_STREAM = 1
 KEY_STREAM = 2
+WEIGHT_STREAM = 3
+BLOCK_STREAM = 4
 
 SMALL = 1 << 16
 """Up to this many items an epoch's order is a full sort of random words; above, a cipher."""
+
+CHUNK = 8192
+"""Samples among which items of like length are gathered."""
+BLOCK = 256
+"""Items of like length that stay together."""
 
 _N_ROUNDS = 6
 
@@ -80,9 +88,11 @@ class Sampler:
         train: shuffled and padded to equal counts on every rank; else in order, each item once.
         rank: number of this rank.
         world_size: number of ranks.
+        weights: draw items with replacement, in proportion to these, float [n]; n samples an epoch.
+        lengths: gather items of like length, [n], so that batches need little padding.
 
     Raises:
-        SamplerError: there is not at least one item for each rank.
+        SamplerError: there is not at least one item for each rank, or the weights are not positive.
     """
 
     def __init__(
@@ -94,6 +104,8 @@ class Sampler:
         train: bool = True,
         rank: int = 0,
         world_size: int = 1,
+        weights: np.ndarray | None = None,
+        lengths: np.ndarray | None = None,
     ) -> None:
         if not 0 <= rank < world_size:
             raise SamplerError(f"rank {rank} is not one of {world_size} ranks (0 is the first)")
@@ -108,7 +120,9 @@ class Sampler:
         most = -(-n // world_size)
         self.n_samples = most if train else -(-(n - rank) // world_size)
         self.n_batches = min(-(-most // batch_size), self.n_samples)
-        self._order: tuple[int, np.ndarray] | None = None
+        self._sums = None if weights is None or not train else _sums(weights)
+        self._lengths = lengths if train else None
+        self._kept: dict[str, tuple[tuple, np.ndarray]] = {}
 
     def __len__(self) -> int:
         """Number of batches in an epoch of this rank."""
@@ -135,9 +149,64 @@ class Sampler:
         return Samples(index, item, hash64(self.seed, KEY_STREAM, self.epoch, index))
 
     def _items(self, position: np.ndarray) -> np.ndarray:
+        if self._sums is not None:
+            bits = hash64(self.seed, WEIGHT_STREAM, self.epoch, position)
+            drawn = np.searchsorted(self._sums, uniform(bits) * self._sums[-1], side="right")
+            return np.minimum(drawn, self.n - 1)
+        if self._lengths is None:
+            return self._shuffled(position)
+        chunk = position // CHUNK
+        item = np.empty(len(position), dtype=np.int64)
+        for i in np.unique(chunk).tolist():
+            here = chunk == i
+            item[here] = self._bucketed(i)[position[here] - i * CHUNK]
+        return item
+
+    def _shuffled(self, position: np.ndarray) -> np.ndarray:
         words = (self.seed, ORDER_STREAM, self.epoch)
         if self.n > SMALL:
             return permutation_at(position, self.n, *words)
-        if self._order is None or self._order[0] != self.epoch:
-            self._order = self.epoch, permutation_at(np.arange(self.n), self.n, *words)
-        return self._order[1][position]
+        return self._keep("order", lambda: permutation_at(np.arange(self.n), self.n, *words))[
+            position
+        ]
+
+    def _bucketed(self, chunk: int) -> np.ndarray:
+        """Items of a chunk of the shuffled order, sorted by length, its blocks shuffled again.
+
+        Chunks and blocks do not depend on the batch size nor on the number of ranks.
+        """
+
+        def make() -> np.ndarray:
+            item = self._shuffled(np.arange(chunk * CHUNK, min((chunk + 1) * CHUNK, self.n)))
+            item = item[np.argsort(self._lengths[item], kind="stable")]
+            whole = len(item) // BLOCK
+            order = permutation_at(
+                np.arange(whole), max(whole, 1), self.seed, BLOCK_STREAM, self.epoch, chunk
+            )
+            blocks = item[: whole * BLOCK].reshape(whole, BLOCK)[order].reshape(-1)
+            return np.concatenate((blocks, item[whole * BLOCK :]))
+
+        return self._keep("chunk", make, chunk)
+
+    def _keep(self, name: str, make: Callable[[], np.ndarray], *more: int) -> np.ndarray:
+        """The last array made under `name`, if it is for this epoch; else a new one."""
+        words = (self.epoch, *more)
+        kept = self._kept.get(name)
+        if kept is None or kept[0] != words:
+            kept = self._kept[name] = (words, make())
+        return kept[1]
+
+
+def _sums(weights: np.ndarray) -> np.ndarray:
+    weights = np.asarray(weights, dtype=np.float64)
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
+        wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+        where = f": item {wrong[0]} has {weights[wrong[0]]}" if len(wrong) else ", all are 0"
+        raise SamplerError(f"weights of samples must be numbers of at least 0{where}")
+    return np.cumsum(weights)
+
+
+def balanced_weights(classes: np.ndarray) -> np.ndarray:
+    """Weights with which every class is drawn equally often, float64 [n]."""
+    counts = np.bincount(classes)
+    return 1 / counts[classes]

@@ -90,7 +90,7 @@ class SequenceStore:
         for target in targets:
             if is_current(target, files, alphabet):
                 return cls(target, alphabet)
-        target = next((x for x in targets if _is_writable(os.path.dirname(x))), None)
+        target = next((x for x in targets if is_writable(os.path.dirname(x))), None)
         if target is None:
             folders = ", ".join(os.path.dirname(x) for x in targets)
             raise SequenceError(
@@ -266,7 +266,8 @@ def _digest8(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
-def _is_writable(folder: str) -> bool:
+def is_writable(folder: str) -> bool:
+    """Whether files can be made in a folder, which is made if need be."""
     with contextlib.suppress(OSError):
         os.makedirs(folder, exist_ok=True)
     return os.access(folder, os.W_OK | os.X_OK)

@@ -23,6 +23,7 @@ import numpy as np
 
 from seqmodel.dataset.alphabet import BAD, Alphabet
 from seqmodel.dataset.fasta import SPACE, FastaReader, Header, Residues, Source
+from seqmodel.dataset.twobit import TwoBitReader, is_twobit
 from seqmodel.errors import SequenceError
 
 MAGIC = b"SEQSTORE"
@@ -155,7 +156,7 @@ class StoreBuilder:
 
 def reader_for(path: str, progress: Callable[[int], None] | None) -> Iterable[Header | Residues]:
     """The reader of a source file, chosen by its first bytes."""
-    return FastaReader(path, progress)
+    return TwoBitReader(path, progress) if is_twobit(path) else FastaReader(path, progress)
 
 
 def build_store(target: str, paths: list[str], alphabet: Alphabet, *, quiet: bool = False) -> None:

@@ -12,11 +12,14 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from seqmodel.dataset.alphabet import Alphabet
+from seqmodel.dataset.interval import Intervals
 
 # Eight codes in a word are complemented at a time.
 _ONES = np.uint64(0x0101010101010101)
 _THREES = np.uint64(0x0303030303030303)
 _BIT_2 = 0x0404040404040404
+
+_COUNTED_BYTES = 1 << 22
 
 
 class Plan(NamedTuple):
@@ -152,3 +155,36 @@ def _complements_by_xor(alphabet: Alphabet) -> bool:
     """Whether the complement of a letter is its id ^ 3 and other ids have bit 2, as in DNA."""
     table = alphabet.complement_table
     return table is not None and alphabet.n_letters == 4 and table[:4].tolist() == [3, 2, 1, 0]
+
+
+def letter_props(
+    codes: Codes, alphabet: Alphabet, intervals: Intervals, length: int, letters: list[int]
+) -> np.ndarray:
+    """Proportion of each window that is one of the ids `letters`, float64 [n].
+
+    Letters that are not known count for neither side, except where `letters` has their id.
+    """
+    known = np.zeros(256, dtype=np.int8)
+    known[: alphabet.n_letters] = 1
+    wanted = np.zeros(256, dtype=np.int8)
+    wanted[letters] = 1
+    known |= wanted
+    reader = WindowReader(codes, alphabet, length)
+    found = np.empty(len(intervals))
+    step = max(1, _COUNTED_BYTES // length)
+    for i in range(0, len(intervals), step):
+        part = intervals.select(np.arange(i, min(i + step, len(intervals))))
+        forward = np.zeros(len(part), dtype=bool)
+        plan = plan_windows(codes.offsets, codes.lengths, part.contig, part.start, length, forward)
+        tokens, _ = reader.read(plan)
+        n_wanted = wanted[tokens].sum(axis=1, dtype=np.int64)
+        n_known = known[tokens].sum(axis=1, dtype=np.int64)
+        found[i : i + step] = n_wanted / np.maximum(n_known, 1)
+    return found
+
+
+def unknown_props(
+    codes: Codes, alphabet: Alphabet, intervals: Intervals, length: int
+) -> np.ndarray:
+    """Proportion of each window that is not known, float64 [n]; padding counts for neither side."""
+    return letter_props(codes, alphabet, intervals, length, [alphabet.none_id])

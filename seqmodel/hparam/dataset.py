@@ -161,7 +161,7 @@ def _add_intervals(parser: HparamParser) -> None:
     parser.add_argument(
         "--intervals",
         nargs="*",
-        help="BED, narrowPeak (read around the summit), GFF3 or GTF files that are split by contig; "
+        help="BED, narrowPeak (read around the summit), GFF3, GTF files that are split by contig; "
         "to split by file use --train_files and so on",
     )
     parser.add_argument("--feature", help="type of the GFF or GTF lines that are read, as gene")
@@ -195,7 +195,7 @@ def _add_windows(parser: HparamParser) -> None:
         "--jitter",
         type=integer(0),
         default=0,
-        help="training windows, and their tracks, are moved by up to so many letters to either side",
+        help="training windows and their tracks are moved by up to so many letters to either side",
     )
     parser.add_argument(
         "--soft_mask_weight",

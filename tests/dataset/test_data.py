@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from programs import need
 
-from seqmodel.dataset.data import BedData, FastaData, TableData
+from seqmodel.dataset.store_data import BedData, FastaData
+from seqmodel.dataset.table_data import TableData
 from seqmodel.dataset.targets import Targets
 from seqmodel.errors import HparamError, IntervalError, LabelError, SequenceError
 from seqmodel.hparam.dataset import BedHparams, FastaHparams, TableHparams

@@ -136,7 +136,7 @@ def test_a_wrong_bed_names_file_line_and_value(tmp_path, text, message):
 
 
 def test_lines_are_counted_over_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("seqmodel.dataset.bed._BLOCK_CHARACTERS", 20)
+    monkeypatch.setattr("seqmodel.dataset.bed._BLOCK_BYTES", 20)
     text = "a\t0\t5\n" * 30 + "a\t0\t500\n"
     with pytest.raises(IntervalError, match="line 31: a:0-500 ends beyond"):
         bed(tmp_path, text)

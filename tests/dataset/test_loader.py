@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from seqmodel.dataset.alphabet import DNA, PROTEIN, Alphabet
 from seqmodel.dataset.interval import Contigs, Intervals, tiles
 from seqmodel.dataset.loader import Loader
-from seqmodel.dataset.reader import SequenceReader
+from seqmodel.dataset.reader import Augment, SequenceReader
 from seqmodel.dataset.sampler import Sampler
 from seqmodel.dataset.store import SequenceStore
 from seqmodel.errors import SequenceError
@@ -107,7 +107,9 @@ def test_every_item_of_a_shuffled_epoch_is_the_true_sequence(
     intervals = tiles(Contigs(store.names, store.lengths), 61, 7, incomplete="pad")
     seen, n_flipped = [], 0
     for rank in range(world_size):
-        reader = reader_of(store, intervals, 61, rc_prob=0.5, target=np.arange(len(intervals)))
+        reader = reader_of(
+            store, intervals, 61, augment=Augment(rc_prob=0.5), target=np.arange(len(intervals))
+        )
         sampler = Sampler(len(intervals), 16, seed=1, rank=rank, world_size=world_size)
         loader = Loader(reader, sampler, n_workers, start_method)
         batches = epoch_of(loader, 2)
@@ -128,7 +130,9 @@ def test_every_item_of_a_shuffled_epoch_is_the_true_sequence(
 @pytest.mark.parametrize("n_workers", [0, 2])
 def test_seek_goes_on_where_an_epoch_was_left_and_touches_no_global_state(genome, n_workers):
     store, _ = genome
-    reader = reader_of(store, tiles(Contigs(store.names, store.lengths), 50), 50, rc_prob=0.5)
+    reader = reader_of(
+        store, tiles(Contigs(store.names, store.lengths), 50), 50, augment=Augment(rc_prob=0.5)
+    )
     loader = Loader(reader, Sampler(len(reader), 8, seed=3), n_workers)
     whole = epoch_of(loader, 1)
     state = torch.get_rng_state()
@@ -141,7 +145,9 @@ def test_seek_goes_on_where_an_epoch_was_left_and_touches_no_global_state(genome
 
 def test_a_sample_depends_on_seed_epoch_and_index_only(genome):
     store, _ = genome
-    reader = reader_of(store, tiles(Contigs(store.names, store.lengths), 50), 50, rc_prob=0.5)
+    reader = reader_of(
+        store, tiles(Contigs(store.names, store.lengths), 50), 50, augment=Augment(rc_prob=0.5)
+    )
 
     def samples(batch_size, world_size, n_workers=0):
         found = {}
@@ -169,7 +175,7 @@ def test_strands_need_a_complement(tmp_path):
     store = SequenceStore.open(str(tmp_path / "a.fa"), PROTEIN)
     whole = Intervals(Contigs(["a"], [4]), [0], [0], 4)
     with pytest.raises(SequenceError, match=r"'protein' has no complement.*rc_prob=0"):
-        SequenceReader(store, PROTEIN, whole, 4, rc_prob=0.1)
+        SequenceReader(store, PROTEIN, whole, 4, augment=Augment(rc_prob=0.1))
     minus = Intervals(Contigs(["a"], [4]), [0], [0], 4, -1)
     with pytest.raises(SequenceError, match="'protein' has no complement"):
         SequenceReader(store, PROTEIN, minus, 4)

@@ -1,0 +1,195 @@
+"""One-hot sequences and labels as arrays: DeepSEA's .mat (v5 and v7.3), .h5, .npz.
+
+They are turned into codes once, in parts, and cached memory-mapped (array_cache.py).
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from seqmodel.dataset.array_cache import cached_array, file_words, key_of
+from seqmodel.dataset.data import Data
+from seqmodel.dataset.interval import Contigs, Intervals
+from seqmodel.dataset.reader import SequenceReader
+from seqmodel.dataset.split import SPLITS, WORDS
+from seqmodel.dataset.table import SLACK
+from seqmodel.dataset.targets import Targets
+from seqmodel.errors import HparamError, LabelError
+
+_PART = 4096
+_ANY_X = ("x", "X", "sequences", "sequence", "seq", "inputs", "input", "onehot")
+_ANY_Y = ("y", "Y", "labels", "label", "targets", "target", "outputs", "output")
+
+
+class MappedCodes:
+    """Sequences of one length in a mapped array, with `SLACK` bytes at both ends (window.py)."""
+
+    def __init__(self, data: np.ndarray, n: int, length: int) -> None:
+        self.mapped, self.n, self.length = data, n, length
+        self.data = np.asarray(data)
+        self.lengths = np.full(n, length, dtype=np.int64)
+        self.offsets = SLACK + np.arange(n, dtype=np.int64) * length
+
+    def __reduce__(self) -> tuple:
+        return _mapped_codes, (self.mapped.filename, self.n, self.length)
+
+
+def _mapped_codes(path: str, n: int, length: int) -> MappedCodes:
+    return MappedCodes(np.load(path, mmap_mode="r", allow_pickle=False), n, length)
+
+
+class ArrayData(Data):
+    """Arrays of one file for each split."""
+
+    def _load(self) -> None:
+        found = {}
+        for split in SPLITS:
+            paths = getattr(self.hparams, f"{split}_files")
+            if len(paths) > 1:
+                raise HparamError(
+                    f"--{split}_files: one file of arrays is wanted, not {len(paths)}"
+                )
+            if paths:
+                found[split] = self._read(split, paths[0])
+        lengths = {codes.length for codes, _ in found.values()}
+        if len(lengths) > 1 or self.hparams.seq_len not in (None, *lengths):
+            raise LabelError(
+                f"the sequences have lengths {sorted(lengths)}; all must be one, --seq_len if set"
+            )
+        self.seq_len = lengths.pop()
+        labels = [y for _, y in found.values()]
+        self.targets = _targets(labels)
+        for split, (codes, y) in found.items():
+            contigs = Contigs([], codes.lengths)
+            whole = Intervals(contigs, np.arange(codes.n), np.zeros(codes.n), self.seq_len)
+            target = y if self.targets.kind == "class" or y.ndim == 2 else y[:, None]
+            self.readers[split] = SequenceReader(
+                codes, self.alphabet, whole, self.seq_len, target=target
+            )
+
+    def _read(self, split: str, path: str) -> tuple[MappedCodes, np.ndarray]:
+        hp = self.hparams
+        is_mat = path.lower().endswith(".mat")
+        arrays = _open(path, is_mat)
+        x, y = _named(path, arrays, split, hp.array_names)
+        letters = (hp.onehot_letters or ("AGCT" if is_mat else "ACGT")).upper()
+        if sorted(letters) != sorted("".join(self.alphabet.letters)):
+            raise HparamError(
+                f"--onehot_letters={letters}: must be the letters of the alphabet, "
+                f"{''.join(self.alphabet.letters)}, in another order"
+            )
+        reversed_ = is_mat and not isinstance(x, np.ndarray)  # HDF5 has MATLAB's axes reversed
+        shape = tuple(reversed(x.shape)) if reversed_ else tuple(x.shape)
+        n, length = _shape(path, shape, len(letters))
+        n_y = y.shape[-1] if reversed_ else y.shape[0]
+        if n_y != n:
+            raise LabelError(f"{path}: {n} sequences but {n_y} rows of labels")
+        ids = np.array([self.alphabet.letters.index(a) for a in letters], dtype=np.uint8)
+
+        def fill(out: np.ndarray) -> None:
+            codes = out[SLACK : SLACK + n * length].reshape(n, length)
+            for i in range(0, n, _PART):
+                part = x[..., i : i + _PART].T if reversed_ else x[i : i + _PART]
+                codes[i : i + _PART] = _codes(part, length, ids, self.alphabet.none_id)
+
+        key = key_of(file_words([path]), split, hp.array_names, letters, self.alphabet.to_dict())
+        size = (n * length + 2 * SLACK,)
+        codes = cached_array(path, key, size, np.uint8, fill, self.cache_dir)
+        labels = np.asarray(y).T if reversed_ else np.asarray(y)
+        return MappedCodes(codes, n, length), _compact(path, np.squeeze(labels))
+
+
+def _shape(path: str, shape: tuple[int, ...], n_letters: int) -> tuple[int, int]:
+    """Number and length of the sequences of an array [n, A, L], [n, L, A] or [n, A, 1, L]."""
+    inner = [x for x in shape[1:] if x != 1]
+    if len(inner) != 2 or n_letters not in inner:
+        raise LabelError(
+            f"{path}: sequences of shape {list(shape)}; wanted is [n, {n_letters}, L] or "
+            f"[n, L, {n_letters}]"
+        )
+    return shape[0], inner[1] if inner[0] == n_letters else inner[0]
+
+
+def _codes(part: np.ndarray, length: int, ids: np.ndarray, none_id: int) -> np.ndarray:
+    """Codes uint8 [n, L] of one-hot sequences; what is not one letter is unknown."""
+    inner = tuple(x for x in part.shape[1:] if x != 1)
+    onehot = part.reshape(len(part), *inner)
+    axis = 1 if inner[0] == len(ids) else 2
+    known = ((onehot == 1).sum(axis=axis) == 1) & (onehot.sum(axis=axis) == 1)
+    found = np.where(known, ids[np.argmax(onehot, axis=axis)], none_id)
+    return found.reshape(len(part), length)
+
+
+def _compact(path: str, labels: np.ndarray) -> np.ndarray:
+    """Labels as uint8 if they are 0 and 1, as int64 if they are classes, else as float32."""
+    if labels.dtype.kind not in "buif":
+        raise LabelError(f"{path}: labels of type {labels.dtype} are no numbers")
+    missing = np.isnan(labels).any() if labels.dtype.kind == "f" else False
+    if labels.ndim == 2 and not missing and ((labels == 0) | (labels == 1)).all():
+        return labels.astype(np.uint8)
+    if labels.ndim == 1 and not missing and (labels >= 0).all() and (labels == labels // 1).all():
+        return labels.astype(np.int64)
+    return labels.astype(np.float32)
+
+
+def _targets(labels: list[np.ndarray]) -> Targets:
+    first = labels[0]
+    if all(x.ndim == 1 and x.dtype == np.int64 for x in labels):
+        n = max(int(x.max()) for x in labels) + 1
+        return Targets("class", tuple(map(str, range(max(n, 2)))))
+    n = first.shape[1] if first.ndim == 2 else 1
+    kind = "multilabel" if all(x.dtype == np.uint8 for x in labels) else "real"
+    return Targets(kind, tuple(map(str, range(n))))
+
+
+def _open(path: str, is_mat: bool) -> Mapping[str, Any]:
+    """Arrays of a file by name."""
+    try:
+        if zipfile.is_zipfile(path):
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        with open(path, "rb") as f:
+            head = f.read(520)
+        if b"\x89HDF\r\n\x1a\n" in (head[:8], head[512:520]):
+            return _hdf5(path)
+        if is_mat:
+            from scipy.io import loadmat
+
+            return loadmat(path)
+    except ImportError as e:
+        raise LabelError(f"{path}: needs {e.name}; pip install {e.name}") from e
+    except (OSError, ValueError, NotImplementedError) as e:
+        raise LabelError(f"{path}: cannot be read ({e})".replace("\n", " ")) from e
+    raise LabelError(f"{path}: is neither .mat, .h5 nor .npz")
+
+
+def _hdf5(path: str) -> Mapping[str, Any]:
+    import h5py
+
+    return {name: x for name, x in h5py.File(path, "r").items() if isinstance(x, h5py.Dataset)}
+
+
+def _named(path: str, arrays: Mapping[str, Any], split: str, names: list[str]) -> tuple[Any, Any]:
+    """The arrays with the sequences and with the labels."""
+    words = [word for word, meant in WORDS.items() if meant == split]
+    x_names = names[:1] or [y for w in words for y in _forms(w, ("xdata", "_in"), "xX")]
+    y_names = names[1:] or [y for w in words for y in _forms(w, ("data", "_out"), "yY")]
+    x = _first(arrays, x_names + (list(_ANY_X) if not names else []))
+    y = _first(arrays, y_names + (list(_ANY_Y) if not names else []))
+    if x is None or y is None:
+        there = ", ".join(k for k in arrays if not k.startswith("__"))
+        raise LabelError(f"{path}: has arrays {there}; say which two with --array_names")
+    return arrays[x], arrays[y]
+
+
+def _forms(word: str, ends: Iterable[str], letters: str) -> list[str]:
+    plain = [f"{word}{end}" for end in ends]
+    return plain + [y for x in letters for y in (f"{x}_{word}", f"{word}_{x}", f"{x}{word}")]
+
+
+def _first(arrays: Mapping[str, Any], names: list[str]) -> str | None:
+    return next((x for x in names if x in arrays), None)

@@ -1,0 +1,101 @@
+"""Bins of the genome with the factors that have a peak in each: DeepSEA-like, from peak files."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from seqmodel.counter import hash64
+from seqmodel.dataset.interval import Intervals, concatenate, tiles
+from seqmodel.dataset.interval_file import read_intervals
+from seqmodel.dataset.interval_ops import covered, regions
+from seqmodel.dataset.store_data import Items, StoreData
+from seqmodel.dataset.targets import Targets
+from seqmodel.errors import IntervalError
+
+EMPTY_STREAM = 31
+
+
+class PeakData(StoreData):
+    """Bins of `bin_len`, read as windows of `seq_len` around them, with a label for each factor.
+
+    A bin is positive where at least `min_covered_prop` of it is covered by the peaks of the factor.
+    """
+
+    def _load(self) -> None:
+        self._factors: dict[str, Intervals] = {}
+        super()._load()
+        self.targets = Targets("multilabel", tuple(self._factors))
+
+    def _items(self, split: str | None, names: list[str] | None) -> Items:
+        hp = self.hparams
+        if not self._factors:
+            self._factors = self._read_factors()
+        bins = tiles(self.contigs, hp.bin_len, names=names)
+        positive = [positive_bins(bins, x, hp.min_covered_prop) for x in self._factors.values()]
+        kept = self._kept(split, bins, positive)
+        target = np.zeros((len(kept), len(positive)), dtype=np.uint8)
+        for i, which in enumerate(positive):
+            target[np.searchsorted(kept, which), i] = 1
+        return Items(bins.select(kept), target)
+
+    def _kept(self, split: str | None, bins: Intervals, positive: list[np.ndarray]) -> np.ndarray:
+        """Bins with a peak, and some of those without, chosen by a hash of their place."""
+        filled = np.unique(np.concatenate(positive))
+        if not len(filled):
+            raise IntervalError(
+                f"{split} split: no bin has a peak; see --min_covered_prop, --peak_len"
+            )
+        empty = np.setdiff1d(np.arange(len(bins)), filled, assume_unique=True)
+        n = min(len(empty), round(self.hparams.empty_per_positive * len(filled)))
+        order = np.argsort(hash64(EMPTY_STREAM, bins.contig[empty], bins.start[empty]))
+        self.left_out.setdefault(str(split), {})["without a peak"] = len(empty) - n
+        return np.sort(np.concatenate((filled, empty[order[:n]])))
+
+    def _read_factors(self) -> dict[str, Intervals]:
+        hp = self.hparams
+        found: dict[str, list[Intervals]] = {}
+        for path in hp.peaks:
+            bed = read_intervals(
+                path, self.contigs, hp.factor_column, hp.feature, summits=bool(hp.peak_len)
+            )
+            for name, peaks in _by_factor(path, bed.intervals, bed.texts).items():
+                found.setdefault(name, []).append(peaks)
+        factors = {name: concatenate(parts) for name, parts in sorted(found.items())}
+        enough = {name: x for name, x in factors.items() if len(x) >= hp.min_peaks}
+        if not enough:
+            most = max(map(len, factors.values()))
+            raise IntervalError(
+                f"none of {len(factors)} factors has --min_peaks={hp.min_peaks}; the most is {most}"
+            )
+        if hp.peak_len:
+            enough = {name: x.centred(hp.peak_len) for name, x in enough.items()}
+        return enough
+
+    def _files(self) -> list[str]:
+        return [*super()._files(), *self.hparams.peaks]
+
+
+def positive_bins(bins: Intervals, peaks: Intervals, min_covered_prop: float) -> np.ndarray:
+    """Indices of the bins of which at least that proportion is covered by the peaks, sorted."""
+    n_covered = covered(bins, regions(peaks))
+    return np.flatnonzero((n_covered > 0) & (n_covered >= min_covered_prop * bins.length))
+
+
+def _by_factor(path: str, peaks: Intervals, texts: list[str]) -> dict[str, Intervals]:
+    if not texts:
+        return {stem(path): peaks}
+    names, which = np.unique(np.array(texts), return_inverse=True)
+    order = np.argsort(which, kind="stable")
+    ends = np.cumsum(np.bincount(which, minlength=len(names)))
+    parts = np.split(order, ends[:-1])
+    return {str(name): peaks.select(part) for name, part in zip(names, parts, strict=True)}
+
+
+def stem(path: str) -> str:
+    """Name of a file without its endings for packing and kind."""
+    name = os.path.basename(path)
+    for end in (".gz", ".bgz", ".bed", ".narrowPeak", ".bw", ".bigWig", ".bigwig"):
+        name = name.removesuffix(end)
+    return name

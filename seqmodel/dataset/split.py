@@ -1,0 +1,89 @@
+"""Which items are for training, which for validation, which for the test."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from seqmodel.errors import IntervalError
+
+SPLITS = ("train", "valid", "test")
+WORDS = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "val": "valid",
+    "dev": "valid",
+    "validation": "valid",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def split_of(word: str) -> str | None:
+    """The split that a word means (val, valid, dev are one), in any case; None if it is none."""
+    return WORDS.get(word.strip().lower())
+
+
+def read_folds(path: str | os.PathLike) -> dict[str, list[str]]:
+    """Contigs of each split from a JSON file: {"train": [...], "valid": [...], "test": [...]}.
+
+    Raises:
+        IntervalError: it is no such file.
+    """
+    try:
+        with open(path) as f:
+            found = json.load(f)
+    except (OSError, ValueError) as e:
+        raise IntervalError(f"{path}: cannot be read as JSON ({e})") from e
+    folds: dict[str, list[str]] = {}
+    for word, names in found.items() if isinstance(found, dict) else [("", None)]:
+        split = split_of(word)
+        if (
+            split is None
+            or not isinstance(names, list)
+            or not all(isinstance(x, str) for x in names)
+        ):
+            raise IntervalError(
+                f"{path}: {word!r} is not a split with a list of contigs; write "
+                '{"train": [...], "valid": [...], "test": [...]}'
+            )
+        folds.setdefault(split, []).extend(names)
+    return folds
+
+
+def split_by_words(texts: Sequence[str], where: Callable[[int], str]) -> np.ndarray:
+    """Split of each item from a word of its row: 0 train, 1 valid, 2 test; uint8 [n].
+
+    Raises:
+        IntervalError: a word is no split.
+    """
+    numbers = {
+        word: SPLITS.index(split_of(word) or "train") for word in set(texts) if split_of(word)
+    }
+    for i, text in enumerate(texts):
+        if text not in numbers:
+            raise IntervalError(f"{where(i)}: {text!r} is no split; write train, valid or test")
+    return np.fromiter((numbers[x] for x in texts), np.uint8, len(texts))
+
+
+def split_by_digest(names: Sequence[str], valid_prop: float, test_prop: float) -> np.ndarray:
+    """Split of each item from a digest of its name, the same on every machine; uint8 [n].
+
+    Items of one name are in one split. 0 train, 1 valid, 2 test.
+    """
+    cache: dict[str, int] = {}
+    found = np.empty(len(names), dtype=np.uint8)
+    for i, name in enumerate(names):
+        split = cache.get(name)
+        if split is None:
+            digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+            part = int.from_bytes(digest[:8], "big") / 2.0**64
+            split = 1 if part < valid_prop else 2 if part < valid_prop + test_prop else 0
+            cache[name] = split
+        found[i] = split
+    return found

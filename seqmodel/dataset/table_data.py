@@ -1,0 +1,157 @@
+"""Data whose items are whole sequences: rows of tables, or records of FASTA files."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqmodel.dataset.data import Data, digest_of
+from seqmodel.dataset.interval import Contigs, Intervals
+from seqmodel.dataset.labels import labels_of, numbers_of, targets_of
+from seqmodel.dataset.reader import SequenceReader
+from seqmodel.dataset.sampler import balanced_weights
+from seqmodel.dataset.split import SPLITS, split_by_digest, split_by_words
+from seqmodel.dataset.store import SequenceStore
+from seqmodel.dataset.table import Rows, encode_all, read_rows
+from seqmodel.dataset.window import Codes
+from seqmodel.errors import LabelError, SequenceError
+
+
+class Labelled(NamedTuple):
+    """Sequences of one split, by their numbers in `codes`, and what belongs to each."""
+
+    codes: Codes
+    sequence: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray | None
+
+    def select(self, which: np.ndarray) -> Labelled:
+        """The items of a mask."""
+        weight = None if self.weight is None else self.weight[which]
+        return Labelled(self.codes, self.sequence[which], self.target[which], weight)
+
+
+class TableData(Data):
+    """Sequences of tables, with labels."""
+
+    def _load(self) -> None:
+        hp = self.hparams
+        self._names: list[str] = []
+        found: dict[str, list[Labelled]] = {}
+        for split in SPLITS:
+            paths = getattr(hp, f"{split}_files")
+            if paths:
+                rows = read_rows(
+                    paths,
+                    [hp.sequence_column, *self._columns()],
+                    named=not hp.sequence_column.isdigit(),
+                )
+                for part, items in self._divide(split, rows).items():
+                    found.setdefault(part, []).append(items)
+        items = {split: _join(x) for split, x in found.items()}
+        self.seq_len = self._length(list(items.values()))
+        for split, x in items.items():
+            self.readers[split] = self._reader(x)
+            if hp.balanced:
+                self.weights[split] = balanced_weights(x.target)
+            elif x.weight is not None:
+                self.weights[split] = x.weight
+        labels = [x.target for x in items.values()]
+        self.targets = targets_of(hp.label_kind, self._names, hp.class_names, labels)
+
+    def _columns(self) -> list[str]:
+        hp = self.hparams
+        more = [x for x in (hp.weight_column, hp.split_column) if x]
+        return [*(hp.label_columns or ["label"]), *more]
+
+    def _divide(self, split: str, rows: Rows) -> dict[str, Labelled]:
+        """The items of some rows, by split; only training rows are divided further."""
+        hp = self.hparams
+        n_labels = len(hp.label_columns) or 1
+        texts, labels, rest = (
+            rows.columns[0],
+            rows.columns[1 : 1 + n_labels],
+            rows.columns[1 + n_labels :],
+        )
+        self._names = rows.names[1 : 1 + n_labels]
+        target = labels_of(labels, hp.label_kind, hp.class_names, rows.where)
+        weight = numbers_of(rest.pop(0), rows.where) if hp.weight_column else None
+        codes, sequence = self._sequences(texts, lambda i: rows.cell(i, 0))
+        items = Labelled(codes, sequence, target, weight)
+        if split != "train":
+            return {split: items}
+        if hp.split_column:
+            which = split_by_words(rest.pop(0), rows.where)
+        elif hp.valid_prop or hp.test_prop:
+            which = split_by_digest([x.upper() for x in texts], hp.valid_prop, hp.test_prop)
+        else:
+            return {split: items}
+        parts = {x: items.select(which == i) for i, x in enumerate(SPLITS)}
+        return {x: part for x, part in parts.items() if len(part.sequence)}
+
+    def _sequences(self, texts: list[str], where: Any) -> tuple[Codes, np.ndarray]:
+        return encode_all(texts, self.alphabet, where), np.arange(len(texts))
+
+    def _length(self, parts: list[Labelled]) -> int:
+        longest = max(int(x.codes.lengths[x.sequence].max()) for x in parts)
+        length = self.hparams.seq_len or longest
+        if longest > length:
+            raise SequenceError(
+                f"a sequence has {longest} letters, more than --seq_len={length}; "
+                "raise it or leave it out"
+            )
+        return length
+
+    def _reader(self, items: Labelled) -> SequenceReader:
+        contigs = Contigs([], items.codes.lengths)
+        start = np.zeros(len(items.sequence), dtype=np.int64)
+        lengths = items.codes.lengths[items.sequence]
+        return SequenceReader(
+            items.codes,
+            self.alphabet,
+            Intervals(contigs, items.sequence, start, lengths),
+            self.seq_len,
+            target=items.target,
+            left_aligned=True,
+            pads_to_batch=self.hparams.length_buckets,
+        )
+
+
+class RecordsData(TableData):
+    """Whole records of FASTA files, with labels in tables that name them."""
+
+    def _load(self) -> None:
+        self.store = SequenceStore.open(self.hparams.fasta, self.alphabet, self.cache_dir)
+        super()._load()
+
+    def _sequences(self, texts: list[str], where: Any) -> tuple[Codes, np.ndarray]:
+        numbers = {name: i for i, name in enumerate(self.store.names)}
+        found = np.fromiter((numbers.get(x, -1) for x in texts), np.int64, len(texts))
+        missing = np.flatnonzero(found < 0)
+        if len(missing):
+            i = int(missing[0])
+            raise LabelError(f"{where(i)}: no record {texts[i]!r} in the FASTA files")
+        empty = np.flatnonzero(self.store.lengths[found] == 0)
+        if len(empty):
+            i = int(empty[0])
+            raise SequenceError(f"{where(i)}: record {texts[i]!r} is empty; leave out the row")
+        return self.store, found
+
+    def digests(self) -> dict[str, dict[str, Any]]:
+        """Size and SHA-256 of each file that was read, by path."""
+        return self.store.digests() | {path: digest_of(path) for path in self._files()}
+
+
+def _join(parts: list[Labelled]) -> Labelled:
+    """Items of several files as one; they have one `codes`, or else are put in one."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0].codes
+    target = np.concatenate([x.target for x in parts])
+    weight = None if parts[0].weight is None else np.concatenate([x.weight for x in parts])
+    if all(x.codes is first for x in parts):
+        return Labelled(first, np.concatenate([x.sequence for x in parts]), target, weight)
+    shifts = np.cumsum([0] + [len(x.codes.lengths) for x in parts[:-1]])
+    sequence = np.concatenate([x.sequence + n for x, n in zip(parts, shifts, strict=True)])
+    return Labelled(first.joined([x.codes for x in parts]), sequence, target, weight)
