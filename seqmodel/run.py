@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
     from seqmodel.build import Parts
+    from seqmodel.stopping import StopOnSignal
 
 
 # stopped by a signal, after saving: 75 is "try again later" of sysexits.h, 143 the shell's SIGTERM
@@ -64,9 +65,17 @@ def execute(run: Run) -> dict[str, float]:
     Raises:
         SeqmodelError: something that the user can mend.
     """
+    from seqmodel.stopping import StopOnSignal
+
+    with StopOnSignal() as stopper, warnings.catch_warnings():
+        for message in QUIET:
+            warnings.filterwarnings("ignore", message=message)
+        return _execute(run, stopper)
+
+
+def _execute(run: Run, stopper: StopOnSignal) -> dict[str, float]:
     from seqmodel.build import build
     from seqmodel.run_folder import run_folder, write_record
-    from seqmodel.stopping import StopOnSignal
     from seqmodel.trainer import RunData, make_trainer
 
     parts = build(run)
@@ -75,19 +84,15 @@ def execute(run: Run) -> dict[str, float]:
     # a trial leaves nothing behind, so that the run itself finds its folder free
     trial = run.values.fast_dev_run
     folder = Path(os.devnull) if trial else run_folder(run)
-    for message in QUIET:
-        warnings.filterwarnings("ignore", message=message)
-    stopper = StopOnSignal()
     trainer = make_trainer(run, folder, parts, record, stopper)
     if trainer.is_global_zero:
         if not trial:
             write_record(folder, run, record)
             _tell(f"run folder: {folder}")
         _tell(f"model: {_n_weights(parts.task):,} weights")
-    data = RunData(parts.data, run)
-    stopper.install()
     if run.values.compile:
         parts.task.encoder.compile()  # in place: the names of the weights stay
+    data = RunData(parts.data, run)
     if run.values.mode == "train":
         trainer.fit(parts.task, datamodule=data, ckpt_path=run.values.resume_from_checkpoint)
     if "test" in parts.data.splits:

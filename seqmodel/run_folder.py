@@ -36,10 +36,10 @@ def run_folder(run: Run) -> Path:
     Raises:
         RunError: the folder that was given holds a run already, or cannot be made.
     """
-    if os.environ.get(FOLDER_VARIABLE) and _is_other_rank():
-        return Path(os.environ[FOLDER_VARIABLE])
     values = run.values
     resumed = values.resume_from_checkpoint
+    if is_other_rank():
+        return _folder_of_first_rank(values.default_root_dir)
     if resumed and not values.default_root_dir:
         folder = Path(resumed).resolve().parent.parent
     elif values.default_root_dir:
@@ -62,7 +62,7 @@ def _was_run(path: Path) -> bool:
     """Whether a run has begun; a job that only was made leaves its hyperparameters alone."""
     try:
         return "_run" in json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except (OSError, ValueError):
         return True  # unreadable: not ours to replace
@@ -134,17 +134,18 @@ def defaults_digest(run: Run) -> str:
 
 
 def code_state(root: Path) -> dict[str, Any]:
-    """Commit, whether it was changed since, and the diff; empty for an installed package."""
+    """Commit, and the diff since (new files of the package too); no commit if it was installed."""
     if not (root / ".git").exists():
         return {"path": str(root), "commit": None}
     commit = _git(root, "rev-parse", "HEAD")
     diff = _git(root, "diff", "HEAD", "--binary")
-    untracked = _git(root, "ls-files", "--others", "--exclude-standard", "seqmodel")
+    new = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "seqmodel")
+    for name in new.split("\0")[:-1]:
+        diff += _git(root, "diff", "--no-index", "--binary", "--", os.devnull, name)
     return {
         "path": str(root),
         "commit": commit.strip() or None,
-        "changed": bool(diff or untracked),
-        "untracked": untracked.split("\n")[:-1],
+        "changed": bool(diff),
         "diff": diff,
     }
 
@@ -177,11 +178,27 @@ def _git(root: Path, *args: str) -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
+    # 1 is how a comparison of two files says that they differ
+    told = done.returncode == 0 or (done.returncode == 1 and "--no-index" in args)
+    return done.stdout.decode("utf-8", "replace") if told else ""
 
 
-def _is_other_rank() -> bool:
-    return os.environ.get("LOCAL_RANK", "0") != "0" or os.environ.get("NODE_RANK", "0") != "0"
+def is_other_rank() -> bool:
+    """Whether this process is not the first of a launch: it finds the folder, and makes none."""
+    ranks = [os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "NODE_RANK")]
+    if os.environ.get("SLURM_NTASKS", "1") != "1":
+        ranks.append(os.environ.get("SLURM_PROCID", "0"))
+    return any(rank != "0" for rank in ranks)
+
+
+def _folder_of_first_rank(given: str | None) -> Path:
+    folder = os.environ.get(FOLDER_VARIABLE) or given
+    if not folder:
+        raise RunError(
+            "with several processes started from outside (srun, torchrun) the run folder must be "
+            "one for all: give --default_root_dir"
+        )
+    return Path(folder)
 
 
 def _taken(folder: Path) -> Path:

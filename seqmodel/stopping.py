@@ -8,6 +8,7 @@ loses nothing; before and after it the process ends at once, since last.ckpt the
 from __future__ import annotations
 
 import signal
+import threading
 from types import FrameType
 from typing import Any
 
@@ -26,14 +27,25 @@ class StopOnSignal(Callback):
     def __init__(self) -> None:
         self._code = 0
         self._training = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopOnSignal:
+        self._before = {number: signal.getsignal(number) for number in EXIT_CODES}
+        self.install()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._handle(self._before)  # a notebook goes on after the run
 
     def install(self) -> None:
-        """Takes the signals over (in the main thread; elsewhere Python allows no handlers)."""
-        try:
-            for number in EXIT_CODES:
-                signal.signal(number, self._receive)
-        except ValueError:
-            return
+        """Takes the signals over."""
+        self._handle(dict.fromkeys(EXIT_CODES, self._receive))
+
+    def _handle(self, handlers: dict[signal.Signals, Any]) -> None:
+        # elsewhere than in the main thread Python allows no handlers
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """From here on a signal waits for the end of the step."""

@@ -1,0 +1,123 @@
+"""Which folder a run takes, and what its record says."""
+
+import json
+import subprocess
+import threading
+
+import pytest
+
+from seqmodel import run_folder
+from seqmodel.errors import RunError
+from seqmodel.hparam.run import resolve
+
+
+@pytest.fixture
+def make_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in (run_folder.FOLDER_VARIABLE, "RANK", "LOCAL_RANK", "SLURM_PROCID", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "a.fa").write_text(">a\nACGT\n")
+
+    def make(*args):
+        return resolve(["--task=masked", "--fasta=a.fa", "--seq_len=4", *args])
+
+    return make
+
+
+def test_versions_are_given_out_once_to_many_at_a_time(tmp_path):
+    taken = []
+
+    def take():
+        taken.extend(run_folder.next_version(tmp_path / "name") for _ in range(20))
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {path.name for path in taken} == {f"version_{n}" for n in range(160)}
+    assert len(taken) == 160
+
+
+def test_a_folder_that_only_has_a_jobs_hyperparameters_is_taken(make_run, tmp_path):
+    run = make_run("--default_root_dir=r")
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r/hparams.json").write_text(json.dumps({"lr": 1}))
+    assert run_folder.run_folder(run).name == "r"
+    run_folder.write_record(tmp_path / "r", run, {})
+    with pytest.raises(RunError, match="r holds a run already"):
+        run_folder.run_folder(run)
+
+
+def test_an_unreadable_record_is_not_replaced(make_run, tmp_path):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r/hparams.json").write_text('{"lr": 1')
+    with pytest.raises(RunError, match="holds a run already"):
+        run_folder.run_folder(make_run("--default_root_dir=r"))
+
+
+def test_a_file_in_the_way_is_told(make_run, tmp_path):
+    (tmp_path / "r").write_text("")
+    with pytest.raises(RunError, match="cannot make the run folder r: File exists"):
+        run_folder.run_folder(make_run("--default_root_dir=r"))
+    (tmp_path / "out").write_text("")
+    with pytest.raises(RunError, match="cannot make a run folder below out/.*: Not a directory"):
+        run_folder.run_folder(make_run())
+
+
+@pytest.mark.parametrize(
+    "ranks", [{"LOCAL_RANK": "1"}, {"RANK": "3"}, {"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}]
+)
+def test_other_ranks_take_the_folder_of_the_first(make_run, tmp_path, monkeypatch, ranks):
+    first = run_folder.run_folder(make_run())
+    monkeypatch.chdir(tmp_path)
+    for name, value in ranks.items():
+        monkeypatch.setenv(name, value)
+    assert run_folder.run_folder(make_run()) == first.resolve()
+    monkeypatch.delenv(run_folder.FOLDER_VARIABLE)
+    assert str(run_folder.run_folder(make_run("--default_root_dir=r"))) == "r"
+    with pytest.raises(RunError, match="give --default_root_dir"):
+        run_folder.run_folder(make_run())
+
+
+def test_a_batch_step_of_slurm_is_the_first_rank(make_run, monkeypatch):
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    assert not run_folder.is_other_rank()
+
+
+def test_the_record_tells_commit_and_what_was_changed_since(tmp_path):
+    def git(*args):
+        subprocess.run(["git", "-C", tmp_path, *args], check=True, capture_output=True)
+
+    git("init", "-q")
+    (tmp_path / "seqmodel").mkdir()
+    (tmp_path / "seqmodel/a.py").write_text("x = 1\n")
+    git("add", ".")
+    git("-c", "user.name=x", "-c", "user.email=x@x", "commit", "-qm", "x")
+    clean = run_folder.code_state(tmp_path)
+    assert len(clean["commit"]) == 40
+    assert clean["changed"] is False
+    (tmp_path / "seqmodel/a.py").write_text("x = 2\n")
+    (tmp_path / "seqmodel/b c.py").write_text("new = 3\n")
+    changed = run_folder.code_state(tmp_path)
+    assert changed["commit"] == clean["commit"]
+    assert "+x = 2" in changed["diff"]
+    git("checkout", "-q", ".")
+    (tmp_path / "seqmodel/b c.py").unlink()
+    (tmp_path / "diff").write_text(changed["diff"])
+    git("apply", "diff")
+    assert (tmp_path / "seqmodel/a.py").read_text() == "x = 2\n"
+    assert (tmp_path / "seqmodel/b c.py").read_text() == "new = 3\n"
+
+
+def test_an_installed_package_has_no_commit(tmp_path):
+    assert run_folder.code_state(tmp_path) == {"path": str(tmp_path), "commit": None}
+
+
+def test_a_moved_default_changes_the_digest(make_run):
+    run = make_run()
+    before = run_folder.defaults_digest(run)
+    assert run_folder.defaults_digest(make_run("--lr=7")) == before
+    run.parser.set_default("lr", 7)
+    assert run_folder.defaults_digest(run) != before
