@@ -513,7 +513,9 @@ def check_files(flag: str, paths: list[str]) -> None:
         HparamError: one is missing; it is named with its absolute path.
     """
     for path in paths or []:
-        if _files_are_here and not os.path.isfile(path):
+        if _files_elsewhere is not None:
+            _files_elsewhere.append((flag, path))
+        elif not os.path.isfile(path):
             where = "" if os.path.isabs(path) else f" (looked in {os.getcwd()})"
             what = "is a folder" if os.path.isdir(path) else "no such file"
             raise HparamError(f"{flag}: {path}: {what}{where}")
@@ -523,15 +525,15 @@ def _twice(items: list[str]) -> str | None:
     return next((x for i, x in enumerate(items) if x in items[:i]), None)
 
 
-_files_are_here = True
+_files_elsewhere: list[tuple[str, str]] | None = None
 
 
 @contextmanager
-def files_elsewhere() -> Iterator[None]:
-    """While it lasts, files that are missing are not refused: the run is to happen elsewhere."""
-    global _files_are_here
-    _files_are_here = False
+def files_elsewhere() -> Iterator[list[tuple[str, str]]]:
+    """While it lasts, missing files are not refused: which are wanted (flag, path) is gathered."""
+    global _files_elsewhere
+    _files_elsewhere = found = []
     try:
-        yield
+        yield found
     finally:
-        _files_are_here = True
+        _files_elsewhere = None

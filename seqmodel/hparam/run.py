@@ -44,12 +44,17 @@ class Run:
         parser: all hyperparameters that the run's choices have.
         values: a value for each of them.
         classes: role ("task", "encoder", ...) to the Hparams class that was chosen for it.
+        files: (flag, path) of the files that must be there, if that was not checked here.
     """
 
     def __init__(
-        self, parser: HparamParser, values: Namespace, classes: dict[str, type[Hparams]]
+        self,
+        parser: HparamParser,
+        values: Namespace,
+        classes: dict[str, type[Hparams]],
+        files: Sequence[tuple[str, str]] = (),
     ) -> None:
-        self.parser, self.values, self.classes = parser, values, classes
+        self.parser, self.values, self.classes, self.files = parser, values, classes, files
 
     def hparams(self, role: str) -> Hparams:
         """The Hparams object from which the thing in that role is built."""
@@ -72,7 +77,7 @@ def resolve(given: Sequence[str] | Mapping[str, object], *, files_here: bool = T
     """The run that a command line (list of words) or a dict of values describes, checked.
 
     What is given wins over the config file, and that over what a checkpoint brings along.
-    With files_here=False the data are on another machine: whether they exist is not checked.
+    With files_here=False the data are on another machine: what should be there is in `files`.
 
     Raises:
         HparamError: an unknown name, a bad value, a missing or an impossible choice.
@@ -86,12 +91,12 @@ def resolve(given: Sequence[str] | Mapping[str, object], *, files_here: bool = T
     values.config = None
     for role, cls in plan.classes.items():
         setattr(values, role, cls.name)
-    with nullcontext() if files_here else files_elsewhere():
+    with nullcontext([]) if files_here else files_elsewhere() as files:
         for cls in [*_always(plan.known), *plan.classes.values()]:
             cls.checks(values)
     if values.resume_from_checkpoint:
         check_resumed(plan.parser, values)
-    return Run(plan.parser, values, plan.classes)
+    return Run(plan.parser, values, plan.classes, files)
 
 
 def resolve_data(given: Sequence[str] | Mapping[str, object]) -> Run:

@@ -1,0 +1,197 @@
+"""Where and how a job runs: nothing here changes what is learned or names a run. Light."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError, Namespace
+
+from seqmodel.errors import HparamError
+from seqmodel.hparam.hparams import HparamParser, Hparams
+from seqmodel.hparam.value import ValueType, integer, str2bool
+
+# what stands in a #SBATCH line: no space, no quote, nothing that a shell or Slurm expands
+_WORD = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.,:/@+=-[]*()&|!")
+
+
+class _Line(ValueType):
+    described = "text without a newline or NUL character"
+
+    def __call__(self, raw: object) -> str:
+        if not isinstance(raw, str) or any(c in raw for c in "\n\r\0"):
+            raise self.refuse(raw)
+        return raw
+
+
+class _Word(ValueType):
+    described = "one word of letters, digits and _.,:/@+=-[]*"
+
+    def __call__(self, raw: object) -> str:
+        if not isinstance(raw, str) or not raw or not _WORD.issuperset(raw):
+            raise self.refuse(raw)
+        return raw
+
+
+class _Option(_Word):
+    described = "an option of sbatch, --name=value, in one word"
+
+    def __call__(self, raw: object) -> str:
+        word = super().__call__(raw)
+        if not word.startswith("--") or word.split("=")[0] in _OURS:
+            raise ArgumentTypeError(
+                f"must be {self.described}, and none of {', '.join(sorted(_OURS))} "
+                f"(seqmodel sets them), got {raw!r}"
+            )
+        return word
+
+
+_OURS = {"--array", "--chdir", "--job-name", "--output", "--error", "--open-mode", "--parsable"}
+line, word, option = _Line(), _Word(), _Option()
+
+
+class JobHparams(Hparams):
+    """Where a job runs, what it does on its node, and what it asks for."""
+
+    tracked = False
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        _add_places(parser)
+        _add_node(parser)
+        _add_checks(parser)
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses settings that have no effect together."""
+        if values.wheels and not values.requirements:
+            raise HparamError("--wheels has no effect without --requirements; give the lock file")
+        if values.requirements and values.venv:
+            raise HparamError(
+                "--venv and --requirements are both set: use an environment, or have one made"
+            )
+
+
+class ShellHparams(JobHparams):
+    """Jobs of a machine without a scheduler."""
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        parser.add_argument(
+            "--n_at_once", type=integer(1), default=1, help="jobs that run at once; the rest wait"
+        )
+
+
+class SlurmHparams(JobHparams):
+    """What is asked of Slurm."""
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        add = parser.add_argument
+        add("--slurm_account", type=word, help="account that is charged")
+        add("--slurm_partition", type=word, help="partition, or several with commas")
+        add("--slurm_time_min", type=integer(1), default=60, help="time limit, in minutes")
+        add("--slurm_mem", type=word, default="4G", help="memory of each node, as 16G or 4000M")
+        add("--slurm_cpus", type=integer(1), default=1, help="CPUs of each process")
+        add("--slurm_gpus", type=word, help="GPUs of each node: 2, p100:1")
+        add(
+            "--slurm_options",
+            nargs="*",
+            type=option,
+            help="further options of sbatch, as --constraint=v100",
+        )
+        add(
+            "--slurm_signal_s",
+            type=integer(0, 65535),
+            default=120,
+            help="seconds before the time limit at which a checkpoint is saved; 0 for never",
+        )
+        add(
+            "--slurm_at_once",
+            type=integer(1),
+            help="elements of a job array that run at once; all that fit unless set",
+        )
+        add(
+            "--requeue",
+            type=str2bool,
+            default=True,
+            help="go on in the queue after the time limit, a preemption or a failing node",
+        )
+        add(
+            "--max_requeues",
+            type=integer(0),
+            default=20,
+            help="times that a job puts itself back into the queue",
+        )
+
+
+def _add_places(parser: HparamParser) -> None:
+    add = parser.add_argument
+    add("--job_out_dir", type=line, default="out", help="folder below which replicates lie, there")
+    add(
+        "--workdir",
+        type=line,
+        help="folder there that relative paths of a run start from; the current one for jobs here",
+    )
+    add("--template", type=line, help="a script template of yours; the kind of job's own unless set")
+    add("--python", type=line, help="Python there; this one for jobs here, else python3")
+    add("--venv", type=line, help="existing virtual environment there")
+    add("--requirements", type=line, help="lock file there from which each node makes an environment")
+    add(
+        "--wheels",
+        type=line,
+        help="folder of wheels there from which the environment is made, without the network",
+    )
+    add("--modules", nargs="*", type=word, help="environment modules that are loaded first")
+
+
+def _add_node(parser: HparamParser) -> None:
+    add = parser.add_argument
+    add(
+        "--stage_code",
+        type=str2bool,
+        default=True,
+        help="run the code as it was when submitted, from a copy on the node",
+    )
+    add(
+        "--stage_data",
+        type=str2bool,
+        default=True,
+        help="copy the data to the node's own storage if they fit",
+    )
+    add(
+        "--stage_paths",
+        nargs="*",
+        type=line,
+        help="further files, folders and archives below workdir to copy, or extract, on the node",
+    )
+    add(
+        "--node_storage",
+        type=line,
+        help="folder of the node's own storage where $SLURM_TMPDIR is not set; else $TMPDIR or /tmp",
+    )
+
+
+def _add_checks(parser: HparamParser) -> None:
+    add = parser.add_argument
+    add(
+        "--fast_dev_run_first",
+        type=str2bool,
+        default=False,
+        help="in the job, try one batch of each split first, and run only if it passed",
+    )
+    add(
+        "--checkpoint_check",
+        type=str2bool,
+        default=False,
+        help="in the job, first train two steps, save, resume and train a third, in scratch",
+    )
+    add(
+        "--heartbeat_s",
+        type=integer(1, 3600),
+        default=30,
+        help="seconds between two signs of life that a job leaves in its folder",
+    )
+    add(
+        "--grace_s",
+        type=integer(1),
+        default=600,
+        help="seconds without a sign of life or a place in the queue after which a job is lost",
+    )

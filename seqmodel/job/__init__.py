@@ -1,0 +1,34 @@
+"""Where and how runs happen: a shell or Slurm, here or over SSH. Light: standard library only.
+
+    from seqmodel.job import ShellJob, SlurmJob, SshInterface
+    job = SlurmJob(SshInterface("cedar"), workdir="/project/me/dna", slurm_account="def-me")
+    job.submit(task="masked", fasta="data/hg38.fa", seq_len=512)
+
+os_interface is all that touches a file system or starts a program; replicate and state are the
+folders and what they tell; template renders the scripts; job, shell and slurm submit them.
+"""
+
+_LAZY = {
+    "LocalInterface": "seqmodel.job.os_interface",
+    "SshInterface": "seqmodel.job.os_interface",
+    "Job": "seqmodel.job.job",
+    "ShellJob": "seqmodel.job.shell",
+    "SlurmJob": "seqmodel.job.slurm",
+    "Replicate": "seqmodel.job.replicate",
+    "status": "seqmodel.job.status",
+}
+
+__all__ = list(_LAZY)
+
+
+def __getattr__(name: str) -> object:
+    """The named object, imported when it is first asked for."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'seqmodel.job' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,149 @@
+"""The code that a job runs, as it was when the job was made: one archive, named by its content.
+
+It holds the package as it lies here (the commit and whatever was changed since, both recorded
+beside it), whether a checkout or installed, and the user's plugins with the modules of the working
+directory that they import. A node unpacks it; nothing there needs git. Jobs that were made of one
+state of the code share one archive.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from seqmodel.errors import JobError
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(PACKAGE)
+_SKIPPED = frozenset(("__pycache__", ".git", ".venv", "node_modules"))
+
+
+class Code:
+    """An archive of code.
+
+    Attributes:
+        digest: sixteen hex digits of the SHA-256 of all names and contents.
+        record: `path`, `commit`, `changed`, `untracked`, `diff`: where it came from.
+    """
+
+    def __init__(self, files: dict[str, bytes], record: dict[str, Any]) -> None:
+        from hashlib import sha256
+
+        hashed = sha256()
+        for name, data in sorted(files.items()):
+            hashed.update(f"{name}\0{len(data)}\0".encode() + data)
+        self.files, self.record, self.digest = files, record, hashed.hexdigest()[:16]
+
+    def archive(self) -> bytes:
+        """The tar.gz."""
+        from seqmodel.job.os_interface import tar_files
+
+        return tar_files(self.files)
+
+
+_kept: dict[tuple[Any, ...], Code] = {}
+
+
+def current_code(plugins: Iterable[str] = (), cwd: str | None = None) -> Code:
+    """The code as it is now; what was read before is used again while no file changed.
+
+    Args:
+        plugins: modules of the user's, below `cwd`.
+        cwd: the working directory in which they are found.
+
+    Raises:
+        JobError: a file cannot be read.
+    """
+    cwd = cwd or os.getcwd()
+    try:
+        paths = dict(_package_files())
+        if plugins:
+            paths |= plugin_files(plugins, cwd)
+        marks = [_mark(path) for path in (*paths.values(), f"{ROOT}/.git/HEAD", f"{ROOT}/.git/index")]
+        key = (tuple(paths), tuple(marks))
+        if key not in _kept:
+            from pathlib import Path
+
+            from seqmodel.run_folder import code_state
+
+            files = {name: _content(path) for name, path in sorted(paths.items())}
+            _kept[key] = Code(files, code_state(Path(ROOT)))
+    except OSError as e:
+        raise JobError(f"cannot read the code to copy: {e.filename}: {e.strerror}") from e
+    return _kept[key]
+
+
+def plugin_files(plugins: Iterable[str], cwd: str) -> dict[str, str]:
+    """The files of plugins, and of the modules below `cwd` that they import or name as targets.
+
+    Modules that do not lie below `cwd` are installed there or here, not copied.
+    """
+    found: dict[str, str] = {}
+    waiting, seen = list(plugins), set()
+    while waiting:
+        top = waiting.pop().split(".")[0]
+        if top in seen or top == "seqmodel":
+            continue
+        seen.add(top)
+        for name, path in _module_files(top, cwd):
+            found[name] = path
+            if name.endswith(".py"):
+                waiting += _named_modules(_content(path))
+    return found
+
+
+def _module_files(top: str, cwd: str) -> Iterator[tuple[str, str]]:
+    if os.path.isfile(f"{cwd}/{top}.py"):
+        yield f"{top}.py", f"{cwd}/{top}.py"
+    elif os.path.isfile(f"{cwd}/{top}/__init__.py"):
+        yield from _tree(f"{cwd}/{top}", top)
+
+
+def _named_modules(source: bytes) -> list[str]:
+    """Modules that a source imports, or names in texts like "my_module:Object"."""
+    import ast
+
+    names: list[str] = []
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return names  # the import has failed before, or will on the node
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.append(node.module)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and ":" in node.value:
+            module = node.value.split(":")[0]
+            if all(part.isidentifier() for part in module.split(".")):
+                names.append(module)
+    return names
+
+
+def _package_files() -> Iterator[tuple[str, str]]:
+    return _tree(PACKAGE, "seqmodel")
+
+
+def _tree(folder: str, name: str) -> Iterator[tuple[str, str]]:
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda e: e.name):
+            if entry.name in _SKIPPED or entry.name.endswith((".pyc", ".part")):
+                continue
+            if entry.is_dir():
+                yield from _tree(entry.path, f"{name}/{entry.name}")
+            elif entry.is_file():
+                yield f"{name}/{entry.name}", entry.path
+
+
+def _mark(path: str) -> tuple[int, int] | None:
+    try:
+        stat = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()

@@ -1,0 +1,314 @@
+# What a job does on its node. Sourced by the script of each replicate, which sets the variables
+# used here; written for bash 3.2 and later (macOS too).
+#
+#   job_main [submission]     the whole job: stage, check, run, say how it ended
+#   job_main stage            prepare this node (called once on each of several nodes)
+#   job_main rank ARGS...     one process of the run (called once for each device)
+#
+# What happened stands in $folder/events, one line each: seconds since 1970, a word, key=value ...
+# Nothing depends on a trap at exit: a job that is killed leaves no last line, and that tells.
+
+event() { printf '%s %s\n' "$(date +%s)" "$*" >> "$folder/events"; }
+say() { printf 'seqmodel: %s\n' "$*"; }
+
+job_main() {
+    case "${1-}" in
+        stage) node_folder && environment && stage; exit ;;
+        rank) shift; node_folder && found_environment && start_python "$@"; exit ;;
+        clean) node_folder && rm -rf -- "$node"; exit ;;
+    esac
+    submission=${1:-0} signal='' child='' code=0
+    begin
+    step environment environment_everywhere
+    step staging stage_everywhere
+    if [ "$attempt" = 1 ]; then
+        if [ "$fast_dev_run_first" = 1 ]; then check preflight "--fast_dev_run=True"; fi
+        if [ "$checkpoint_check" = 1 ]; then check_resume; fi
+    fi
+    phase=run
+    resume_arguments
+    event "run$resumed"
+    run "${args[@]}" "--default_root_dir=$folder" ${resume[@]+"${resume[@]}"}
+    if [ "$code" = 75 ]; then put_back; fi
+    finish
+}
+
+begin() {
+    cd -- "$folder" || exit 1
+    if [ -e "submit.$((submission + 1))" ]; then
+        event "superseded submission=$submission"
+        exit 0
+    fi
+    if grep -q '^[0-9]* end code=0 ' events; then exit 0; fi # put back although it was complete
+    attempt=$(($(grep -c '^[0-9]* start ' events) + 1))
+    event "start attempt=$attempt submission=$submission job=${SLURM_JOB_ID:-$$}" \
+        "pid=$$ node=${SLURMD_NODENAME:-$(uname -n)}"
+    say "attempt $attempt" >&2 # what stands below it in stderr is of this attempt
+    export SEQMODEL_JOB_PID=$$
+    node_folder || { code=1 phase=staging; finish; }
+    (
+        trap - USR1 TERM INT
+        while kill -0 $$; do
+            date +%s > heartbeat
+            sleep "$heartbeat_s"
+        done
+    ) > /dev/null 2>&1 < /dev/null &
+    beat=$!
+    # bash runs a trap only once its foreground command ended, so the run is in the background
+    trap 'on_signal USR1' USR1
+    trap 'on_signal TERM' TERM INT
+}
+
+on_signal() {
+    signal=${signal:-$1}
+    if [ -n "$child" ]; then kill "-$1" "$child" 2> /dev/null; fi
+}
+
+step() { # step PHASE COMMAND...
+    phase=$1
+    shift
+    local start=$SECONDS
+    "$@" || { code=$?; finish; }
+    if [ -n "$signal" ]; then code=75; put_back; finish; fi
+    event "step phase=$phase seconds=$((SECONDS - start))"
+}
+
+check() { # check PHASE ARGS...: a trial of the run in its own place, that leaves nothing behind
+    phase=$1
+    shift
+    local start=$SECONDS
+    run "${args[@]}" "$@"
+    if [ "$code" != 0 ]; then finish; fi
+    event "step phase=$phase seconds=$((SECONDS - start))"
+}
+
+check_resume() { # two steps, save, resume, a third
+    local scratch=$node/check few
+    few=("--limit_val_batches=1" "--limit_test_batches=1" "--default_root_dir=$scratch")
+    rm -rf -- "$scratch"
+    check checkpoint_check "${few[@]}" "--max_steps=2"
+    check checkpoint_check "${few[@]}" "--max_steps=3" \
+        "--resume_from_checkpoint=$scratch/checkpoints/last.ckpt"
+    rm -rf -- "$scratch"
+}
+
+resume_arguments() { # the newest checkpoint; without one the run starts anew, the old records aside
+    local name newest=''
+    resume=() resumed=''
+    for name in best.ckpt last.ckpt; do
+        if [ -s "checkpoints/$name" ] && ! [ "$newest" -nt "checkpoints/$name" ]; then
+            newest=checkpoints/$name
+        fi
+    done
+    if [ -n "$newest" ]; then
+        resume=("--resume_from_checkpoint=$folder/$newest")
+        resumed=" from=$newest"
+    elif [ "$attempt" != 1 ]; then
+        mkdir -p "before_attempt_$attempt"
+        for name in hparams.json metrics.csv code.diff; do
+            if [ -e "$name" ]; then mv -- "$name" "before_attempt_$attempt/"; fi
+        done
+    fi
+}
+
+run() { # run ARGS...: sets code
+    if [ -n "$signal" ]; then code=75; return; fi
+    if [ "$n_ranks" -gt 1 ] && [ -n "${SLURM_JOB_ID-}" ]; then
+        if [ -z "${MASTER_ADDR-}" ]; then
+            MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+            export MASTER_ADDR
+        fi
+        srun --kill-on-bad-exit=1 bash "$script" rank "$@" &
+    else
+        (start_python "$@") &
+    fi
+    child=$!
+    while :; do
+        wait "$child"
+        code=$?
+        kill -0 "$child" 2> /dev/null || break
+    done
+    local again
+    wait "$child" 2> /dev/null # a signal may have ended the wait before the child ended
+    again=$?
+    if [ "$again" != 127 ]; then code=$again; fi
+    child=''
+}
+
+start_python() {
+    cd -- "$here" || exit 1
+    exec "$python" -u "$run_py" "$@"
+}
+
+put_back() { # the scheduler starts this job again, in the same folder
+    if [ "$requeue" != 1 ] || [ -z "${SLURM_JOB_ID-}" ]; then return; fi
+    local n
+    n=$(($(grep -c '^[0-9]* requeue ' events) + 1))
+    if [ "$n" -gt "$max_requeues" ]; then
+        event "note text=put back into the queue $max_requeues times already (max_requeues)"
+        return
+    fi
+    event "requeue n=$n"
+    kill "$beat" 2> /dev/null
+    clean
+    if scontrol requeue "$SLURM_JOB_ID"; then
+        sleep 60 # until the scheduler ends this attempt
+        exit 0
+    fi
+    event "note text=the scheduler refused to take the job back"
+}
+
+finish() {
+    local full=''
+    if [ "$code" != 0 ] && ! head -c 65536 /dev/zero > .probe 2> /dev/null; then full=' disk=full'; fi
+    rm -f .probe
+    event "end code=$code phase=$phase${signal:+ signal=$signal}$full"
+    kill "$beat" 2> /dev/null
+    clean
+    exit "$code"
+}
+
+clean() {
+    if [ "$n_nodes" -gt 1 ]; then srun --ntasks-per-node=1 --ntasks="$n_nodes" bash "$script" clean; fi
+    rm -rf -- "$node"
+}
+
+# ---- the node's own storage
+
+node_folder() { # the same name from every process of this job on this node
+    local base=${SLURM_TMPDIR:-${node_storage:-${TMPDIR:-/tmp}}}
+    node=${base%/}/seqmodel-$token-${SLURM_JOB_ID:-${SEQMODEL_JOB_PID:-$$}}
+    if ! mkdir -p -m 700 -- "$node" || [ -L "$node" ] || ! [ -O "$node" ]; then
+        say "cannot use $node on the node's own storage" >&2
+        return 1
+    fi
+    here=$workdir run_py=$code_path/seqmodel/run.py
+    if [ "$stage_code" = 1 ] || [ "$stage_data" = 1 ]; then here=$node/work; fi
+    if [ "$stage_code" = 1 ]; then run_py=seqmodel/run.py; fi
+}
+
+everywhere() { # everywhere SUBCOMMAND: on each node of the job, once
+    srun --ntasks-per-node=1 --ntasks="$n_nodes" --kill-on-bad-exit=1 bash "$script" "$1"
+}
+
+environment_everywhere() { if [ "$n_nodes" = 1 ]; then environment; fi; }
+stage_everywhere() { if [ "$n_nodes" = 1 ]; then stage; else everywhere stage && found_environment; fi; }
+
+use_modules() { # use_modules NAME...
+    if [ $# = 0 ]; then return; fi
+    local file
+    if ! type module > /dev/null 2>&1; then
+        for file in /etc/profile.d/lmod.sh /etc/profile.d/z00_lmod.sh /etc/profile.d/modules.sh; do
+            if [ -r "$file" ]; then . "$file"; fi
+        done
+    fi
+    module load "$@"
+}
+
+use_environment() { # an environment made from a lock file, an existing one, or none
+    if [ -n "$requirements" ]; then
+        local offline
+        offline=()
+        if [ -n "$wheels" ]; then offline=(--no-index --find-links "$wheels"); fi
+        if ! [ -x "$node/env/bin/python" ]; then
+            "$python" -m venv "$node/env" || return
+            "$node/env/bin/python" -m pip install --quiet --disable-pip-version-check \
+                ${offline[@]+"${offline[@]}"} -r "$requirements" || return
+        fi
+    fi
+    found_environment
+}
+
+found_environment() {
+    if [ -x "$node/env/bin/python" ]; then
+        python=$node/env/bin/python
+    elif [ -n "$venv" ]; then
+        python=$venv/bin/python
+    fi
+    if ! command -v "$python" > /dev/null; then
+        say "no program $python on this node; set python, venv or requirements" >&2
+        return 1
+    fi
+    case "$python" in */*) export PATH="${python%/*}:$PATH" ;; esac
+}
+
+stage() {
+    if ! cd -- "$workdir"; then return 1; fi
+    if [ "$here" = "$workdir" ]; then return; fi
+    mkdir -p -- "$here" || return
+    if [ "$stage_code" = 1 ]; then
+        tar -xzf "$code_archive" -C "$here" || return
+        event "staged what=code archive=${code_archive##*/} where=$here"
+    fi
+    link_rest "$workdir" "$here"
+    if [ "$stage_data" = 1 ]; then stage_data; fi
+}
+
+stage_data() {
+    local path kb=0 free size
+    for path in ${data_paths[@]+"${data_paths[@]}"}; do
+        if [ -e "$workdir/$path" ]; then
+            size=$(du -skL -- "$workdir/$path" | cut -f 1)
+            if is_archive "$path"; then size=$((size * 4)); fi
+            kb=$((kb + size))
+        fi
+    done
+    free=$(df -Pk -- "$node" | awk 'NR == 2 {print $4}')
+    if [ "$((kb + kb / 10))" -gt "$free" ]; then
+        say "data are used in place: $kb kB do not fit into the $free kB of $node"
+        event "staged what=data in_place=1 kb=$kb free_kb=$free"
+        return 0
+    fi
+    for path in ${data_paths[@]+"${data_paths[@]}"}; do
+        if [ -e "$workdir/$path" ]; then stage_path "$path" || return; fi
+    done
+    event "staged what=data in_place=0 kb=$kb free_kb=$free"
+}
+
+is_archive() {
+    local path
+    for path in ${archives[@]+"${archives[@]}"}; do
+        if [ "$path" = "$1" ]; then return 0; fi
+    done
+    return 1
+}
+
+stage_path() { # stage_path PATH: a copy, or an archive's content, at the same path below $here
+    local parent=.
+    case "$1" in */*) parent=${1%/*} ;; esac
+    real_folder "$parent" || return
+    if is_archive "$1"; then
+        case "$1" in
+            *.zip) "$python" -m zipfile -e "$workdir/$1" "$here/$parent" ;;
+            *) tar -xf "$workdir/$1" -C "$here/$parent" ;;
+        esac
+        return
+    fi
+    local file
+    # with a FASTA file goes the store that was built from it
+    for file in "$workdir/$1" "$workdir/$1".*.seqstore; do
+        if [ -e "$file" ]; then
+            rm -rf -- "$here/$parent/${file##*/}"
+            cp -RLp -- "$file" "$here/$parent/" || return
+        fi
+    done
+}
+
+real_folder() { # each folder on the way is a real one on the node, with links to what lies in it
+    local rest=$1/ at='' part
+    while [ -n "$rest" ]; do
+        part=${rest%%/*} rest=${rest#*/}
+        if [ -z "$part" ] || [ "$part" = . ]; then continue; fi
+        at=$at/$part
+        if [ -L "$here$at" ] || ! [ -d "$here$at" ]; then
+            rm -f -- "$here$at"
+            mkdir -- "$here$at" || return
+        fi
+        link_rest "$workdir$at" "$here$at"
+    done
+}
+
+link_rest() { # link_rest FROM TO: what TO lacks, as links; names that are there stay
+    find "$1" -mindepth 1 -maxdepth 1 -exec sh -c 'ln -s -- "$@" "$0/" 2> /dev/null' "$2" {} +
+    return 0
+}

@@ -1,0 +1,617 @@
+"""This machine, or one behind SSH, by the same few operations.
+
+The only code of the job side that touches a file system or starts a program. LocalInterface works
+on this machine; SshInterface works through the OpenSSH program with the user's own configuration,
+agent, jump hosts and ControlMaster. One operation is one connection: a script for `bash -s` on its
+standard input, with the data that it needs behind it.
+
+    run(args)              a command, its exit code and output
+    script(text, payload)  a bash script of ours, which reads the payload from its standard input
+    read(paths)            head and tail of many files
+    snapshot(root, names)  the same for all replicates below a folder, and the output of commands
+    write(path, data)      a file, whole or not at all
+    list(path), make_dir(path)
+    push(local, remote), pull(remote, local)     a tree there, and back
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections import namedtuple
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from seqmodel.errors import JobError
+
+TIMEOUT_S = 60.0
+# a file up to this size is read whole; of a larger one the first and the last so many bytes
+WHOLE_BYTES = 48 * 1024
+HEAD_BYTES = 8 * 1024
+TAIL_BYTES = 16 * 1024
+
+Done = namedtuple("Done", ["code", "out", "err"])
+Done.__doc__ = "Exit code, standard output (bytes) and standard error (text) of a command."
+
+
+class ConnectionLost(JobError):
+    """The connection ended, or did not answer in time, while an operation was under way."""
+
+
+class Snapshot:
+    """What stood below a folder at one moment.
+
+    Attributes:
+        root: the folder, absolute.
+        files: {folder relative to root: {name: bytes}}; a large file is its head, a line that is
+            cut, and its tail. A folder without any of the names is there, and empty.
+        outputs: {name: bytes}, of the commands.
+        now: seconds since 1970 on that machine.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        files: dict[str, dict[str, bytes]],
+        outputs: dict[str, bytes],
+        now: float,
+    ) -> None:
+        self.root, self.files, self.outputs, self.now = root, files, outputs, now
+
+
+class LocalInterface:
+    """This machine."""
+
+    name = "local"
+    is_local = True
+
+    def __init__(self) -> None:
+        self.n_connections = 0
+
+    def __repr__(self) -> str:
+        return "LocalInterface()"
+
+    def run(
+        self,
+        args: Sequence[str],
+        *,
+        cwd: str | None = None,
+        data: bytes = b"",
+        timeout: float = TIMEOUT_S,
+    ) -> Done:
+        """Runs a program with arguments (no shell) and waits for it.
+
+        Raises:
+            JobError: it cannot be started, or did not end within `timeout` seconds.
+        """
+        return _run(list(args), data, timeout, cwd, what=f"{args[0]} on this machine")
+
+    def script(self, text: str, payload: bytes = b"", *, timeout: float = TIMEOUT_S) -> Done:
+        """Runs a bash script that reads `payload` from its standard input.
+
+        Raises:
+            JobError: bash is missing, or the script did not end within `timeout` seconds.
+        """
+        return _run(["bash", "-s"], framed(text, payload), timeout, None, what="a script")
+
+    def read(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """The content of those of `paths` that are there; of large files head and tail."""
+        found = {path: _read(path) for path in paths}
+        return {path: data for path, data in found.items() if data is not None}
+
+    def snapshot(
+        self, root: str, names: Sequence[str], commands: Mapping[str, str] | None = None
+    ) -> Snapshot:
+        """The files `names` of `root` itself, or of all `version_*` folders one or two below.
+
+        Raises:
+            JobError: there is no such folder.
+        """
+        import time
+
+        root = os.path.abspath(os.path.expanduser(root))
+        if not os.path.isdir(root):
+            raise JobError(f"{root}: no such folder on this machine; give a folder of runs")
+        # first, so that a job that ended meanwhile has its last word in the files
+        outputs = {name: self.script(text).out for name, text in (commands or {}).items()}
+        files = {}
+        for folder in replicate_folders(root):
+            read = {}
+            for name in names:
+                data = _read(f"{root}/{folder}/{name}")
+                if data is not None:
+                    read[name] = data
+            files[folder] = read
+        return Snapshot(root, files, outputs, time.time())
+
+    def write(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
+        """Writes a file so that it is either as before or whole; makes its folder.
+
+        Raises:
+            JobError: it cannot be written.
+        """
+        aside = f"{path}.{os.getpid()}.part"
+        try:
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+            with open(descriptor, "wb") as file:
+                file.write(data)
+            os.replace(aside, path)
+        except OSError as e:
+            raise JobError(f"cannot write {path}: {e.strerror}; nothing was changed") from e
+
+    def list(self, path: str) -> list[str]:
+        """The names in a folder, sorted; none if there is no such folder."""
+        try:
+            return sorted(os.listdir(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as e:
+            raise JobError(f"cannot list {path}: {e.strerror}") from e
+
+    def make_dir(self, path: str) -> bool:
+        """Makes the folder, and its parents; False if it was there: only one caller gets True."""
+        try:
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            os.mkdir(path)
+        except FileExistsError:
+            return False
+        except OSError as e:
+            raise JobError(f"cannot make {path}: {e.strerror}") from e
+        return True
+
+    def push(self, local: str, remote: str) -> None:
+        """Copies the tree `local` to the folder `remote`."""
+        _copy_tree(local, remote)
+
+    def pull(self, remote: str, local: str, *, exclude: Sequence[str] = ()) -> None:
+        """Copies the tree `remote` to the folder `local`, without names that match `exclude`."""
+        _copy_tree(remote, local, exclude)
+
+
+class SshInterface:
+    """A machine behind SSH, by the OpenSSH program and the user's ~/.ssh/config.
+
+    Clusters ask for a second factor, so by default no connection is opened: the operations go over
+    the user's own master connection, and where there is none the error says the command that opens
+    it. A lost connection is an error that says so, and nothing is tried a second time behind the
+    caller's back.
+
+    Args:
+        host: a host name or alias, as for `ssh host`.
+        open_master: open a master connection when there is none (in BatchMode: it asks nothing).
+        config: another file than ~/.ssh/config.
+        persist_s: how long a master that was opened here lives when idle.
+        timeout_s: for each operation, unless it says otherwise.
+    """
+
+    is_local = False
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        open_master: bool = False,
+        config: str | None = None,
+        persist_s: int = 600,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        if not host or host.startswith("-") or any(c.isspace() or not c.isprintable() for c in host):
+            raise JobError(f"{host!r} is no host name; give what you type after ssh")
+        self.host, self.name = host, host
+        self.open_master, self.config = open_master, config
+        self.persist_s, self.timeout_s = persist_s, timeout_s
+        self.n_connections = 0
+        self._control: list[str] | None = None
+
+    def __repr__(self) -> str:
+        return f"SshInterface({self.host!r})"
+
+    def run(
+        self,
+        args: Sequence[str],
+        *,
+        cwd: str | None = None,
+        data: bytes = b"",
+        timeout: float | None = None,
+    ) -> Done:
+        """Runs a program with arguments there and waits for it; see LocalInterface.run."""
+        text = f"cd -- {shlex.quote(cwd)} || exit 1\n" if cwd else ""
+        return self.script(text + shlex.join(args), data, timeout=timeout)
+
+    def script(self, text: str, payload: bytes = b"", *, timeout: float | None = None) -> Done:
+        """Runs a bash script there that reads `payload` from its standard input.
+
+        Raises:
+            ConnectionLost: the connection ended or did not answer in time; how far it came is open.
+            JobError: there is no connection; nothing was sent.
+        """
+        self._need_master()
+        self.n_connections += 1
+        timeout = timeout or self.timeout_s
+        args = [*self._ssh(), "-T", "-o", "ProxyCommand=/bin/false", self.host, "bash -s"]
+        try:
+            done = _run(args, framed(text, payload), timeout, None, what=self.host)
+        except _Late as e:
+            raise ConnectionLost(
+                f"{self.host} did not answer within {timeout:g} s; the operation may or may not "
+                "have been done there: look with status, then repeat"
+            ) from e
+        if done.code == 255:
+            raise ConnectionLost(
+                f"the connection to {self.host} was lost ({_last_line(done.err)}); the operation "
+                "may or may not have been done there: look with status, then repeat"
+            )
+        return done
+
+    def read(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """The content of those of `paths` that are there; of large files head and tail."""
+        names = "\0".join(paths).encode() + b"\0"
+        done = self._ok(self.script(_READ, names), "read files")
+        members = _untar(done.out)
+        numbered = {i: _joined(members, f"./{i}") for i in range(len(paths))}
+        return {paths[i]: data for i, data in numbered.items() if data is not None}
+
+    def snapshot(
+        self, root: str, names: Sequence[str], commands: Mapping[str, str] | None = None
+    ) -> Snapshot:
+        """As LocalInterface.snapshot, in one connection."""
+        wanted = " -o ".join(f"-name {shlex.quote(name)}" for name in names)
+        runs = "\n".join(
+            f"{{ {text}\n}} > $tmp/output.{name} 2>/dev/null </dev/null"
+            for name, text in (commands or {}).items()
+        )
+        fields = {"ROOT": quote_home(root), "NAMES": wanted, "RUNS": runs}
+        text = _SNAPSHOT
+        for field, value in fields.items():
+            text = text.replace(f"@{field}@", value)
+        done = self.script(text, timeout=max(self.timeout_s, 120))
+        if done.code == 3:
+            raise JobError(f"{root}: no such folder on {self.host}; give a folder of runs")
+        self._ok(done, f"read {root}")
+        return _snapshot(_untar(done.out), names)
+
+    def write(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
+        """Writes a file there so that it is either as before or whole; makes its folder."""
+        text = (
+            f"p={quote_home(path)}; mkdir -p -- \"$(dirname -- \"$p\")\" && "
+            f'head -c {len(data)} > "$p.$$.part" && [ "$(wc -c < "$p.$$.part")" -eq {len(data)} ] '
+            f'&& chmod {mode:o} "$p.$$.part" && mv -f -- "$p.$$.part" "$p" '
+            '|| { rm -f -- "$p.$$.part"; exit 1; }'
+        )
+        self._ok(self.script(text, data), f"write {path}")
+
+    def list(self, path: str) -> list[str]:
+        """The names in a folder there, sorted; none if there is no such folder."""
+        text = f"cd -- {quote_home(path)} 2>/dev/null || exit 0; find . -mindepth 1 -maxdepth 1 -print0"
+        out = self._ok(self.script(text), f"list {path}").out
+        return sorted(name[2:].decode("utf-8", "surrogateescape") for name in out.split(b"\0")[:-1])
+
+    def make_dir(self, path: str) -> bool:
+        """Makes the folder there, and its parents; False if it was there."""
+        text = (
+            f'p={quote_home(path)}; mkdir -p -- "$(dirname -- "$p")" || exit 1\n'
+            'mkdir -- "$p" 2>/dev/null && exit 0; [ -e "$p" ] && exit 17; mkdir -- "$p"'
+        )
+        done = self.script(text)
+        return done.code != 17 and bool(self._ok(done, f"make {path}"))
+
+    def push(self, local: str, remote: str) -> None:
+        """Copies the tree `local` to the folder `remote` there, as one tar stream."""
+        text = f"p={quote_home(remote)}; mkdir -p -- \"$p\" && tar -xzf - -C \"$p\""
+        self._ok(self.script(text, tar_tree(local), timeout=3600), f"copy {local} to {remote}")
+
+    def pull(self, remote: str, local: str, *, exclude: Sequence[str] = ()) -> None:
+        """Copies the tree `remote` from there to `local`: by rsync if both have it, else by tar."""
+        os.makedirs(local, exist_ok=True)
+        if self._rsync(remote, local, exclude):
+            return
+        skip = " ".join(f"--exclude={shlex.quote(pattern)}" for pattern in exclude)
+        text = f"cd -- {quote_home(remote)} && tar -czf - {skip} ."
+        done = self._ok(self.script(text, timeout=3600), f"copy {remote}")
+        untar_tree(done.out, local)
+
+    def _rsync(self, remote: str, local: str, exclude: Sequence[str]) -> bool:
+        import shutil
+
+        if shutil.which("rsync") is None:
+            return False
+        self._need_master()
+        self.n_connections += 1
+        shell = shlex.join([*self._ssh(), "-o", "ProxyCommand=/bin/false"])
+        remote = remote.removeprefix("~/")  # rsync starts in the home folder, and expands nothing
+        done = _run(
+            ["rsync", "-rltp", "-s", "--partial-dir=.part", *(f"--exclude={p}" for p in exclude),
+             "-e", shell, f"{self.host}:{remote.rstrip('/')}/", f"{local.rstrip('/')}/"],
+            b"", 3600, None, what="rsync",
+        )  # fmt: skip
+        if done.code == 0:
+            return True
+        if done.code in (12, 127) and "not found" in done.err:
+            return False
+        if "No such file" in done.err:
+            raise JobError(f"{remote}: no such folder on {self.host}")
+        raise ConnectionLost(f"copying {remote} from {self.host}: {_last_line(done.err)}; repeat it")
+
+    def _ok(self, done: Done, what: str) -> Done:
+        if done.code != 0:
+            raise JobError(f"cannot {what} on {self.host}: {_last_line(done.err) or done.code}")
+        return done
+
+    def _ssh(self) -> list[str]:
+        command = ["ssh", *(["-F", self.config] if self.config else [])]
+        command += ["-o", "BatchMode=yes", "-o", "ControlMaster=no", "-o", "ConnectTimeout=15"]
+        if self._control is None:
+            shown = _run([*command, "-G", self.host], b"", 15, None, what="ssh -G")
+            has_path = "\ncontrolpath " in shown.out.decode("utf-8", "replace")
+            # ssh has no ControlPath of its own: without one in the configuration, ours
+            self._control = [] if has_path else ["-o", "ControlPath=~/.ssh/seqmodel-%C"]
+        return command + self._control
+
+    def _need_master(self) -> None:
+        check = _run([*self._ssh(), "-O", "check", self.host], b"", 15, None, what="ssh -O check")
+        if check.code == 0:
+            return
+        config = ["-F", self.config] if self.config else []
+        command = ["ssh", *config, *(self._control or [])]
+        if not self.open_master:
+            by_hand = shlex.join([*command, "-fNM", "-o", "ControlPersist=8h", self.host])
+            raise JobError(
+                f"no open connection to {self.host}, and seqmodel opens none by itself; run once: "
+                f"{by_hand.replace(chr(39) + '~', '~')}"
+            )
+        opened = self._open([*command, "-o", "BatchMode=yes", "-fNM"])
+        if opened.code != 0:
+            raise JobError(
+                f"cannot connect to {self.host} without being asked: {_last_line(opened.err)}; "
+                f"try `ssh {self.host} true`, and open the connection by hand where it asks"
+            )
+
+    def _open(self, command: list[str]) -> Done:
+        import tempfile
+
+        command += ["-o", f"ControlPersist={self.persist_s}", "-o", "ConnectTimeout=15", self.host]
+        with tempfile.TemporaryFile() as err:  # the master keeps it: a pipe would never end
+            try:
+                code = subprocess.run(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=err,
+                    timeout=self.timeout_s,
+                    start_new_session=True,
+                    check=False,
+                ).returncode
+            except subprocess.TimeoutExpired:
+                return Done(255, b"", f"no answer within {self.timeout_s:g} s")
+            err.seek(0)
+            return Done(code, b"", err.read().decode("utf-8", "replace"))
+
+
+Interface = LocalInterface | SshInterface
+
+
+def framed(text: str, payload: bytes) -> bytes:
+    """What goes to `bash -s`: the script as one command that is read whole, then its data."""
+    script = f"main() {{\n:\n{text}\n}}\nexport LC_ALL=C; main; exit $?\n"
+    return script.encode("utf-8", "surrogateescape") + payload
+
+
+def quote_home(path: str) -> str:
+    """`path` for a shell, with a leading `~/` as the home folder there."""
+    if path == "~":
+        return '"$HOME"'
+    if path.startswith("~/"):
+        return f'"$HOME"/{shlex.quote(path[2:])}'
+    return shlex.quote(path)
+
+
+def replicate_folders(root: str) -> list[str]:
+    """The `version_*` folders: `root` itself as ".", or those one or two levels below, sorted."""
+    if os.path.basename(root).startswith("version_"):
+        return ["."]
+    own = _versions(root)
+    if own:
+        return own
+    found = []
+    for name in sorted(os.listdir(root)):
+        if not name.startswith("."):
+            found += [f"{name}/{version}" for version in _versions(f"{root}/{name}")]
+    return found
+
+
+def _versions(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            names = [e.name for e in entries if e.name.startswith("version_") and e.is_dir()]
+    except (NotADirectoryError, PermissionError, FileNotFoundError):
+        return []
+    return sorted(names, key=_number)
+
+
+def _number(name: str) -> tuple[int, str]:
+    digits = name.removeprefix("version_")
+    return (int(digits) if digits.isdecimal() else 1 << 60, name)
+
+
+def tar_files(files: Mapping[str, bytes], executable: str = ".sh") -> bytes:
+    """A tar.gz of `files`, in their order."""
+    import io
+    import tarfile
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=3, format=tarfile.PAX_FORMAT) as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(data), 0o755 if name.endswith(executable) else 0o644
+            tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def tar_tree(folder: str) -> bytes:
+    """A tar.gz of what is in `folder`."""
+    import io
+    import tarfile
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=3) as tar:
+        tar.add(folder, arcname=".")
+    return buffer.getvalue()
+
+
+def untar_tree(data: bytes, folder: str) -> None:
+    """Unpacks a tar.gz into `folder`; members that would lie outside of it are refused."""
+    import io
+    import tarfile
+
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as tar:
+        tar.extractall(folder, filter="data")
+
+
+def _untar(data: bytes) -> dict[str, bytes]:
+    import io
+    import tarfile
+
+    members = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r|gz") as tar:
+            for member in tar:
+                file = tar.extractfile(member) if member.isreg() else None
+                if file is not None:
+                    members[member.name] = file.read()
+    except (tarfile.TarError, EOFError, OSError) as e:
+        raise ConnectionLost(f"the answer was cut off ({e}); repeat it") from e
+    return members
+
+
+def _joined(members: Mapping[str, bytes], name: str) -> bytes | None:
+    if name in members:
+        return members[name]
+    if f"{name}.head" not in members:
+        return None
+    return members[f"{name}.head"] + CUT + members.get(f"{name}.tail", b"")
+
+
+CUT = b"\n...\n"
+
+
+def _snapshot(members: Mapping[str, bytes], names: Sequence[str]) -> Snapshot:
+    root = members["./root"].decode("utf-8", "surrogateescape")
+    folders = members["./folders"].decode("utf-8", "surrogateescape").split("\0")[:-1]
+    folders = [folder.removeprefix("./") for folder in folders]
+    shallow = [f for f in folders if "/" not in f]
+    folders = sorted(shallow or folders, key=lambda f: (f.split("/")[:-1], _number(f.split("/")[-1])))
+    files: dict[str, dict[str, bytes]] = {}
+    for folder in folders:
+        read = {name: _joined(members, _member(folder, name)) for name in names}
+        files[folder] = {name: data for name, data in read.items() if data is not None}
+    outputs = {m[9:]: data for m, data in members.items() if m.startswith("./output.")}
+    return Snapshot(root, files, outputs, float(members["./now"]))
+
+
+def _member(folder: str, name: str) -> str:
+    return f"./tree/{name}" if folder == "." else f"./tree/{folder}/{name}"
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        # without buffering: one read for the many small files
+        with open(path, "rb", buffering=0) as file:
+            data = file.read(WHOLE_BYTES + 1)
+            if len(data) <= WHOLE_BYTES:
+                return data
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(size - TAIL_BYTES, HEAD_BYTES))
+            return data[:HEAD_BYTES] + CUT + file.read(TAIL_BYTES)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except OSError as e:
+        raise JobError(f"cannot read {path}: {e.strerror}") from e
+
+
+def _copy_tree(source: str, target: str, exclude: Sequence[str] = ()) -> None:
+    import shutil
+
+    if not os.path.isdir(source):
+        raise JobError(f"{source}: no such folder")
+    ignore = shutil.ignore_patterns(*exclude) if exclude else None
+    try:
+        shutil.copytree(source, target, symlinks=True, ignore=ignore, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as e:
+        raise JobError(f"cannot copy {source} to {target}: {e}") from e
+
+
+class _Late(JobError):
+    pass
+
+
+def _run(args: list[str], data: bytes, timeout: float, cwd: str | None, what: str) -> Done:
+    try:
+        done = subprocess.run(
+            args, input=data, capture_output=True, timeout=timeout, cwd=cwd, check=False
+        )
+    except subprocess.TimeoutExpired as e:
+        raise _Late(f"{what}: no answer within {timeout:g} s") from e
+    except (OSError, ValueError) as e:
+        reason = getattr(e, "strerror", None) or e
+        raise JobError(f"cannot start {args[0]!r}: {reason}") from e
+    return Done(done.returncode, done.stdout, done.stderr.decode("utf-8", "replace"))
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def here(path: str | Path) -> str:
+    """`path` absolute, on this machine."""
+    return os.path.abspath(os.path.expanduser(str(path)))
+
+
+# A large file goes as .head and .tail, in a folder beside; tar gives every file its length, so that
+# no content can pass for another file.
+_TMP = """
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+"""
+_READ = (
+    _TMP
+    + f"""
+i=0
+while IFS= read -r -d '' path; do
+    if [ -f "$path" ]; then
+        if [ "$(wc -c < "$path")" -le {WHOLE_BYTES} ]; then cp -L -- "$path" "$tmp/$i"
+        else head -c {HEAD_BYTES} < "$path" > "$tmp/$i.head"; tail -c {TAIL_BYTES} < "$path" > "$tmp/$i.tail"; fi
+    fi
+    i=$((i + 1))
+done
+tar -czf - -C "$tmp" .
+"""  # noqa: E501
+)
+_SNAPSHOT = (
+    _TMP
+    + f"""
+cd -- @ROOT@ 2>/dev/null || exit 3
+printf %s "$PWD" > $tmp/root
+date +%s > $tmp/now
+@RUNS@
+case ${{PWD##*/}} in
+    version_*) printf '.\\0' > $tmp/folders; depth=1 ;;
+    *) find . -mindepth 1 -maxdepth 2 -name '.?*' -prune -o -type d -name 'version_*' -print0 > $tmp/folders
+       depth=3 ;;
+esac
+mkdir $tmp/tree
+find . -mindepth 1 -maxdepth $depth -name '.?*' -prune -o -type f \\( @NAMES@ \\) -size -{WHOLE_BYTES // 1024}k -print0 > $tmp/small
+find . -mindepth 1 -maxdepth $depth -name '.?*' -prune -o -type f \\( @NAMES@ \\) -size +{WHOLE_BYTES // 1024 - 1}k -print0 > $tmp/large
+while IFS= read -r -d '' f; do
+    mkdir -p -- "$tmp/tree/${{f%/*}}"
+    head -c {HEAD_BYTES} < "$f" > "$tmp/tree/$f.head"; tail -c {TAIL_BYTES} < "$f" > "$tmp/tree/$f.tail"
+done < $tmp/large
+tar --transform='s,^\\./,./tree/,' --no-recursion --null -T $tmp/small -cf $tmp/small.tar 2>/dev/null
+rm $tmp/small $tmp/large
+tar -cf $tmp/rest.tar --exclude=./small.tar --exclude=./rest.tar -C $tmp . 2>/dev/null
+tar -Af $tmp/small.tar $tmp/rest.tar
+gzip -1 < $tmp/small.tar
+"""  # noqa: E501
+)

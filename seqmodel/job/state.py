@@ -1,0 +1,388 @@
+"""What the files of a replicate tell about it, and what a scheduler adds.
+
+Pure functions of bytes: they work on a folder that was copied to another machine, long after the
+cluster is gone. `events` says what happened; what killed a job without leaving it time to say so is
+told from Slurm's own text on stderr, then from what was seen in the queue, then from silence.
+Only the last attempt counts. The scheduler is never believed over the files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import namedtuple
+from collections.abc import Mapping
+from typing import Any
+
+STATES = ("created", "running", "error", "timeout", "complete")
+NAMES = ("events", "heartbeat", "metrics.csv", "stderr")  # the files that are read
+GRACE_S = 600
+
+# What a scheduler says of a job: its word for the state, and why it waits or ended.
+Seen = namedtuple("Seen", ["state", "reason"])
+ABSENT = Seen("ABSENT", "")  # it was asked and does not know the job
+
+FINAL = {
+    "BOOT_FAIL": ("error", "node failure"),
+    "CANCELLED": ("error", "cancelled"),
+    "COMPLETED": ("error", "ended without a word"),
+    "DEADLINE": ("timeout", "deadline"),
+    "FAILED": ("error", "failed"),
+    "NODE_FAIL": ("error", "node failure"),
+    "OUT_OF_MEMORY": ("error", "out of memory"),
+    "PREEMPTED": ("error", "preempted"),
+    "REVOKED": ("error", "cancelled"),
+    "TIMEOUT": ("timeout", "time limit"),
+}
+_DUE_TO = (
+    ("TIME LIMIT", "timeout", "time limit"),
+    ("PREEMPTION", "error", "preempted"),
+    ("NODE FAILURE", "error", "node failure"),
+)
+_CANCELLED = re.compile(
+    r"^\S+: error: \*\*\* (JOB|STEP) \S+ ON \S+ CANCELLED AT \S+(?: DUE TO (.+?))? \*\*\*", re.M
+)
+_OUT_OF_MEMORY = re.compile(
+    r"Detected \d+ oom[-_]kill event|StepId=\S+ exceeded memory limit \(\d+ > \d+\), being killed"
+)
+_EXCEPTION = re.compile(r"^(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Lost)(?::.*)?$", re.M)
+_TRIALS = ("environment", "staging", "preflight", "checkpoint_check")
+
+Event = namedtuple("Event", ["time", "what", "fields"])
+
+
+class Status:
+    """The state of one replicate, and how it is known.
+
+    Attributes:
+        folder: of the replicate, as it was asked for.
+        state: created, running, error, timeout or complete.
+        reason: a few words; `detail` is the line that shows it, if there is one.
+        queued: whether a created one is in a queue.
+        job: the scheduler's id, or the process id; "" before it is known.
+        attempts: how often it was started.
+        elapsed_s: seconds that all attempts took.
+        metrics: the last value of each column of metrics.csv.
+        new: events that should be added to the files: what only the scheduler knows.
+    """
+
+    __slots__ = (
+        "attempts", "detail", "elapsed_s", "folder", "job", "metrics", "new", "queued", "reason",
+        "record", "state",
+    )  # fmt: skip
+
+    def __init__(self, folder: str, state: str, reason: str = "", detail: str = "") -> None:
+        self.folder, self.state, self.reason, self.detail = folder, state, reason, detail
+        self.queued, self.job, self.attempts, self.elapsed_s = False, "", 0, 0.0
+        self.metrics: dict[str, str] = {}
+        self.new: list[str] = []
+        self.record = Record([])
+
+    def __repr__(self) -> str:
+        return f"Status({self.folder!r}: {self.state}, {self.reason!r})"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it stays as it is unless someone resumes it."""
+        return self.state in ("error", "timeout", "complete")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON and tables."""
+        return {
+            "folder": self.folder,
+            "state": self.state,
+            "reason": self.reason,
+            "detail": self.detail,
+            "queued": self.queued,
+            "job": self.job,
+            "attempts": self.attempts,
+            "elapsed_s": round(self.elapsed_s, 1),
+            "metrics": self.metrics,
+        }
+
+
+class Record:
+    """What `events` says, read from the first line to the last."""
+
+    def __init__(self, events: list[Event]) -> None:
+        self.whole = bool(events) and events[0].what == "created"
+        self.made = events[0].fields if self.whole else {}
+        self.submission = -1  # the last one that was begun; -1 for none
+        self.token = ""
+        self.job, self.attempts, self.phase = "", 0, ""
+        self.submitted_at = self.started_at = 0.0
+        self.claimed = self.waiting = self.requeued = self.running = self.complete = False
+        self.cancelled = False
+        self.end: dict[str, str] | None = None
+        self.seen: dict[str, str] | None = None
+        self.elapsed_s = 0.0
+        for event in events:
+            getattr(self, f"_{event.what}", self._other)(event.time, event.fields)
+
+    def _other(self, time: float, fields: dict[str, str]) -> None:
+        """An event that changes no state."""
+
+    def _submitting(self, time: float, fields: dict[str, str]) -> None:
+        self._clear()
+        self.claimed, self.submitted_at = True, time
+        self.submission, self.token = int(fields.get("submission", 0)), fields.get("token", "")
+
+    def _submitted(self, time: float, fields: dict[str, str]) -> None:
+        if int(fields.get("submission", 0)) >= self.submission and not self.running:
+            self.waiting = self.end is None
+        self.job = fields.get("job", "")
+
+    def _start(self, time: float, fields: dict[str, str]) -> None:
+        self._stop(time)
+        self._clear()
+        self.running, self.started_at, self.phase = True, time, "environment"
+        self.attempts, self.job = self.attempts + 1, fields.get("job", self.job)
+
+    def _step(self, time: float, fields: dict[str, str]) -> None:
+        self.phase = f"after {fields.get('phase', '')}"
+
+    def _run(self, time: float, fields: dict[str, str]) -> None:
+        self.phase = "run"
+
+    def _requeue(self, time: float, fields: dict[str, str]) -> None:
+        self._stop(time)
+        self._clear()
+        self.waiting = self.requeued = True
+        self.submitted_at = time
+
+    def _end(self, time: float, fields: dict[str, str]) -> None:
+        self._stop(time)
+        self.end, self.waiting = fields, False
+        self.complete = self.complete or fields.get("code") == "0"
+
+    def _cancel(self, time: float, fields: dict[str, str]) -> None:
+        self.cancelled = True
+
+    def _seen(self, time: float, fields: dict[str, str]) -> None:
+        self._stop(time)
+        self.seen = fields
+
+    def _stop(self, time: float) -> None:
+        if self.running:
+            self.elapsed_s += time - self.started_at
+        self.running = False
+
+    def _clear(self) -> None:
+        self.claimed = self.waiting = self.requeued = self.running = self.cancelled = False
+        self.end = self.seen = None
+
+
+def parse_events(data: bytes) -> list[Event]:
+    """The events of a file; a last line that was cut short, and lines that are none, are left out."""
+    events = []
+    for line in data.decode("utf-8", "replace").split("\n")[:-1]:
+        time, _, rest = line.partition(" ")
+        what, _, rest = rest.partition(" ")
+        if not time.isdecimal() or not what.isidentifier():
+            continue
+        rest, mark, text = rest.partition("text=")
+        fields = dict(word.partition("=")[::2] for word in rest.split())
+        if mark:
+            fields["text"] = text
+        events.append(Event(float(time), what, fields))
+    return events
+
+
+def tell(folder: str, files: Mapping[str, bytes], now: float, seen: Seen | None = None) -> Status:
+    """The status that the files of a replicate tell.
+
+    Args:
+        folder: its name, for the answer.
+        files: the content of those of NAMES that are there.
+        now: seconds since 1970.
+        seen: what the scheduler says; None if it was not asked.
+    """
+    record = Record(parse_events(files.get("events", b"")))
+    status = _state(folder, record, files, now, seen)
+    status.record, status.job, status.attempts = record, record.job, record.attempts
+    status.elapsed_s = record.elapsed_s + _open_elapsed(record, files, now, status)
+    if record.attempts:
+        status.metrics = last_metrics(files.get("metrics.csv", b""))
+    return status
+
+
+def _state(
+    folder: str, record: Record, files: Mapping[str, bytes], now: float, seen: Seen | None
+) -> Status:
+    if not record.whole:
+        detail = "a submitter was cut off before its files were whole; nothing was submitted: prune"
+        return Status(folder, "created", "half-made", detail)
+    if record.complete:
+        return Status(folder, "complete")
+    stderr = _attempt_text(files.get("stderr", b""))
+    if record.cancelled:
+        return Status(folder, "error", "cancelled")
+    if record.end is not None:
+        return _ended(folder, record, stderr, seen)
+    if record.running:
+        return _running(folder, record, files, stderr, now, seen)
+    if record.seen is not None:
+        return _by_scheduler(folder, Seen(record.seen.get("state", ""), record.seen.get("text", "")), stderr)
+    if record.waiting or record.claimed:
+        return _waiting(folder, record, stderr, now, seen)
+    return Status(folder, "created", "not submitted")
+
+
+def _ended(folder: str, record: Record, stderr: str, seen: Seen | None) -> Status:
+    end = record.end or {}
+    code, phase = end.get("code", ""), end.get("phase", "")
+    by_text = _by_text(folder, stderr)
+    if by_text is not None:
+        return by_text
+    detail = exception_line(stderr)
+    if end.get("disk") == "full":
+        return Status(folder, "error", "disk full", detail)
+    if phase in _TRIALS:
+        return Status(folder, "error", phase, detail or f"exit code {code}")
+    if code == "75":
+        return Status(folder, "timeout", "stopped with its state saved", "resume goes on from there")
+    last = seen or Seen((record.seen or {}).get("state", ""), "")
+    if last.state in FINAL and last.state not in ("COMPLETED", "FAILED"):
+        return Status(folder, *FINAL[last.state], last.reason)
+    if code == "143" or end.get("signal") == "TERM":
+        return Status(folder, "error", "stopped (SIGTERM)", detail)
+    if code.isdecimal() and int(code) > 128:
+        return Status(folder, "error", f"killed by signal {int(code) - 128}", detail)
+    found = _EXCEPTION.search(stderr)
+    return Status(folder, "error", "exception" if found else f"exit code {code}", detail)
+
+
+def _running(
+    folder: str,
+    record: Record,
+    files: Mapping[str, bytes],
+    stderr: str,
+    now: float,
+    seen: Seen | None,
+) -> Status:
+    by_text = _by_text(folder, stderr)
+    if by_text is not None:
+        return by_text
+    silent = now - max(_heartbeat(files), record.started_at)
+    if seen is not None and seen.state in FINAL:
+        status = _by_scheduler(folder, seen, stderr)
+        status.new = [f"seen state={seen.state} text={seen.reason}"]
+        return status
+    grace = _grace(record)
+    if silent > grace and (seen is None or seen == ABSENT):
+        detail = f"no sign of life for {silent:.0f} s, and no last word; resume goes on"
+        status = Status(folder, "error", "lost", detail)
+        status.new = [f"seen state=ABSENT text={detail}"] if seen else []
+        return status
+    reason = record.phase if record.phase != "run" else ""
+    return Status(folder, "running", reason, f"silent for {silent:.0f} s" if silent > grace else "")
+
+
+def _waiting(folder: str, record: Record, stderr: str, now: float, seen: Seen | None) -> Status:
+    by_text = _by_text(folder, stderr) if not record.requeued else None
+    if by_text is not None and record.attempts == 0:
+        return by_text
+    if seen is not None and seen.state in FINAL:
+        status = _by_scheduler(folder, seen, stderr)
+        status.new = [f"seen state={seen.state} text={seen.reason}"]
+        return status
+    if seen == ABSENT or (seen is None and not record.waiting):
+        return _not_in_queue(folder, record, now, asked=seen is not None)
+    again = "again, " if record.requeued else ""
+    status = Status(folder, "created", f"queued {again}{seen.reason if seen else ''}".strip(" ,"))
+    status.queued = True
+    if seen is not None and seen.state in ("RUNNING", "COMPLETING", "CONFIGURING"):
+        status.reason = "starting"
+    return status
+
+
+def _not_in_queue(folder: str, record: Record, now: float, *, asked: bool) -> Status:
+    waited = now - record.submitted_at
+    if waited <= _grace(record):
+        status = Status(folder, "created", "being submitted" if not record.waiting else "queued")
+        status.queued = True
+        return status
+    if record.waiting:
+        status = Status(folder, "error", "lost", "left the queue without having started; resume it")
+        status.new = ["seen state=ABSENT text=left the queue without having started"]
+        return status
+    detail = "the submitter was cut off, and no scheduler knows the job; submit it again"
+    return Status(folder, "created", "not submitted", detail if asked else "")
+
+
+def _by_scheduler(folder: str, seen: Seen, stderr: str) -> Status:
+    by_text = _by_text(folder, stderr)
+    if by_text is not None:
+        return by_text
+    state, reason = FINAL.get(seen.state, ("error", "lost"))
+    return Status(folder, state, reason, seen.reason or exception_line(stderr))
+
+
+def _by_text(folder: str, stderr: str) -> Status | None:
+    """What Slurm wrote on the job's stderr when it ended it."""
+    found = list(_CANCELLED.finditer(stderr))
+    for words, state, reason in _DUE_TO:
+        for match in found:
+            if (match[2] or "").startswith(words):
+                return Status(folder, state, reason, match[0])
+    memory = _OUT_OF_MEMORY.search(stderr)
+    if memory is not None:
+        return Status(folder, "error", "out of memory", memory[0])
+    # a step without a cause is ended by our own srun, when one rank fails
+    for match in found:
+        if match[1] == "JOB" and match[2] is None:
+            return Status(folder, "error", "cancelled", match[0])
+    return None
+
+
+def exception_line(text: str) -> str:
+    """The last line that names an exception; else the last line."""
+    found = _EXCEPTION.findall(text)
+    if found:
+        return found[-1].strip()[:500]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:500] if lines else ""
+
+
+def last_metrics(data: bytes) -> dict[str, str]:
+    """The last value of each column of a metrics.csv; a last line that was cut short is left out."""
+    text = data.decode("utf-8", "replace")
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    if len(lines) < 2:
+        return {}
+    columns = lines[0].split(",")
+    values: dict[str, str] = {}
+    for line in reversed(lines[1:]):
+        row = line.split(",")
+        if len(row) == len(columns):
+            for name, value in zip(columns, row, strict=True):
+                if value and name not in values:
+                    values[name] = value
+            if len(values) == len(columns):
+                break
+    return {name: values[name] for name in columns if name in values}
+
+
+def _attempt_text(stderr: bytes) -> str:
+    """What was written to stderr in the last attempt."""
+    text = stderr.decode("utf-8", "replace")
+    return re.split(r"^seqmodel: attempt \d+$", text, flags=re.M)[-1]
+
+
+def _heartbeat(files: Mapping[str, bytes]) -> float:
+    text = files.get("heartbeat", b"").strip()
+    return float(text) if text.isdigit() else 0.0
+
+
+def _grace(record: Record) -> float:
+    text = record.made.get("grace_s", "")
+    return float(text) if text.isdecimal() else GRACE_S
+
+
+def _open_elapsed(
+    record: Record, files: Mapping[str, bytes], now: float, status: Status
+) -> float:
+    """Seconds of an attempt that has no last word."""
+    if not record.running:
+        return 0.0
+    last = now if status.state == "running" else _heartbeat(files)
+    return max(0.0, last - record.started_at)

@@ -1,0 +1,33 @@
+#!/bin/bash
+{directives}
+# {title}
+#
+# To run it by hand, from its folder: sbatch --output=stdout --error=stderr {script}
+
+folder={folder}
+script={script}
+token={token}
+args=({args})
+
+workdir={workdir}
+code_path={code_path}
+code_archive={code_archive}
+data_paths=({data_paths})
+archives=({archives})
+python={python}
+venv={venv}
+requirements={requirements}
+wheels={wheels}
+node_storage={node_storage}
+
+stage_code={stage_code} stage_data={stage_data}
+fast_dev_run_first={fast_dev_run_first} checkpoint_check={checkpoint_check}
+requeue={requeue} max_requeues={max_requeues} heartbeat_s={heartbeat_s}
+n_nodes={n_nodes} n_ranks={n_ranks}
+
+environment() {{
+    use_modules {modules} && use_environment
+}}
+
+. {node_functions}
+job_main "$@"
