@@ -285,6 +285,51 @@ def test_the_command_knows_its_verbs(capsys):
     assert cli_main(["--help"]) == 0
     assert "seqmodel run" in capsys.readouterr().out
     assert cli_main(["rum"]) == 2
-    assert "no verb 'rum'; one of run; did you mean 'run'?" in capsys.readouterr().err
-    assert cli_main(["run", "--taks=masked"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("seqmodel: no verb 'rum'; one of run, ")
+    assert told.endswith("did you mean 'run'?\n")
+    assert cli_main(["run", "--tassk=masked"]) == 2
     assert "did you mean 'task'" in capsys.readouterr().err
+
+
+def test_what_a_run_would_read_is_described(folder, capsys):
+    words = ["data", "describe", "--dataset=bed", "--fasta=g.fa", "--intervals=g.bed"]
+    words += ["--valid_contigs=b", "--test_contigs=c"]
+    assert cli_main([*words, "--json"]) == 0
+    described = json.loads(capsys.readouterr().out)
+    assert set(described["splits"]) == {"train", "valid", "test"}
+    assert cli_main(words) == 0
+    assert "train" in capsys.readouterr().out
+    assert cli_main(["data", "describe", "--dataset=bed"]) == 2
+    assert "HparamError: --fasta is not set" in capsys.readouterr().err
+    assert cli_main(["data", "describe"]) == 2
+    assert "--dataset is not set; choose one of " in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+def test_steps_that_end_within_an_epoch_are_validated(folder):
+    args = [*PRETRAIN, *SMALL, "--max_steps=3", "--default_root_dir=run"]
+    assert main(args) == 0
+    rows = read_rows(Path("run/metrics.csv"))
+    assert [row["step"] for row in rows if row["valid_loss"]] == ["2"]
+    assert Path("run/checkpoints/best.ckpt").exists()
+
+
+def test_out_of_memory_is_told_in_one_line(folder, capsys, monkeypatch):
+    from seqmodel.task.masked import MaskedTask
+
+    def hungry(self, batch, batch_idx):
+        torch.empty(1 << 60)
+
+    monkeypatch.setattr(MaskedTask, "training_step", hungry)
+    assert main([*PRETRAIN, *SMALL, "--default_root_dir=run"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("RunError: out of memory")
+    assert "--batch_size" in line
+
+
+def test_early_stopping_ends_a_run(folder):
+    args = [*PRETRAIN, *SMALL, "--max_epochs=20", "--patience=2", "--lr=0"]
+    assert main([*args, "--default_root_dir=run"]) == 0
+    rows = read_rows(Path("run/metrics.csv"))
+    assert sum(bool(row["valid_loss"]) for row in rows) == 3
