@@ -23,8 +23,12 @@ from torch import nn
 from seqmodel import VERSION
 from seqmodel.errors import CheckpointError, RunError
 from seqmodel.hparam.header import HEADER, read_header
+from seqmodel.hparam.migrate import HPARAM_STEPS, Step, migrated
 
 SCHEMA = 1
+
+# what later versions changed in the rest of the dictionary: names of weights, callbacks, loops
+CHECKPOINT_STEPS: tuple[Step, ...] = ()
 
 
 class SafeCheckpointIO(CheckpointIO):
@@ -106,7 +110,11 @@ def load(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: damaged or cut short ({str(e).splitlines()[0]})") from e
     if not isinstance(checkpoint, dict) or "seqmodel" not in checkpoint:
         raise CheckpointError(f"{path}: no checkpoint of seqmodel (no 'seqmodel' entry inside)")
-    return checkpoint
+    version = checkpoint["seqmodel"]["version"]
+    checkpoint = migrated(checkpoint, version, CHECKPOINT_STEPS)
+    own = checkpoint["seqmodel"]
+    own = {**own, "hparams": migrated(own["hparams"], version, HPARAM_STEPS)}
+    return {**checkpoint, "seqmodel": own}
 
 
 def stamp(

@@ -53,9 +53,24 @@ def run_folder(run: Run) -> Path:
         return _taken(next_version(Path("out") / run.canonical()))
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if resumed:
+            _take_over(Path(resumed).resolve().parent.parent, folder)
     except OSError as e:
         raise RunError(f"cannot make the run folder {folder}: {e.strerror}") from e
     return _taken(folder)
+
+
+def _take_over(before: Path, folder: Path) -> None:
+    """Copies what a run that goes on in another folder had: its scores and its best checkpoint."""
+    import shutil
+
+    for name in ("metrics.csv", f"{CHECKPOINTS}/best.ckpt"):
+        source, target = before / name, folder / name
+        if source.exists() and not target.exists():
+            target.parent.mkdir(exist_ok=True)
+            aside = target.with_name(f"{target.name}.part")
+            shutil.copyfile(source, aside)
+            os.replace(aside, target)
 
 
 def _was_run(path: Path) -> bool:

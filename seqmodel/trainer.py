@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,27 @@ class Stamp(Callback):
     ) -> None:
         """Puts the entry in."""
         checkpoint["seqmodel"] = self.entry
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """best.ckpt, by a monitored value; what it holds is known wherever its folder was moved."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the best score up; paths in it are those of the folder as it lies now."""
+
+        def here(path: str) -> str:
+            return str(Path(self.dirpath or "") / Path(path).name) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        moved = {name: here(state_dict[name]) for name in paths}
+        best = moved["best_model_path"]
+        if best and not Path(best).exists():
+            warnings.warn(f"{best} is missing: the best is chosen from here on", stacklevel=2)
+            return
+        models = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(
+            {**state_dict, **moved, "best_k_models": models, "dirpath": self.dirpath}
+        )
 
 
 class LastCheckpoint(Checkpoint):
@@ -270,7 +292,7 @@ def _saving(run: Run, folder: Path, parts: Any, stopper: StopOnSignal) -> list[C
     found: list[Callback] = [stopper]
     if "valid" in parts.data.splits:
         monitor, mode = monitored(run, parts.task)
-        best = ModelCheckpoint(
+        best = BestCheckpoint(
             dirpath=where,
             enable_version_counter=False,
             filename="best",

@@ -9,7 +9,7 @@ from torch import nn
 
 from seqmodel import VERSION, checkpoint
 from seqmodel.errors import CheckpointError, RunError
-from seqmodel.hparam import header
+from seqmodel.hparam import header, migrate
 
 DNA = {"name": "dna", "letters": ["A", "C", "G", "T"]}
 PROTEIN = {"name": "protein", "letters": list("ACDEFGHIKLMNPQRSTVWY")}
@@ -138,3 +138,34 @@ def test_weights_that_do_not_fit_are_told(tmp_path, module, alphabet, message):
     checkpoint.save(content(), tmp_path / "a.ckpt")
     with pytest.raises(CheckpointError, match=message):
         checkpoint.load_weights(module, tmp_path / "a.ckpt", "encoder.", alphabet=alphabet)
+
+
+def test_checkpoints_of_earlier_versions_are_migrated_step_by_step(tmp_path, monkeypatch):
+    """From 0.0.1: lr was `rate` until 0.0.2 and in percent until 0.1.0; weights were `model.`."""
+
+    def rename(hparams):
+        return {"lr": hparams["rate"]}
+
+    def percent(hparams):
+        return {"lr": hparams["lr"] / 100}
+
+    def weights(stored):
+        names = stored["state_dict"]
+        new = {n.replace("model.", "encoder."): w for n, w in names.items()}
+        return {**stored, "state_dict": new}
+
+    later = migrate.Step("9.0.0", "not this far", lambda h: {})
+    steps = (later, migrate.Step("0.1.0", "", percent), migrate.Step("0.0.2", "", rename))
+    for module in (header, checkpoint):
+        monkeypatch.setattr(module, "HPARAM_STEPS", steps[1:])
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_STEPS", (migrate.Step("0.0.3", "", weights),))
+    old = content(version="0.0.1", hparams={"rate": 50})
+    old["state_dict"] = {n.replace("encoder.", "model."): w for n, w in old["state_dict"].items()}
+    checkpoint.save(old, tmp_path / "old.ckpt")
+    loaded = checkpoint.load(tmp_path / "old.ckpt")
+    assert loaded["seqmodel"]["hparams"] == {"lr": 0.5}
+    assert header.read_header(str(tmp_path / "old.ckpt"))["hparams"] == {"lr": 0.5}
+    assert set(loaded["state_dict"]) == {"encoder.weight", "encoder.bias"}
+    halfway = migrate.migrated({"lr": 50}, "0.0.2", steps)
+    assert halfway == {}
+    assert migrate.migrated({"lr": 50}, "0.0.2", steps[1:]) == {"lr": 0.5}

@@ -115,6 +115,19 @@ def test_every_kind_of_run_goes_on_exactly(folder, variant):
     assert_same_run("whole", "cut")
 
 
+@pytest.mark.parametrize("how", ["moved", "another folder"])
+def test_a_run_goes_on_wherever_its_folder_lies(folder, how):
+    assert main([*RUN, "--default_root_dir=whole"]) == 0
+    cut([*RUN, "--default_root_dir=cut"], STEPS + 3)
+    if how == "moved":
+        Path("cut").rename("else")
+        assert main(["--resume_from_checkpoint=else/checkpoints/last.ckpt"]) == 0
+    else:
+        args = ["--resume_from_checkpoint=cut/checkpoints/last.ckpt", "--default_root_dir=else"]
+        assert main(args) == 0
+    assert_same_run("whole", "else")
+
+
 def test_more_epochs_after_the_end_are_those_of_a_longer_run(folder):
     assert main([*RUN, "--default_root_dir=whole", "--max_epochs=4"]) == 0
     assert main([*RUN, "--default_root_dir=cut", "--max_epochs=2"]) == 0

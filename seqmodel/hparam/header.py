@@ -7,17 +7,17 @@ pickle is read to learn what a file is.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from seqmodel import VERSION
 from seqmodel.errors import CheckpointError
+from seqmodel.hparam.migrate import HPARAM_STEPS, migrated, version_tuple
 
 HEADER = "seqmodel.json"
 
 
 def read_header(path: str) -> dict[str, Any]:
-    """The header of the checkpoint at `path`: `version`, `hparams` (flat), `schema`.
+    """The header of the checkpoint at `path`: `version`, `hparams` (flat, migrated), `schema`.
 
     Raises:
         CheckpointError: no file, not written by seqmodel, or by a newer version.
@@ -43,16 +43,4 @@ def read_header(path: str) -> dict[str, Any]:
         )
     if not isinstance(hparams, dict):
         raise CheckpointError(f"{path}: its hyperparameters are no table; not loaded")
-    return header
-
-
-def version_tuple(version: object) -> tuple[int, ...]:
-    """`1.12.0` as (1, 12, 0); what follows the third number is left out.
-
-    Raises:
-        CheckpointError: the text holds no version.
-    """
-    found = re.match(r"(\d+)\.(\d+)\.(\d+)", str(version))
-    if found is None:
-        raise CheckpointError(f"{version!r} is no version of seqmodel (like 0.1.0)")
-    return tuple(int(number) for number in found.groups())
+    return {**header, "hparams": migrated(hparams, version, HPARAM_STEPS)}

@@ -72,7 +72,7 @@ class CausalHparams(TaskHparams):
 
     name = "causal"
     target = "seqmodel.task.causal:CausalTask"
-    usual = {"decoder": "position"}  # noqa: RUF012
+    usual = {"decoder": "position", "dataset": "fasta"}  # noqa: RUF012
 
     @classmethod
     def check(cls, values: Namespace) -> None:
