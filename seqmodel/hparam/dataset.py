@@ -532,7 +532,8 @@ _files_elsewhere: list[tuple[str, str]] | None = None
 def files_elsewhere() -> Iterator[list[tuple[str, str]]]:
     """While it lasts, missing files are not refused: which are wanted (flag, path) is gathered."""
     global _files_elsewhere
-    _files_elsewhere = found = []
+    found: list[tuple[str, str]] = []
+    _files_elsewhere = found
     try:
         yield found
     finally:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +16,7 @@ from seqmodel.errors import HparamError
 from seqmodel.hparam.canonical import canonical_str
 from seqmodel.hparam.config import read_config
 from seqmodel.hparam.convert import changed_hparams, parse_args, parse_dict, to_args
-from seqmodel.hparam.dataset import files_elsewhere
+from seqmodel.hparam.dataset import check_files, files_elsewhere
 from seqmodel.hparam.header import read_header
 from seqmodel.hparam.hparams import GIVEN, HparamParser, Hparams
 from seqmodel.hparam.known import choices, known_hparams
@@ -91,9 +90,12 @@ def resolve(given: Sequence[str] | Mapping[str, object], *, files_here: bool = T
     values.config = None
     for role, cls in plan.classes.items():
         setattr(values, role, cls.name)
-    with nullcontext([]) if files_here else files_elsewhere() as files:
+    with files_elsewhere() as files:
         for cls in [*_always(plan.known), *plan.classes.values()]:
             cls.checks(values)
+    if files_here:
+        for flag, path in files:
+            check_files(flag, [path])
     if values.resume_from_checkpoint:
         check_resumed(plan.parser, values)
     return Run(plan.parser, values, plan.classes, files)

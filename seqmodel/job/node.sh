@@ -245,13 +245,22 @@ stage() {
 }
 
 stage_data() {
-    local path kb=0 free size
-    for path in ${data_paths[@]+"${data_paths[@]}"}; do
-        if [ -e "$workdir/$path" ]; then
-            size=$(du -skL -- "$workdir/$path" | cut -f 1)
-            if is_archive "$path"; then size=$((size * 4)); fi
-            kb=$((kb + size))
+    local path kb=0 free size copied
+    copied=()
+    for path in ${data_files[@]+"${data_files[@]}"}; do
+        if [ -f "$workdir/$path" ]; then copied+=("$path"); fi
+    done
+    for path in ${stage_paths[@]+"${stage_paths[@]}"}; do
+        if ! [ -e "$workdir/$path" ]; then
+            say "stage_paths: $workdir/$path: no such file" >&2
+            return 1
         fi
+        copied+=("$path")
+    done
+    for path in ${copied[@]+"${copied[@]}"}; do
+        size=$(du -skL -- "$workdir/$path" | cut -f 1)
+        if is_archive "$path"; then size=$((size * 4)); fi
+        kb=$((kb + size))
     done
     free=$(df -Pk -- "$node" | awk 'NR == 2 {print $4}')
     if [ "$((kb + kb / 10))" -gt "$free" ]; then
@@ -259,9 +268,7 @@ stage_data() {
         event "staged what=data in_place=1 kb=$kb free_kb=$free"
         return 0
     fi
-    for path in ${data_paths[@]+"${data_paths[@]}"}; do
-        if [ -e "$workdir/$path" ]; then stage_path "$path" || return; fi
-    done
+    for path in ${copied[@]+"${copied[@]}"}; do stage_path "$path" || return; done
     event "staged what=data in_place=0 kb=$kb free_kb=$free"
 }
 

@@ -435,16 +435,20 @@ def _number(name: str) -> tuple[int, str]:
     return (int(digits) if digits.isdecimal() else 1 << 60, name)
 
 
-def tar_files(files: Mapping[str, bytes], executable: str = ".sh") -> bytes:
-    """A tar.gz of `files`, in their order."""
+def tar_files(files: Mapping[str, bytes], links: Mapping[str, str] | None = None) -> bytes:
+    """A tar.gz of `links` (name to target) and then of `files`, in their order."""
     import io
     import tarfile
 
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=3, format=tarfile.PAX_FORMAT) as tar:
+        for name, target in (links or {}).items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            tar.addfile(member)
         for name, data in files.items():
             member = tarfile.TarInfo(name)
-            member.size, member.mode = len(data), 0o755 if name.endswith(executable) else 0o644
+            member.size, member.mode = len(data), 0o755 if name.endswith(".sh") else 0o644
             tar.addfile(member, io.BytesIO(data))
     return buffer.getvalue()
 

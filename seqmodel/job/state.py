@@ -16,6 +16,7 @@ from typing import Any
 STATES = ("created", "running", "error", "timeout", "complete")
 NAMES = ("events", "heartbeat", "metrics.csv", "stderr")  # the files that are read
 GRACE_S = 600
+CLAIM_S = 150
 
 # What a scheduler says of a job: its word for the state, and why it waits or ended.
 Seen = namedtuple("Seen", ["state", "reason"])
@@ -27,6 +28,7 @@ FINAL = {
     "COMPLETED": ("error", "ended without a word"),
     "DEADLINE": ("timeout", "deadline"),
     "FAILED": ("error", "failed"),
+    "GONE": ("error", "killed"),  # ours: no such process on the machine it ran on
     "NODE_FAIL": ("error", "node failure"),
     "OUT_OF_MEMORY": ("error", "out of memory"),
     "PREEMPTED": ("error", "preempted"),
@@ -107,14 +109,14 @@ class Record:
         self.whole = bool(events) and events[0].what == "created"
         self.made = events[0].fields if self.whole else {}
         self.submission = -1  # the last one that was begun; -1 for none
-        self.token = ""
+        self.token = self.index = self.node = ""
         self.job, self.attempts, self.phase = "", 0, ""
         self.submitted_at = self.started_at = 0.0
         self.claimed = self.waiting = self.requeued = self.running = self.complete = False
         self.cancelled = False
         self.end: dict[str, str] | None = None
         self.seen: dict[str, str] | None = None
-        self.elapsed_s = 0.0
+        self.elapsed_s, self.refusal = 0.0, ""
         for event in events:
             getattr(self, f"_{event.what}", self._other)(event.time, event.fields)
 
@@ -125,17 +127,24 @@ class Record:
         self._clear()
         self.claimed, self.submitted_at = True, time
         self.submission, self.token = int(fields.get("submission", 0)), fields.get("token", "")
+        self.index = fields.get("index", "")
 
     def _submitted(self, time: float, fields: dict[str, str]) -> None:
         if int(fields.get("submission", 0)) >= self.submission and not self.running:
             self.waiting = self.end is None
         self.job = fields.get("job", "")
 
+    def _refused(self, time: float, fields: dict[str, str]) -> None:
+        self._clear()
+        self.submission -= 1
+        self.refusal = fields.get("text", "")
+
     def _start(self, time: float, fields: dict[str, str]) -> None:
         self._stop(time)
         self._clear()
         self.running, self.started_at, self.phase = True, time, "environment"
         self.attempts, self.job = self.attempts + 1, fields.get("job", self.job)
+        self.node = fields.get("node", "")
 
     def _step(self, time: float, fields: dict[str, str]) -> None:
         self.phase = f"after {fields.get('phase', '')}"
@@ -224,7 +233,7 @@ def _state(
         return _by_scheduler(folder, Seen(record.seen.get("state", ""), record.seen.get("text", "")), stderr)
     if record.waiting or record.claimed:
         return _waiting(folder, record, stderr, now, seen)
-    return Status(folder, "created", "not submitted")
+    return Status(folder, "created", "not submitted", record.refusal)
 
 
 def _ended(folder: str, record: Record, stderr: str, seen: Seen | None) -> Status:
@@ -297,7 +306,9 @@ def _waiting(folder: str, record: Record, stderr: str, now: float, seen: Seen | 
 
 def _not_in_queue(folder: str, record: Record, now: float, *, asked: bool) -> Status:
     waited = now - record.submitted_at
-    if waited <= _grace(record):
+    # the one who claimed it gives the scheduler less time than this
+    grace = _grace(record) if record.waiting else min(_grace(record), CLAIM_S)
+    if waited <= grace:
         status = Status(folder, "created", "being submitted" if not record.waiting else "queued")
         status.queued = True
         return status

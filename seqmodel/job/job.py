@@ -1,0 +1,515 @@
+"""Job: from hyperparameters to replicates that run somewhere, and back.
+
+    job = ShellJob(n_at_once=2)                     # or SlurmJob(SshInterface("cedar"), ...)
+    job.submit(task="masked", fasta="a.fa", seq_len=256)
+    job.status()
+
+Everything that can be refused is refused before a folder is made. ShellJob and SlurmJob add how a
+script is started, found and ended.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from seqmodel.errors import HparamError, JobError
+from seqmodel.hparam.convert import parse_dict
+from seqmodel.hparam.job import JobHparams
+from seqmodel.hparam.run import CHECKPOINTS, Run, resolve
+from seqmodel.job.code import PACKAGE, ROOT, Code, current_code
+from seqmodel.job.os_interface import Interface, LocalInterface, here
+from seqmodel.job.replicate import KEPT, SCHEMA, Place, Replicate, put, script_name, take, tracked_defaults
+from seqmodel.job.template import read_template, render
+
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
+OURS = ("default_root_dir", "resume_from_checkpoint", "fast_dev_run")
+
+
+class Job:
+    """How runs are submitted to one machine and found again; ShellJob and SlurmJob are used.
+
+    Args:
+        interface: the machine; this one unless given.
+        settings: hyperparameters of the job (JobHparams and what the kind adds), for all that it
+            submits; each call may set others.
+    """
+
+    hparams_class: ClassVar[type[JobHparams]] = JobHparams
+    template: ClassVar[str] = ""
+
+    def __init__(self, interface: Interface | None = None, **settings: Any) -> None:
+        self.interface = interface or LocalInterface()
+        self._parser = self.hparams_class.default_hparams()
+        self.settings: dict[str, Any] = settings
+        self._settings({})
+        self._root = ""
+
+    def __repr__(self) -> str:
+        given = "".join(f", {name}={value!r}" for name, value in self.settings.items())
+        return f"{type(self).__name__}({self.interface!r}{given})"
+
+    # ---- making and submitting
+
+    def create(self, **hparams: Any) -> Replicate:
+        """Makes the next replicate of a run without submitting it."""
+        return self.create_all([hparams])[0]
+
+    def create_all(self, runs: Sequence[Mapping[str, Any]]) -> list[Replicate]:
+        """Makes a replicate of each run; none if one of them is wrong."""
+        made, files, place = self._make(runs)
+        put(self.interface, place.root, files)
+        return made
+
+    def submit(self, replicate: Replicate | None = None, **hparams: Any) -> Replicate:
+        """Submits a run as its next replicate, or a replicate that was created before.
+
+        Returns:
+            The replicate; `job.status([replicate])` tells how it is.
+
+        Raises:
+            HparamError: the hyperparameters are wrong. Nothing was made.
+            JobError: it could not be submitted; the message says what is left.
+        """
+        if replicate is not None:
+            if hparams:
+                raise JobError(
+                    "submit takes a replicate that was created, or hyperparameters, not both"
+                )
+            return self.resume([replicate])[0]
+        return self.submit_all([hparams])[0]
+
+    def submit_all(self, runs: Sequence[Mapping[str, Any]]) -> list[Replicate]:
+        """Submits a replicate of each run (equal ones get numbers of their own) at once."""
+        if not runs:
+            return []
+        made, files, place = self._make(runs)
+        try:
+            self._launch(made, [0] * len(made), place, files)
+        except JobError as e:
+            e.replicates = made  # type: ignore[attr-defined]
+            raise
+        return made
+
+    def replicates(self, n: int, **hparams: Any) -> list[Replicate]:
+        """Tops up the replicates of a run to `n`: complete, running and queued ones count.
+
+        Returns:
+            Those that were submitted now.
+        """
+        canonical = self._resolve(self._split(hparams)[0]).canonical()
+        root = self.find_root()
+        if canonical not in self.interface.list(root):
+            good = 0
+        else:
+            found = self.status(f"{root}/{canonical}")
+            good = sum(
+                s.state in ("complete", "running") or (s.state == "created" and s.queued) for s in found
+            )
+        return self.submit_all([hparams] * max(0, n - good))
+
+    def script(self, **hparams: Any) -> str:
+        """The script that submit would write, for version_0; nothing is made."""
+        given, settings = self._split(hparams)
+        run = self._resolve(given)
+        place = Place()
+        place.workdir = self._workdir(settings)
+        place.root = os.path.join(place.workdir, settings.job_out_dir)
+        fields = self._fields(run, settings, place, run.canonical(), 0, self._code(run))
+        return self._render(fields)
+
+    def _make(
+        self, runs: Sequence[Mapping[str, Any]]
+    ) -> tuple[list[Replicate], dict[str, bytes], Place]:
+        """Takes the folders, and says what is to be written there."""
+        split = [self._split(hparams) for hparams in runs]
+        resolved = [self._resolve(given, i, len(runs)) for i, (given, _) in enumerate(split)]
+        first = split[0][1]
+        for name in ("job_out_dir", "workdir"):
+            if len({getattr(settings, name) for _, settings in split}) > 1:
+                raise JobError(f"{name} differs between runs of one submission; submit them apart")
+        codes = [self._code(run) for run in resolved]
+        for code in set(codes[1:]) - {codes[0]}:
+            raise JobError("the runs of one submission have different plugins; submit them apart")
+        probe = Place()
+        probe.root = probe.workdir = "/"
+        for run, (_, settings) in zip(resolved, split, strict=True):
+            self._render(self._fields(run, settings, probe, run.canonical(), 0, codes[0]))
+        place = take(
+            self.interface,
+            resolved,
+            job_out_dir=first.job_out_dir,
+            workdir=self._workdir(first),
+            code=codes[0].digest,
+            ask_arrays=self._asks_arrays and len(runs) > 1,
+        )
+        self._root = place.root
+        files = {} if place.has_code else self._code_files(codes[0])
+        files |= self._node_functions()
+        made = []
+        for (given, settings), run, (name, n) in zip(split, resolved, place.taken, strict=True):
+            made.append(Replicate(self.interface, place.root, f"{name}/version_{n}"))
+            fields = self._fields(run, settings, place, name, n, codes[0])
+            files |= self._replicate_files(made[-1], given, run, settings, fields, codes[0])
+        return made, files, place
+
+    _asks_arrays: ClassVar[bool] = False
+
+    def _split(self, hparams: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+        """Hyperparameters of the run, and the job's settings for it."""
+        own = {name: value for name, value in hparams.items() if name in self._parser.declared}
+        given = {name: value for name, value in hparams.items() if name not in own}
+        return given, self._settings(own)
+
+    def _settings(self, own: Mapping[str, Any]) -> Any:
+        settings = parse_dict(self._parser, {**self.settings, **own})
+        self.hparams_class.checks(settings)
+        return settings
+
+    def _resolve(self, given: Mapping[str, Any], i: int = 0, n: int = 1) -> Run:
+        try:
+            for name in OURS:
+                if given.get(name):
+                    raise HparamError(f"{name!r} is set by the job itself; leave it out")
+            return resolve(given, files_here=False)
+        except HparamError as e:
+            if n == 1:
+                raise
+            raise HparamError(f"run {i + 1} of {n}: {e}") from e
+
+    def _workdir(self, settings: Any) -> str:
+        if settings.workdir is not None:
+            return settings.workdir
+        return os.getcwd() if self.interface.is_local else "~"
+
+    def _code(self, run: Run) -> Code:
+        return current_code(run.values.plugins)
+
+    def _code_files(self, code: Code) -> dict[str, bytes]:
+        import json
+
+        record = {**code.record, "diff": None}
+        files = {
+            f"{KEPT}/code/{code.digest}.json": (json.dumps(record, indent=1) + "\n").encode(),
+            f"{KEPT}/code/{code.digest}.tar.gz": code.archive(),
+        }
+        if code.record.get("diff"):
+            files[f"{KEPT}/code/{code.digest}.diff"] = code.record["diff"].encode()
+        return files
+
+    def _node_functions(self) -> dict[str, bytes]:
+        name, data = node_functions()
+        if self.interface.is_local and os.path.exists(f"{self._root}/{KEPT}/code/{name}"):
+            return {}
+        return {f"{KEPT}/code/{name}": data}
+
+    def _fields(
+        self, run: Run, settings: Any, place: Place, canonical: str, n: int, code: Code
+    ) -> dict[str, Any]:
+        """What the template is filled with."""
+        folder = f"{place.root}/{canonical}/version_{n}"
+        kept = f"{place.root}/{KEPT}/code"
+        v = run.values
+        extra = settings.stage_paths
+        _check_stage_paths(extra)
+        return {
+            "title": f"seqmodel: {canonical} version_{n}",
+            "folder": folder,
+            "script": f"{folder}/{script_name(canonical, n)}",
+            "token": os.urandom(6).hex(),
+            "args": run.to_args(),
+            "workdir": place.workdir,
+            "code_path": ROOT if self.interface.is_local else place.workdir,
+            "code_archive": f"{kept}/{code.digest}.tar.gz",
+            "data_files": [path for path in data_files(run) if path not in extra],
+            "stage_paths": extra,
+            "archives": [path for path in extra if path.endswith(ARCHIVES)],
+            "python": self._python(settings),
+            "venv": settings.venv,
+            "requirements": settings.requirements,
+            "wheels": settings.wheels,
+            "modules": settings.modules,
+            "node_storage": settings.node_storage,
+            "node_functions": f"{kept}/{node_functions()[0]}",
+            "n_nodes": v.num_nodes,
+            "n_ranks": v.num_nodes * v.devices,
+            "template": settings.template or self.template,
+            **{name: getattr(settings, name) for name in _SWITCHES},
+            **self._more_fields(run, settings),
+        }
+
+    def _more_fields(self, run: Run, settings: Any) -> dict[str, Any]:
+        return {}
+
+    def _python(self, settings: Any) -> str:
+        import sys
+
+        return settings.python or (sys.executable if self.interface.is_local else "python3")
+
+    def _render(self, fields: Mapping[str, Any]) -> str:
+        name = fields["template"]
+        return render(read_template(name), fields, name)
+
+    def _replicate_files(
+        self,
+        replicate: Replicate,
+        given: Mapping[str, Any],
+        run: Run,
+        settings: Any,
+        fields: Mapping[str, Any],
+        code: Code,
+    ) -> dict[str, bytes]:
+        """The files of a new replicate; `events` last: with it the folder is whole."""
+        import json
+
+        tracked = run.parser.declared
+        record = {
+            "schema": SCHEMA,
+            "kind": type(self).__name__,
+            "interface": self.interface.name,
+            "canonical": replicate.canonical,
+            "version": replicate.version,
+            "given": dict(given),
+            "changed": {n: v for n, v in run.changed().items() if tracked[n].tracked},
+            "defaults": tracked_defaults(run),
+            "settings": vars(settings),
+            "fields": dict(fields),
+            "code": {**code.record, "diff": bool(code.record.get("diff")), "digest": code.digest},
+            "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "made_on": os.uname().nodename,
+            "made_by": os.environ.get("USER") or str(os.getuid()),
+        }
+        made = f"{time.time():.0f} created token={fields['token']} grace_s={settings.grace_s}\n"
+        contents = {
+            replicate.script_name: self._render(fields),
+            "hparams.json": json.dumps(vars(run.values), indent=1) + "\n",
+            "job.json": json.dumps(record, indent=1) + "\n",
+            "stdout": "",
+            "stderr": "",
+            "events": made,
+        }
+        return {
+            f"{replicate.folder}/{name}": text.encode("utf-8", "surrogateescape")
+            for name, text in contents.items()
+        }
+
+    def _launch(
+        self,
+        replicates: Sequence[Replicate],
+        submissions: Sequence[int],
+        place: Place,
+        files: Mapping[str, bytes],
+    ) -> None:
+        """Writes `files`, submits, and sets `replicate.job`."""
+        raise NotImplementedError
+
+    # ---- looking
+
+    def find_root(self) -> str:
+        """job_out_dir there, absolute."""
+        if not self._root:
+            settings = self._settings({})
+            workdir = self._workdir(settings)
+            if self.interface.is_local:
+                out = os.path.expanduser(settings.job_out_dir)
+                self._root = os.path.normpath(os.path.join(here(workdir), out))
+            else:
+                self._root = take(
+                    self.interface, [], job_out_dir=settings.job_out_dir, workdir=workdir, code="none"
+                ).root
+        return self._root
+
+    def status(self, which: str | Iterable[Replicate] | None = None) -> Any:
+        """The states of some replicates, of all below a folder, or of all of this job_out_dir.
+
+        Returns:
+            A StatusTable: a list of Status that shows itself, with to_dicts() and to_pandas().
+        """
+        from seqmodel.job.status import StatusTable, read_status
+
+        if isinstance(which, Replicate):
+            which = [which]
+        if which is None or isinstance(which, str):
+            if which is None:
+                which = self.find_root()
+                if self.interface.is_local and not os.path.isdir(which):
+                    return StatusTable([])
+            return StatusTable(read_status(self.interface, which, self._asker()))
+        chosen = list(which)
+        if not chosen:
+            return StatusTable([])
+        root = chosen[0].path if len(chosen) == 1 else chosen[0].root
+        found = read_status(self.interface, root, self._asker())
+        if len(chosen) == 1:
+            for status in found:
+                status.folder = chosen[0].path
+            return StatusTable(found)
+        wanted = {replicate.path for replicate in chosen}
+        return StatusTable([s for s in found if s.folder in wanted])
+
+    def find(self, folder: str) -> list[Replicate]:
+        """The replicates in a folder: itself, of a canonical name, or of a whole job_out_dir."""
+        found = []
+        for status in self.status(folder):
+            root, name, version = status.folder.rsplit("/", 2)
+            found.append(Replicate(self.interface, root, f"{name}/{version}", status.job))
+        return found
+
+    def _asker(self) -> Any:
+        """How the scheduler is asked; see status.Asker."""
+        raise NotImplementedError
+
+    def logs(self, replicate: Replicate, *, name: str = "stderr", n_lines: int = 40) -> str:
+        """The last lines of stdout or stderr of a replicate."""
+        path = f"{replicate.path}/{name}"
+        done = self.interface.run(["tail", "-n", str(n_lines), "--", path])
+        if done.code != 0:
+            raise JobError(f"{path}: {done.err.strip().splitlines()[-1:] or 'cannot be read'}")
+        return done.out.decode("utf-8", "replace")
+
+    def pull(self, which: str | Replicate | None = None, to: str = "pulled", *, checkpoints: bool = True) -> str:
+        """Copies results here; what did not change is not copied again where rsync is.
+
+        Returns:
+            The folder here: `to`, or the replicate's below it.
+        """
+        source = which.path if isinstance(which, Replicate) else which or self.find_root()
+        root = self.find_root()
+        inside = source.startswith(f"{root}/")
+        target = os.path.join(here(to), source[len(root) + 1 :]) if inside else here(to)
+        exclude = ["*.part"] + ([] if checkpoints else ["*.ckpt"])
+        self.interface.pull(source, target, exclude=exclude)
+        return target
+
+    # ---- ending and going on
+
+    def cancel(self, replicates: Sequence[Replicate]) -> None:
+        """Ends jobs that wait or run; what they saved stays."""
+        raise NotImplementedError
+
+    def resume(self, replicates: Sequence[Replicate] | None = None, **settings: Any) -> list[Replicate]:
+        """Submits again what timed out, failed or was created only; each in its own folder.
+
+        A run goes on from its newest checkpoint. Settings given here replace those of the job.
+
+        Args:
+            replicates: which; all that timed out or failed below job_out_dir unless given.
+            settings: hyperparameters of the job, e.g. slurm_time_min=600.
+
+        Raises:
+            JobError: one of them runs, waits or is complete.
+        """
+        found = self.status(replicates)
+        by_path = {r.path: r for r in replicates or ()}
+        chosen, submissions, files, place = [], [], {}, Place()
+        for status in found:
+            if replicates is None and status.state not in ("timeout", "error"):
+                continue
+            self._refuse_resume(status)
+            root, name, version = status.folder.rsplit("/", 2)
+            replicate = by_path.get(status.folder) or Replicate(self.interface, root, f"{name}/{version}")
+            chosen.append(replicate)
+            submissions.append(status.record.submission + 1)
+        if not chosen:
+            return []
+        place.root = chosen[0].root
+        paths = {r.path: f"{r.path}/job.json" for r in chosen}
+        contents = self.interface.read(list(paths.values()))
+        files = self._again(chosen, {r: contents.get(paths[r.path], b"") for r in chosen}, settings)
+        self._root = self._root or place.root
+        self._launch(chosen, submissions, place, files)
+        return chosen
+
+    def _refuse_resume(self, status: Any) -> None:
+        if status.state == "running" or (status.state == "created" and status.queued):
+            raise JobError(f"{status.folder}: {status.state} {status.reason}; cancel it first")
+        if status.state == "complete":
+            raise JobError(f"{status.folder}: complete; submit makes another replicate")
+        if status.reason == "half-made":
+            raise JobError(f"{status.folder}: {status.detail}")
+
+    def _again(
+        self, chosen: Sequence[Replicate], contents: Mapping[Replicate, bytes], settings: Mapping[str, Any]
+    ) -> dict[str, bytes]:
+        """The scripts of replicates that are submitted again, with the settings as they are now."""
+        from seqmodel.job.replicate import parse_record
+
+        files: dict[str, bytes] = dict(self._node_functions())
+        for name in settings:
+            self._parser.hparam(name)
+        for replicate in chosen:
+            record = parse_record(contents[replicate], f"{replicate.path}/job.json")
+            if record["kind"] != type(self).__name__:
+                raise JobError(f"{replicate.path} was made by a {record['kind']}; resume it with one")
+            replicate.fields = {**record["fields"]}  # type: ignore[attr-defined]
+            fields = replicate.fields  # type: ignore[attr-defined]
+            before = {n: v for n, v in record["settings"].items() if n in self._parser.declared}
+            changed = parse_dict(self._parser, {**before, **settings})
+            fields |= self._changed_fields(fields, changed, settings)
+            fields["node_functions"] = f"{replicate.root}/{KEPT}/code/{node_functions()[0]}"
+            files[f"{replicate.folder}/{replicate.script_name}"] = self._render(fields).encode(
+                "utf-8", "surrogateescape"
+            )
+        return files
+
+    def _changed_fields(
+        self, fields: Mapping[str, Any], settings: Any, given: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        names = [name for name in given if name in fields]
+        return {name: getattr(settings, name) for name in names}
+
+    def prune(self) -> list[str]:
+        """Removes the half-made folders that submitters left when they were cut off.
+
+        Returns:
+            Their paths.
+        """
+        left = [s.folder for s in self.status() if s.reason == "half-made"]
+        for folder in left:
+            # rmdir of the rest fails where a submitter is still writing
+            text = 'cd -- "$0" && ! grep -q "^[0-9]* created " events 2>/dev/null && rm -rf -- "$0"'
+            self.interface.run(["bash", "-c", text, folder])
+        return left
+
+
+_SWITCHES = ("stage_code", "stage_data", "fast_dev_run_first", "checkpoint_check", "heartbeat_s")
+
+
+_functions: list[tuple[str, bytes]] = []
+
+
+def node_functions() -> tuple[str, bytes]:
+    """The file name, by its content, and the content of node.sh."""
+    if not _functions:
+        from hashlib import sha256
+
+        with open(f"{PACKAGE}/job/node.sh", "rb") as file:
+            data = file.read()
+        _functions.append((f"node-{sha256(data).hexdigest()[:12]}.sh", data))
+    return _functions[0]
+
+
+def data_files(run: Run) -> list[str]:
+    """Values of the data set, and checkpoints, that may be relative paths: copied if they exist."""
+    from seqmodel.hparam.dataset import DatasetHparams
+
+    found: dict[str, None] = {}
+    for name, hparam in run.parser.declared.items():
+        if not (issubclass(hparam.owner, DatasetHparams) or name in CHECKPOINTS):
+            continue
+        value = getattr(run.values, name)
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, str) and item and not item.startswith(("/", "~")):
+                if ".." not in item.split("/") and "\n" not in item:
+                    found[item] = None  # the node copies those that are files there
+    return list(found)
+
+
+def _check_stage_paths(paths: Iterable[str]) -> None:
+    for path in paths:
+        if path.startswith(("/", "~")) or ".." in path.split("/"):
+            raise JobError(f"stage_paths: {path!r} must be relative to workdir, and below it")
+
+

@@ -1,0 +1,208 @@
+"""ShellJob: jobs of a machine without a scheduler, so many at once; they survive the notebook."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from seqmodel.errors import JobError
+from seqmodel.hparam.job import ShellHparams
+from seqmodel.job import worker
+from seqmodel.job.job import Job
+from seqmodel.job.os_interface import LocalInterface, quote_home
+from seqmodel.job.replicate import KEPT, Place, Replicate, put
+from seqmodel.job.state import Record, Seen
+from seqmodel.job.status import Asker
+
+
+class ShellJob(Job):
+    """Jobs as detached processes of this machine, or of one behind SSH.
+
+    `n_at_once` run at once, the others wait their turn; a queue is of one machine and job_out_dir.
+    """
+
+    hparams_class = ShellHparams
+    template: ClassVar[str] = "template_shell.sh"
+
+    def _launch(
+        self,
+        replicates: Sequence[Replicate],
+        submissions: Sequence[int],
+        place: Place,
+        files: Mapping[str, bytes],
+    ) -> None:
+        entries = []
+        for replicate, k in zip(replicates, submissions, strict=True):
+            token = os.urandom(6).hex()
+            script = f"{replicate.path}/{replicate.script_name}"
+            # first come, first served, also of one moment
+            name = f"{time.time_ns():020}-{len(entries):06}-{token}"
+            entries.append((name, [script, str(k), token]))
+        limit = self._settings({}).n_at_once
+        if isinstance(self.interface, LocalInterface):
+            put(self.interface, place.root, files)
+            for replicate, k, (name, _) in zip(replicates, submissions, entries, strict=True):
+                _claim(replicate, k, name[-12:])
+            worker.add(self._queue(place.root, os.uname().nodename), limit, entries)
+            for replicate, k in zip(replicates, submissions, strict=True):
+                _append(replicate, f"submitted submission={k} job=shell")
+        else:
+            self._launch_there(replicates, submissions, place, files, entries, limit)
+        for replicate in replicates:
+            replicate.job = "shell"
+
+    def _queue(self, root: str, host: str) -> str:
+        return f"{root}/{KEPT}/queue/{host}"
+
+    def _launch_there(
+        self,
+        replicates: Sequence[Replicate],
+        submissions: Sequence[int],
+        place: Place,
+        files: Mapping[str, bytes],
+        entries: Sequence[tuple[str, list[str]]],
+        limit: int,
+    ) -> None:
+        batch = f"{KEPT}/submitted/{os.urandom(6).hex()}"
+        texts = "".join("\n".join([name, *args]) + "\0" for name, args in entries)
+        with open(worker.__file__, "rb") as file:
+            program = file.read()
+        more = {
+            f"{batch}/folders": claims(replicates, submissions, [n[-12:] for n, _ in entries]),
+            f"{batch}/entries": texts.encode("utf-8", "surrogateescape"),
+            f"{KEPT}/code/worker.py": program,
+        }
+        text = CLAIM + _ADD.replace("@BATCH@", batch).replace("@LIMIT@", str(limit))
+        text = text.replace("@KEPT@", KEPT).replace("@PYTHON@", quote_home(self._queue_python()))
+        out = put(self.interface, place.root, {**files, **more}, then=text).decode()
+        if not out.startswith("added"):
+            raise JobError(f"{out.strip() or 'nothing was submitted'} on {self.interface.name}")
+
+    def _queue_python(self) -> str:
+        return self._settings({}).python or "python3"
+
+    def _asker(self) -> Asker:
+        return _Processes(self)
+
+    def cancel(self, replicates: Sequence[Replicate]) -> None:
+        """Takes jobs out of the queue, and ends running ones: SIGTERM, and SIGKILL 10 s later."""
+        words = "".join(f"{replicate.path}\0" for replicate in replicates)
+        text = f"now={time.time():.0f}\n" + _CANCEL
+        done = self.interface.script(text, words.encode("utf-8", "surrogateescape"))
+        if done.code != 0:
+            raise JobError(f"cannot cancel on {self.interface.name}: {done.err.strip()[-300:]}")
+
+
+# Takes submit.<k> of each replicate, which one submitter gets; without all, none is kept.
+CLAIM = """
+claim() { # claim FILE, lines: folder submission token index
+    local folder k token index claimed=() ok=1
+    set -C
+    while read -r folder k token index; do
+        if { : > "$folder/submit.$k"; } 2>/dev/null; then claimed+=("$folder/submit.$k")
+        else printf 'somebody else is submitting %s' "$folder"; ok=0; break; fi
+    done < "$1"
+    set +C
+    if [ $ok = 0 ]; then
+        if [ ${#claimed[@]} != 0 ]; then rm -f -- "${claimed[@]}"; fi
+        return 1
+    fi
+    note_each "$1" 'submitting submission=$k token=$token index=$index'
+}
+note_each() { # note_each FILE EVENT: appends an event to each replicate
+    local folder k token index line now
+    now=$(date +%s)
+    while read -r folder k token index; do
+        line=${2//'$k'/$k} line=${line//'$token'/$token} line=${line//'$index'/$index}
+        printf '%s %s\\n' "$now" "$line" >> "$folder/events"
+    done < "$1"
+}
+"""
+_ADD = """
+claim @BATCH@/folders || exit 0
+queue=$PWD/@KEPT@/queue/$(uname -n)
+mkdir -p -- "$queue"
+@PYTHON@ -I -S "$PWD/@KEPT@/code/worker.py" add "$queue" @LIMIT@ < @BATCH@/entries || exit 1
+note_each @BATCH@/folders 'submitted submission=$k job=shell'
+echo added
+"""
+# The entries are named after the tokens that stand in events; the process is found by its arguments.
+_CANCEL = """
+pids=()
+while IFS= read -r -d '' folder; do
+    printf '%s cancel\\n' "$now" >> "$folder/events" || exit 1
+    token=$(sed -n 's/^[0-9]* submitting .*token=\\([0-9a-f]*\\).*/\\1/p' "$folder/events" | tail -n 1)
+    if [ -z "$token" ]; then continue; fi
+    rm -f -- "${folder%/*/*}"/.seqmodel/queue/*/waiting/*"-$token"
+    for pid in $(ps -A -ww -o pid= -o args= | awk -v t="$token" '$NF == t && $2 ~ /bash$/ {print $1}'); do
+        kill -TERM -- "-$pid" 2>/dev/null && pids+=("$pid")
+    done
+done
+if [ ${#pids[@]} != 0 ]; then
+    (sleep 10; for pid in "${pids[@]}"; do kill -KILL -- "-$pid"; done) >/dev/null 2>&1 </dev/null &
+fi
+exit 0
+"""
+
+
+def claims(
+    replicates: Sequence[Replicate], submissions: Sequence[int], tokens: Sequence[str]
+) -> bytes:
+    """The lines that `claim` reads: folder, submission, token and place in the submission."""
+    lines = [
+        f"{replicate.folder} {k} {token} {i}\n"
+        for i, (replicate, k, token) in enumerate(zip(replicates, submissions, tokens, strict=True))
+    ]
+    return "".join(lines).encode()
+
+
+def _claim(replicate: Replicate, k: int, token: str) -> None:
+    path = f"{replicate.path}/submit.{k}"
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+    except FileExistsError as e:
+        raise JobError(f"somebody else is submitting {replicate.path}") from e
+    _append(replicate, f"submitting submission={k} token={token}")
+
+
+def _append(replicate: Replicate, line: str) -> None:
+    with open(f"{replicate.path}/events", "a", encoding="utf-8") as file:
+        file.write(f"{time.time():.0f} {line}\n")
+
+
+class _Processes(Asker):
+    """What waits in the queue, and which processes there are."""
+
+    def __init__(self, job: ShellJob) -> None:
+        root = quote_home(job.find_root())
+        queue = f"{root}/{KEPT}/queue/$(uname -n)"
+        wake = f'{quote_home(job._queue_python())} -I -S {root}/{KEPT}/code/worker.py wake "$queue"'
+        if job.interface.is_local:
+            wake = ":"
+            worker.wake(job._queue(job.find_root(), os.uname().nodename))
+        self.commands = {
+            "processes": f"uname -n; queue={queue}; {wake}; ls \"$queue/waiting\"; "
+            "ps -A -ww -o args="
+        }
+        self.text, self.node = "", ""
+
+    def begin(self, outputs: Mapping[str, bytes]) -> None:
+        """Keeps what was printed."""
+        self.text = outputs["processes"].decode("utf-8", "replace")
+        self.node = self.text.partition("\n")[0]
+
+    def seen(self, record: Record) -> Seen | None:
+        """Whether the process is there, if it was started on this machine."""
+        if record.running:
+            if record.node != self.node or record.started_at > time.time() - 5:
+                return None
+            return Seen("RUNNING", "") if record.token in self.text else Seen("GONE", "")
+        return Seen("PENDING", "waits its turn") if record.token in self.text else None
+
+    def found(self, record: Record) -> str:
+        """An entry whose submitter did not live to say so."""
+        return "shell" if record.token and record.token in self.text else ""
+
+

@@ -1,0 +1,200 @@
+"""The states of replicates: one reading of the files, one question to the scheduler.
+
+    from seqmodel.job import status
+    status("out")                    # any folder of runs on this machine, also a copy; no scheduler
+
+A StatusTable is a list of Status that shows itself in a notebook and on a terminal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from seqmodel.job.os_interface import Interface, LocalInterface
+from seqmodel.job.state import NAMES, STATES, Record, Seen, Status, parse_events, tell
+
+
+class Asker:
+    """How a scheduler is asked, by a job class.
+
+    Attributes:
+        commands: {name: shell command}, run where the files are, before they are read.
+    """
+
+    commands: Mapping[str, str] = {}
+
+    def begin(self, outputs: Mapping[str, bytes]) -> None:
+        """Takes up what the commands printed."""
+
+    def seen(self, record: Record) -> Seen | None:
+        """What the scheduler says of the job of this record; None if it did not answer."""
+        return None
+
+    def found(self, record: Record) -> str:
+        """The id of a job that is in the queue although its submitter never heard of it, or ""."""
+        return ""
+
+
+def status(which: str = "out") -> StatusTable:
+    """The states of all replicates in a folder on this machine, as its files tell."""
+    return StatusTable(read_status(LocalInterface(), which, None))
+
+
+def read_status(interface: Interface, root: str, asker: Asker | None) -> list[Status]:
+    """The states of all replicates below `root`; what only the scheduler knows is noted there."""
+    snapshot = interface.snapshot(root, NAMES, asker.commands if asker else None)
+    if asker is not None:
+        asker.begin(snapshot.outputs)
+    found, notes = [], {}
+    for folder, files in snapshot.files.items():
+        path = snapshot.root if folder == "." else f"{snapshot.root}/{folder}"
+        status = _one(path, files, snapshot.now, asker)
+        if status.new:
+            notes[path] = status.new
+        found.append(status)
+    if notes:
+        _note(interface, notes)
+    return found
+
+
+def _one(path: str, files: Mapping[str, bytes], now: float, asker: Asker | None) -> Status:
+    if asker is None:
+        return tell(path, files, now)
+    record = Record(parse_events(files.get("events", b"")))
+    if record.complete or record.end is not None or record.seen is not None:
+        return tell(path, files, now)
+    if not (record.running or record.waiting or record.claimed):
+        return tell(path, files, now)
+    job = asker.found(record) if record.claimed and not record.waiting and not record.running else ""
+    if job:
+        line = f"submitted submission={record.submission} job={job}"
+        files = {**files, "events": files["events"] + f"{now:.0f} {line}\n".encode()}
+        record = Record(parse_events(files["events"]))
+        status = tell(path, files, now, asker.seen(record))
+        status.new.insert(0, line)
+        return status
+    return tell(path, files, now, asker.seen(record))
+
+
+def _note(interface: Interface, notes: Mapping[str, list[str]]) -> None:
+    """Appends events, where the folder can be written; a reading that cannot note is no error."""
+    words = "".join(
+        f"{path}\0{time.time():.0f} {line}\0" for path, lines in notes.items() for line in lines
+    )
+    text = """
+while IFS= read -r -d '' folder && IFS= read -r -d '' line; do
+    { [ -e "$folder/events" ] && printf '%s\\n' "$line" >> "$folder/events"; } 2>/dev/null
+done
+true
+"""
+    interface.script(text, words.encode("utf-8", "surrogateescape"))
+
+
+class StatusTable(list[Status]):
+    """States of replicates, in the order of their folders."""
+
+    def __init__(self, found: Iterable[Status]) -> None:
+        super().__init__(found)
+
+    def counts(self) -> dict[str, int]:
+        """How many there are of each state that occurs."""
+        found = {state: sum(s.state == state for s in self) for state in STATES}
+        return {state: n for state, n in found.items() if n}
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One plain dict a replicate."""
+        return [s.to_dict() for s in self]
+
+    def to_pandas(self) -> Any:
+        """A data frame, one row a replicate, a column for each metric.
+
+        Raises:
+            JobError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as e:
+            from seqmodel.errors import JobError
+
+            raise JobError("to_pandas needs pandas: pip install 'seqmodel[report]'") from e
+        rows = [{**row, **row.pop("metrics")} for row in self.to_dicts()]
+        return pd.DataFrame(rows)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """What is shown of each: folder, state, reason, attempts, elapsed, last metric, job."""
+        paths = [s.folder for s in self]
+        cut = _common(paths)
+        return [
+            (
+                s.folder[cut:],
+                s.state,
+                s.reason,
+                str(s.attempts),
+                elapsed_text(s.elapsed_s),
+                metric_text(s.metrics),
+                s.job,
+            )
+            for s in self
+        ]
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        head = "".join(f"<th>{name}</th>" for name in COLUMNS)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows()
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def text(self) -> str:
+        """A plain table."""
+        if not self:
+            return "no replicates"
+        rows = [COLUMNS, *self.rows()]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        told = ", ".join(f"{n} {state}" for state, n in self.counts().items())
+        return "\n".join([*lines, f"{len(self)} replicates: {told}"])
+
+
+COLUMNS = ("replicate", "state", "reason", "attempts", "elapsed", "last metric", "job")
+
+
+def elapsed_text(seconds: float) -> str:
+    """`1:02:03`, or nothing for no time."""
+    if seconds <= 0:
+        return ""
+    minutes, s = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{s:02}"
+
+
+def metric_text(metrics: Mapping[str, str]) -> str:
+    """The most telling of the last metrics: of the test, else of validation, else of training."""
+    for prefix in ("test_", "valid_", "train_"):
+        names = [name for name in metrics if name.startswith(prefix)]
+        names.sort(key=lambda name: name.endswith("loss"))
+        if names:
+            value = metrics[names[0]]
+            try:
+                value = f"{float(value):.4g}"
+            except ValueError:
+                pass
+            return f"{names[0]} {value}"
+    return ""
+
+
+def _common(paths: list[str]) -> int:
+    """How much of the paths, up to a `/`, is shared by all and not shown."""
+    if not paths:
+        return 0
+    first, last = min(paths), max(paths)
+    n = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), 0)
+    if n == 0:  # one path
+        return first.rfind("/", 0, first.rfind("/")) + 1
+    # the canonical name and version stay whole
+    return min(first.rfind("/", 0, n) + 1, first.rfind("/", 0, first.rfind("/")) + 1)

@@ -1,0 +1,196 @@
+"""The queue of ShellJob on one machine: starts waiting scripts, so many at once. Stands alone.
+
+    python worker.py add QUEUE LIMIT < entries     enqueue, and see that a worker runs
+    python worker.py work QUEUE                    start what waits until nothing does
+
+Sent to machines that have no seqmodel; runs on Python 3.6. An entry is a file in QUEUE/waiting,
+first come first served, whose lines are the arguments of bash. A worker holds a lock that its death
+releases. It looks once more after it let the lock go, and whoever enqueues looks for the lock after
+the entry is there: so no entry waits without a worker.
+"""
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+
+POLL_S = 0.05
+
+
+def add(queue, limit, entries):
+    """Enqueues (name, arguments) pairs and starts a worker if none holds the lock."""
+    for folder in ("waiting", "running"):
+        os.makedirs(os.path.join(queue, folder), exist_ok=True)
+    write(os.path.join(queue, "limit"), str(limit))
+    for name, args in entries:
+        write(os.path.join(queue, "waiting", name), "\n".join(args))
+    wake(queue)
+
+
+def wake(queue):
+    """Starts a worker if something waits and none works."""
+    if not names(queue, "waiting"):
+        return
+    lock = open(os.path.join(queue, "lock"), "a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return
+    try:
+        # the worker is born with the lock
+        with open(os.path.join(queue, "worker.log"), "ab") as log:
+            subprocess.Popen(
+                [sys.executable, "-I", "-S", os.path.abspath(__file__), "work", queue, str(lock.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=clean_environment(),
+                pass_fds=[lock.fileno()],
+                start_new_session=True,
+            )
+    finally:
+        lock.close()
+
+
+def work(queue, lock):
+    """Starts what waits, at most `limit` at once, until nothing waits and nothing runs."""
+    children = {}
+    while True:
+        strangers = alive(queue, children)
+        while True:
+            reap(queue, children)
+            for name in names(queue, "waiting"):
+                if len(children) + len(strangers) >= read_limit(queue):
+                    break
+                start(queue, name, children)
+            if not children and not strangers and not names(queue, "waiting"):
+                break
+            time.sleep(POLL_S)
+            if strangers:
+                strangers = alive(queue, children)
+        os.close(lock)
+        if not names(queue, "waiting"):
+            return
+        file = open(os.path.join(queue, "lock"), "a")
+        lock = os.dup(file.fileno())
+        file.close()
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return  # another worker has it
+
+
+def start(queue, name, children):
+    """Takes an entry (only one can rename it) and starts its script."""
+    entry = os.path.join(queue, "running", name)
+    try:
+        os.rename(os.path.join(queue, "waiting", name), entry)
+        with open(entry) as file:
+            args = file.read().split("\n")
+    except OSError:
+        return  # cancelled meanwhile
+    folder = os.path.dirname(args[0])
+    try:
+        with open(os.path.join(folder, "stdout"), "ab") as out, open(os.path.join(folder, "stderr"), "ab") as err:
+            child = subprocess.Popen(
+                ["bash"] + args,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                cwd=folder,
+                start_new_session=True,
+            )
+    except OSError as e:
+        print(folder, e, file=sys.stderr)
+        os.unlink(entry)
+        return
+    children[name] = (child, folder)
+
+
+def reap(queue, children):
+    """Forgets the scripts that ended; for one that was killed a line is left."""
+    for name, (child, folder) in list(children.items()):
+        code = child.poll()
+        if code is None:
+            continue
+        del children[name]
+        if code < 0:
+            try:
+                with open(os.path.join(folder, "events"), "a") as file:
+                    file.write("%d end code=%d phase=killed\n" % (time.time(), 128 - code))
+            except OSError:
+                pass
+        try:
+            os.unlink(os.path.join(queue, "running", name))
+        except OSError:
+            pass
+
+
+def alive(queue, children):
+    """Entries whose scripts an earlier worker started, and which still run; the others are removed."""
+    left = [name for name in names(queue, "running") if name not in children]
+    if not left:
+        return []
+    shown = subprocess.run(["ps", "-A", "-ww", "-o", "args="], stdout=subprocess.PIPE).stdout
+    shown = shown.decode("utf-8", "replace")
+    found = []
+    for name in left:
+        if name.split("-")[-1] in shown:  # the token is the last argument of the script
+            found.append(name)
+        else:
+            try:
+                os.unlink(os.path.join(queue, "running", name))
+            except OSError:
+                pass
+    return found
+
+
+def names(queue, folder):
+    """The entries there, the first first."""
+    try:
+        return sorted(n for n in os.listdir(os.path.join(queue, folder)) if not n.endswith(".part"))
+    except OSError:
+        return []
+
+
+def read_limit(queue):
+    """How many may run at once, as set by the last submitter."""
+    try:
+        with open(os.path.join(queue, "limit")) as file:
+            return max(1, int(file.read()))
+    except (OSError, ValueError):
+        return 1
+
+
+def write(path, text):
+    """Writes a file whole."""
+    aside = "%s.%d.part" % (path, os.getpid())
+    with open(aside, "w") as file:
+        file.write(text)
+    os.rename(aside, path)
+
+
+def clean_environment():
+    """The environment without what a surrounding Slurm job left in it."""
+    kept = ("SLURM_CONF",)
+    return {n: v for n, v in os.environ.items() if not n.startswith("SLURM") or n in kept}
+
+
+def main(argv):
+    """The command line above."""
+    if argv[0] == "add":
+        lines = sys.stdin.buffer.read().split(b"\0")[:-1]
+        texts = [os.fsdecode(line) for line in lines]
+        entries = [(t.split("\n")[0], t.split("\n")[1:]) for t in texts]
+        add(argv[1], int(argv[2]), entries)
+    elif argv[0] == "wake":
+        wake(argv[1])
+    else:
+        work(argv[1], int(argv[2]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
