@@ -4,6 +4,7 @@
 #   make check    the same with the fast tests only, under two minutes
 #   make docs     regenerate docs/hparams.md from the definitions
 #   make bench    every benchmark, one JSON line a figure
+#   make release  all tests, then tag the version of seqmodel/__init__.py
 #   make clean    remove the environment, caches and the demo's output (never out/ of your own runs)
 #   make PYTHON=/path/to/python3.12 demo     with another Python
 
@@ -15,7 +16,7 @@ export PYTHON
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 .NOTPARALLEL:
-.PHONY: demo test check docs bench clean lint env-demo env-test programs
+.PHONY: demo test check docs bench release clean lint env-demo env-test programs
 
 demo: env-demo
 	@$(BIN)/python examples/demo.py
@@ -36,6 +37,9 @@ docs: env-test
 
 bench: env-test
 	@for file in benchmarks/*.py; do $(BIN)/python "$$file" || exit 1; done
+
+release: test
+	@tools/release.sh
 
 clean:
 	rm -rf .venv build dist *.egg-info out/demo
