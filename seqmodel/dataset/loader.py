@@ -21,12 +21,18 @@ from seqmodel.dataset.sampler import Sampler, Samples
 Batch = dict[str, Tensor]
 
 _PLANNED_SAMPLES = 1 << 14
+_READ_BYTES = 1 << 19
 _SENT_BYTES = 1 << 22
 _SENT_BATCHES = 64
 
 
 class Reader(Protocol):
-    """What a loader reads from: `plan` for many samples at once, then `read` for each batch."""
+    """What a loader reads from: `plan` for many samples at once, then `read` for some batches."""
+
+    length: int
+    """Length of the sequences, or of the longest."""
+    is_fixed: bool
+    """Whether all batches have that length, so that several may be read as one and cut."""
 
     def plan(self, samples: Samples) -> object:
         """Whatever `read` needs for these samples."""
@@ -92,12 +98,19 @@ class Loader:
             samples = self.sampler.samples(offset, int(bounds[-1]))
             plan = self.reader.plan(samples)
             cuts = (bounds - offset).tolist()
-            keys = samples.key.view(np.int64)
-            for start, end in pairwise(cuts):
-                arrays = self.reader.read(plan, start, end)
-                arrays["index"] = samples.index[start:end]
-                arrays["key"] = keys[start:end]
-                yield {name: torch.from_numpy(x) for name, x in arrays.items()}
+            for i in range(0, len(cuts) - 1, self._read_at_once):
+                part = cuts[i : i + self._read_at_once + 1]
+                arrays = self.reader.read(plan, part[0], part[-1])
+                arrays["index"] = samples.index[part[0] : part[-1]]
+                arrays["key"] = samples.key[part[0] : part[-1]].view(np.int64)
+                yield from _cut(arrays, [end - start for start, end in pairwise(part)])
+
+    @property
+    def _read_at_once(self) -> int:
+        """Batches that are read in one go and then cut, to save calls; one if they are large."""
+        if not self.reader.is_fixed:
+            return 1
+        return max(1, _READ_BYTES // (self.sampler.batch_size * self.reader.length))
 
     def _from_workers(self, first: int) -> Iterator[Batch]:
         batches = next(self._batches(first, first + 1), None)
@@ -118,6 +131,16 @@ class Loader:
         )
         for buffer, layout in loader:
             yield from _unpack(buffer, layout)
+
+
+def _cut(arrays: dict[str, np.ndarray], sizes: list[int]) -> Iterator[Batch]:
+    """Batches of these sizes out of arrays; without `pad` where there is none."""
+    parts = [torch.from_numpy(x).split(sizes) for x in arrays.values()]
+    for tensors in zip(*parts, strict=True):
+        batch = dict(zip(arrays, tensors, strict=True))
+        if "pad" in batch and not batch["pad"].any():
+            del batch["pad"]
+        yield batch
 
 
 class _Chunks(Dataset):

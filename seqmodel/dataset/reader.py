@@ -86,6 +86,7 @@ class SequenceReader:
         self.codes, self.alphabet, self.intervals, self.length = codes, alphabet, intervals, length
         self.target, self.augment, self.soft_mask_weight = target, augment, soft_mask_weight
         self.left_aligned, self.pads_to_batch = left_aligned, pads_to_batch
+        self.is_fixed = not pads_to_batch
         self._readers: dict[int, WindowReader] = {}
         stranded = augment.rc_prob > 0 or bool((intervals.strand < 0).any())
         if stranded and alphabet.complement_table is None:

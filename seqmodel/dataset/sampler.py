@@ -66,16 +66,26 @@ def _feistel(x: np.ndarray, a: np.uint64, b: np.uint64, keys: list[int]) -> np.n
     left, right = np.divmod(x, b)
     for i, key in enumerate(keys):
         if i % 2 == 0:
-            left = _add(left, right, key, a)
+            _add(left, right, key, a)
         else:
-            right = _add(right, left, key, b)
-    return left * b + right
+            _add(right, left, key, b)
+    left *= b
+    left += right
+    return left
 
 
-def _add(to: np.ndarray, other: np.ndarray, key: int, modulus: np.uint64) -> np.ndarray:
-    bits = hash64(key, other) >> np.uint64(32)
-    total = to + ((bits * modulus) >> np.uint64(32))
-    return np.where(total >= modulus, total - modulus, total)
+def _add(to: np.ndarray, other: np.ndarray, key: int, modulus: np.uint64) -> None:
+    """Adds to `to`, modulo `modulus`, a random number that depends on `other` and the key."""
+    bits = other + np.uint64(key)
+    # the first half of MurmurHash3's finaliser: few passes, since this is the cost of the order
+    bits *= np.uint64(0xFF51AFD7ED558CCD)
+    bits ^= bits >> np.uint64(33)
+    bits *= np.uint64(0xC4CEB9FE1A85EC53)
+    bits >>= np.uint64(32)
+    bits *= modulus
+    bits >>= np.uint64(32)
+    to += bits
+    to -= modulus * (to >= modulus)
 
 
 class Sampler:

@@ -10,14 +10,10 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import torch
 
 from seqmodel.dataset.alphabet import Alphabet
 from seqmodel.dataset.interval import Intervals
-
-# Eight codes in a word are complemented at a time.
-_ONES = np.uint64(0x0101010101010101)
-_THREES = np.uint64(0x0303030303030303)
-_BIT_2 = 0x0404040404040404
 
 _COUNTED_BYTES = 1 << 22
 
@@ -69,7 +65,7 @@ class Codes(Protocol):
     """Sequences that lie one after the other in one array; a store, or a table in memory."""
 
     data: np.ndarray
-    """The codes, uint8; at least 8 bytes lie before the first and after the last."""
+    """The codes, uint8."""
     offsets: np.ndarray
     """Position of each sequence in `data`, int64."""
     lengths: np.ndarray
@@ -87,12 +83,9 @@ class WindowReader:
 
     def __init__(self, codes: Codes, alphabet: Alphabet, length: int) -> None:
         self.codes, self.alphabet, self.length = codes, alphabet, length
-        self._words = -(-length // 8)
         self._windows = _view(codes.data, length)
-        # Windows of whole words that end where the window ends: reversed, they begin with it.
-        self._wide = _view(codes.data, 8 * self._words)
         self._complement = alphabet.complement_table
-        self._by_word = _complements_by_xor(alphabet)
+        self._by_xor = _complements_by_xor(alphabet)
 
     def __reduce__(self) -> tuple:
         # The views would be pickled as copies of the whole genome; a store travels as its path.
@@ -116,16 +109,11 @@ class WindowReader:
 
     def _reversed(self, at: np.ndarray) -> np.ndarray:
         """Reverse complements of the windows at `at`, uint8 [n, length]."""
-        if not self._by_word:
-            return self._complement[self._windows[at][:, ::-1]]
-        words = self._wide[at + (self.length - 8 * self._words)].view(np.uint64)
-        # A letter is complemented by 3 - id = id ^ 3; ids of 4 and above have bit 2 and stay.
-        if int(np.bitwise_or.reduce(words, axis=None)) & _BIT_2:
-            control = (words >> np.uint64(2)) & _ONES
-            control |= control << np.uint64(1)
-            words ^= control
-        words ^= _THREES
-        return words[:, ::-1].byteswap().view(np.uint8)[:, : self.length]
+        # torch reverses bytes with vector instructions, numpy one by one
+        codes = torch.from_numpy(self._windows[at]).flip(1).numpy()
+        if self._by_xor and _largest_bits(codes) < 4:
+            return np.bitwise_xor(codes, 3, out=codes)
+        return self._complement[codes]
 
     def _read_padded(self, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
         data, length = self.codes.data, self.length
@@ -152,9 +140,21 @@ def _view(data: np.ndarray, length: int) -> np.ndarray:
 
 
 def _complements_by_xor(alphabet: Alphabet) -> bool:
-    """Whether the complement of a letter is its id ^ 3 and other ids have bit 2, as in DNA."""
+    """Whether the complement of every letter is its id ^ 3, as in DNA."""
     table = alphabet.complement_table
     return table is not None and alphabet.n_letters == 4 and table[:4].tolist() == [3, 2, 1, 0]
+
+
+def _largest_bits(codes: np.ndarray) -> int:
+    """All bits that are set in any of the codes; eight codes are looked at in one step."""
+    flat = codes.reshape(-1)
+    words = flat[: len(flat) // 8 * 8].view(np.uint64)
+    bits = int(np.bitwise_or.reduce(words)) if len(words) else 0
+    for byte in flat[8 * len(words) :].tolist():
+        bits |= byte
+    while bits > 255:
+        bits = (bits >> 8) | (bits & 255)
+    return bits
 
 
 def letter_props(
