@@ -232,3 +232,33 @@ def test_with_other_ranks_the_same_samples_come_in_the_same_order(folder):
     assert (done.ready, done.completed) == (4, 3)
     with pytest.raises(RunError, match="4 batches of 3 ranks into its epoch, which 5 ranks cannot"):
         _share_out_anew(done, 3, 5)
+
+
+@pytest.mark.slow
+def test_one_rank_goes_on_where_two_had_come_to(folder, monkeypatch):
+    from seqmodel import trainer
+
+    args = [*RUN, "--max_epochs=40", "--progress=none", "--accelerator=cpu"]
+    process = start([*args, "--devices=2", "--strategy=ddp", "--default_root_dir=cut"])
+    last = Path("cut/checkpoints/last.ckpt")
+    while not last.exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGUSR1)
+    process.communicate(timeout=60)
+    assert process.returncode == 75
+    stopped = checkpoint.load(last)
+    # 140 windows: 70 for each of two ranks, in 9 batches of 8
+    epoch, batches = divmod(stopped["global_step"], 9)
+    seen = []
+    seed = trainer.ExactSteps.on_train_batch_start
+
+    def record(self, t, module, batch, batch_idx):
+        if t.current_epoch == epoch:
+            seen.extend(batch["index"].tolist())
+        seed(self, t, module, batch, batch_idx)
+
+    monkeypatch.setattr(trainer.ExactSteps, "on_train_batch_start", record)
+    more = [f"--max_epochs={epoch + 2}", "--devices=1", "--strategy=auto"]
+    assert main([f"--resume_from_checkpoint={last}", *more]) == 0
+    assert seen == list(range(batches * 8 * 2, 140))
