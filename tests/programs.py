@@ -5,12 +5,25 @@ import shutil
 
 import pytest
 
-PACKAGES = {"bedtools": "bedtools", "samtools": "samtools", "bgzip": "tabix"}
+PACKAGES = {
+    "bedtools": "bedtools",
+    "samtools": "samtools",
+    "bgzip": "tabix",
+    "rsync": "rsync",
+    "ssh": "openssh-client",
+    "sshd": "openssh-server",
+    "sbatch": "slurm-client",
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
+    "munged": "munge",
+    "faketime": "faketime",
+}
 
 
 def need(program: str) -> str:
     """Path of `program`; without it the calling test is skipped, or fails where CI=true."""
-    path = shutil.which(program)
+    # daemons are not on everybody's path
+    path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if path is not None:
         return path
     message = (

@@ -5,9 +5,11 @@
 set -eu
 
 # program:package
-wanted="bedtools:bedtools samtools:samtools bgzip:tabix"
+wanted="bedtools:bedtools samtools:samtools bgzip:tabix rsync:rsync ssh:openssh-client sshd:openssh-server
+    sbatch:slurm-client slurmctld:slurmctld slurmd:slurmd munged:munge faketime:faketime"
 
 missing=""
+PATH=$PATH:/usr/sbin:/sbin # daemons are not on everybody's path
 for pair in $wanted; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done

@@ -15,7 +15,7 @@ _LAZY = {
     "ShellJob": "seqmodel.job.shell",
     "SlurmJob": "seqmodel.job.slurm",
     "Replicate": "seqmodel.job.replicate",
-    "status": "seqmodel.job.status",
+    "status": "seqmodel.job.status_table",
 }
 
 __all__ = list(_LAZY)

@@ -327,7 +327,7 @@ class Job:
         Returns:
             A StatusTable: a list of Status that shows itself, with to_dicts() and to_pandas().
         """
-        from seqmodel.job.status import StatusTable, read_status
+        from seqmodel.job.status_table import StatusTable, read_status
 
         if isinstance(which, Replicate):
             which = [which]
@@ -358,7 +358,7 @@ class Job:
         return found
 
     def _asker(self) -> Any:
-        """How the scheduler is asked; see status.Asker."""
+        """How the scheduler is asked; see status_table.Asker."""
         raise NotImplementedError
 
     def logs(self, replicate: Replicate, *, name: str = "stderr", n_lines: int = 40) -> str:

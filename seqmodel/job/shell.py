@@ -14,7 +14,7 @@ from seqmodel.job.job import Job
 from seqmodel.job.os_interface import LocalInterface, quote_home
 from seqmodel.job.replicate import KEPT, Place, Replicate, put
 from seqmodel.job.state import Record, Seen
-from seqmodel.job.status import Asker
+from seqmodel.job.status_table import Asker
 
 
 class ShellJob(Job):

@@ -15,7 +15,7 @@ from seqmodel.job.job import Job
 from seqmodel.job.replicate import KEPT, Place, Replicate, put
 from seqmodel.job.shell import CLAIM, claims
 from seqmodel.job.state import ABSENT, Record, Seen
-from seqmodel.job.status import Asker
+from seqmodel.job.status_table import Asker
 
 MAX_ARRAY = 1001  # Slurm's own default, where it does not say another
 _MEMORY = re.compile(r"\d+[KMGT]?")

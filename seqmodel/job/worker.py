@@ -16,6 +16,7 @@ import sys
 import time
 
 POLL_S = 0.05
+_workers = []  # started by this process, to be reaped by it
 
 
 def add(queue, limit, entries):
@@ -41,7 +42,8 @@ def wake(queue):
     try:
         # the worker is born with the lock
         with open(os.path.join(queue, "worker.log"), "ab") as log:
-            subprocess.Popen(
+            _workers[:] = [worker for worker in _workers if worker.poll() is None]
+            worker = subprocess.Popen(
                 [sys.executable, "-I", "-S", os.path.abspath(__file__), "work", queue, str(lock.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -51,6 +53,7 @@ def wake(queue):
                 pass_fds=[lock.fileno()],
                 start_new_session=True,
             )
+            _workers.append(worker)
     finally:
         lock.close()
 

@@ -1,0 +1,73 @@
+"""A run in a fraction of a second: keeps run.py's contract (exit codes, checkpoints, signals).
+
+What it does is said by --monitor: ok, raise, mistake, memory, wait, fill, count_N (N steps of 0.1 s).
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+
+
+def main():
+    words = sys.argv[3:]  # -u run.py ...
+    args = dict(word[2:].split("=", 1) for word in words)
+    root, behaviour = args.get("default_root_dir"), args.get("monitor", "ok")
+    if args.get("fast_dev_run") == "True":
+        if behaviour == "preflight":
+            raise RuntimeError("shapes do not fit: 3 and 4")
+        return 0
+    os.makedirs(f"{root}/checkpoints", exist_ok=True)
+    with open(f"{root}/argv.json", "w") as file:
+        json.dump({"argv": words, "cwd": os.getcwd(), "run": sys.argv[2]}, file)
+    last = f"{root}/checkpoints/last.ckpt"
+    step = int(open(last).read()) if "resume_from_checkpoint" in args else 0
+    end = int(behaviour[6:]) if behaviour.startswith("count_") else step + 1
+
+    stopped = []
+    signal.signal(signal.SIGUSR1, lambda *_: stopped.append(75))
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(143))
+    with open(f"{root}/metrics.csv", "a") as file:
+        if file.tell() == 0:
+            file.write("epoch,step,train_loss,valid_loss\n")
+    while behaviour == "wait" or step < end:
+        step += 1
+        with open(f"{root}/metrics.csv", "a") as file:
+            file.write(f"0,{step},{1 / step:.3f},\n")
+        act(behaviour, root)
+        time.sleep(0.1 if behaviour.startswith(("count", "wait")) else 0)
+        if stopped:  # at the end of a step
+            save(last, step)
+            return stopped[0]
+    save(last, step)
+    return 0
+
+
+def act(behaviour, root):
+    if behaviour == "raise":
+        raise ValueError("bad value 7 in\ta line")
+    if behaviour == "mistake":
+        print("HparamError: --lr must be above 0", file=sys.stderr)
+        sys.exit(2)
+    if behaviour == "module":
+        import no_such_module  # noqa: F401
+    if behaviour == "memory":
+        kept = []
+        while True:
+            kept.append(bytearray(30_000_000))
+            time.sleep(0.05)
+    if behaviour == "fill":
+        with open(f"{root}/checkpoints/big", "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(100_000))
+
+
+def save(path, step):
+    with open(f"{path}.part", "w") as file:
+        file.write(str(step))
+    os.replace(f"{path}.part", path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,266 @@
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from job_helpers import FAKE_PYTHON, HOSTILE, RUN, events, wait_final, wait_for
+
+from seqmodel.errors import HparamError, JobError
+from seqmodel.job import ShellJob, status
+
+
+def test_a_run_is_created_runs_and_is_complete(shell_job):
+    replicate = shell_job.submit(**RUN)
+    assert shell_job.status([replicate])[0].state in ("created", "running")
+    found = wait_final(shell_job, [replicate])[0]
+    assert (found.state, found.attempts) == ("complete", 1)
+    assert found.metrics == {"epoch": "0", "step": "1", "train_loss": "1.000"}
+    assert events(replicate)[-2:] == ["run", "end"]
+
+
+def test_the_same_run_again_is_the_next_version(shell_job):
+    folders = [shell_job.create(**RUN).folder for _ in range(3)]
+    assert [f.rsplit("/", 1)[1] for f in folders] == ["version_0", "version_1", "version_2"]
+    assert len({f.split("/")[0] for f in folders}) == 1
+
+
+def test_a_folder_holds_the_script_and_all_hyperparameters(shell_job):
+    replicate = shell_job.create(**RUN, lr=1e-3)
+    path = Path(replicate.path)
+    names = {p.name for p in path.iterdir()}
+    script = f"{replicate.canonical}_version_0.sh"
+    assert names == {script, "hparams.json", "job.json", "events", "stdout", "stderr"}
+    assert json.loads((path / "hparams.json").read_text())["lr"] == 1e-3
+    assert json.loads((path / "job.json").read_text())["given"] == {**RUN, "lr": 1e-3}
+    found = shell_job.status()[0]
+    assert (found.state, found.reason) == ("created", "not submitted")
+
+
+def test_a_created_replicate_is_submitted_once(shell_job):
+    replicate = shell_job.create(**RUN)
+    shell_job.submit(replicate)
+    wait_final(shell_job, [replicate])
+    with pytest.raises(JobError, match="complete; submit makes another replicate"):
+        shell_job.resume([replicate])
+    assert events(replicate).count("start") == 1
+
+
+def test_what_is_wrong_makes_no_folder(shell_job, workdir):
+    with pytest.raises(HparamError, match="did you mean 'seq_len'"):
+        shell_job.submit(**RUN, seq_length=3)
+    with pytest.raises(JobError, match=r"--fasta: b.fa: no such file on local \(looked in"):
+        shell_job.submit(**{**RUN, "fasta": "b.fa"})
+    with pytest.raises(HparamError, match="run 2 of 2: .*--lr"):
+        shell_job.submit_all([RUN, {**RUN, "lr": -1}])
+    with pytest.raises(HparamError, match="'default_root_dir' is set by the job itself"):
+        shell_job.submit(**RUN, default_root_dir="x")
+    with pytest.raises(JobError, match="newline"):
+        shell_job.submit(**RUN, monitor="a\nb")
+    assert not (workdir / "out").exists()
+
+
+def test_so_many_run_at_once_and_the_rest_wait(workdir):
+    job = ShellJob(python=FAKE_PYTHON, n_at_once=2, heartbeat_s=1)
+    made = job.submit_all([{**RUN, "monitor": "count_8"}] * 6)
+    most = 0
+
+    def done():
+        nonlocal most
+        found = job.status(made)
+        most = max(most, sum(s.state == "running" for s in found))
+        return all(s.is_final for s in found)
+
+    wait_for(done)
+    assert most == 2
+    assert job.status().counts() == {"complete": 6}
+
+
+def test_jobs_survive_their_submitter(workdir):
+    code = (
+        "from seqmodel.job import ShellJob\n"
+        f"job = ShellJob(python={FAKE_PYTHON!r}, heartbeat_s=1)\n"
+        f"job.submit_all([{RUN!r}] * 3)\n"
+        "import os, signal; os.killpg(0, signal.SIGKILL)\n"
+    )
+    root = Path(__file__).parents[2]
+    subprocess.run(
+        [os.sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(root)},
+        start_new_session=True, check=False,
+    )  # fmt: skip
+    wait_for(lambda: status("out").counts() == {"complete": 3})
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "state", "reason", "detail"),
+    [
+        ("raise", "error", "exception", "ValueError: bad value 7 in\ta line"),
+        ("mistake", "error", "exception", "HparamError: --lr must be above 0"),
+        ("module", "error", "exception", "ModuleNotFoundError: No module named 'no_such_module'"),
+    ],
+)
+def test_how_a_run_failed_is_told_from_a_copy_of_its_folder(
+    shell_job, tmp_path, behaviour, state, reason, detail
+):
+    replicate = shell_job.submit(**RUN, monitor=behaviour)
+    found = wait_final(shell_job, [replicate])[0]
+    assert (found.state, found.reason, found.detail) == (state, reason, detail)
+    subprocess.run(["cp", "-r", replicate.root, str(tmp_path / "copy")], check=True)
+    copied = status(str(tmp_path / "copy"))[0]
+    assert (copied.state, copied.reason, copied.detail) == (state, reason, detail)
+    alone = status(str(tmp_path / "copy" / replicate.folder))[0]
+    assert (alone.state, alone.reason) == (state, reason)
+
+
+def test_a_failing_trial_keeps_the_run_from_starting(shell_job):
+    bad = shell_job.submit(**RUN, monitor="preflight", fast_dev_run_first=True)
+    good = shell_job.submit(**RUN, fast_dev_run_first=True)
+    found = wait_final(shell_job, [bad, good])
+    assert (found[0].state, found[0].reason) == ("error", "preflight")
+    assert found[0].detail == "RuntimeError: shapes do not fit: 3 and 4"
+    assert found[1].state == "complete"
+    assert not Path(bad.path, "argv.json").exists()
+
+
+def test_a_missing_python_or_module_is_told(shell_job):
+    no_python = shell_job.submit(**RUN, python="/no/such/python")
+    no_module = shell_job.submit(**RUN, modules=["cuda/99"])
+    found = wait_final(shell_job, [no_python, no_module])
+    assert [(s.state, s.reason) for s in found] == [("error", "environment")] * 2
+    assert "/no/such/python" in found[0].detail
+
+
+def test_a_killed_job_is_told_and_resumed(shell_job):
+    replicate = shell_job.submit(**RUN, monitor="wait")
+    running = wait_for(lambda: [s for s in shell_job.status([replicate]) if s.metrics])[0]
+    assert running.state == "running"
+    os.killpg(int(running.job), signal.SIGKILL)
+    found = wait_final(shell_job, [replicate])[0]
+    assert (found.state, found.reason) == ("error", "killed by signal 9")
+    shell_job.resume([replicate])
+    wait_for(lambda: shell_job.status([replicate])[0].attempts == 2)
+    shell_job.cancel([replicate])
+    found = wait_final(shell_job, [replicate])[0]
+    assert (found.state, found.reason) == ("error", "cancelled")
+
+
+def test_a_stopped_run_goes_on_in_the_same_folder(shell_job):
+    replicate = shell_job.submit(**RUN, monitor="count_40")
+    running = wait_for(lambda: [s for s in shell_job.status([replicate]) if s.metrics])[0]
+    os.kill(int(running.job), signal.SIGUSR1)
+    found = wait_final(shell_job, [replicate])[0]
+    assert (found.state, found.reason) == ("timeout", "stopped with its state saved")
+    shell_job.resume()
+    found = wait_final(shell_job, [replicate])[0]
+    assert (found.state, found.attempts) == ("complete", 2)
+    steps = [line.split(",")[1] for line in Path(replicate.path, "metrics.csv").read_text().split()]
+    assert steps[1:] == [str(i) for i in range(1, 41)]
+
+
+def test_a_waiting_job_is_cancelled_without_having_started(shell_job):
+    job = ShellJob(python=FAKE_PYTHON, n_at_once=1, heartbeat_s=1)
+    first, second = job.submit_all([{**RUN, "monitor": "wait"}] * 2)
+    wait_for(lambda: job.status([first])[0].state == "running")
+    waiting = job.status([second])[0]
+    assert (waiting.state, waiting.queued, waiting.reason) == ("created", True, "queued waits its turn")
+    job.cancel([second])
+    job.cancel([first])
+    found = wait_final(job, [first, second])
+    assert [(s.state, s.reason) for s in found] == [("error", "cancelled")] * 2
+    assert found[1].attempts == 0
+
+
+def test_replicates_tops_up_and_does_not_count_errors(shell_job):
+    made = shell_job.replicates(2, **RUN)
+    assert len(made) == 2
+    wait_final(shell_job, made)
+    assert len(shell_job.replicates(3, **RUN)) == 1
+    failing = shell_job.replicates(2, **RUN, monitor="raise")
+    wait_final(shell_job, failing)
+    assert len(shell_job.replicates(2, **RUN, monitor="raise")) == 2
+
+
+def test_a_default_that_moved_is_refused_by_name(shell_job):
+    replicate = shell_job.create(**RUN)
+    identity = Path(replicate.root, replicate.canonical, "identity")
+    identity.write_text(identity.read_text().replace("defaults=", "defaults=0"))
+    shell_job.create(**RUN)  # nothing that is known differs
+    record = Path(replicate.path, "job.json")
+    record.write_text(record.read_text().replace('"max_epochs": 10', '"max_epochs": 7'))
+    with pytest.raises(JobError, match=r"defaults moved since .*: max_epochs \(7, now 10\)"):
+        shell_job.create(**RUN)
+
+
+def test_hostile_values_arrive_as_they_are_and_nothing_is_executed(tmp_path, monkeypatch):
+    workdir = tmp_path / HOSTILE
+    workdir.mkdir()
+    (workdir / f"-{HOSTILE}.fa").write_text(">c1\nACGT\n")
+    monkeypatch.chdir(workdir)
+    job = ShellJob(python=FAKE_PYTHON, job_out_dir=f"out {HOSTILE}", heartbeat_s=1)
+    replicate = job.submit(**{**RUN, "fasta": f"-{HOSTILE}.fa"}, load_checkpoint_path=None)
+    found = wait_final(job, [replicate])[0]
+    assert found.state == "complete", found.detail
+    argv = json.loads(Path(replicate.path, "argv.json").read_text())["argv"]
+    assert f"--fasta=-{HOSTILE}.fa" in argv
+    assert f"--default_root_dir={replicate.path}" in argv
+    assert not list(tmp_path.rglob("canary"))
+
+
+def test_the_code_and_data_of_the_moment_of_submission_are_used_on_the_node(shell_job, workdir):
+    (workdir / "plug_in.py").write_text("from seqmodel.hparam import Hparams\nimport plug_more\n")
+    (workdir / "plug_more.py").write_text("VALUE = 1\n")
+    (workdir / "other").mkdir()
+    (workdir / "other/more.txt").write_text("x")
+    replicate = shell_job.create(**RUN, plugins=["plug_in"], monitor="wait")
+    (workdir / "plug_more.py").write_text("VALUE = 2\n")
+    shell_job.submit(replicate)
+    wait_for(lambda: Path(replicate.path, "argv.json").exists())
+    node = Path(json.loads(Path(replicate.path, "argv.json").read_text())["cwd"])
+    assert (node / "plug_more.py").read_text() == "VALUE = 1\n"
+    assert (node / "seqmodel/run.py").exists()
+    assert not (node / "a.fa").is_symlink()
+    assert (node / "other").is_symlink()  # the rest is there, in place
+    shell_job.cancel([replicate])
+    wait_for(lambda: not node.exists())  # and the node is clean again
+
+
+def test_archives_are_extracted_and_what_lies_beside_a_copy_is_linked(shell_job, workdir):
+    (workdir / "data/sub").mkdir(parents=True)
+    (workdir / "data/sub/b.fa").write_text(">c1\nACGT\n")
+    (workdir / "data/sub/beside").write_text("x")
+    (workdir / "inside").write_text("in the archive")
+    subprocess.run(["tar", "-czf", "data/more.tar.gz", "inside"], check=True)
+    replicate = shell_job.submit(
+        **{**RUN, "fasta": "data/sub/b.fa"}, monitor="wait", stage_paths=["data/more.tar.gz"]
+    )
+    wait_for(lambda: Path(replicate.path, "argv.json").exists())
+    node = Path(json.loads(Path(replicate.path, "argv.json").read_text())["cwd"])
+    assert (node / "data/inside").read_text() == "in the archive"
+    assert not (node / "data/sub/b.fa").is_symlink()
+    assert (node / "data/sub/beside").is_symlink()
+    shell_job.cancel([replicate])
+
+
+def test_without_staging_the_run_is_in_the_working_directory(shell_job, workdir):
+    replicate = shell_job.submit(**RUN, stage_code=False, stage_data=False)
+    wait_final(shell_job, [replicate])
+    seen = json.loads(Path(replicate.path, "argv.json").read_text())
+    assert seen["cwd"] == str(workdir)
+    assert seen["run"].endswith("seqmodel/run.py")
+
+
+def test_resume_with_another_setting_writes_it_into_the_script(shell_job):
+    replicate = shell_job.submit(**RUN, monitor="raise")
+    wait_final(shell_job, [replicate])
+    shell_job.resume([replicate], fast_dev_run_first=True)
+    script = Path(replicate.path, replicate.script_name).read_text()
+    assert "fast_dev_run_first=1" in script
+    wait_final(shell_job, [replicate])
+
+
+def test_a_dry_run_shows_the_script_and_makes_nothing(shell_job, workdir):
+    text = shell_job.script(**RUN)
+    assert text.startswith("#!/bin/bash\n")
+    assert "--task=masked" in text
+    assert not (workdir / "out").exists()
