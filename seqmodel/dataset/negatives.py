@@ -87,17 +87,15 @@ def _draw(positives: Intervals, length: int, round_: int, n: int) -> Intervals:
     numbers = numbers[contigs.lengths[numbers] >= length]
     room = contigs.lengths[numbers] - length + 1
     first = np.cumsum(room) - room
+    n = min(n, max(1, int(room.sum()) // (2 * length)))  # more would overlap one another
     bits = hash64(NEGATIVE_STREAM, len(positives), length, round_, np.arange(n))
     place = np.sort(below(bits, int(room.sum())))
     contig = np.searchsorted(first, place, side="right") - 1
     start = place - first[contig]
-    order = hash64(NEGATIVE_STREAM + 1, place).argsort(kind="stable")
-    found = Intervals(contigs, numbers[contig], start, length)
     apart = np.ones(n, dtype=bool)
     apart[1:] = (np.diff(start) >= length) | (np.diff(contig) != 0)
-    kept = np.zeros(n, dtype=bool)
-    kept[:] = apart
-    return found.select(order[kept[order]])
+    order = hash64(NEGATIVE_STREAM + 1, place).argsort(kind="stable")
+    return Intervals(contigs, numbers[contig], start, length).select(order[apart[order]])
 
 
 def _match(wanted: np.ndarray, have: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqmodel.dataset.sampler import SMALL, Sampler, permutation_at
+from seqmodel.dataset.sampler import SMALL, Sampler, balanced_weights, permutation_at
 from seqmodel.errors import SamplerError
 
 
@@ -128,3 +128,32 @@ def test_too_many_ranks_are_refused():
         Sampler(5, 2, world_size=8)
     with pytest.raises(SamplerError, match="rank 2 is not one of 2 ranks"):
         Sampler(5, 2, rank=2, world_size=2)
+
+
+def test_weights_are_the_frequencies_with_which_items_are_drawn():
+    weights = np.array([1.0, 0, 3, 6] * 5000)
+    x = Sampler(len(weights), 64, weights=weights)
+    drawn = x.samples(0, x.n_samples)
+    counts = np.bincount(drawn.item % 4, minlength=4) / len(weights)
+    assert np.abs(counts - [0.1, 0, 0.3, 0.6]).max() < 0.01
+    parts = [
+        Sampler(len(weights), 32, weights=weights, rank=r, world_size=2).samples(0, 10000)
+        for r in (0, 1)
+    ]
+    order = np.argsort(np.concatenate([p.index for p in parts]))
+    assert np.array_equal(np.concatenate([p.item for p in parts])[order], drawn.item)
+    whole = Sampler(len(weights), 64, weights=weights, train=False)
+    assert np.array_equal(whole.samples(0, 20).item, np.arange(20))
+
+
+def test_balanced_weights_draw_every_class_equally_often():
+    classes = np.repeat([0, 1, 2], [9000, 900, 100])
+    x = Sampler(10000, 10, weights=balanced_weights(classes))
+    counts = np.bincount(classes[x.samples(0, 10000).item])
+    assert np.abs(counts / 10000 - 1 / 3).max() < 0.03
+
+
+@pytest.mark.parametrize("weights", [[1.0, -1], [0.0, 0], [1, float("nan")]])
+def test_weights_that_are_none_are_refused(weights):
+    with pytest.raises(SamplerError, match="weights of samples must be numbers of at least 0"):
+        Sampler(2, 1, weights=np.array(weights))

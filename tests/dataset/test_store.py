@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import fastas
 
-from seqmodel.dataset import fasta
+from seqmodel.dataset import fasta, twobit
 from seqmodel.dataset.alphabet import DNA, PROTEIN, Alphabet
 from seqmodel.dataset.store import SequenceStore
 from seqmodel.errors import SequenceError
@@ -268,3 +268,62 @@ def test_missing_files_and_contigs_are_named(tmp_path):
         SequenceStore.open([path, path])
     with pytest.raises(SequenceError, match=r"no contig 'b' in .*a.fa; it has a"):
         SequenceStore.open(path).text("b")
+
+
+def twobit_bytes(contigs, order="<"):
+    """A 2bit file written from the format's description alone."""
+
+    def word(*numbers):
+        return np.array(numbers, dtype=f"{order}u4").tobytes()
+
+    def runs(text, inside):
+        flags = np.array([0, *(inside(x) for x in text), 0])
+        edges = np.flatnonzero(np.diff(flags))
+        return word(len(edges) // 2, *edges[::2], *(edges[1::2] - edges[::2]))
+
+    records = []
+    for text in contigs.values():
+        codes = ["TCAG".find(x) if x in "TCAG" else 0 for x in text.upper()]
+        codes += [0] * (-len(codes) % 4)
+        packed = bytes(
+            a << 6 | b << 4 | c << 2 | d for a, b, c, d in np.array(codes).reshape(-1, 4).tolist()
+        )
+        masks = runs(text, lambda x: x in "Nn"), runs(text, str.islower)
+        records.append(word(len(text)) + b"".join(masks) + word(0) + packed)
+    at = 16 + sum(5 + len(name) for name in contigs)
+    index = b""
+    for name, record in zip(contigs, records, strict=True):
+        index += bytes([len(name)]) + name.encode() + word(at)
+        at += len(record)
+    return word(0x1A412743, 0, len(contigs), 0) + index + b"".join(records)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.text("ACGTacgtNn", max_size=60), min_size=1, max_size=4),
+    st.sampled_from("<>"),
+    st.integers(1, 20),
+)
+def test_2bit_gives_what_the_same_fasta_gives(tmp_path_factory, texts, order, block):
+    folder = tmp_path_factory.mktemp("twobit")
+    contigs = {f"c{i}": text for i, text in enumerate(texts)}
+    (folder / "a.2bit").write_bytes(twobit_bytes(contigs, order))
+    (folder / "a.fa").write_text("".join(f">{k}\n{v}\n" for k, v in contigs.items()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(twobit, "BLOCK_BYTES", 4 * block)
+        found = SequenceStore.open(folder / "a.2bit")
+    expected = SequenceStore.open(folder / "a.fa")
+    assert found.names == expected.names
+    for name in found.names:
+        assert np.array_equal(found[name, :], expected[name, :])
+        assert np.array_equal(found.soft_mask(name), expected.soft_mask(name))
+
+
+def test_a_truncated_2bit_is_one_line_and_leaves_nothing(tmp_path):
+    raw = twobit_bytes({"a": "ACGTNNacgt" * 30, "b": "TTTT"})
+    for n in (5, 20, 60, len(raw) - 1):
+        path = written(tmp_path, raw[:n], "a.2bit")
+        with pytest.raises(SequenceError, match=r"a.2bit: truncated or damaged 2bit") as e:
+            SequenceStore.open(path)
+        assert "\n" not in str(e.value)
+        assert os.listdir(tmp_path) == ["a.2bit"]
