@@ -77,6 +77,7 @@ def _execute(run: Run, stopper: StopOnSignal) -> dict[str, float]:
     from seqmodel.build import build
     from seqmodel.run_folder import run_folder, write_record
     from seqmodel.trainer import RunData, make_trainer
+    from seqmodel.usage import Usage
 
     parts = build(run)
     _check_splits(run, parts.data)
@@ -97,6 +98,9 @@ def _execute(run: Run, stopper: StopOnSignal) -> dict[str, float]:
         trainer.fit(parts.task, datamodule=data, ckpt_path=run.values.resume_from_checkpoint)
     if "test" in parts.data.splits:
         _test(run, parts, trainer, data)
+    for callback in trainer.callbacks:
+        if isinstance(callback, Usage):
+            callback.write(parts.task, ended=True)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 

@@ -3,6 +3,7 @@
     <run folder>/hparams.json     all hyperparameters, and `_run`: version, code, host, packages
                  code.diff        what the checkout had beside its commit, if anything
                  metrics.csv      one row each time something was logged
+                 usage.json       memory and time that it took, and whether it ended
                  checkpoints/     best.ckpt, last.ckpt
 
 hparams.json is itself a valid --config. The folder appears once everything that can be checked

@@ -17,6 +17,7 @@ import torch
 from lightning_fabric.plugins.environments import SLURMEnvironment
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from seqmodel.checkpoint import SafeCheckpointIO, load, stamp
 from seqmodel.counter import hash64
@@ -28,6 +29,7 @@ from seqmodel.run_folder import CHECKPOINTS
 from seqmodel.stopping import StopOnSignal
 from seqmodel.task.callbacks import training_callbacks
 from seqmodel.task.task import monitor_mode
+from seqmodel.usage import Usage
 
 _DROPOUT_STREAM = 0xD06
 
@@ -238,7 +240,7 @@ def make_trainer(
         enable_progress_bar=shown == "bar",
         enable_checkpointing=not v.fast_dev_run,
         default_root_dir=folder,
-        logger=_logger(run, folder),
+        logger=_loggers(run, folder),
         callbacks=[
             *_callbacks(run, parts, shown, data_record),
             *_saving(run, folder, parts, stopper),
@@ -247,10 +249,35 @@ def make_trainer(
     )
 
 
-def _logger(run: Run, folder: Path) -> MetricsCsv:
+def _loggers(run: Run, folder: Path) -> list[Logger]:
+    """metrics.csv, always, and the further loggers that were asked for."""
     resumed = run.values.resume_from_checkpoint
     step = load(resumed)["global_step"] if resumed else None
-    return MetricsCsv(folder / "metrics.csv", step)
+    loggers: list[Logger] = [MetricsCsv(folder / "metrics.csv", step)]
+    if not run.values.fast_dev_run:
+        loggers += [_further_logger(name, folder) for name in run.values.logger]
+    for logger in loggers[1:]:
+        logger.log_hyperparams({n: v for n, v in vars(run.values).items() if v is not None})
+    return loggers
+
+
+def _further_logger(name: str, folder: Path) -> Logger:
+    """One of Lightning's own loggers, writing into the run folder and to no network.
+
+    Raises:
+        RunError: its package is not installed.
+    """
+    try:
+        if name == "tensorboard":
+            return TensorBoardLogger(folder, name="", version="tensorboard")
+        if name == "mlflow":
+            return MLFlowLogger(tracking_uri=f"file:{(folder / 'mlruns').resolve()}")
+        return WandbLogger(save_dir=folder, offline=True)
+    except ModuleNotFoundError as e:
+        raise RunError(
+            f"--logger={name} needs a package that is missing ({e.name or name}): "
+            f"pip install 'seqmodel[{name}]'"
+        ) from e
 
 
 def _plugins() -> list[Any]:
@@ -289,7 +316,7 @@ def _saving(run: Run, folder: Path, parts: Any, stopper: StopOnSignal) -> list[C
     if v.fast_dev_run:
         return []
     where = folder / CHECKPOINTS
-    found: list[Callback] = [stopper]
+    found: list[Callback] = [stopper, Usage(folder)]
     if "valid" in parts.data.splits:
         monitor, mode = monitored(run, parts.task)
         best = BestCheckpoint(

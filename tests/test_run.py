@@ -51,7 +51,12 @@ def test_a_run_leaves_its_record_metrics_and_checkpoints(folder, capsys):
         "checkpoints/last.ckpt",
         "hparams.json",
         "metrics.csv",
+        "usage.json",
     }
+    usage = json.loads((run / "usage.json").read_text())
+    assert usage["ended"] is True
+    assert usage["peak_rss_bytes"] > 1e8
+    assert usage["cpu_s"] > 0
     record = json.loads((run / "hparams.json").read_text())
     assert (record["lr"], record["n_layers"]) == (1e-3, 1)
     own = record["_run"]
@@ -333,3 +338,15 @@ def test_early_stopping_ends_a_run(folder):
     assert main([*args, "--default_root_dir=run"]) == 0
     rows = read_rows(Path("run/metrics.csv"))
     assert sum(bool(row["valid_loss"]) for row in rows) == 3
+
+
+def test_further_loggers_write_into_the_run_folder(folder):
+    assert main([*PRETRAIN, *SMALL, "--logger=tensorboard", "--default_root_dir=run"]) == 0
+    assert list(Path("run/tensorboard").glob("events.*"))
+    assert read_rows(Path("run/metrics.csv"))
+
+
+def test_a_logger_without_its_package_is_told(folder, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    assert main([*PRETRAIN, *SMALL, "--logger=wandb", "--default_root_dir=run"]) == 2
+    assert "pip install 'seqmodel[wandb]'" in capsys.readouterr().err

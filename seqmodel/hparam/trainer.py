@@ -211,6 +211,12 @@ def _add_watching(parser: HparamParser) -> None:
         help="optimiser steps between two rows of training values in metrics.csv",
     )
     add(
+        "--logger",
+        nargs="*",
+        choices=["tensorboard", "mlflow", "wandb"],
+        help="log there too, into the run folder and offline; metrics.csv is always written",
+    )
+    add(
         "--progress",
         choices=["auto", "bar", "lines", "none"],
         default="auto",

@@ -1,0 +1,62 @@
+"""usage.json: what a run took so far, in memory and time; written at each epoch and at the end."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from seqmodel.run_folder import write_whole
+
+SCHEMA = 1
+USAGE = "usage.json"
+_START = time.monotonic()
+
+
+class Usage(Callback):
+    """Keeps `usage.json` in the run folder up to date."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / USAGE
+
+    @rank_zero_only
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Writes what was used until now."""
+        self.write(module, ended=False)
+
+    @rank_zero_only
+    def on_exception(
+        self, trainer: Trainer, module: LightningModule, exception: BaseException
+    ) -> None:
+        """Writes what was used when it broke off."""
+        self.write(module, ended=False)
+
+    @rank_zero_only
+    def write(self, module: LightningModule, *, ended: bool) -> None:
+        """Writes the file; `ended` says that nothing of the run is left to be done."""
+        values = {"schema": SCHEMA, **used(), "n_weights": _n_weights(module), "ended": ended}
+        write_whole(self.path, json.dumps(values) + "\n")
+
+
+def used() -> dict[str, Any]:
+    """Peak memory in bytes, and seconds of wall clock and of CPU, of this process and its own."""
+    own, others = (resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss: bytes there, KiB elsewhere
+    gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else None
+    return {
+        "peak_rss_bytes": unit * max(own.ru_maxrss, others.ru_maxrss),
+        "peak_gpu_bytes": gpu,
+        "wall_s": round(time.monotonic() - _START, 3),
+        "cpu_s": round(sum(u.ru_utime + u.ru_stime for u in (own, others)), 3),
+    }
+
+
+def _n_weights(module: LightningModule) -> int:
+    return sum(p.numel() for p in module.parameters())
