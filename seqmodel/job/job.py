@@ -66,6 +66,9 @@ class Job:
     def submit(self, replicate: Replicate | None = None, **hparams: Any) -> Replicate:
         """Submits a run as its next replicate, or a replicate that was created before.
 
+        A replicate that is in the queue already, runs or is complete is left as it is: so a submit
+        whose connection was lost can be repeated.
+
         Returns:
             The replicate; `job.status([replicate])` tells how it is.
 
@@ -78,6 +81,10 @@ class Job:
                 raise JobError(
                     "submit takes a replicate that was created, or hyperparameters, not both"
                 )
+            found = self.status([replicate])[0]
+            if found.queued or found.state in ("running", "complete"):
+                replicate.job = found.job
+                return replicate
             return self.resume([replicate])[0]
         return self.submit_all([hparams])[0]
 
@@ -281,7 +288,7 @@ class Job:
             "made_on": os.uname().nodename,
             "made_by": os.environ.get("USER") or str(os.getuid()),
         }
-        made = f"{time.time():.0f} created token={fields['token']} grace_s={settings.grace_s}\n"
+        made = f"{int(time.time())} created token={fields['token']} grace_s={settings.grace_s}\n"
         contents = {
             replicate.script_name: self._render(fields),
             "hparams.json": json.dumps(vars(run.values), indent=1) + "\n",

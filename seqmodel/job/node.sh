@@ -49,7 +49,7 @@ begin() {
     (
         trap - USR1 TERM INT
         while kill -0 $$; do
-            date +%s > heartbeat
+            date +%s > "$folder/heartbeat"
             sleep "$heartbeat_s"
         done
     ) > /dev/null 2>&1 < /dev/null &
@@ -96,17 +96,18 @@ resume_arguments() { # the newest checkpoint; without one the run starts anew, t
     local name newest=''
     resume=() resumed=''
     for name in best.ckpt last.ckpt; do
-        if [ -s "checkpoints/$name" ] && ! [ "$newest" -nt "checkpoints/$name" ]; then
-            newest=checkpoints/$name
-        fi
+        name=$folder/checkpoints/$name
+        if [ -s "$name" ] && ! [ "$newest" -nt "$name" ]; then newest=$name; fi
     done
     if [ -n "$newest" ]; then
-        resume=("--resume_from_checkpoint=$folder/$newest")
-        resumed=" from=$newest"
+        resume=("--resume_from_checkpoint=$newest")
+        resumed=" from=${newest##*/}"
     elif [ "$attempt" != 1 ]; then
-        mkdir -p "before_attempt_$attempt"
+        mkdir -p -- "$folder/before_attempt_$attempt"
         for name in hparams.json metrics.csv code.diff; do
-            if [ -e "$name" ]; then mv -- "$name" "before_attempt_$attempt/"; fi
+            if [ -e "$folder/$name" ]; then
+                mv -- "$folder/$name" "$folder/before_attempt_$attempt/"
+            fi
         done
     fi
 }
@@ -160,8 +161,10 @@ put_back() { # the scheduler starts this job again, in the same folder
 
 finish() {
     local full=''
-    if [ "$code" != 0 ] && ! head -c 65536 /dev/zero > .probe 2> /dev/null; then full=' disk=full'; fi
-    rm -f .probe
+    if [ "$code" != 0 ] && ! head -c 65536 /dev/zero 2> /dev/null > "$folder/.probe"; then
+        full=' disk=full'
+    fi
+    rm -f -- "$folder/.probe"
     event "end code=$code phase=$phase${signal:+ signal=$signal}$full"
     kill "$beat" 2> /dev/null
     clean
@@ -233,7 +236,10 @@ found_environment() {
 }
 
 stage() {
-    if ! cd -- "$workdir"; then return 1; fi
+    if ! [ -d "$workdir" ]; then
+        say "workdir $workdir: no such folder on this node" >&2
+        return 1
+    fi
     if [ "$here" = "$workdir" ]; then return; fi
     mkdir -p -- "$here" || return
     if [ "$stage_code" = 1 ]; then

@@ -89,7 +89,7 @@ class ShellJob(Job):
     def cancel(self, replicates: Sequence[Replicate]) -> None:
         """Takes jobs out of the queue, and ends running ones: SIGTERM, and SIGKILL 10 s later."""
         words = "".join(f"{replicate.path}\0" for replicate in replicates)
-        text = f"now={time.time():.0f}\n" + _CANCEL
+        text = f"now={int(time.time())}\n" + _CANCEL
         done = self.interface.script(text, words.encode("utf-8", "surrogateescape"))
         if done.code != 0:
             raise JobError(f"cannot cancel on {self.interface.name}: {done.err.strip()[-300:]}")
@@ -169,7 +169,7 @@ def _claim(replicate: Replicate, k: int, token: str) -> None:
 
 def _append(replicate: Replicate, line: str) -> None:
     with open(f"{replicate.path}/events", "a", encoding="utf-8") as file:
-        file.write(f"{time.time():.0f} {line}\n")
+        file.write(f"{int(time.time())} {line}\n")
 
 
 class _Processes(Asker):

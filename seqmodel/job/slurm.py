@@ -153,7 +153,7 @@ class SlurmJob(Job):
             words += f"{replicate.path}\0"
             if status.job:
                 jobs.append(status.job)
-        text = _CANCEL.replace("@NOW@", f"{time.time():.0f}").replace("@JOBS@", " ".join(jobs))
+        text = _CANCEL.replace("@NOW@", f"{int(time.time())}").replace("@JOBS@", " ".join(jobs))
         self.n_calls["scancel"] += 1
         done = self.interface.script(text, words.encode("utf-8", "surrogateescape"))
         if done.code != 0:
@@ -264,10 +264,10 @@ jobs="@JOBS@"
 if [ -n "$jobs" ]; then timeout 60 scancel $jobs; fi
 """
 _SQUEUE = """
-timeout 60 squeue -h -r -t all -u "$(id -un)" -o '%A|%F|%K|%T|%r|%j' && echo answered
+timeout 25 squeue -h -r -t all -u "$(id -un)" -o '%A|%F|%K|%T|%r|%j' && echo answered
 """
 _SACCT = """
-timeout 60 sacct -n -P -X -S now-14days -o JobIDRaw,JobID,State 2>/dev/null && echo answered
+timeout 25 sacct -n -P -X -S now-14days -o JobIDRaw,JobID,State 2>/dev/null && echo answered
 """
 
 

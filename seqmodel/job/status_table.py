@@ -70,7 +70,7 @@ def _one(path: str, files: Mapping[str, bytes], now: float, asker: Asker | None)
     job = asker.found(record) if record.claimed and not record.waiting and not record.running else ""
     if job:
         line = f"submitted submission={record.submission} job={job}"
-        files = {**files, "events": files["events"] + f"{now:.0f} {line}\n".encode()}
+        files = {**files, "events": files["events"] + f"{int(now)} {line}\n".encode()}
         record = Record(parse_events(files["events"]))
         status = tell(path, files, now, asker.seen(record))
         status.new.insert(0, line)
@@ -81,7 +81,7 @@ def _one(path: str, files: Mapping[str, bytes], now: float, asker: Asker | None)
 def _note(interface: Interface, notes: Mapping[str, list[str]]) -> None:
     """Appends events, where the folder can be written; a reading that cannot note is no error."""
     words = "".join(
-        f"{path}\0{time.time():.0f} {line}\0" for path, lines in notes.items() for line in lines
+        f"{path}\0{int(time.time())} {line}\0" for path, lines in notes.items() for line in lines
     )
     text = """
 while IFS= read -r -d '' folder && IFS= read -r -d '' line; do

@@ -76,6 +76,7 @@ class Slurm:
     def kill_node(self, i):
         """The node vanishes: its daemon and all its processes are killed, and it is down."""
         self._end(self.base / f"run/node{i}.pid", signal.SIGKILL)
+        self._kill_steps(f"{self.base}/log/node{i}")  # first, or they report how their job ended
         self._kill_processes(f"SLURMD_NODENAME=node{i}")
         self.call("scontrol", "update", f"nodename=node{i}", "state=down", "reason=test")
 
@@ -100,6 +101,7 @@ class Slurm:
             time.sleep(0.1)
         for pid_file in reversed(self.started):
             self._end(pid_file)
+        self._kill_steps(f"{self.base}/log")
         self._kill_processes("SLURMD_NODENAME=")
         shutil.rmtree(self.base, ignore_errors=True)
 
@@ -125,13 +127,18 @@ class Slurm:
             os.kill(pid, signal.SIGKILL)
 
     def _kill_processes(self, mark):
-        """Kills the processes of jobs of this cluster: told by their environment, or the log folder."""
+        """Kills the processes of jobs of this cluster, told by their environment."""
         for entry in glob.glob("/proc/[0-9]*"):
             with contextlib.suppress(OSError):
                 words = Path(entry, "environ").read_bytes().decode("utf-8", "replace").split("\0")
-                of_job = f"SLURM_CONF={self.conf}" in words and any(w.startswith(mark) for w in words)
-                of_step = os.readlink(f"{entry}/cwd").startswith(f"{self.base}/log/")
-                if of_job or (of_step and mark.endswith("=")):
+                if f"SLURM_CONF={self.conf}" in words and any(w.startswith(mark) for w in words):
+                    os.kill(int(entry.rsplit("/", 1)[1]), signal.SIGKILL)
+
+    def _kill_steps(self, log):
+        """Kills the guardians of jobs: their working directory is that of their node's log."""
+        for entry in glob.glob("/proc/[0-9]*"):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"{entry}/cwd").startswith(log):
                     os.kill(int(entry.rsplit("/", 1)[1]), signal.SIGKILL)
 
     def _wait_idle(self):

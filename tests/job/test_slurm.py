@@ -1,0 +1,323 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cluster.sshd import HOST
+from job_helpers import FAKE_PYTHON, HOSTILE, RUN, events, wait_final, wait_for
+
+from seqmodel.errors import HparamError, JobError
+from seqmodel.job import SlurmJob, SshInterface, status
+
+NO_CLUSTER = {"PATH": "/usr/bin:/bin"}
+
+
+def status_elsewhere(folder, tmp_path):
+    """The status that a machine without Slurm tells of a copy of the folder."""
+    copy = tmp_path / "a copy"
+    subprocess.run(["cp", "-r", str(folder), str(copy)], check=True)
+    found = status(str(copy))
+    return [(s.state, s.reason) for s in found]
+
+
+def test_a_run_goes_through_the_queue(slurm_job):
+    replicate = slurm_job.submit(**RUN)
+    assert replicate.job.isdecimal()
+    assert replicate.reason.split(" ")[0] in ("PENDING", "RUNNING", "COMPLETED")
+    found = wait_final(slurm_job, [replicate])[0]
+    assert (found.state, found.job) == ("complete", replicate.job)
+    node = json.loads(Path(replicate.path, "argv.json").read_text())["cwd"]
+    assert "/scratch/node" in node
+
+
+def test_many_runs_are_one_array(slurm_job, slurm):
+    made = slurm_job.submit_all([{**RUN, "seed": i} for i in range(30)])
+    assert slurm_job.n_calls["sbatch"] == 1
+    array = made[0].job.split("_")[0]
+    assert [r.job for r in made] == [f"{array}_{i}" for i in range(30)]
+    found = wait_final(slurm_job, made, 90)
+    assert {s.state for s in found} == {"complete"}
+    for i, replicate in enumerate(made):
+        argv = json.loads(Path(replicate.path, "argv.json").read_text())["argv"]
+        assert (f"--seed={i}" in argv) == (i > 0)
+        assert Path(replicate.path, "stderr").read_text() == "seqmodel: attempt 1\n"
+
+
+def test_runs_that_ask_for_other_resources_go_in_other_arrays_and_chunks(slurm_job, monkeypatch):
+    monkeypatch.setattr("seqmodel.job.slurm.MAX_ARRAY", 2)
+    monkeypatch.setattr("seqmodel.job.replicate._ARRAYS", "array_size() { echo 2; }\n")
+    runs = [{**RUN, "slurm_mem": "100M"}] * 3 + [{**RUN, "slurm_mem": "150M"}]
+    made = slurm_job.submit_all(runs)
+    assert slurm_job.n_calls["sbatch"] == 3
+    assert len({r.job.split("_")[0] for r in made}) == 3
+    assert {s.state for s in wait_final(slurm_job, made)} == {"complete"}
+
+
+def test_a_waiting_job_says_why_it_waits(slurm_job):
+    replicate = slurm_job.submit(**RUN, slurm_options=["--begin=now+10hours"])
+    found = slurm_job.status([replicate])[0]
+    assert (found.state, found.queued, found.reason) == ("created", True, "queued BeginTime")
+    slurm_job.cancel([replicate])
+    found = slurm_job.status([replicate])[0]
+    assert (found.state, found.reason) == ("error", "cancelled")
+
+
+def test_what_sbatch_refuses_is_told_and_can_be_mended(slurm_job):
+    with pytest.raises(JobError, match="sbatch refused the job on local: .*partition") as error:
+        slurm_job.submit(**RUN, slurm_partition="nowhere")
+    assert "\n" not in str(error.value)
+    found = slurm_job.status()[0]
+    assert (found.state, found.reason) == ("created", "not submitted")
+    assert "partition" in found.detail
+    replicate = slurm_job.find(found.folder)[0]
+    slurm_job.resume([replicate], slurm_partition="main")
+    assert wait_final(slurm_job, [replicate])[0].state == "complete"
+
+
+def test_values_that_a_directive_cannot_hold_are_refused(slurm_job, workdir):
+    for bad in ("a b", "a\nb", "a'b", "$x"):
+        with pytest.raises(HparamError, match="slurm_account"):
+            slurm_job.submit(**RUN, slurm_account=bad)
+    with pytest.raises(HparamError, match="slurm_mem .*must be a number"):
+        slurm_job.submit(**RUN, slurm_mem="much")
+    with pytest.raises(HparamError, match="slurm_signal_s is 120 s"):
+        slurm_job.submit(**RUN, slurm_time_min=2)
+    with pytest.raises(HparamError, match="--array"):
+        slurm_job.submit(**RUN, slurm_options=["--array=1-5"])
+    with pytest.raises(JobError, match="backslash"):
+        slurm_job.submit(**RUN, job_out_dir="a\\b")
+    assert not list(workdir.rglob("*.sh"))
+
+
+def test_hostile_values_arrive_as_they_are_through_ssh_and_slurm(slurm, ssh, tmp_path):
+    workdir = tmp_path / HOSTILE
+    workdir.mkdir()
+    (workdir / f"-{HOSTILE}.fa").write_text(">c1\nACGT\n")
+    job = SlurmJob(
+        ssh, python=FAKE_PYTHON, workdir=str(workdir), job_out_dir=f"out {HOSTILE}",
+        slurm_mem="100M", slurm_time_min=10,
+    )  # fmt: skip
+    replicate = job.submit(**{**RUN, "fasta": f"-{HOSTILE}.fa"})
+    found = wait_final(job, [replicate])[0]
+    assert found.state == "complete", found.detail
+    argv = json.loads(Path(replicate.path, "argv.json").read_text())["argv"]
+    assert f"--fasta=-{HOSTILE}.fa" in argv
+    assert f"--default_root_dir={replicate.path}" in argv
+    assert not list(tmp_path.rglob("canary"))
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [("raise", "exception"), ("memory", "out of memory"), ("preflight", "preflight")],
+)
+def test_how_a_job_failed_is_told_by_its_files_alone(slurm_job, tmp_path, behaviour, reason):
+    replicate = slurm_job.submit(**RUN, monitor=behaviour, fast_dev_run_first=True)
+    found = wait_final(slurm_job, [replicate])[0]
+    assert (found.state, found.reason) == ("error", reason)
+    assert status_elsewhere(replicate.root, tmp_path) == [("error", reason)]
+
+
+def test_a_cancelled_job_is_told_by_its_files_alone(slurm_job, slurm, tmp_path):
+    replicate = slurm_job.submit(**RUN, monitor="wait")
+    wait_for(lambda: slurm_job.status([replicate])[0].metrics)
+    slurm.call("scancel", replicate.job)
+    found = wait_final(slurm_job, [replicate])[0]
+    assert (found.state, found.reason) == ("error", "cancelled")
+    assert status_elsewhere(replicate.root, tmp_path) == [("error", "cancelled")]
+
+
+def test_the_time_limit_is_told_by_the_files_alone(slurm_job, tmp_path):
+    replicate = slurm_job.submit(**RUN, monitor="wait", slurm_time_min=1, slurm_signal_s=0)
+    found = wait_final(slurm_job, [replicate])[0]
+    assert (found.state, found.reason) == ("timeout", "time limit")
+    assert status_elsewhere(replicate.root, tmp_path) == [("timeout", "time limit")]
+    slurm_job.resume([replicate])
+    wait_for(lambda: "from=last.ckpt" in Path(replicate.path, "events").read_text())
+    assert slurm_job.status([replicate])[0].attempts == 2
+    slurm_job.cancel([replicate])
+
+
+def test_with_requeue_a_job_goes_on_over_several_attempts(slurm_job):
+    replicate = slurm_job.submit(
+        **RUN, monitor="count_110", slurm_time_min=1, slurm_signal_s=10, requeue=True
+    )
+    found = wait_final(slurm_job, [replicate], 120)[0]
+    assert found.state == "complete", (found.reason, found.detail)
+    assert found.attempts >= 2
+    assert events(replicate).count("requeue") == found.attempts - 1
+    steps = [line.split(",")[1] for line in Path(replicate.path, "metrics.csv").read_text().split()]
+    assert steps[1:] == [str(i) for i in range(1, 111)]
+
+
+def test_the_number_of_requeues_has_an_end(slurm_job):
+    replicate = slurm_job.submit(
+        **RUN, monitor="wait", slurm_time_min=1, slurm_signal_s=10, requeue=True, max_requeues=1
+    )
+    found = wait_final(slurm_job, [replicate], 90)[0]
+    assert (found.state, found.attempts) == ("timeout", 2)
+
+
+def test_a_full_disk_is_told(slurm_job, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(small)]
+    if os.getuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system needs root")
+    try:
+        replicate = slurm_job.submit(**RUN, monitor="fill", job_out_dir=str(small / "out"))
+        found = wait_final(slurm_job, [replicate])[0]
+        assert (found.state, found.reason) == ("error", "disk full")
+        Path(replicate.path, "checkpoints/big").unlink()
+        assert status_elsewhere(replicate.root, tmp_path) == [("error", "disk full")]
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def test_a_job_that_is_queued_although_nobody_noted_it_is_found_by_its_token(slurm_job):
+    replicate = slurm_job.submit(**RUN, slurm_options=["--begin=now+10hours"])
+    path = Path(replicate.path, "events")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if " submitted " not in line))
+    again = slurm_job.find(replicate.path)[0]
+    assert again.job == replicate.job
+    assert slurm_job.submit(again).job == replicate.job  # nothing is submitted twice
+    assert slurm_job.n_calls["sbatch"] == 1
+    assert " submitted " in path.read_text()
+    slurm_job.cancel([again])
+
+
+@pytest.mark.slow
+def test_the_scheduler_is_not_needed_for_what_is_final(slurm_job, slurm):
+    replicate = slurm_job.submit(**RUN)
+    wait_final(slurm_job, [replicate])
+    running = slurm_job.submit(**RUN, monitor="wait")
+    wait_for(lambda: slurm_job.status([running])[0].metrics)
+    slurm.stop_controller()
+    try:
+        found = slurm_job.status()
+        assert {s.state for s in found} == {"complete", "running"}
+    finally:
+        slurm.start_controller()
+    wait_for(lambda: running.job in slurm.states())
+    slurm_job.cancel([running])
+
+
+def test_words_of_the_scheduler_that_nobody_knows_count_as_active(slurm_job, monkeypatch):
+    replicate = slurm_job.submit(**RUN, slurm_options=["--begin=now+10hours"])
+    monkeypatch.setattr(
+        "seqmodel.job.slurm._SQUEUE",
+        f"echo '{replicate.job}|{replicate.job}|N/A|UNHEARD_OF|Why|x'; echo answered",
+    )
+    found = slurm_job.status([replicate])[0]
+    assert (found.state, found.queued) == ("created", True)
+    monkeypatch.setattr("seqmodel.job.slurm._SQUEUE", "echo answered")
+    assert slurm_job.status([replicate])[0].state == "created"  # not at once
+    slurm_job.cancel([replicate])
+
+
+@pytest.mark.slow
+def test_a_node_that_goes_down_is_told_by_the_files_alone(slurm_job, slurm, tmp_path):
+    replicate = slurm_job.submit(**RUN, monitor="wait", slurm_options=["--nodelist=node2"])
+    wait_for(lambda: slurm_job.status([replicate])[0].metrics)
+    slurm.kill_node(2)
+    try:
+        found = wait_final(slurm_job, [replicate])[0]
+        assert (found.state, found.reason) == ("error", "node failure")
+        assert status_elsewhere(replicate.root, tmp_path) == [("error", "node failure")]
+    finally:
+        slurm.start_node(2)
+        slurm.call("scontrol", "update", "nodename=node2", "state=resume", check=False)
+
+
+@pytest.fixture(autouse=True)
+def session_environment(slurm, sshd_server):
+    """The sessions of the sshd find the cluster, as those of a login node do."""
+    name = str(slurm.conf)
+    if sshd_server.env.get("SLURM_CONF") != name:
+        sshd_server.env["SLURM_CONF"] = name
+        sshd_server.stop()
+        config = sshd_server.base / "sshd_config"
+        config.write_text(f'{config.read_text()}SetEnv SLURM_CONF="{name}"\n')
+        sshd_server.start()
+
+
+def ssh_job(ssh, workdir, **settings):
+    return SlurmJob(
+        ssh, python=settings.pop("python", FAKE_PYTHON), workdir=str(workdir),
+        slurm_mem=settings.pop("slurm_mem", "200M"), slurm_time_min=10, heartbeat_s=1, **settings,
+    )  # fmt: skip
+
+
+def test_a_hundred_runs_over_ssh_take_two_connections_and_one_sbatch(ssh, workdir, slurm):
+    job = ssh_job(ssh, workdir, slurm_options=["--begin=now+10hours"])
+    made = job.submit_all([{**RUN, "seed": i} for i in range(100)])
+    assert (ssh.n_connections, job.n_calls["sbatch"]) == (2, 1)
+    before = ssh.n_connections
+    found = job.status(made)
+    assert len(found) == 100
+    assert all(s.queued and s.reason == "queued BeginTime" for s in found)
+    assert (ssh.n_connections - before, job.n_calls["squeue"]) == (1, 2)
+    slurm.call("scancel", made[0].job.split("_")[0])
+    assert {s.reason for s in job.status(made)} == {"cancelled"}
+
+
+def test_a_pulled_folder_tells_its_status_without_a_cluster(ssh, workdir, tmp_path):
+    job = ssh_job(ssh, workdir)
+    made = job.submit_all([RUN, {**RUN, "monitor": "raise"}])
+    wait_final(job, made)
+    target = job.pull(to=str(tmp_path / "here"))
+    code = "import sys; from seqmodel.job import status; print(status(sys.argv[1]).counts())"
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code, target], env={**NO_CLUSTER, "PYTHONPATH": root},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "{'error': 1, 'complete': 1}\n"
+
+
+def test_a_missing_file_there_is_told_before_anything_is_made(ssh, workdir):
+    job = ssh_job(ssh, workdir)
+    with pytest.raises(JobError, match=f"--fasta: b.fa: no such file on {HOST}"):
+        job.submit(**{**RUN, "fasta": "b.fa"})
+    assert not list((workdir / "out").rglob("version_*"))
+
+
+def test_a_lost_connection_in_a_submit_queues_nothing_twice(sshd, workdir, slurm):
+    """The connection is cut while sbatch runs: a slow one stands in its place."""
+    bin_dir = workdir / "bin"
+    bin_dir.mkdir()
+    (bin_dir / "sbatch").write_text(
+        f'#!/bin/sh\ntouch "{workdir}/called"\nsleep 1\nexec /usr/bin/sbatch --begin=now+10hours "$@"\n'
+    )
+    (bin_dir / "sbatch").chmod(0o755)
+    ssh = SshInterface(HOST, config=str(sshd.config), timeout_s=30)
+    job = ssh_job(ssh, workdir)
+    import seqmodel.job.slurm as module
+
+    text = module._SUBMIT
+    try:
+        module._SUBMIT = f'PATH="{bin_dir}:$PATH"\n{text}'
+        import threading
+
+        def cut():
+            wait_for((workdir / "called").exists)
+            sshd.kill_sessions()
+
+        thread = threading.Thread(target=cut)
+        thread.start()
+        with pytest.raises(JobError, match=f"the connection to {HOST} was lost") as error:
+            job.submit(**RUN)
+        thread.join()
+    finally:
+        module._SUBMIT = text
+    replicate = error.value.replicates[0]
+    sshd.open_master()
+    name = Path(replicate.path, "events").read_text().partition("token=")[2]
+    assert name
+    wait_for(lambda: job.status([replicate])[0].job, 20)
+    assert job.submit(replicate).job == job.status([replicate])[0].job
+    queued = [job for job, (state, _) in slurm.states().items() if state == "PENDING"]
+    assert len(queued) == 1
+    job.cancel([replicate])
