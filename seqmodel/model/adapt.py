@@ -41,6 +41,6 @@ def add_lora(encoder: Encoder, rank: int, alpha: float) -> None:
             f"--lora_rank={rank}: {type(encoder).__name__} has no linear layers to adapt; use "
             "--encoder=transformer, hyena, dilated_conv or hf"
         )
-    encoder.requires_grad_(False)
+    # peft itself freezes all that is not an adapter
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=names, bias="none")
     inject_adapter_in_model(config, encoder)

@@ -15,6 +15,15 @@ from torch import Tensor
 if TYPE_CHECKING:
     from seqmodel.hparam.hparams import Hparams
 
+STEP_HOOKS = (
+    "on_train_batch_start",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_before_zero_grad",
+    "on_train_batch_end",
+)
+
 
 def training_callbacks(hparams: Hparams) -> list[Callback]:
     """The callbacks that the optimiser's hyperparameters ask for."""
@@ -23,6 +32,18 @@ def training_callbacks(hparams: Hparams) -> list[Callback]:
     if hparams.swa_start_prop is not None:
         return [EpochAverage(hparams.swa_start_prop)]
     return []
+
+
+def skip_idle_hooks(callbacks: list[Callback]) -> None:
+    """Makes Lightning pass over the hooks of each step that a callback does not have.
+
+    It calls all of them on all callbacks, through a profiler: 0.1 ms a step for five callbacks that
+    do nothing. A hook that is None is skipped.
+    """
+    for callback in callbacks:
+        for name in STEP_HOOKS:
+            if getattr(type(callback), name) is getattr(Callback, name):
+                setattr(callback, name, None)
 
 
 class EpochAverage(WeightAveraging):

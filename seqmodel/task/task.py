@@ -64,6 +64,13 @@ class Task(pl.LightningModule):
     default_monitor: ClassVar[str] = "valid_loss"
     per_position: ClassVar[bool | None] = None
 
+    # Lightning calls empty hooks through a profiler at each step, and passes over those that are None
+    on_train_batch_start = None
+    on_before_backward = None
+    on_after_backward = None
+    on_before_optimizer_step = None
+    on_train_batch_end = None
+
     def __init__(
         self,
         hparams: Hparams,
@@ -232,6 +239,13 @@ class Task(pl.LightningModule):
     def _one_strand(self, x: Tensor, pad: Tensor | None) -> Tensor:
         return self.decode(self.encoder(x, pad), self.encoder.out_pad(pad))
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # set 30 times a step by Lightning; nn.Module would look among parameters and modules first
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def _trains(self) -> bool:
         return self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
 
@@ -288,7 +302,7 @@ def mean_over_ranks(loss_sum: Tensor, weight: Tensor) -> Tensor:
         torch.distributed.all_reduce(weight)
         weight = weight / _world_size()
     # a batch without anything to predict has loss 0, not NaN
-    return loss_sum / torch.where(weight > 0, weight, 1.0)
+    return loss_sum / weight.clamp(min=1e-12)
 
 
 def _world_size() -> int:

@@ -15,7 +15,7 @@ from seqmodel.hparam.optim import (
     SgdHparams,
 )
 from seqmodel.hparam.task import MaskedHparams
-from seqmodel.task.callbacks import training_callbacks
+from seqmodel.task.callbacks import skip_idle_hooks, training_callbacks
 from seqmodel.task.memory import explain_out_of_memory
 from seqmodel.task.schedule import build_schedule
 
@@ -117,6 +117,17 @@ def test_a_resumed_average_is_that_of_a_whole_run(average, tmp_path):
 
 def test_there_are_no_callbacks_unless_asked_for():
     assert training_callbacks(AdamWHparams()) == []
+
+
+def test_idle_hooks_are_skipped_and_the_others_called(tmp_path):
+    weights, idle = Weights(), Callback()
+    callbacks = [weights, idle, *training_callbacks(SgdHparams(ema_decay=0.8))]
+    skip_idle_hooks(callbacks)
+    assert idle.on_train_batch_end is idle.on_before_backward is weights.on_before_backward is None
+    assert callable(idle.on_train_epoch_end)
+    trainer_of(tmp_path, callbacks=callbacks).fit(task_of(MaskedHparams()), batches())
+    assert len(weights.seen) == 6
+    assert callbacks[2]._average_model.n_averaged == 6
 
 
 def test_two_averages_at_once_are_refused():

@@ -1,0 +1,396 @@
+"""Tokens a second while training, against minimal loops and HuggingFace models; one JSON line each.
+
+    python benchmarks/train.py [CASE ...] [--peers bare hf_bert hf_esm] [--rounds 5] [--steps 4]
+
+`ours` is what `seqmodel run` does: data, loader, Trainer, logging and callbacks, all at their
+defaults. `bare` is a loop written by hand around the same model, with batches made beforehand. The
+contestants take turns (A B A B), a few steps each; values are medians over the rounds, and a ratio
+is the median of the ratios within each round, above 1 where ours is faster. `empty_step` has a
+task with one weight: milliseconds of a step in which nothing is computed, against Lightning's
+Trainer bare and at its defaults. The extra `hf` is needed for hf_bert and hf_esm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+import pytorch_lightning as pl  # noqa: E402
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn.functional import cross_entropy  # noqa: E402
+
+from seqmodel.build import build  # noqa: E402
+from seqmodel.hparam.run import Run, resolve  # noqa: E402
+from seqmodel.stopping import StopOnSignal  # noqa: E402
+from seqmodel.task.task import Scored, Task  # noqa: E402
+from seqmodel.trainer import RunData, make_trainer  # noqa: E402
+
+LETTERS = "ABCDEFG"  # 7 letters and 3 control tokens: a vocabulary of 10
+TRANSFORMER = {"encoder": "transformer", "n_dims": 256, "n_layers": 6, "n_heads": 8, "n_ff": 1024}
+MASKED = {"task": "masked", "mask_prop": 0.12, "random_prop": 0.015, "keep_prop": 0.015}
+LONG = {"seq_len": 1000, "batch_size": 64, "n_dims": 128}
+CASES = {
+    "transformer_masked": TRANSFORMER | MASKED | {"seq_len": 512, "batch_size": 16},
+    "transformer_causal": TRANSFORMER
+    | {"task": "causal", "causal": True, "seq_len": 512, "batch_size": 16},
+    "cnn": {"task": "classify", "encoder": "cnn", "n_layers": 3} | LONG,
+    "dilated_conv": MASKED | {"encoder": "dilated_conv", "n_layers": 6} | LONG,
+    "empty_step": {},
+}
+PEERS = {
+    "transformer_masked": ("bare", "hf_bert", "hf_esm"),
+    "transformer_causal": ("bare",),
+    "cnn": ("bare",),
+    "dilated_conv": ("bare",),
+    "empty_step": ("lightning", "lightning_defaults"),
+}
+Contestant = Callable[[int], float]  # number of steps -> seconds that they took, after a first one
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
+    parser.add_argument("--peers", nargs="*", default=["bare", "hf_bert", "hf_esm"])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", default="32", choices=["32", "bf16-mixed"])
+    parser.add_argument("--compile", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    warnings.simplefilter("ignore")
+    for case in args.cases or CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            if case == "empty_step":
+                empty_step(Path(folder), args)
+            else:
+                training(case, Path(folder), args)
+
+
+def training(case: str, folder: Path, args: argparse.Namespace) -> None:
+    """Tokens a second of one case."""
+    settings = CASES[case]
+    run = make_run(settings, folder, args)
+    parts = build(run)
+    if args.compile:
+        parts.task.encoder.compile()
+    contestants: dict[str, Contestant] = {"ours": ours(run, parts, folder)}
+    made = {"bare": bare, "hf_bert": hugging_face, "hf_esm": hugging_face}
+    for peer in PEERS[case]:
+        if peer in args.peers:
+            contestants[peer] = made[peer](peer, parts, settings)
+    n_tokens = settings["seq_len"] * settings["batch_size"] * args.steps
+    seconds = take_turns(contestants, args.rounds, args.steps)
+    speeds = {name: [n_tokens / s for s in times] for name, times in seconds.items()}
+    for peer in [name for name in speeds if name != "ours"] or [None]:
+        tell(case, speeds, peer, "tokens/s", args, larger_is_better=True)
+    n_flops = 3 * forward_flops(parts, settings)
+    reached = statistics.median(speeds["ours"]) * n_flops / settings["seq_len"]
+    plain = plain_matmul_flops()
+    line = {"case": f"{case}_flops", "ours": round(reached / 1e9, 1), "peer": "matmul"}
+    line |= {"peer_value": round(plain / 1e9, 1), "unit": "GFLOP/s"}
+    print(json.dumps(line | {"ratio": round(reached / plain, 3)}), flush=True)
+
+
+def make_run(settings: dict, folder: Path, args: argparse.Namespace) -> Run:
+    """A run on random letters, with enough of them for all steps."""
+    rng = np.random.default_rng(0)
+    n = settings["batch_size"] * (args.steps + 2)
+    rows = rng.choice(list(LETTERS), (n, settings["seq_len"]))
+    if settings["task"] == "classify":
+        path = folder / "train.csv"
+        lines = [f"{''.join(row)},{rng.integers(2)}\n" for row in rows]
+        path.write_text("sequence,label\n" + "".join(lines))
+        data = {"dataset": "table", "train_files": [str(path)]}
+    else:
+        path = folder / "letters.fa"
+        path.write_text(f">a\n{''.join(rows.flatten())}\n")
+        data = {"dataset": "fasta", "fasta": [str(path)]}
+    data |= {"alphabet": f"letters:{LETTERS}", "cache_dir": str(folder)}
+    training = {"dropout": 0.0, "max_steps": args.steps + 1, "progress": "none"}
+    return resolve(settings | data | training | {"precision": args.precision})
+
+
+def ours(run: Run, parts: object, folder: Path) -> Contestant:
+    """The whole of `seqmodel run` after its start."""
+
+    def steps(n: int) -> float:
+        clock = Clock(n)
+        trainer = make_trainer(run, folder, parts, {}, StopOnSignal())
+        trainer.callbacks.append(clock)
+        trainer.fit(parts.task, datamodule=RunData(parts.data, run))
+        return clock.seconds
+
+    return steps
+
+
+class Clock(pl.Callback):
+    """Seconds from the end of the first step to the end of step n + 1."""
+
+    def __init__(self, n: int) -> None:
+        self.n, self.seconds = n, 0.0
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        """Looks at the clock."""
+        if batch_idx == 0:
+            self.start = time.perf_counter()
+        if batch_idx == self.n:
+            self.seconds = time.perf_counter() - self.start
+
+
+def bare(peer: str, parts: object, settings: dict) -> Contestant:
+    """A minimal loop around the same model: no Lightning, no loader, no logging."""
+    encoder, decoder = parts.encoder, parts.decoder
+    batches = random_batches(settings)
+
+    def loss_of(tokens: torch.Tensor) -> torch.Tensor:
+        if settings["task"] == "classify":
+            return cross_entropy(decoder(encoder(tokens)), torch.arange(len(tokens)) % 2)
+        if settings["task"] == "causal":
+            logits = decoder(encoder(tokens)[:, :-1])
+            return cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten().long())
+        chosen = torch.rand(tokens.shape) < 0.15
+        hidden = encoder(tokens.masked_fill(chosen, len(LETTERS)))
+        return cross_entropy(decoder(hidden[chosen][None])[0], tokens[chosen].long())
+
+    return loop([encoder, decoder], batches, loss_of)
+
+
+def hugging_face(peer: str, parts: object, settings: dict) -> Contestant:
+    """A minimal loop around a model for masked letters of transformers, with its own loss."""
+    import transformers
+
+    sizes = {
+        "vocab_size": len(LETTERS) + 3,
+        "hidden_size": settings["n_dims"],
+        "num_hidden_layers": settings["n_layers"],
+        "num_attention_heads": settings["n_heads"],
+        "intermediate_size": settings["n_ff"],
+        "max_position_embeddings": settings["seq_len"] + 2,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "pad_token_id": len(LETTERS) + 1,
+        "attn_implementation": "sdpa",
+    }
+    if peer == "hf_bert":
+        model = transformers.BertForMaskedLM(transformers.BertConfig(**sizes))
+    else:
+        esm = {"position_embedding_type": "rotary", "mask_token_id": len(LETTERS)}
+        model = transformers.EsmForMaskedLM(transformers.EsmConfig(**sizes, **esm))
+
+    def loss_of(tokens: torch.Tensor) -> torch.Tensor:
+        chosen = torch.rand(tokens.shape) < 0.15
+        labels = tokens.long().masked_fill(~chosen, -100)
+        ids = tokens.long().masked_fill(chosen, len(LETTERS))
+        return model(input_ids=ids, labels=labels).loss
+
+    return loop([model], random_batches(settings), loss_of)
+
+
+def loop(
+    modules: list[nn.Module],
+    batches: Iterator[torch.Tensor],
+    loss_of: Callable[[torch.Tensor], torch.Tensor],
+) -> Contestant:
+    """The loop written by hand: fused AdamW, gradients clipped as ours are."""
+    parameters = [p for module in modules for p in module.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        loss_of(next(batches)).backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+
+    def steps(n: int) -> float:
+        for module in modules:
+            module.train()
+        step()
+        start = time.perf_counter()
+        for _ in range(n):
+            step()
+        return time.perf_counter() - start
+
+    return steps
+
+
+def random_batches(settings: dict) -> Iterator[torch.Tensor]:
+    shape = (settings["batch_size"], settings["seq_len"])
+    made = [torch.randint(0, len(LETTERS), shape, dtype=torch.uint8) for _ in range(4)]
+    while True:
+        yield from made
+
+
+def take_turns(contestants: dict[str, Contestant], rounds: int, n: int) -> dict[str, list[float]]:
+    """Seconds of n steps of each, in each round; the first round only warms up."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for i in range(rounds + 1):
+        for name, steps in contestants.items():
+            seconds = steps(n)
+            if i:
+                times[name].append(seconds)
+    return times
+
+
+def forward_flops(parts: object, settings: dict) -> float:
+    """Floating-point operations of the forward pass for one sequence, as torch counts them."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    tokens = next(random_batches(settings))[:1]
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        parts.encoder.eval()(tokens)
+    return counter.get_total_flops()
+
+
+def plain_matmul_flops(n: int = 1536, repeats: int = 8) -> float:
+    """Floating-point operations a second of a square matrix product; the best of some."""
+    a, b = torch.randn(2, n, n)
+    best = float("inf")
+    for _ in range(repeats):
+        start = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - start)
+    return 2 * n**3 / best
+
+
+class OneWeight(nn.Module):
+    """An encoder that does nothing, with a weight to train."""
+
+    n_out, stride, n_blocks, symmetric = 1, 1, 0, False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+
+class EmptyTask(Task):
+    """A task whose loss is its weight."""
+
+    def score(self, batch: dict) -> Scored:
+        """The weight."""
+        loss = self.encoder.weight.sum()
+        return Scored(loss, torch.ones(()), loss, loss)
+
+
+class PlainModule(pl.LightningModule):
+    """The same without anything of ours."""
+
+    def __init__(self, logs: bool) -> None:
+        super().__init__()
+        self.weight, self.logs = nn.Parameter(torch.zeros(1)), logs
+
+    def training_step(self, batch, batch_idx):
+        """The weight."""
+        loss = self.weight.sum()
+        if self.logs:
+            self.log("train_loss", loss)
+        return loss
+
+    def configure_optimizers(self):
+        """AdamW at its defaults."""
+        return torch.optim.AdamW(self.parameters())
+
+
+class Repeated:
+    """A loader that gives one small batch again and again."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.batch = {"tokens": torch.zeros(1, 8, dtype=torch.uint8), "index": torch.zeros(1).int()}
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __iter__(self) -> Iterator[dict]:
+        for _ in range(self.n):
+            yield self.batch
+
+
+def empty_step(folder: Path, args: argparse.Namespace) -> None:
+    """Milliseconds of a step that computes nothing."""
+    for name in ("pytorch_lightning", "lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    n = 1000
+    (folder / "a.fa").write_text(">a\nACGT\n")
+    run = resolve(
+        {"task": "masked", "dataset": "fasta", "fasta": [str(folder / "a.fa")], "seq_len": 4}
+        | {"max_epochs": 1, "progress": "lines"}
+    )
+
+    def measured(task: pl.LightningModule, trainer: pl.Trainer) -> float:
+        clock = Clock(n)
+        trainer.callbacks.append(clock)
+        trainer.fit(task, Repeated(n + 1))
+        return clock.seconds * 1000 / n
+
+    def of_ours(_: int) -> float:
+        data = build(run).data
+        hparams = [run.hparams(role) for role in ("task", "optimiser", "schedule")]
+        task = EmptyTask(
+            *(hparams[0], OneWeight(), nn.Identity()),
+            alphabet=data.alphabet,
+            targets=data.targets,
+            optimiser=hparams[1],
+            schedule=hparams[2],
+        )
+        parts = SimpleNamespace(data=data, task=task)
+        return measured(task, make_trainer(run, folder, parts, {}, StopOnSignal()))
+
+    def of_lightning(_: int) -> float:
+        off = dict.fromkeys(
+            ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+        )
+        return measured(PlainModule(False), pl.Trainer(max_epochs=1, accelerator="cpu", **off))
+
+    def of_defaults(_: int) -> float:
+        trainer = pl.Trainer(max_epochs=1, accelerator="cpu", default_root_dir=folder)
+        return measured(PlainModule(True), trainer)
+
+    contestants = {
+        "ours": of_ours,
+        "lightning": of_lightning,
+        "lightning_defaults": of_defaults,
+    }
+    times = take_turns(contestants, args.rounds, n)
+    for peer in PEERS["empty_step"]:
+        tell("empty_step", times, peer, "ms/step", args, larger_is_better=False)
+
+
+def tell(
+    case: str,
+    values: dict[str, list[float]],
+    peer: str | None,
+    unit: str,
+    args: argparse.Namespace,
+    *,
+    larger_is_better: bool,
+) -> None:
+    """Prints one line: medians, and the median of the ratios within each round."""
+    line = {"case": case, "ours": round(statistics.median(values["ours"]), 3), "peer": peer}
+    if peer is not None:
+        pairs = zip(values["ours"], values[peer], strict=True)
+        ratios = [o / p if larger_is_better else p / o for o, p in pairs]
+        line["peer_value"] = round(statistics.median(values[peer]), 3)
+        line |= {"ratio": round(statistics.median(ratios), 3)}
+        line |= {"ratio_min": round(min(ratios), 3), "ratio_max": round(max(ratios), 3)}
+    line |= {"unit": unit, "threads": args.threads, "rounds": args.rounds}
+    line |= {"precision": args.precision, "compile": args.compile, "torch": torch.__version__}
+    print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
