@@ -64,7 +64,7 @@ class Task(pl.LightningModule):
     default_monitor: ClassVar[str] = "valid_loss"
     per_position: ClassVar[bool | None] = None
 
-    # Lightning calls empty hooks through a profiler at each step, and passes over those that are None
+    # Lightning calls empty hooks through a profiler at each step, and passes over None
     on_train_batch_start = None
     on_before_backward = None
     on_after_backward = None
