@@ -33,13 +33,13 @@ PRETRAIN = {
     "mask_prop": 0.15,
     "random_prop": 0,
     "keep_prop": 0,
-    "batch_size": 32,
+    "batch_size": 16,
     "lr": 2e-3,
     "schedule": "cosine",
     "warmup_steps": 50,
-    "max_epochs": 2,
+    "max_epochs": 1,
 }
-ENCODER = {"encoder": "dilated_conv", "n_dims": 64, "n_layers": 6}
+ENCODER = {"encoder": "dilated_conv", "n_dims": 48, "n_layers": 6, "kernel_size": 3, "dropout": 0}
 # Windows are read along the strand in the BED file: that of the gene, a random one elsewhere.
 CLASSIFY = {
     "task": "classify",
@@ -47,10 +47,10 @@ CLASSIFY = {
     "fasta": FASTA,
     "intervals": WINDOWS,
     "class_names": "intergenic coding",
-    "batch_size": 64,
+    "batch_size": 32,
     "lr": 2e-3,
     "schedule": "cosine",
-    "warmup_steps": 30,
+    "warmup_steps": 50,
     "max_epochs": 2,
 }
 CONTIGS = {"valid_contigs": "chr06", "test_contigs": "chr07"}
