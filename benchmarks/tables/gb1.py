@@ -1,0 +1,112 @@
+"""FLIP GB1: Spearman on the test split of variants of a protein that differ at four sites.
+
+    python benchmarks/tables/gb1.py [low_vs_high three_vs_rest two_vs_rest] [--data FOLDER]
+
+The best epoch is chosen by Spearman on the split's own validation rows. The 265 letters are cut to
+the 32 around the four sites (39, 40, 41, 54), the only ones that vary.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from row import Timer, add_arguments, find_data, new_folder, row, train, write_rows
+
+BARS = {"low_vs_high": 0.51, "three_vs_rest": 0.83, "two_vs_rest": 0.32}
+WINDOW = slice(30, 62)
+COMMON: dict[str, Any] = {
+    "task": "regress",
+    "dataset": "table",
+    "alphabet": "protein",
+    "label_columns": ["target"],
+    "label_kind": "real",
+    "split_column": "split",
+    "monitor": "valid_spearman",
+    "plugins": ["flat_hparams"],
+    "encoder": "cnn",
+    "decoder": "flat",
+    "n_dims": 64,
+    "n_layers": 1,
+    "first_kernel_size": 5,
+    "pool_size": 1,
+    "dropout": 0.1,
+    "n_positions": 32,
+    "n_decoder_dims": 64,
+    "decoder_dropout": 0.2,
+    "lr": 1e-3,
+    "schedule": "cosine",
+    "warmup_steps": 20,
+    "batch_size": 64,
+    "max_epochs": 20,
+    "log_every_n_steps": 1000,
+}
+HPARAMS = {
+    "low_vs_high": COMMON,
+    "three_vs_rest": COMMON,
+    "two_vs_rest": COMMON | {"batch_size": 16, "max_epochs": 40},
+}
+
+
+def read(data: Path, which: str) -> list[tuple[str, str, str]]:
+    """Sequence, target and split (train, valid, test) of each row."""
+    with zipfile.ZipFile(data / "flip_gb1" / "splits.zip") as archive:
+        text = archive.read(f"splits/{which}.csv").decode()
+    found = []
+    for x in csv.DictReader(io.StringIO(text)):
+        split = "valid" if x["validation"] == "True" else x["set"]
+        found.append((x["sequence"][WINDOW], x["target"], split))
+    return found
+
+
+def dev_hparams(data: Path, which: str, folder: Path) -> dict[str, Any]:
+    """The settings of a split without its test rows."""
+    return _hparams(data, which, folder / f"{which}_dev.csv", ("train", "valid"))
+
+
+def test_hparams(data: Path, which: str, folder: Path) -> dict[str, Any]:
+    """The settings of a split with all rows."""
+    return _hparams(data, which, folder / f"{which}.csv", ("train", "valid", "test"))
+
+
+def _hparams(data: Path, which: str, path: Path, splits: tuple[str, ...]) -> dict[str, Any]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as f:
+        writer = csv.writer(f)
+        writer.writerow(("sequence", "target", "split"))
+        writer.writerows(x for x in read(data, which) if x[2] in splits)
+    return HPARAMS[which] | {"train_files": [str(path)]}
+
+
+def table_row(data: Path, which: str, out: Path, seeds: list[int]) -> str:
+    """Trains and tests with each seed."""
+    values = []
+    with Timer() as took:
+        hparams = test_hparams(data, which, out / "data")
+        for seed in seeds:
+            scores = train(hparams | {"seed": seed}, new_folder(out / which / f"seed_{seed}"))
+            values.append(scores["test_spearman"])
+    rows = [x[2] for x in read(data, which)]
+    split = " / ".join(f"{x} {rows.count(x)}" for x in ("train", "valid", "test"))
+    bar = f"{BARS[which]:.2f} (CNN of FLIP)"
+    return row(f"FLIP GB1 {which}", split, "Spearman", values, bar, took, 3)
+
+
+def main() -> None:
+    """Writes one row a split."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sets", nargs="*", default=list(HPARAMS), help="which splits; all if none")
+    add_arguments(parser)
+    args = parser.parse_args()
+    data, out = find_data(args.data), args.out / "gb1"
+    for which in args.sets:
+        text = table_row(data, which, out, args.seeds)
+        write_rows(out / f"{which}.md", [text])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""What the tables share: where the data are, runs of seqmodel, and rows of Markdown."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+SEEDS = (0, 1, 2)
+HEADER = (
+    "| table | split | metric | mean ± sd (3 seeds) | each seed | to beat | seconds (CPU) |\n"
+    "|---|---|---|---|---|---|---|"
+)
+
+
+class Timer:
+    """Wall and CPU seconds of what is done within it."""
+
+    def __enter__(self) -> Timer:
+        self._start = time.monotonic(), time.process_time()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.wall = time.monotonic() - self._start[0]
+        self.cpu = time.process_time() - self._start[1]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what every table has."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="folder with gue/, uci_splice/, flip_gb1/, dream_yeast_mpra/; SEQMODEL_SHARED_DATA "
+        "or ../shared/data unless given",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/tables"), help="where runs and rows are kept"
+    )
+    parser.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS), help="seeds")
+
+
+def find_data(given: Path | None) -> Path:
+    """The folder of the data; ends the program with one line if there is none."""
+    path = given or Path(os.environ.get("SEQMODEL_SHARED_DATA") or ROOT.parent / "shared" / "data")
+    if not path.is_dir():
+        sys.exit(f"no data in {path}; give --data=FOLDER or set SEQMODEL_SHARED_DATA")
+    return path.resolve()
+
+
+def new_folder(path: Path) -> Path:
+    """`path`, which a run makes; what an earlier one left there is removed."""
+    if path.exists():
+        shutil.rmtree(path)
+    return path
+
+
+def count_rows(path: Path) -> int:
+    """Rows of a CSV file that this folder's programs wrote, without the line of names."""
+    return len(path.read_text().splitlines()) - 1
+
+
+def train(hparams: Mapping[str, Any], folder: Path) -> dict[str, float]:
+    """Trains (and tests, if there are test files); the scores of the best epoch, by name."""
+    from seqmodel.hparam.run import resolve
+    from seqmodel.metrics import read_rows
+    from seqmodel.run import execute
+    from seqmodel.task.task import monitor_mode
+
+    given = {"progress": "none", "n_threads": 1, "accelerator": "cpu", **hparams}
+    last = execute(resolve({**given, "default_root_dir": str(folder)}))
+    monitor = given.get("monitor", "valid_loss")
+    if not any(name.startswith("valid_") for name in last):  # no dev split
+        return last
+    rows = [x for x in read_rows(folder / "metrics.csv") if _has(x, monitor)]
+    pick = max if monitor_mode(monitor) == "max" else min
+    best = pick(rows, key=lambda x: float(x[monitor]))
+    scores = {
+        k: float(v) for k, v in best.items() if k.startswith("valid_") and v not in ("", None)
+    }
+    tests = {k: v for k, v in last.items() if k.startswith("test_")}
+    return scores | {"valid_epoch": float(best["epoch"])} | tests
+
+
+def test(hparams: Mapping[str, Any], checkpoint: Path, folder: Path) -> dict[str, float]:
+    """Scores of a checkpoint on the test files of `hparams`."""
+    from seqmodel.hparam.run import resolve
+    from seqmodel.run import execute
+
+    given = {**hparams, "mode": "test", "load_checkpoint_path": str(checkpoint)}
+    given |= {"progress": "none", "n_threads": 1, "accelerator": "cpu"}
+    return execute(resolve({**given, "default_root_dir": str(new_folder(folder))}))
+
+
+def predict(hparams: Mapping[str, Any], checkpoint: Path) -> list[Any]:
+    """Outputs of a checkpoint for each item of the test files, in their order; float [T] each."""
+    import torch
+
+    from seqmodel.build import build
+    from seqmodel.hparam.run import resolve
+
+    given = {**hparams, "mode": "test", "load_checkpoint_path": str(checkpoint)}
+    parts = build(resolve({**given, "progress": "none", "n_threads": 1}))
+    task = parts.task.eval()
+    with torch.no_grad():
+        batches = [task(x["tokens"], x.get("pad")) for x in parts.data.loader("test")]
+    return list(torch.cat(batches))
+
+
+def row(
+    name: str, split: str, metric: str, values: Sequence[float], bar: str, took: Timer, digits: int
+) -> str:
+    """A row of Markdown under `HEADER`."""
+    sd = statistics.stdev(values) if len(values) > 1 else float("nan")
+    mean = statistics.mean(values)
+    each = ", ".join(f"{x:.{digits}f}" for x in values)
+    cells = [name, split, metric, f"{mean:.{digits}f} ± {sd:.{digits}f}", each, bar]
+    return "| " + " | ".join([*cells, f"{took.wall:.0f} ({took.cpu:.0f})"]) + " |"
+
+
+def write_rows(path: Path, rows: Sequence[str]) -> None:
+    """Prints the rows and writes them into a file of their own."""
+    text = "\n".join([HEADER, *rows]) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    print(text)
+
+
+def _has(values: Mapping[str, Any], name: str) -> bool:
+    return values.get(name) not in (None, "")
