@@ -7,8 +7,6 @@ import pytest
 
 PACKAGES = {
     "bedtools": "bedtools",
-    "samtools": "samtools",
-    "bgzip": "tabix",
     "rsync": "rsync",
     "ssh": "openssh-client",
     "sshd": "openssh-server",

@@ -5,7 +5,7 @@
 set -eu
 
 # program:package
-wanted="bedtools:bedtools samtools:samtools bgzip:tabix rsync:rsync ssh:openssh-client sshd:openssh-server
+wanted="bedtools:bedtools rsync:rsync ssh:openssh-client sshd:openssh-server
     sbatch:slurm-client slurmctld:slurmctld slurmd:slurmd munged:munge faketime:faketime"
 
 missing=""
