@@ -1,6 +1,6 @@
 """Tokens a second while training, against minimal loops and HuggingFace models; one JSON line each.
 
-    python benchmarks/train.py [CASE ...] [--peers bare hf_bert hf_esm] [--rounds 5] [--steps 4]
+    python benchmarks/train.py [CASE ...] [--peers bare hf_bert hf_esm] [--rounds 4] [--steps 2]
 
 `ours` is what `seqmodel run` does: data, loader, Trainer, logging and callbacks, all at their
 defaults. `bare` is a loop written by hand around the same model, with batches made beforehand. The
@@ -21,6 +21,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -65,8 +66,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
     parser.add_argument("--peers", nargs="*", default=["bare", "hf_bert", "hf_esm"])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", default="32", choices=["32", "bf16-mixed"])
     parser.add_argument("--compile", action="store_true")
@@ -240,7 +241,8 @@ def take_turns(contestants: dict[str, Contestant], rounds: int, n: int) -> dict[
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for i in range(rounds + 1):
         for name, steps in contestants.items():
-            seconds = steps(n)
+            with redirect_stdout(sys.stderr):  # ours is the output of JSON lines alone
+                seconds = steps(n)
             if i:
                 times[name].append(seconds)
     return times
