@@ -21,7 +21,7 @@ from seqmodel.dataset.sampler import Sampler, Samples
 Batch = dict[str, Tensor]
 
 _PLANNED_SAMPLES = 1 << 14
-_READ_BYTES = 1 << 19
+_READ_BYTES = 1 << 20
 _SENT_BYTES = 1 << 22
 _SENT_BATCHES = 64
 
@@ -135,7 +135,7 @@ class Loader:
 
 def _cut(arrays: dict[str, np.ndarray], sizes: list[int]) -> Iterator[Batch]:
     """Batches of these sizes out of arrays; without `pad` where there is none."""
-    parts = [torch.from_numpy(x).split(sizes) for x in arrays.values()]
+    parts = [torch.split_with_sizes(torch.from_numpy(x), sizes) for x in arrays.values()]
     for tensors in zip(*parts, strict=True):
         batch = dict(zip(arrays, tensors, strict=True))
         if "pad" in batch and not batch["pad"].any():
