@@ -15,6 +15,8 @@ PACKAGES = {
     "slurmd": "slurmd",
     "munged": "munge",
     "faketime": "faketime",
+    "chromium": "chromium",
+    "chromedriver": "chromium-driver",
 }
 
 

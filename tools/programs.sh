@@ -6,7 +6,8 @@ set -eu
 
 # program:package
 wanted="bedtools:bedtools rsync:rsync ssh:openssh-client sshd:openssh-server
-    sbatch:slurm-client slurmctld:slurmctld slurmd:slurmd munged:munge faketime:faketime"
+    sbatch:slurm-client slurmctld:slurmctld slurmd:slurmd munged:munge faketime:faketime
+    chromium:chromium chromedriver:chromium-driver"
 
 missing=""
 PATH=$PATH:/usr/sbin:/sbin # daemons are not on everybody's path

@@ -130,10 +130,16 @@ def _add_places(parser: HparamParser) -> None:
         type=line,
         help="folder there that relative paths of a run start from; the current one for jobs here",
     )
-    add("--template", type=line, help="a script template of yours; the kind of job's own unless set")
+    add(
+        "--template", type=line, help="a script template of yours; the kind of job's own unless set"
+    )
     add("--python", type=line, help="Python there; this one for jobs here, else python3")
     add("--venv", type=line, help="existing virtual environment there")
-    add("--requirements", type=line, help="lock file there from which each node makes an environment")
+    add(
+        "--requirements",
+        type=line,
+        help="lock file there from which each node makes an environment",
+    )
     add(
         "--wheels",
         type=line,

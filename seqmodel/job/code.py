@@ -60,7 +60,9 @@ def current_code(plugins: Iterable[str] = (), cwd: str | None = None) -> Code:
         paths = dict(_package_files())
         if plugins:
             paths |= plugin_files(plugins, cwd)
-        marks = [_mark(path) for path in (*paths.values(), f"{ROOT}/.git/HEAD", f"{ROOT}/.git/index")]
+        marks = [
+            _mark(path) for path in (*paths.values(), f"{ROOT}/.git/HEAD", f"{ROOT}/.git/index")
+        ]
         key = (tuple(paths), tuple(marks))
         if key not in _kept:
             from pathlib import Path

@@ -21,7 +21,16 @@ from seqmodel.hparam.job import JobHparams
 from seqmodel.hparam.run import CHECKPOINTS, Run, resolve
 from seqmodel.job.code import PACKAGE, ROOT, Code, current_code
 from seqmodel.job.os_interface import Interface, LocalInterface, here
-from seqmodel.job.replicate import KEPT, SCHEMA, Place, Replicate, put, script_name, take, tracked_defaults
+from seqmodel.job.replicate import (
+    KEPT,
+    SCHEMA,
+    Place,
+    Replicate,
+    put,
+    script_name,
+    take,
+    tracked_defaults,
+)
 from seqmodel.job.template import read_template, render
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
@@ -113,7 +122,8 @@ class Job:
         else:
             found = self.status(f"{root}/{canonical}")
             good = sum(
-                s.state in ("complete", "running") or (s.state == "created" and s.queued) for s in found
+                s.state in ("complete", "running") or (s.state == "created" and s.queued)
+                for s in found
             )
         return self.submit_all([hparams] * max(0, n - good))
 
@@ -324,7 +334,11 @@ class Job:
                 self._root = os.path.normpath(os.path.join(here(workdir), out))
             else:
                 self._root = take(
-                    self.interface, [], job_out_dir=settings.job_out_dir, workdir=workdir, code="none"
+                    self.interface,
+                    [],
+                    job_out_dir=settings.job_out_dir,
+                    workdir=workdir,
+                    code="none",
                 ).root
         return self._root
 
@@ -376,7 +390,9 @@ class Job:
             raise JobError(f"{path}: {done.err.strip().splitlines()[-1:] or 'cannot be read'}")
         return done.out.decode("utf-8", "replace")
 
-    def pull(self, which: str | Replicate | None = None, to: str = "pulled", *, checkpoints: bool = True) -> str:
+    def pull(
+        self, which: str | Replicate | None = None, to: str = "pulled", *, checkpoints: bool = True
+    ) -> str:
         """Copies results here; what did not change is not copied again where rsync is.
 
         Returns:
@@ -396,7 +412,9 @@ class Job:
         """Ends jobs that wait or run; what they saved stays."""
         raise NotImplementedError
 
-    def resume(self, replicates: Sequence[Replicate] | None = None, **settings: Any) -> list[Replicate]:
+    def resume(
+        self, replicates: Sequence[Replicate] | None = None, **settings: Any
+    ) -> list[Replicate]:
         """Submits again what timed out, failed or was created only; each in its own folder.
 
         A run goes on from its newest checkpoint. Settings given here replace those of the job.
@@ -416,7 +434,9 @@ class Job:
                 continue
             self._refuse_resume(status)
             root, name, version = status.folder.rsplit("/", 2)
-            replicate = by_path.get(status.folder) or Replicate(self.interface, root, f"{name}/{version}")
+            replicate = by_path.get(status.folder) or Replicate(
+                self.interface, root, f"{name}/{version}"
+            )
             chosen.append(replicate)
             submissions.append(status.record.submission + 1)
         if not chosen:
@@ -438,7 +458,10 @@ class Job:
             raise JobError(f"{status.folder}: {status.detail}")
 
     def _again(
-        self, chosen: Sequence[Replicate], contents: Mapping[Replicate, bytes], settings: Mapping[str, Any]
+        self,
+        chosen: Sequence[Replicate],
+        contents: Mapping[Replicate, bytes],
+        settings: Mapping[str, Any],
     ) -> dict[str, bytes]:
         """The scripts of replicates that are submitted again, with the settings as they are now."""
         from seqmodel.job.replicate import parse_record
@@ -449,7 +472,9 @@ class Job:
         for replicate in chosen:
             record = parse_record(contents[replicate], f"{replicate.path}/job.json")
             if record["kind"] != type(self).__name__:
-                raise JobError(f"{replicate.path} was made by a {record['kind']}; resume it with one")
+                raise JobError(
+                    f"{replicate.path} was made by a {record['kind']}; resume it with one"
+                )
             replicate.fields = {**record["fields"]}  # type: ignore[attr-defined]
             fields = replicate.fields  # type: ignore[attr-defined]
             before = {n: v for n, v in record["settings"].items() if n in self._parser.declared}
@@ -518,5 +543,3 @@ def _check_stage_paths(paths: Iterable[str]) -> None:
     for path in paths:
         if path.startswith(("/", "~")) or ".." in path.split("/"):
             raise JobError(f"stage_paths: {path!r} must be relative to workdir, and below it")
-
-

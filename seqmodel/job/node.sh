@@ -134,6 +134,8 @@ run() { # run ARGS...: sets code
     again=$?
     if [ "$again" != 127 ]; then code=$again; fi
     child=''
+    # the signal came before the run could take it: nothing was saved, and nothing lost
+    if [ "$signal" = USR1 ] && [ "$(kill -l "$code" 2> /dev/null)" = USR1 ]; then code=75; fi
 }
 
 start_python() {

@@ -197,7 +197,11 @@ class SshInterface:
         persist_s: int = 600,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        if not host or host.startswith("-") or any(c.isspace() or not c.isprintable() for c in host):
+        if (
+            not host
+            or host.startswith("-")
+            or any(c.isspace() or not c.isprintable() for c in host)
+        ):
             raise JobError(f"{host!r} is no host name; give what you type after ssh")
         self.host, self.name = host, host
         self.open_master, self.config = open_master, config
@@ -275,7 +279,7 @@ class SshInterface:
     def write(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
         """Writes a file there so that it is either as before or whole; makes its folder."""
         text = (
-            f"p={quote_home(path)}; mkdir -p -- \"$(dirname -- \"$p\")\" && "
+            f'p={quote_home(path)}; mkdir -p -- "$(dirname -- "$p")" && '
             f'head -c {len(data)} > "$p.$$.part" && [ "$(wc -c < "$p.$$.part")" -eq {len(data)} ] '
             f'&& chmod {mode:o} "$p.$$.part" && mv -f -- "$p.$$.part" "$p" '
             '|| { rm -f -- "$p.$$.part"; exit 1; }'
@@ -299,7 +303,7 @@ class SshInterface:
 
     def push(self, local: str, remote: str) -> None:
         """Copies the tree `local` to the folder `remote` there, as one tar stream."""
-        text = f"p={quote_home(remote)}; mkdir -p -- \"$p\" && tar -xzf - -C \"$p\""
+        text = f'p={quote_home(remote)}; mkdir -p -- "$p" && tar -xzf - -C "$p"'
         self._ok(self.script(text, tar_tree(local), timeout=3600), f"copy {local} to {remote}")
 
     def pull(self, remote: str, local: str, *, exclude: Sequence[str] = ()) -> None:
@@ -332,7 +336,9 @@ class SshInterface:
             return False
         if "No such file" in done.err:
             raise JobError(f"{remote}: no such folder on {self.host}")
-        raise ConnectionLost(f"copying {remote} from {self.host}: {_last_line(done.err)}; repeat it")
+        raise ConnectionLost(
+            f"copying {remote} from {self.host}: {_last_line(done.err)}; repeat it"
+        )
 
     def _ok(self, done: Done, what: str) -> Done:
         if done.code != 0:
@@ -441,7 +447,9 @@ def tar_files(files: Mapping[str, bytes], links: Mapping[str, str] | None = None
     import tarfile
 
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=3, format=tarfile.PAX_FORMAT) as tar:
+    with tarfile.open(
+        fileobj=buffer, mode="w:gz", compresslevel=3, format=tarfile.PAX_FORMAT
+    ) as tar:
         for name, target in (links or {}).items():
             member = tarfile.TarInfo(name)
             member.type, member.linkname = tarfile.SYMTYPE, target
@@ -505,7 +513,9 @@ def _snapshot(members: Mapping[str, bytes], names: Sequence[str]) -> Snapshot:
     folders = members["./folders"].decode("utf-8", "surrogateescape").split("\0")[:-1]
     folders = [folder.removeprefix("./") for folder in folders]
     shallow = [f for f in folders if "/" not in f]
-    folders = sorted(shallow or folders, key=lambda f: (f.split("/")[:-1], _number(f.split("/")[-1])))
+    folders = sorted(
+        shallow or folders, key=lambda f: (f.split("/")[:-1], _number(f.split("/")[-1]))
+    )
     files: dict[str, dict[str, bytes]] = {}
     for folder in folders:
         read = {name: _joined(members, _member(folder, name)) for name in names}

@@ -156,7 +156,9 @@ def take(
             out = interface.script(_ARRAYS + "array_size").out.decode()
             place.max_array = int(out) if out.strip().isdecimal() else 0
     else:
-        place = _take_there(interface, names, wanted, files, job_out_dir, workdir, code, ask_arrays, set(accept))
+        place = _take_there(
+            interface, names, wanted, files, job_out_dir, workdir, code, ask_arrays, set(accept)
+        )
     if place.missing:
         path = place.missing[0]
         raise JobError(
@@ -397,7 +399,9 @@ def put(
         done = interface.script(f"cd -- {quote_home(root)} || exit 1\n{then}", timeout=timeout)
     else:
         nonce = os.urandom(6).hex()
-        shared = {name: f"{name}.{nonce}.part" for name in files if name.startswith(f"{KEPT}/code/")}
+        shared = {
+            name: f"{name}.{nonce}.part" for name in files if name.startswith(f"{KEPT}/code/")
+        }
         data = tar_files({shared.get(name, name): d for name, d in files.items()}, links)
         moves = "".join(f"mv -f -- {part} {name} || exit 1\n" for name, part in shared.items())
         unpack = f"cd -- {quote_home(root)} && head -c {len(data)} | tar -xzmf - || exit 1\n"

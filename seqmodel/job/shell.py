@@ -183,8 +183,7 @@ class _Processes(Asker):
             wake = ":"
             worker.wake(job._queue(job.find_root(), os.uname().nodename))
         self.commands = {
-            "processes": f"uname -n; queue={queue}; {wake}; ls \"$queue/waiting\"; "
-            "ps -A -ww -o args="
+            "processes": f'uname -n; queue={queue}; {wake}; ls "$queue/waiting"; ps -A -ww -o args='
         }
         self.text, self.node = "", ""
 
@@ -204,5 +203,3 @@ class _Processes(Asker):
     def found(self, record: Record) -> str:
         """An entry whose submitter did not live to say so."""
         return "shell" if record.token and record.token in self.text else ""
-
-

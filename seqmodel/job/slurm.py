@@ -320,5 +320,3 @@ class _Queue(Asker):
                 # "CANCELLED by 1000"
                 self._accounts[raw] = self._accounts[job_id] = Seen(state.split(" ")[0], "")
         return self._accounts
-
-

@@ -46,7 +46,9 @@ _CANCELLED = re.compile(
 _OUT_OF_MEMORY = re.compile(
     r"Detected \d+ oom[-_]kill event|StepId=\S+ exceeded memory limit \(\d+ > \d+\), being killed"
 )
-_EXCEPTION = re.compile(r"^(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Lost)(?::.*)?$", re.M)
+_EXCEPTION = re.compile(
+    r"^(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Lost)(?::.*)?$", re.M
+)
 _TRIALS = ("environment", "staging", "preflight", "checkpoint_check")
 
 Event = namedtuple("Event", ["time", "what", "fields"])
@@ -230,7 +232,9 @@ def _state(
     if record.running:
         return _running(folder, record, files, stderr, now, seen)
     if record.seen is not None:
-        return _by_scheduler(folder, Seen(record.seen.get("state", ""), record.seen.get("text", "")), stderr)
+        return _by_scheduler(
+            folder, Seen(record.seen.get("state", ""), record.seen.get("text", "")), stderr
+        )
     if record.waiting or record.claimed:
         return _waiting(folder, record, stderr, now, seen)
     return Status(folder, "created", "not submitted", record.refusal)
@@ -248,7 +252,9 @@ def _ended(folder: str, record: Record, stderr: str, seen: Seen | None) -> Statu
     if phase in _TRIALS:
         return Status(folder, "error", phase, detail or f"exit code {code}")
     if code == "75":
-        return Status(folder, "timeout", "stopped with its state saved", "resume goes on from there")
+        return Status(
+            folder, "timeout", "stopped with its state saved", "resume goes on from there"
+        )
     last = seen or Seen((record.seen or {}).get("state", ""), "")
     if last.state in FINAL and last.state not in ("COMPLETED", "FAILED"):
         return Status(folder, *FINAL[last.state], last.reason)
@@ -389,9 +395,7 @@ def _grace(record: Record) -> float:
     return float(text) if text.isdecimal() else GRACE_S
 
 
-def _open_elapsed(
-    record: Record, files: Mapping[str, bytes], now: float, status: Status
-) -> float:
+def _open_elapsed(record: Record, files: Mapping[str, bytes], now: float, status: Status) -> float:
     """Seconds of an attempt that has no last word."""
     if not record.running:
         return 0.0

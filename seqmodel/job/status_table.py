@@ -67,7 +67,9 @@ def _one(path: str, files: Mapping[str, bytes], now: float, asker: Asker | None)
         return tell(path, files, now)
     if not (record.running or record.waiting or record.claimed):
         return tell(path, files, now)
-    job = asker.found(record) if record.claimed and not record.waiting and not record.running else ""
+    job = (
+        asker.found(record) if record.claimed and not record.waiting and not record.running else ""
+    )
     if job:
         line = f"submitted submission={record.submission} job={job}"
         files = {**files, "events": files["events"] + f"{int(now)} {line}\n".encode()}
@@ -144,7 +146,8 @@ class StatusTable(list[Status]):
 
         head = "".join(f"<th>{name}</th>" for name in COLUMNS)
         body = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows()
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in self.rows()
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -157,7 +160,9 @@ class StatusTable(list[Status]):
             return "no replicates"
         rows = [COLUMNS, *self.rows()]
         widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines = [
+            "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
+        ]
         told = ", ".join(f"{n} {state}" for state, n in self.counts().items())
         return "\n".join([*lines, f"{len(self)} replicates: {told}"])
 

@@ -47,7 +47,9 @@ def check_template(text: str, fields: Iterable[str], name: str = "template") -> 
         if field not in known:
             from seqmodel.hparam.value import did_you_mean
 
-            hint = did_you_mean(field, sorted(known)) or f"; write {{{{{field}}}}} for the shell's own"
+            hint = (
+                did_you_mean(field, sorted(known)) or f"; write {{{{{field}}}}} for the shell's own"
+            )
             wrong.append((line, f"no field {{{field}}}{hint}"))
     missing = [field for field in NEEDED if field not in {f for _, f in used}]
     told = [f"line {line}: {what}" for line, what in sorted(wrong)]

@@ -44,7 +44,15 @@ def wake(queue):
         with open(os.path.join(queue, "worker.log"), "ab") as log:
             _workers[:] = [worker for worker in _workers if worker.poll() is None]
             worker = subprocess.Popen(
-                [sys.executable, "-I", "-S", os.path.abspath(__file__), "work", queue, str(lock.fileno())],
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    os.path.abspath(__file__),
+                    "work",
+                    queue,
+                    str(lock.fileno()),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -97,7 +105,10 @@ def start(queue, name, children):
         return  # cancelled meanwhile
     folder = os.path.dirname(args[0])
     try:
-        with open(os.path.join(folder, "stdout"), "ab") as out, open(os.path.join(folder, "stderr"), "ab") as err:
+        with (
+            open(os.path.join(folder, "stdout"), "ab") as out,
+            open(os.path.join(folder, "stderr"), "ab") as err,
+        ):
             child = subprocess.Popen(
                 ["bash"] + args,
                 stdin=subprocess.DEVNULL,

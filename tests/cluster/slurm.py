@@ -64,11 +64,17 @@ class Slurm:
         env = dict(self.env)
         if self.fast:
             library = glob.glob(FAKETIME)[0]
-            env |= {"LD_PRELOAD": library, "FAKETIME": f"+0 x{self.fast}", "DONT_FAKE_MONOTONIC": "1"}
+            env |= {
+                "LD_PRELOAD": library,
+                "FAKETIME": f"+0 x{self.fast}",
+                "DONT_FAKE_MONOTONIC": "1",
+            }
         self._daemon(["slurmctld", "-f", str(self.conf), "-i"], self.base / "run/ctld.pid", env)
 
     def start_node(self, i):
-        self._daemon(["slurmd", "-f", str(self.conf), "-N", f"node{i}"], self.base / f"run/node{i}.pid")
+        self._daemon(
+            ["slurmd", "-f", str(self.conf), "-N", f"node{i}"], self.base / f"run/node{i}.pid"
+        )
 
     def stop_controller(self):
         self._end(self.base / "run/ctld.pid")
@@ -144,7 +150,10 @@ class Slurm:
     def _wait_idle(self):
         for _ in range(300):
             with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):
-                if len(self.call("sinfo", "-h", "-N", "-t", "idle", "-o", "%N").split()) == self.n_nodes:
+                if (
+                    len(self.call("sinfo", "-h", "-N", "-t", "idle", "-o", "%N").split())
+                    == self.n_nodes
+                ):
                     return
             time.sleep(0.05)
         log = (self.base / "log/ctld.log").read_text()[-2000:]

@@ -1,7 +1,7 @@
 """A private sshd on loopback for tests, with its own keys and a client configuration.
 
-    with Sshd() as sshd:
-        SshInterface("testcluster", config=str(sshd.config), open_master=True)
+with Sshd() as sshd:
+    SshInterface("testcluster", config=str(sshd.config), open_master=True)
 """
 
 import contextlib
@@ -110,7 +110,9 @@ def _descendants(pid):
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             text = entry.read_text()
-            parents.setdefault(int(text.rpartition(")")[2].split()[1]), []).append(int(entry.parent.name))
+            parents.setdefault(int(text.rpartition(")")[2].split()[1]), []).append(
+                int(entry.parent.name)
+            )
     found = [pid]
     for one in found:
         found += parents.get(one, [])

@@ -13,7 +13,7 @@ from seqmodel.job import ShellJob, SlurmJob, SshInterface
 FAKE_PYTHON = str(Path(__file__).parent / "fake_python")
 # a run of nothing: the data are there, and nobody reads them
 RUN = {"task": "masked", "fasta": "a.fa", "seq_len": 8}
-HOSTILE = "it's a \"place\" $(touch canary) `touch canary`; touch canary %j {x} ü"
+HOSTILE = 'it\'s a "place" $(touch canary) `touch canary`; touch canary %j {x} ü'
 
 
 @pytest.fixture
@@ -63,6 +63,18 @@ def sshd(sshd_server):
 @pytest.fixture
 def ssh(sshd):
     return SshInterface(HOST, config=str(sshd.config), timeout_s=30)
+
+
+@pytest.fixture
+def slurm_ssh(slurm, sshd_server, request):
+    """The interface to the login node of the cluster: its sessions find slurm.conf."""
+    if "SLURM_CONF" not in sshd_server.env:
+        sshd_server.env["SLURM_CONF"] = str(slurm.conf)
+        sshd_server.stop()
+        config = sshd_server.base / "sshd_config"
+        config.write_text(f'{config.read_text()}SetEnv SLURM_CONF="{slurm.conf}"\n')
+        sshd_server.start()
+    return request.getfixturevalue("ssh")
 
 
 @pytest.fixture

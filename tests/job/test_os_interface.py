@@ -110,7 +110,9 @@ def test_without_a_master_the_command_to_run_is_told_and_nothing_is_opened(sshd)
     sshd.close_master()
     ssh = SshInterface(HOST, config=str(sshd.config))
     start = time.monotonic()
-    with pytest.raises(JobError, match=f"no open connection to {HOST}.*; run once: ssh -F") as error:
+    with pytest.raises(
+        JobError, match=f"no open connection to {HOST}.*; run once: ssh -F"
+    ) as error:
         ssh.run(["true"])
     assert time.monotonic() - start < 5
     assert ssh.n_connections == 0

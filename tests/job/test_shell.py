@@ -163,7 +163,11 @@ def test_a_waiting_job_is_cancelled_without_having_started(shell_job):
     first, second = job.submit_all([{**RUN, "monitor": "wait"}] * 2)
     wait_for(lambda: job.status([first])[0].state == "running")
     waiting = job.status([second])[0]
-    assert (waiting.state, waiting.queued, waiting.reason) == ("created", True, "queued waits its turn")
+    assert (waiting.state, waiting.queued, waiting.reason) == (
+        "created",
+        True,
+        "queued waits its turn",
+    )
     job.cancel([second])
     job.cancel([first])
     found = wait_final(job, [first, second])

@@ -91,12 +91,12 @@ def test_values_that_a_directive_cannot_hold_are_refused(slurm_job, workdir):
     assert not list(workdir.rglob("*.sh"))
 
 
-def test_hostile_values_arrive_as_they_are_through_ssh_and_slurm(slurm, ssh, tmp_path):
+def test_hostile_values_arrive_as_they_are_through_ssh_and_slurm(slurm_ssh, tmp_path):
     workdir = tmp_path / HOSTILE
     workdir.mkdir()
     (workdir / f"-{HOSTILE}.fa").write_text(">c1\nACGT\n")
     job = SlurmJob(
-        ssh, python=FAKE_PYTHON, workdir=str(workdir), job_out_dir=f"out {HOSTILE}",
+        slurm_ssh, python=FAKE_PYTHON, workdir=str(workdir), job_out_dir=f"out {HOSTILE}",
         slurm_mem="100M", slurm_time_min=10,
     )  # fmt: skip
     replicate = job.submit(**{**RUN, "fasta": f"-{HOSTILE}.fa"})
@@ -231,18 +231,6 @@ def test_a_node_that_goes_down_is_told_by_the_files_alone(slurm_job, slurm, tmp_
         slurm.call("scontrol", "update", "nodename=node2", "state=resume", check=False)
 
 
-@pytest.fixture(autouse=True)
-def session_environment(slurm, sshd_server):
-    """The sessions of the sshd find the cluster, as those of a login node do."""
-    name = str(slurm.conf)
-    if sshd_server.env.get("SLURM_CONF") != name:
-        sshd_server.env["SLURM_CONF"] = name
-        sshd_server.stop()
-        config = sshd_server.base / "sshd_config"
-        config.write_text(f'{config.read_text()}SetEnv SLURM_CONF="{name}"\n')
-        sshd_server.start()
-
-
 def ssh_job(ssh, workdir, **settings):
     return SlurmJob(
         ssh, python=settings.pop("python", FAKE_PYTHON), workdir=str(workdir),
@@ -250,21 +238,21 @@ def ssh_job(ssh, workdir, **settings):
     )  # fmt: skip
 
 
-def test_a_hundred_runs_over_ssh_take_two_connections_and_one_sbatch(ssh, workdir, slurm):
-    job = ssh_job(ssh, workdir, slurm_options=["--begin=now+10hours"])
+def test_a_hundred_runs_over_ssh_take_two_connections_and_one_sbatch(slurm_ssh, workdir, slurm):
+    job = ssh_job(slurm_ssh, workdir, slurm_options=["--begin=now+10hours"])
     made = job.submit_all([{**RUN, "seed": i} for i in range(100)])
-    assert (ssh.n_connections, job.n_calls["sbatch"]) == (2, 1)
-    before = ssh.n_connections
+    assert (slurm_ssh.n_connections, job.n_calls["sbatch"]) == (2, 1)
+    before = slurm_ssh.n_connections
     found = job.status(made)
     assert len(found) == 100
     assert all(s.queued and s.reason == "queued BeginTime" for s in found)
-    assert (ssh.n_connections - before, job.n_calls["squeue"]) == (1, 2)
+    assert (slurm_ssh.n_connections - before, job.n_calls["squeue"]) == (1, 2)
     slurm.call("scancel", made[0].job.split("_")[0])
     assert {s.reason for s in job.status(made)} == {"cancelled"}
 
 
-def test_a_pulled_folder_tells_its_status_without_a_cluster(ssh, workdir, tmp_path):
-    job = ssh_job(ssh, workdir)
+def test_a_pulled_folder_tells_its_status_without_a_cluster(slurm_ssh, workdir, tmp_path):
+    job = ssh_job(slurm_ssh, workdir)
     made = job.submit_all([RUN, {**RUN, "monitor": "raise"}])
     wait_final(job, made)
     target = job.pull(to=str(tmp_path / "here"))
@@ -277,14 +265,14 @@ def test_a_pulled_folder_tells_its_status_without_a_cluster(ssh, workdir, tmp_pa
     assert done.stdout == "{'error': 1, 'complete': 1}\n"
 
 
-def test_a_missing_file_there_is_told_before_anything_is_made(ssh, workdir):
-    job = ssh_job(ssh, workdir)
+def test_a_missing_file_there_is_told_before_anything_is_made(slurm_ssh, workdir):
+    job = ssh_job(slurm_ssh, workdir)
     with pytest.raises(JobError, match=f"--fasta: b.fa: no such file on {HOST}"):
         job.submit(**{**RUN, "fasta": "b.fa"})
     assert not list((workdir / "out").rglob("version_*"))
 
 
-def test_a_lost_connection_in_a_submit_queues_nothing_twice(sshd, workdir, slurm):
+def test_a_lost_connection_in_a_submit_queues_nothing_twice(slurm_ssh, sshd, workdir, slurm):
     """The connection is cut while sbatch runs: a slow one stands in its place."""
     bin_dir = workdir / "bin"
     bin_dir.mkdir()
@@ -293,7 +281,7 @@ def test_a_lost_connection_in_a_submit_queues_nothing_twice(sshd, workdir, slurm
     )
     (bin_dir / "sbatch").chmod(0o755)
     ssh = SshInterface(HOST, config=str(sshd.config), timeout_s=30)
-    job = ssh_job(ssh, workdir)
+    job = ssh_job(slurm_ssh, workdir)
     import seqmodel.job.slurm as module
 
     text = module._SUBMIT

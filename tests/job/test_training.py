@@ -1,0 +1,169 @@
+"""Whole trainings of the real run.py as jobs: slow, since each imports torch."""
+
+import csv
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from job_helpers import events, wait_final, wait_for
+
+from seqmodel.job import ShellJob, SlurmJob
+
+ROOT = Path(__file__).parents[2]
+TINY = {
+    "task": "classify",
+    "dataset": "bed",
+    "fasta": "data/demo/umaydis.fa.gz",
+    "intervals": "data/demo/windows.bed",
+    "class_names": ["intergenic", "coding"],
+    "valid_contigs": "chr06",
+    "test_contigs": "chr07",
+    "encoder": "dilated_conv",
+    "n_layers": 1,
+    "n_dims": 8,
+    "batch_size": 16,
+    "max_epochs": 2,
+    "limit_train_batches": 6,
+    "limit_val_batches": 2,
+    "limit_test_batches": 2,
+    "log_every_n_steps": 1,
+    "n_threads": 1,
+    "accelerator": "cpu",
+}
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def demo(tmp_path, monkeypatch):
+    """A working directory with the demo's data, in a path with a space and a quote."""
+    folder = tmp_path / "it's here"
+    shutil.copytree(
+        ROOT / "data/demo", folder / "data/demo", ignore=shutil.ignore_patterns("*.seqstore*")
+    )
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    return folder
+
+
+def job_over_ssh(ssh, demo, **settings):
+    return SlurmJob(
+        ssh, python=sys.executable, workdir=str(demo), slurm_mem="3G", slurm_time_min=60,
+        heartbeat_s=1, **settings,
+    )  # fmt: skip
+
+
+def rows(replicate):
+    with open(Path(replicate.path) / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def weights(replicate):
+    import torch
+
+    path = Path(replicate.path, "checkpoints/last.ckpt")
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def test_a_training_through_ssh_and_slurm(slurm_ssh, demo, tmp_path):
+    job = job_over_ssh(slurm_ssh, demo)
+    replicate = job.create(**TINY)
+    # the code that runs is that of the moment at which the job was made
+    plain = job.submit(replicate)
+    assert job.status([plain])[0].state in ("created", "running")
+    wait_for(lambda: job.status([plain])[0].state == "running")
+    second = job.submit(**TINY, fast_dev_run_first=True, checkpoint_check=True)
+    assert second.folder == plain.folder.replace("version_0", "version_1")
+    found = wait_final(job, [plain, second], 400)
+    assert [s.state for s in found] == ["complete", "complete"], [s.detail for s in found]
+    assert {"test_auroc", "valid_loss"} <= set(found[0].metrics)
+    assert Path(plain.path, "checkpoints/best.ckpt").exists()
+    phases = Path(second.path, "events").read_text()
+    assert "step phase=preflight" in phases
+    assert phases.count("step phase=checkpoint_check") == 2
+    record = json.loads(Path(plain.path, "hparams.json").read_text())
+    assert "/scratch/node" in record["_run"]["code"]["path"]
+    # the store was built on the node, not beside the shared data
+    assert not list((demo / "data/demo").glob("*.seqstore*"))
+    assert rows(plain)[-1]["test_auroc"] == rows(second)[-1]["test_auroc"]
+    target = job.pull(plain, to=str(tmp_path / "here"))
+    assert Path(target, "metrics.csv").read_text() == Path(plain.path, "metrics.csv").read_text()
+
+
+def test_two_nodes_train_with_ddp(slurm, demo, monkeypatch):
+    monkeypatch.chdir(demo)
+    job = SlurmJob(python=sys.executable, slurm_mem="3G", heartbeat_s=1)
+    replicate = job.submit(**TINY, num_nodes=2, strategy="ddp")
+    found = wait_final(job, [replicate], 400)[0]
+    assert found.state == "complete", (found.reason, found.detail)
+    staged = [
+        line
+        for line in Path(replicate.path, "events").read_text().splitlines()
+        if "what=code" in line
+    ]
+    assert len({line.rpartition("where=")[2] for line in staged}) == 2  # once on each node
+
+
+def test_a_training_over_several_attempts_ends_with_the_same_weights(slurm, demo, monkeypatch):
+    import torch
+
+    monkeypatch.chdir(demo)
+    job = SlurmJob(python=sys.executable, slurm_mem="3G", heartbeat_s=1, requeue=True)
+    long = {**TINY, "limit_train_batches": 60, "max_epochs": 400, "max_steps": 4000}
+    straight = job.submit(**long)
+    wait_final(job, [straight], 400)
+    # the clock of the scheduler runs ten times as fast: three minutes are eighteen seconds
+    broken = job.submit(**long, slurm_time_min=4, slurm_signal_s=60)
+    found = wait_final(job, [broken], 500)[0]
+    assert found.state == "complete", (found.reason, found.detail)
+    assert found.attempts >= 2
+    assert events(broken).count("requeue") == found.attempts - 1
+    first, second = weights(straight), weights(broken)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_training_in_the_shell(demo, monkeypatch):
+    monkeypatch.chdir(demo)
+    job = ShellJob(python=sys.executable)
+    replicate = job.submit(**TINY)
+    found = wait_final(job, [replicate], 300)[0]
+    assert found.state == "complete", (found.reason, found.detail)
+    assert {"test_auroc", "valid_loss"} <= set(found.metrics)
+
+
+def test_an_environment_is_made_on_the_node_from_wheels_without_the_network(
+    demo, monkeypatch, tmp_path
+):
+    """A wheel of nothing stands for the user's lock file; the run itself is not reached."""
+    import zipfile
+
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    name = "nothing_at_all-1.0"
+    with zipfile.ZipFile(wheels / f"{name}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("nothing_at_all.py", "X = 1\n")
+        wheel.writestr(
+            f"{name}.dist-info/METADATA",
+            "Metadata-Version: 2.1\nName: nothing-at-all\nVersion: 1.0\n",
+        )
+        wheel.writestr(
+            f"{name}.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        wheel.writestr(f"{name}.dist-info/RECORD", "")
+    (tmp_path / "lock.txt").write_text("nothing-at-all==1.0\n")
+    monkeypatch.chdir(demo)
+    (demo / "plug.py").write_text("from seqmodel.hparam import Hparams\n")
+    job = ShellJob(
+        python=sys.executable, requirements=str(tmp_path / "lock.txt"), wheels=str(wheels)
+    )
+    replicate = job.submit(**TINY)
+    found = wait_final(job, [replicate], 120)[0]
+    # the environment has no torch: made from the lock file, and from nothing else
+    assert (found.state, found.detail) == ("error", "ModuleNotFoundError: No module named 'torch'")
+    assert "step phase=environment" in Path(replicate.path, "events").read_text()
+    missing = job.submit(**TINY, requirements=str(tmp_path / "none.txt"))
+    found = wait_final(job, [missing], 120)[0]
+    assert (found.state, found.reason) == ("error", "environment")
