@@ -43,7 +43,50 @@ def _data(argv: Sequence[str]) -> int:
     return 0
 
 
-VERBS: dict[str, Callable[[Sequence[str]], int]] = {"run": _run, "data": _data}
+def _results(argv: Sequence[str]) -> int:
+    """Table of runs: `seqmodel results [FOLDER] [--where lr=0.001] [--sort=best] [--grouped]`."""
+    from seqmodel.report.verbs import results_verb
+
+    return results_verb(argv)
+
+
+def _report(argv: Sequence[str]) -> int:
+    """One HTML page about a folder of runs: `seqmodel report [FOLDER] -o report.html`."""
+    from seqmodel.report.verbs import report_verb
+
+    return report_verb(argv)
+
+
+def _search(argv: Sequence[str]) -> int:
+    """Submit a search, or go on with it: `seqmodel search FILE.toml`."""
+    from seqmodel.report.verbs import search_verb
+
+    return search_verb(argv)
+
+
+def _advise(argv: Sequence[str]) -> int:
+    """What time, memory and CPUs to ask for, from what runs took: `seqmodel advise [FOLDER]`."""
+    from seqmodel.report.verbs import advise_verb
+
+    return advise_verb(argv)
+
+
+def _watch(argv: Sequence[str]) -> int:
+    """A live page of all runs with their curves: `seqmodel watch [FOLDER]`."""
+    from seqmodel.report.verbs import watch_verb
+
+    return watch_verb(argv)
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "run": _run,
+    "data": _data,
+    # "search": _search,
+    "results": _results,
+    "report": _report,
+    # "advise": _advise,
+    # "watch": _watch,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

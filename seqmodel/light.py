@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-PACKAGES = ("hparam", "job")
+PACKAGES = ("hparam", "job", "report")
 MODULES = ("cli", "errors", "light", "report", "run", "run_folder")
 
 

@@ -48,7 +48,10 @@ class Results(list[Result]):
 
     @cached_property
     def varying(self) -> list[str]:
-        """The hyperparameters that name a run and are not the same in all, the seed last."""
+        """The hyperparameters that name a run and are not the same in all, the seed last.
+
+        Without the monitored value, which has a column of its own.
+        """
         names: dict[str, set[str]] = {}
         begun = [r for r in self if r.hparams]
         for result in begun:
@@ -58,7 +61,9 @@ class Results(list[Result]):
         found = [
             name
             for name, values in names.items()
-            if (len(values) > 1 or counts[name] < len(begun)) and name not in untracked()
+            if (len(values) > 1 or counts[name] < len(begun))
+            and name not in untracked()
+            and name != "monitor"
         ]
         return sorted(found, key=lambda name: name == "seed")
 
@@ -103,7 +108,9 @@ class Results(list[Result]):
         for result, row in zip(self, self.rows(), strict=True):
             groups.setdefault(group_key(result), []).append((result, row))
         names = [name for name in self.varying if name != "seed"]
-        return [_group_row([row for _, row in g], names, self.test_columns()) for g in groups.values()]
+        return [
+            _group_row([row for _, row in g], names, self.test_columns()) for g in groups.values()
+        ]
 
     def where(self, *conditions: str) -> Results:
         """The runs for which all conditions hold: `state=complete`, `lr<1e-3`, `best>=0.9`.
@@ -128,7 +135,9 @@ class Results(list[Result]):
         numbers = all(isinstance(value, (int, float)) for value, _ in there)
         there.sort(key=lambda pair: pair[0] if numbers else str(pair[0]), reverse=descending)
         order = [i for _, i in there]
-        return Results(self[i] for i in [*order, *(i for i in range(len(self)) if i not in set(order))])
+        return Results(
+            self[i] for i in [*order, *(i for i in range(len(self)) if i not in set(order))]
+        )
 
     def _better_high(self, column: str) -> bool:
         if column in ("best", "last"):
@@ -221,12 +230,13 @@ def mean_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
 
 
 def _condition(text: str, table: Results) -> Callable[[Row], bool]:
-    for sign, compare in _OPERATORS.items():
+    for sign in _OPERATORS:
         name, found, wanted = text.partition(sign)
         if found and name and not name.endswith(("<", ">", "!")):
             break
     else:
         raise JobError(f"condition {text!r}: write name=value, or with != < <= > >=")
+    compare = _OPERATORS[sign]
     rows = table.rows()
     if rows and name.strip() not in rows[0]:
         raise JobError(_no_column(name.strip(), rows[0]))

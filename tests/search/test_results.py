@@ -1,0 +1,131 @@
+"""The table of results, against numbers worked out here from the files that were written."""
+
+import csv
+import io
+import json
+import math
+import statistics
+
+import pytest
+import run_folders
+
+from seqmodel.cli import main
+from seqmodel.errors import JobError
+from seqmodel.job.result import mode
+from seqmodel.job.results import mean_sd, results
+
+
+@pytest.fixture
+def root(tmp_path):
+    for lr in (1e-4, 1e-3):
+        for seed in range(3):
+            level = 0.5 + 100 * lr + 0.01 * seed
+            run_folders.write_run(tmp_path, lr=lr, seed=seed, level=level)
+    run_folders.write_run(tmp_path, lr=1e-4, seed=3, state="error")
+    return tmp_path
+
+
+def test_one_row_a_replicate_with_what_varies(root):
+    table = results(str(root))
+    assert len(table) == 7
+    assert table.varying == ["lr", "seed"]
+    row = table.where("lr=1e-4", "seed=0").rows()[0]
+    assert (row["state"], row["epochs"], row["elapsed_s"]) == ("complete", 6, 300.0)
+    assert row["best"] == pytest.approx(0.51 + math.exp(-0.3 * 4))
+    assert row["staging_s"] == 7
+    assert row["peak_memory_gb"] == pytest.approx(1.51)
+    assert row["test_loss"] == pytest.approx(0.61)
+
+
+def test_replicates_are_runs_that_differ_in_their_seed(root):
+    groups = {g["lr"]: g for g in results(str(root)).grouped()}
+    assert {lr: (g["replicates"], g["complete"]) for lr, g in groups.items()} == {
+        1e-4: (4, 3),
+        1e-3: (3, 3),
+    }
+    scores = [0.6 + 0.01 * seed + math.exp(-0.3 * 4) for seed in range(3)]
+    assert groups[1e-3]["best_mean"] == pytest.approx(statistics.mean(scores))
+    assert groups[1e-3]["best_sd"] == pytest.approx(statistics.stdev(scores))
+    assert groups[1e-3]["best_n"] == 3
+
+
+def test_mean_and_sd_say_when_there_are_too_few():
+    assert mean_sd([]) == (None, None)
+    assert mean_sd([2.0]) == (2.0, None)
+
+
+def test_sorted_by_a_score_the_best_come_first_and_the_unknown_last(root):
+    table = results(str(root))
+    best = [row["best"] for row in table.sort_by("best").rows()]
+    assert best == sorted(best)
+    tested = [row["test_auroc"] for row in table.sort_by("test_auroc").rows()]
+    assert tested[-1] is None
+    assert tested[:-1] == sorted(tested[:-1], reverse=True)
+
+
+def test_a_condition_on_an_unknown_column_is_one_line(root):
+    with pytest.raises(JobError, match="no column 'bset'.*did you mean 'best'"):
+        results(str(root)).where("bset<1")
+    with pytest.raises(JobError, match="write name=value"):
+        results(str(root)).where("best")
+
+
+def test_every_way_of_writing_gives_the_same_numbers(root, tmp_path):
+    table = results(str(root))
+    rows = table.rows()
+    read = list(csv.DictReader(io.StringIO(table.text("csv"))))
+    assert [float(r["lr"]) for r in read] == [r["lr"] for r in rows]
+    assert [r["best"] for r in json.loads(table.text("json"))] == [r["best"] for r in rows]
+    frame = table.to_pandas()
+    assert list(frame["best"]) == [r["best"] for r in rows]
+    table.write(str(tmp_path / "t.parquet"))
+    import pandas as pd
+
+    assert list(pd.read_parquet(tmp_path / "t.parquet")["folder"]) == [r["folder"] for r in rows]
+    with pytest.raises(JobError, match="csv, md, tex, json, parquet"):
+        table.write(str(tmp_path / "t.doc"))
+
+
+def test_latex_and_markdown_escape_what_they_would_read(tmp_path):
+    run_folders.write_run(tmp_path, encoder="a_b&c|d<e>%#{}$~^\\", name="x", lr=1.0)
+    run_folders.write_run(tmp_path, encoder="cnn", name="y", lr=2.0)
+    table = results(str(tmp_path))
+    escaped = r"a\_b\&c|d<e>\%\#\{\}\$\textasciitilde{}\textasciicircum{}\textbackslash{}"
+    assert escaped in table.text("tex")
+    assert r"a\_b&amp;c\|d&lt;e>%#{}$~^\\" in table.text("md")
+    assert "&lt;e&gt;" in table._repr_html_()
+
+
+def test_folders_without_a_job_and_damaged_files_are_read(tmp_path):
+    run_folders.write_run(tmp_path / "deep" / "er", job=False, name="by_hand")
+    broken = run_folders.write_run(tmp_path, name="broken")
+    (broken / "hparams.json").write_text("{")
+    (broken / "metrics.csv").write_text("epoch,step,valid_loss\n0,1,0.5\n0,x,1\n0,2")
+    by_name = {r.folder.split("/")[-2]: r for r in results(str(tmp_path))}
+    assert by_name["by_hand"].status.state == "complete"
+    assert by_name["broken"].rows == [{"epoch": 0.0, "step": 1.0, "valid_loss": 0.5}]
+    assert by_name["broken"].hparams == {}
+
+
+def test_the_mode_of_a_value_is_that_of_the_tasks():
+    from seqmodel.task.task import Task, monitor_mode
+
+    names = ("valid_loss", "valid_auroc", "valid_bits", "valid_mse", "valid_perplexity", "test_mcc")
+    assert [mode(n) for n in names] == [monitor_mode(n) for n in names]
+    from seqmodel.job.result import DEFAULT_MONITOR
+
+    found = {cls.default_monitor for cls in [Task, *Task.__subclasses__()]}
+    assert found == {DEFAULT_MONITOR}
+
+
+def test_the_verb_prints_filters_sorts_and_writes(root, capsys, tmp_path):
+    assert (
+        main(["results", str(root), "--where", "state=complete", "--sort=best", "--format=csv"])
+        == 0
+    )
+    out = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert len(out) == 6
+    assert main(["results", str(root), "--grouped", f"--out={tmp_path / 'g.md'}"]) == 0
+    assert "| best_mean |" in (tmp_path / "g.md").read_text()
+    assert main(["results", str(tmp_path / "none")]) == 2
+    assert "no such folder" in capsys.readouterr().err
