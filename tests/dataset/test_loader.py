@@ -60,11 +60,12 @@ def test_windows_are_the_letters_on_either_strand_also_beyond_the_ends(genome, l
     assert all(bool(x.all()) for x in pads)
 
 
+@pytest.mark.parametrize("unknown", ["", "N"])  # without unknown letters another path is taken
 @pytest.mark.parametrize("letters", ["ACGT", "TGCA", "ACTG", "AB"])
-def test_any_order_of_letters_is_complemented_rightly(tmp_path, letters):
+def test_any_order_of_letters_is_complemented_rightly(tmp_path, letters, unknown):
     pairs = {"A": "T", "T": "A", "C": "G", "G": "C"} if len(letters) == 4 else {"A": "B", "B": "A"}
     alphabet = Alphabet("mine", tuple(letters), "N", pairs)
-    text = (letters + "N") * 9
+    text = (letters + letters[::-1] + letters[0] + unknown) * 9
     (tmp_path / "a.fa").write_text(f">a\n{text}\n")
     store = SequenceStore.open(str(tmp_path / "a.fa"), alphabet)
     whole = Intervals(Contigs(["a"], store.lengths), [0], [0], len(text), -1)

@@ -39,6 +39,7 @@ def test_store_is_the_text_for_any_file_and_block(tmp_path_factory, given_fasta,
         path = given_fasta.write(tmp_path_factory.mktemp("store") / "a.fa")
         store = SequenceStore.open(path)
     assert store.names == list(given_fasta.contigs)
+    assert (np.diff(store.edges) > 0).all()
     for name, text in given_fasta.contigs.items():
         start = data.draw(st.integers(0, len(text)))
         end = data.draw(st.integers(start, len(text)))

@@ -7,7 +7,8 @@ import pytest
 
 from seqmodel.dataset.array_data import ArrayData
 from seqmodel.dataset.describe import as_text
-from seqmodel.dataset.peak_data import PeakData
+from seqmodel.dataset.interval import Contigs, Intervals, tiles
+from seqmodel.dataset.peak_data import PeakData, positive_bins
 from seqmodel.dataset.store_data import BedData, FastaData
 from seqmodel.dataset.table_data import RecordsData, TableData
 from seqmodel.dataset.track_data import TrackData
@@ -258,6 +259,13 @@ def test_a_bin_is_positive_where_peaks_cover_half_of_it(folder):
     assert len(wide.readers["train"]) == len(only.readers["train"])
     with pytest.raises(IntervalError, match="none of 3 factors has --min_peaks=41; the most is 40"):
         PeakData(PeaksHparams(**common, min_peaks=41))
+
+
+@pytest.mark.parametrize(("n_covered", "positive"), [(49, []), (50, [1]), (51, [1])])
+def test_exactly_half_of_a_bin_is_enough(n_covered, positive):
+    contigs = Contigs(["a"], [300])
+    peaks = Intervals(contigs, [0, 0], [100, 110], [20, n_covered - 10])
+    assert positive_bins(tiles(contigs, 100), peaks, 0.5).tolist() == positive
 
 
 def test_each_file_may_be_a_factor_and_peaks_be_resized(folder):
