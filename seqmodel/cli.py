@@ -78,8 +78,56 @@ def _watch(argv: Sequence[str]) -> int:
     return watch_verb(argv)
 
 
+def _submit(argv: Sequence[str]) -> int:
+    """Submit a run as a job, here or on a cluster."""
+    from seqmodel.job.command import submit
+
+    return submit(argv)
+
+
+def _status(argv: Sequence[str]) -> int:
+    """Tell the states of runs, from their folders and the scheduler."""
+    from seqmodel.job.command import status
+
+    return status(argv)
+
+
+def _logs(argv: Sequence[str]) -> int:
+    """Show the end of what jobs wrote."""
+    from seqmodel.job.command import logs
+
+    return logs(argv)
+
+
+def _cancel(argv: Sequence[str]) -> int:
+    """End jobs that wait or run."""
+    from seqmodel.job.command import cancel
+
+    return cancel(argv)
+
+
+def _resume(argv: Sequence[str]) -> int:
+    """Go on with runs that timed out or failed."""
+    from seqmodel.job.command import resume
+
+    return resume(argv)
+
+
+def _pull(argv: Sequence[str]) -> int:
+    """Copy results from a cluster to here."""
+    from seqmodel.job.command import pull
+
+    return pull(argv)
+
+
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": _run,
+    "submit": _submit,
+    "status": _status,
+    "logs": _logs,
+    "cancel": _cancel,
+    "resume": _resume,
+    "pull": _pull,
     "data": _data,
     # "search": _search,
     "results": _results,

@@ -171,7 +171,7 @@ def _add_node(parser: HparamParser) -> None:
     add(
         "--node_storage",
         type=line,
-        help="folder of the node's own storage where $SLURM_TMPDIR is not set; else $TMPDIR or /tmp",
+        help="the node's own storage where $SLURM_TMPDIR is not set; $TMPDIR or /tmp unless set",
     )
 
 

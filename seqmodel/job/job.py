@@ -117,7 +117,7 @@ class Job:
         """
         canonical = self._resolve(self._split(hparams)[0]).canonical()
         root = self.find_root()
-        if canonical not in self.interface.list(root):
+        if canonical not in self.interface.list_dir(root):
             good = 0
         else:
             found = self.status(f"{root}/{canonical}")
@@ -148,7 +148,7 @@ class Job:
             if len({getattr(settings, name) for _, settings in split}) > 1:
                 raise JobError(f"{name} differs between runs of one submission; submit them apart")
         codes = [self._code(run) for run in resolved]
-        for code in set(codes[1:]) - {codes[0]}:
+        if any(code.digest != codes[0].digest for code in codes):
             raise JobError("the runs of one submission have different plugins; submit them apart")
         probe = Place()
         probe.root = probe.workdir = "/"
@@ -342,7 +342,7 @@ class Job:
                 ).root
         return self._root
 
-    def status(self, which: str | Iterable[Replicate] | None = None) -> Any:
+    def status(self, which: str | Replicate | Iterable[Replicate] | None = None) -> Any:
         """The states of some replicates, of all below a folder, or of all of this job_out_dir.
 
         Returns:
@@ -533,13 +533,16 @@ def data_files(run: Run) -> list[str]:
             continue
         value = getattr(run.values, name)
         for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, str) and item and not item.startswith(("/", "~")):
-                if ".." not in item.split("/") and "\n" not in item:
-                    found[item] = None  # the node copies those that are files there
+            if isinstance(item, str) and item and "\n" not in item and _is_below(item):
+                found[item] = None  # the node copies those that are files there
     return list(found)
+
+
+def _is_below(path: str) -> bool:
+    return not path.startswith(("/", "~")) and ".." not in path.split("/")
 
 
 def _check_stage_paths(paths: Iterable[str]) -> None:
     for path in paths:
-        if path.startswith(("/", "~")) or ".." in path.split("/"):
+        if not _is_below(path):
             raise JobError(f"stage_paths: {path!r} must be relative to workdir, and below it")

@@ -10,7 +10,7 @@ standard input, with the data that it needs behind it.
     read(paths)            head and tail of many files
     snapshot(root, names)  the same for all replicates below a folder, and the output of commands
     write(path, data)      a file, whole or not at all
-    list(path), make_dir(path)
+    list_dir(path), make_dir(path)
     push(local, remote), pull(remote, local)     a tree there, and back
 """
 
@@ -141,7 +141,7 @@ class LocalInterface:
         except OSError as e:
             raise JobError(f"cannot write {path}: {e.strerror}; nothing was changed") from e
 
-    def list(self, path: str) -> list[str]:
+    def list_dir(self, path: str) -> list[str]:
         """The names in a folder, sorted; none if there is no such folder."""
         try:
             return sorted(os.listdir(path))
@@ -286,9 +286,10 @@ class SshInterface:
         )
         self._ok(self.script(text, data), f"write {path}")
 
-    def list(self, path: str) -> list[str]:
+    def list_dir(self, path: str) -> list[str]:
         """The names in a folder there, sorted; none if there is no such folder."""
-        text = f"cd -- {quote_home(path)} 2>/dev/null || exit 0; find . -mindepth 1 -maxdepth 1 -print0"
+        text = f"cd -- {quote_home(path)} 2>/dev/null || exit 0\n"
+        text += "find . -mindepth 1 -maxdepth 1 -print0"
         out = self._ok(self.script(text), f"list {path}").out
         return sorted(name[2:].decode("utf-8", "surrogateescape") for name in out.split(b"\0")[:-1])
 

@@ -166,7 +166,7 @@ def take(
             "nothing was submitted"
         )
     if place.moved:
-        _compare_defaults(interface, place, {n: r for n, r in zip(names, runs, strict=True)})
+        _compare_defaults(interface, place, dict(zip(names, runs, strict=True)))
         return take(
             interface, runs, job_out_dir=job_out_dir, workdir=workdir, code=code,
             ask_arrays=ask_arrays, accept={*accept, *place.moved},
@@ -299,7 +299,8 @@ def _take_there(
     ).replace("@CODE@", code).replace("@KEPT@", KEPT).replace("@ARRAYS@", str(int(ask_arrays)))
     payload = "".join(f"{word}\0" for word in words).encode("utf-8", "surrogateescape")
     done = interface.script(text, payload)
-    place, taken = Place(), {}
+    place = Place()
+    taken: dict[str, list[int]] = {}
     for line in done.out.decode("utf-8", "surrogateescape").split("\0")[:-1]:
         what, _, rest = line.partition(" ")
         if what == "no":
@@ -329,7 +330,7 @@ def _compare_defaults(interface: Interface, place: Place, runs: Mapping[str, Run
     """
     for name in place.moved:
         parent = f"{place.root}/{name}"
-        versions = [n for n in interface.list(parent) if n.startswith("version_")]
+        versions = [n for n in interface.list_dir(parent) if n.startswith("version_")]
         versions.sort(key=lambda n: int(n[8:]) if n[8:].isdecimal() else 1 << 60)
         records = interface.read([f"{parent}/{version}/{RECORD}" for version in versions])
         for path, data in records.items():

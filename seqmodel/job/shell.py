@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from seqmodel.errors import JobError
 from seqmodel.hparam.job import ShellHparams
@@ -33,7 +33,7 @@ class ShellJob(Job):
         place: Place,
         files: Mapping[str, bytes],
     ) -> None:
-        entries = []
+        entries: list[tuple[str, list[str]]] = []
         for replicate, k in zip(replicates, submissions, strict=True):
             token = os.urandom(6).hex()
             script = f"{replicate.path}/{replicate.script_name}"
@@ -128,15 +128,17 @@ mkdir -p -- "$queue"
 note_each @BATCH@/folders 'submitted submission=$k job=shell'
 echo added
 """
-# The entries are named after the tokens that stand in events; the process is found by its arguments.
+# Entries are named after the tokens that stand in events; a process is found by its arguments.
 _CANCEL = """
 pids=()
 while IFS= read -r -d '' folder; do
     printf '%s cancel\\n' "$now" >> "$folder/events" || exit 1
-    token=$(sed -n 's/^[0-9]* submitting .*token=\\([0-9a-f]*\\).*/\\1/p' "$folder/events" | tail -n 1)
+    token=$(grep '^[0-9]* submitting ' "$folder/events" | tail -n 1)
+    token=${token##*token=} token=${token%% *}
     if [ -z "$token" ]; then continue; fi
     rm -f -- "${folder%/*/*}"/.seqmodel/queue/*/waiting/*"-$token"
-    for pid in $(ps -A -ww -o pid= -o args= | awk -v t="$token" '$NF == t && $2 ~ /bash$/ {print $1}'); do
+    found=$(ps -A -ww -o pid= -o args= | awk -v t="$token" '$NF == t && $2 ~ /bash$/ {print $1}')
+    for pid in $found; do
         kill -TERM -- "-$pid" 2>/dev/null && pids+=("$pid")
     done
 done

@@ -48,6 +48,12 @@ class SlurmJob(Job):
                 f"--slurm_signal_s is {settings.slurm_signal_s} s, and the time limit "
                 f"{settings.slurm_time_min} min: nothing would be trained; lower the first"
             )
+        for name in ("job_out_dir", "workdir"):
+            if "\\" in (getattr(settings, name) or ""):
+                raise HparamError(
+                    f"--{name}: {getattr(settings, name)!r} has a backslash, with which Slurm does "
+                    "not find a job's files; use another folder"
+                )
         return settings
 
     def _more_fields(self, run: Run, settings: Any) -> dict[str, Any]:
@@ -72,12 +78,8 @@ class SlurmJob(Job):
         place: Place,
         files: Mapping[str, bytes],
     ) -> None:
-        if "\\" in place.root:
-            raise JobError(
-                f"job_out_dir {place.root!r} has a backslash, with which Slurm does not find its "
-                "files; use another folder. Nothing was submitted"
-            )
-        files, links, text = dict(files), {}, CLAIM + _SUBMIT
+        files, text = dict(files), CLAIM + _SUBMIT
+        links: dict[str, str] = {}
         batches: dict[str, list[Replicate]] = {}
         for chosen, k in self._batches(replicates, submissions, files, place.max_array):
             token = os.urandom(6).hex()
@@ -116,7 +118,7 @@ class SlurmJob(Job):
     ) -> tuple[dict[str, bytes], dict[str, str]]:
         """The files and links of one call of sbatch."""
         folder = f"{KEPT}/submitted/{token}"
-        links = {}
+        links: dict[str, str] = {}
         for i, replicate in enumerate(chosen):
             there = f"../../../{replicate.folder}"
             # arrays need one pattern for all, so the links have numbers
@@ -208,8 +210,8 @@ def _take_up(out: str, batches: Mapping[str, Sequence[Replicate]], name: str) ->
         many = f" and {n - 1} more" if n > 1 else ""
         if what == "late":
             raise JobError(
-                f"sbatch on {name} gave no answer in time; whether {replicate.path}{many} was queued "
-                "is found by its token: status tells"
+                f"sbatch on {name} gave no answer in time; whether {replicate.path}{many} was "
+                "queued is found by its token: status tells"
             )
         raise JobError(
             f"sbatch refused the job on {name}: {why}. Kept, not queued: {replicate.path}{many}. "
@@ -224,7 +226,10 @@ done
 tokens=()
 submit() { # submit TOKEN
     local dir=$PWD/.seqmodel/submitted/$1 args=() arg id code
-    claim "$dir/folders" > "$dir/claim" || { printf 'busy %s %s\\n' "$1" "$(<"$dir/claim")"; return; }
+    if ! claim "$dir/folders" > "$dir/claim"; then
+        printf 'busy %s %s\\n' "$1" "$(<"$dir/claim")"
+        return
+    fi
     while IFS= read -r -d '' arg; do args+=("$arg"); done < "$dir/args"
     id=$(cd -- "$dir" && timeout 100 sbatch "${args[@]}" 2> sbatch.err < /dev/null)
     code=$? id=${id%%;*}
@@ -250,7 +255,8 @@ submit() { # submit TOKEN
 why() { # what the scheduler says of those that were queued just now
     local name rest token
     if [ ${#tokens[@]} = 0 ]; then return; fi
-    timeout 30 squeue -h -u "$(id -un)" -o '%j|%T %r' 2>/dev/null | while IFS='|' read -r name rest; do
+    timeout 30 squeue -h -u "$(id -un)" -o '%j|%T %r' 2>/dev/null |
+    while IFS='|' read -r name rest; do
         token=${name##*.}
         case " ${tokens[*]} " in *" $token "*) printf 'why %s %s\\n' "$token" "$rest" ;; esac
     done
@@ -316,7 +322,7 @@ class _Queue(Asker):
             self.job.n_calls["sacct"] += 1
             out = self.job.interface.script(_SACCT).out.decode("utf-8", "replace").splitlines()
             for line in out[:-1] if out[-1:] == ["answered"] else []:
-                raw, job_id, state = (line.split("|") + ["", "", ""])[:3]
+                raw, job_id, state = [*line.split("|"), "", "", ""][:3]
                 # "CANCELLED by 1000"
                 self._accounts[raw] = self._accounts[job_id] = Seen(state.split(" ")[0], "")
         return self._accounts

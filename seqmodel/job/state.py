@@ -183,7 +183,7 @@ class Record:
 
 
 def parse_events(data: bytes) -> list[Event]:
-    """The events of a file; a last line that was cut short, and lines that are none, are left out."""
+    """The events of a file, without a last line that was cut short, and lines that are none."""
     events = []
     for line in data.decode("utf-8", "replace").split("\n")[:-1]:
         time, _, rest = line.partition(" ")
@@ -361,7 +361,7 @@ def exception_line(text: str) -> str:
 
 
 def last_metrics(data: bytes) -> dict[str, str]:
-    """The last value of each column of a metrics.csv; a last line that was cut short is left out."""
+    """The last value of each column of a metrics.csv, without a last line that was cut short."""
     text = data.decode("utf-8", "replace")
     lines = text[: text.rfind("\n") + 1].splitlines()
     if len(lines) < 2:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from seqmodel.job.os_interface import Interface, LocalInterface
@@ -185,10 +186,8 @@ def metric_text(metrics: Mapping[str, str]) -> str:
         names.sort(key=lambda name: name.endswith("loss"))
         if names:
             value = metrics[names[0]]
-            try:
+            with suppress(ValueError):
                 value = f"{float(value):.4g}"
-            except ValueError:
-                pass
             return f"{names[0]} {value}"
     return ""
 

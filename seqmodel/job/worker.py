@@ -9,6 +9,7 @@ releases. It looks once more after it let the lock go, and whoever enqueues look
 the entry is there: so no entry waits without a worker.
 """
 
+import contextlib
 import fcntl
 import os
 import subprocess
@@ -33,11 +34,8 @@ def wake(queue):
     """Starts a worker if something waits and none works."""
     if not names(queue, "waiting"):
         return
-    lock = open(os.path.join(queue, "lock"), "a")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
+    lock = locked(queue)
+    if lock is None:
         return
     try:
         # the worker is born with the lock
@@ -51,19 +49,19 @@ def wake(queue):
                     os.path.abspath(__file__),
                     "work",
                     queue,
-                    str(lock.fileno()),
+                    str(lock),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd="/",
                 env=clean_environment(),
-                pass_fds=[lock.fileno()],
+                pass_fds=[lock],
                 start_new_session=True,
             )
             _workers.append(worker)
     finally:
-        lock.close()
+        os.close(lock)
 
 
 def work(queue, lock):
@@ -85,13 +83,20 @@ def work(queue, lock):
         os.close(lock)
         if not names(queue, "waiting"):
             return
-        file = open(os.path.join(queue, "lock"), "a")
-        lock = os.dup(file.fileno())
-        file.close()
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        lock = locked(queue)
+        if lock is None:
             return  # another worker has it
+
+
+def locked(queue):
+    """The lock, as a file descriptor; None if a worker holds it."""
+    lock = os.open(os.path.join(queue, "lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
 
 
 def start(queue, name, children):
@@ -110,7 +115,7 @@ def start(queue, name, children):
             open(os.path.join(folder, "stderr"), "ab") as err,
         ):
             child = subprocess.Popen(
-                ["bash"] + args,
+                ["bash", *args],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -134,17 +139,15 @@ def reap(queue, children):
         if code < 0:
             try:
                 with open(os.path.join(folder, "events"), "a") as file:
-                    file.write("%d end code=%d phase=killed\n" % (time.time(), 128 - code))
-            except OSError:
-                pass
-        try:
+                    file.write(f"{int(time.time())} end code={128 - code} phase=killed\n")
+            except OSError as e:
+                print(folder, e, file=sys.stderr)
+        with contextlib.suppress(OSError):
             os.unlink(os.path.join(queue, "running", name))
-        except OSError:
-            pass
 
 
 def alive(queue, children):
-    """Entries whose scripts an earlier worker started, and which still run; the others are removed."""
+    """Entries of an earlier worker whose scripts still run; the others are removed."""
     left = [name for name in names(queue, "running") if name not in children]
     if not left:
         return []
@@ -155,10 +158,8 @@ def alive(queue, children):
         if name.split("-")[-1] in shown:  # the token is the last argument of the script
             found.append(name)
         else:
-            try:
+            with contextlib.suppress(OSError):
                 os.unlink(os.path.join(queue, "running", name))
-            except OSError:
-                pass
     return found
 
 
@@ -181,7 +182,7 @@ def read_limit(queue):
 
 def write(path, text):
     """Writes a file whole."""
-    aside = "%s.%d.part" % (path, os.getpid())
+    aside = f"{path}.{os.getpid()}.part"
     with open(aside, "w") as file:
         file.write(text)
     os.rename(aside, path)

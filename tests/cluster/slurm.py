@@ -170,7 +170,7 @@ class Slurm:
         key.chmod(0o600)
         ports = free_ports(self.n_nodes + 1)
         nodes = "\n".join(
-            f"NodeName=node{i} NodeHostname={socket.gethostname().split('.')[0]} NodeAddr=127.0.0.1 "
+            f"NodeName=node{i} NodeHostname={host_name()} NodeAddr=127.0.0.1 "
             f"Port={ports[i]} CPUs={self.cpus} RealMemory=16000"
             for i in range(1, self.n_nodes + 1)
         )
@@ -196,7 +196,7 @@ class Slurm:
 
 
 def _conf(base, port, n_nodes, nodes, fast):
-    host, user = socket.gethostname().split(".")[0], getpass.getuser()
+    host, user = host_name(), getpass.getuser()
     return f"""ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={port}
@@ -245,6 +245,11 @@ AccountingStorageType=accounting_storage/none
 {nodes}
 PartitionName=main Nodes=node[1-{n_nodes}] Default=YES MaxTime=INFINITE DefaultTime=60 State=UP
 """
+
+
+def host_name():
+    """The name of this machine, as Slurm has it."""
+    return socket.gethostname().split(".")[0]
 
 
 def free_ports(n):

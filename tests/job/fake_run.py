@@ -1,6 +1,7 @@
 """A run in a fraction of a second: keeps run.py's contract (exit codes, checkpoints, signals).
 
-What it does is said by --monitor: ok, raise, mistake, memory, wait, fill, count_N (N steps of 0.1 s).
+What it does is said by --monitor: ok, raise, mistake, module, memory, wait, fill, preflight,
+count_N (N steps of 0.1 s).
 """
 
 import json
@@ -22,7 +23,7 @@ def main():
     with open(f"{root}/argv.json", "w") as file:
         json.dump({"argv": words, "cwd": os.getcwd(), "run": sys.argv[2]}, file)
     last = f"{root}/checkpoints/last.ckpt"
-    step = int(open(last).read()) if "resume_from_checkpoint" in args else 0
+    step = read(last) if "resume_from_checkpoint" in args else 0
     end = int(behaviour[6:]) if behaviour.startswith("count_") else step + 1
 
     stopped = []
@@ -61,6 +62,11 @@ def act(behaviour, root):
         with open(f"{root}/checkpoints/big", "wb", buffering=0) as file:
             while True:
                 file.write(bytes(100_000))
+
+
+def read(path):
+    with open(path) as file:
+        return int(file.read())
 
 
 def save(path, step):

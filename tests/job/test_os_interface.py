@@ -40,14 +40,16 @@ def test_a_written_file_is_read_back_whole(interface, tmp_path):
     interface.write(path, data)
     interface.write(path, data[1:])
     assert interface.read([path, f"{path}.not"]) == {path: data[1:]}
-    assert interface.list(os.path.dirname(path)) == ["-x"]
+    assert interface.list_dir(os.path.dirname(path)) == ["-x"]
 
 
 def test_of_a_large_file_head_and_tail_are_read(interface, tmp_path):
     path = tmp_path / "large"
     path.write_bytes(b"begin" + bytes(200_000) + b"end")
     data = interface.read([str(path)])[str(path)]
-    assert data.startswith(b"begin") and data.endswith(b"end") and CUT in data
+    assert data.startswith(b"begin")
+    assert data.endswith(b"end")
+    assert CUT in data
     assert len(data) < 30_000
 
 

@@ -1,0 +1,402 @@
+"""The verbs submit, status, logs, cancel, resume and pull of the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from seqmodel.errors import HparamError, JobError
+from seqmodel.hparam.convert import parse_dict
+from seqmodel.hparam.hparams import HparamParser, Hparams
+from seqmodel.hparam.job import ShellHparams, SlurmHparams
+from seqmodel.hparam.value import did_you_mean, integer, str2bool
+from seqmodel.job.job import Job
+from seqmodel.job.os_interface import Interface, LocalInterface, SshInterface
+from seqmodel.job.replicate import RECORD, Replicate, parse_record
+from seqmodel.job.status_table import COLUMNS, StatusTable, read_status
+
+KINDS = {"ShellJob": "shell", "SlurmJob": "slurm"}
+
+
+class WhereHparams(Hparams):
+    """The machine, and how jobs are started on it."""
+
+    tracked = False
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        add = parser.add_argument
+        add("--host", help="machine behind SSH, as after ssh; this one unless set")
+        add(
+            "--scheduler",
+            choices=["shell", "slurm"],
+            help="who starts the jobs; slurm where a Slurm account or partition is set, or as found",
+        )
+        add(
+            "--open_master",
+            type=str2bool,
+            default=False,
+            help="open an SSH connection where there is none; else the command for it is told",
+        )
+        add("--ssh_config", help="another file than ~/.ssh/config")
+
+
+class SubmitHparams(Hparams):
+    """What submit does."""
+
+    tracked = False
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        add = parser.add_argument
+        add("--dry_run", type=str2bool, default=False, help="print the script and make nothing")
+        add(
+            "--create", type=str2bool, default=False, help="make the replicates; do not submit them"
+        )
+        add("--n_new", type=integer(1), default=1, help="new replicates of the run")
+        add("--n_replicates", type=integer(1), help="top up to so many replicates without error")
+
+
+class ShowHparams(Hparams):
+    """What status and logs show."""
+
+    tracked = False
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        add = parser.add_argument
+        add("--json", type=str2bool, default=False, help="print one JSON object a replicate")
+        add("--watch", type=str2bool, default=False, help="show it again every few seconds")
+        add("--every_s", type=integer(1), default=10, help="seconds between two looks of --watch")
+        add("--stdout", type=str2bool, default=False, help="logs: standard output, not errors")
+        add("--follow", type=str2bool, default=False, help="logs: go on until the job ended")
+        add("--n_lines", type=integer(1), default=40, help="logs: the last so many lines")
+
+
+class PullHparams(Hparams):
+    """What pull copies."""
+
+    tracked = False
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        add = parser.add_argument
+        add("--to", default="pulled", help="folder here")
+        add("--checkpoints", type=str2bool, default=True, help="copy checkpoints too")
+
+
+def submit(argv: Sequence[str]) -> int:
+    """Submits a run: `seqmodel submit --host=cedar --slurm_account=a --task=masked ...`."""
+    words, folders = split(argv)
+    own, job_parser = _parser(SubmitHparams), _parser(ShellHparams, SlurmHparams)
+    if _help(argv, submit, own, job_parser):
+        return 0
+    chosen = parse_dict(own, {n: v for n, v in words.items() if n in own.declared})
+    rest = {n: v for n, v in words.items() if n not in own.declared}
+    settings = {n: v for n, v in rest.items() if n in job_parser.declared}
+    hparams = {n: v for n, v in rest.items() if n not in settings}
+    if folders:
+        return _submit_created(chosen, folders, hparams, settings)
+    job = _new_job(chosen, settings)
+    if chosen.dry_run:
+        print(job.script(**hparams), end="")
+        return 0
+    if chosen.create:
+        made = job.create_all([hparams] * chosen.n_new)
+    elif chosen.n_replicates:
+        made = job.replicates(chosen.n_replicates, **hparams)
+    else:
+        made = job.submit_all([hparams] * chosen.n_new)
+    for replicate in made:
+        state = "created" if chosen.create else getattr(replicate, "reason", "") or "submitted"
+        print(f"{replicate.job or '-'}  {state}  {replicate.path}")
+    if not made:
+        print(f"nothing to submit: there are {chosen.n_replicates} replicates already")
+    return 0
+
+
+def _submit_created(
+    chosen: Namespace, folders: list[str], hparams: dict[str, Any], settings: dict[str, Any]
+) -> int:
+    if hparams:
+        raise HparamError(
+            f"{next(iter(hparams))!r}: a replicate that was created has its hyperparameters; "
+            "give folders, or hyperparameters of a new run"
+        )
+    for job, replicates in _found(chosen, folders):
+        for replicate in replicates:
+            job.submit(replicate)
+            print(f"{replicate.job or '-'}  submitted  {replicate.path}")
+    return 0
+
+
+def status(argv: Sequence[str]) -> int:
+    """Tells the states of runs: `seqmodel status [FOLDER ...] [--json] [--watch]`."""
+    chosen, folders = _chosen(argv, status, ShowHparams)
+    if chosen is None:
+        return 0
+    while True:
+        found = StatusTable(s for f in folders or ["out"] for s in _status(chosen, f))
+        if chosen.watch and sys.stdout.isatty():
+            print("\033[H\033[J", end="")
+        _show(found, as_json=chosen.json)
+        if not chosen.watch or all(s.is_final for s in found):
+            return 0
+        time.sleep(chosen.every_s)
+
+
+def logs(argv: Sequence[str]) -> int:
+    """Shows the end of what jobs wrote: `seqmodel logs FOLDER ... [--follow]`."""
+    chosen, folders = _chosen(argv, logs, ShowHparams)
+    if chosen is None:
+        return 0
+    name = "stdout" if chosen.stdout else "stderr"
+    for job, replicates in _found(chosen, _needed(folders, "logs")):
+        for replicate in replicates:
+            if len(replicates) > 1:
+                print(f"==> {replicate.path} <==")
+            text = job.logs(replicate, name=name, n_lines=chosen.n_lines)
+            print(text, end="")
+            while chosen.follow:
+                final = job.status([replicate])[0].is_final
+                new = job.logs(replicate, name=name, n_lines=1000)
+                print(_after(text, new), end="", flush=True)
+                text = new
+                if final:
+                    break
+                time.sleep(2)
+    return 0
+
+
+def cancel(argv: Sequence[str]) -> int:
+    """Ends jobs that wait or run: `seqmodel cancel FOLDER ...`."""
+    chosen, folders = _chosen(argv, cancel)
+    if chosen is None:
+        return 0
+    for job, replicates in _found(chosen, _needed(folders, "cancel")):
+        active = [
+            replicate
+            for replicate, s in zip(replicates, _states(job, replicates), strict=True)
+            if not s.is_final and (s.queued or s.state == "running")
+        ]
+        if active:
+            job.cancel(active)
+        for replicate in active:
+            print(f"cancelled  {replicate.path}")
+        if not active:
+            print("nothing to cancel: no job waits or runs there")
+    return 0
+
+
+def resume(argv: Sequence[str]) -> int:
+    """Goes on with runs that timed out or failed: `seqmodel resume FOLDER ... [--slurm_time_min=600]`."""
+    words, folders = split(argv)
+    parser = _parser(ShellHparams, SlurmHparams)
+    if _help(argv, resume, _parser(), parser):
+        return 0
+    settings = {n: v for n, v in words.items() if n in parser.declared}
+    own = _parser()
+    chosen = parse_dict(own, {n: v for n, v in words.items() if n not in settings})
+    for job, replicates in _found(chosen, _needed(folders, "resume")):
+        wanted = [
+            replicate
+            for replicate, s in zip(replicates, _states(job, replicates), strict=True)
+            if s.state in ("timeout", "error")
+        ]
+        for replicate in job.resume(wanted, **settings) if wanted else []:
+            print(f"{replicate.job or '-'}  resumed  {replicate.path}")
+        if not wanted:
+            print("nothing to resume: no run timed out or failed there")
+    return 0
+
+
+def pull(argv: Sequence[str]) -> int:
+    """Copies results here: `seqmodel pull --host=cedar FOLDER --to=pulled`."""
+    chosen, folders = _chosen(argv, pull, PullHparams)
+    if chosen is None:
+        return 0
+    interface = _interface(chosen)
+    for folder in _needed(folders, "pull"):
+        name = os.path.basename(folder.rstrip("/"))
+        target = chosen.to if len(folders) == 1 else os.path.join(chosen.to, name)
+        interface.pull(
+            folder, os.path.abspath(target), exclude=[] if chosen.checkpoints else ["*.ckpt"]
+        )
+        print(target)
+    return 0
+
+
+def split(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The names with their values (a list where one is repeated), and the words without a name."""
+    words: dict[str, Any] = {}
+    folders = []
+    for word in argv:
+        if not word.startswith("--") or word == "--":
+            folders.append(word)
+            continue
+        name, given, value = word[2:].partition("=")
+        value = value if given else "True"
+        if name in words:
+            before = words[name]
+            words[name] = [*before, value] if isinstance(before, list) else [before, value]
+        else:
+            words[name] = value
+    return words, [word for word in folders if word not in ("--", "-h")]
+
+
+def _parser(*classes: type[Hparams]) -> HparamParser:
+    parser = HparamParser(prog="seqmodel")
+    for cls in (WhereHparams, *classes) if WhereHparams not in classes else classes:
+        parser.add_class(cls)
+    return parser
+
+
+def _help(argv: Sequence[str], verb: Callable[..., int], *parsers: HparamParser) -> bool:
+    if "--help" not in argv and "-h" not in argv:
+        return False
+    print((verb.__doc__ or "").strip())
+    for parser in parsers:
+        text = parser.format_help()
+        print(text[text.index("\n\n") + 1 :].rstrip())
+    if verb is submit:
+        print("\nHyperparameters of the run: see seqmodel run --help.")
+    return True
+
+
+def _chosen(
+    argv: Sequence[str], verb: Callable[..., int], *classes: type[Hparams]
+) -> tuple[Any, list[str]]:
+    parser = _parser(*classes)
+    if _help(argv, verb, parser):
+        return None, []
+    words, folders = split(argv)
+    return parse_dict(parser, words), folders
+
+
+def _needed(folders: list[str], verb: str) -> list[str]:
+    if not folders:
+        raise JobError(f"{verb} wants a folder: seqmodel {verb} out/<run>/version_0")
+    return folders
+
+
+def _interface(chosen: Namespace) -> Interface:
+    if not chosen.host:
+        return LocalInterface()
+    return SshInterface(chosen.host, open_master=chosen.open_master, config=chosen.ssh_config)
+
+
+def _new_job(chosen: Namespace, settings: dict[str, Any]) -> Job:
+    kind = chosen.scheduler
+    if kind is None:
+        slurm = set(SlurmHparams.default_hparams().declared)
+        shell = set(ShellHparams.default_hparams().declared)
+        kind = "slurm" if set(settings) & (slurm - shell) else "shell"
+    cls, parser = _kind(kind)
+    for name in settings:
+        if name not in parser.declared:
+            hint = did_you_mean(name, list(parser.declared))
+            raise HparamError(f"{name!r} has no effect on jobs of the {kind}{hint}; leave it out")
+    return cls(_interface(chosen), **settings)
+
+
+def _kind(name: str) -> tuple[type[Job], HparamParser]:
+    if name == "slurm":
+        from seqmodel.job.slurm import SlurmJob
+
+        return SlurmJob, SlurmHparams.default_hparams()
+    from seqmodel.job.shell import ShellJob
+
+    return ShellJob, ShellHparams.default_hparams()
+
+
+def _job_of(chosen: Namespace, interface: Interface, path: str) -> Job | None:
+    """The job class that made the replicate at `path`, for its job_out_dir."""
+    record = interface.read([f"{path}/{RECORD}"]).get(f"{path}/{RECORD}")
+    kind = chosen.scheduler
+    if kind is None and record is not None:
+        kind = KINDS.get(parse_record(record, path)["kind"])
+    if kind is None:
+        return None
+    return _kind(kind)[0](interface, job_out_dir=path.rsplit("/", 2)[0])
+
+
+def _status(chosen: Namespace, folder: str) -> StatusTable:
+    """States of a folder: the scheduler is asked where it is known and something is not final."""
+    interface = _interface(chosen)
+    found = read_status(interface, folder, None)
+    active = [s for s in found if not s.is_final]
+    if not active:
+        return StatusTable(found)
+    job = _job_of(chosen, interface, active[0].folder)
+    if job is None or not _is_here(job, interface):
+        return StatusTable(found)
+    return StatusTable(read_status(interface, folder, job._asker()))
+
+
+def _is_here(job: Job, interface: Interface) -> bool:
+    """Whether the programs of the scheduler are: a copy of the folder may be anywhere."""
+    import shutil
+
+    return (
+        not interface.is_local or "Slurm" not in type(job).__name__ or bool(shutil.which("squeue"))
+    )
+
+
+def _found(chosen: Namespace, folders: list[str]) -> list[tuple[Job, list[Replicate]]]:
+    """The replicates in each folder, with the job that made them."""
+    interface = _interface(chosen)
+    found = []
+    for folder in folders:
+        statuses = read_status(interface, folder, None)
+        if not statuses:
+            raise JobError(
+                f"{folder}: no replicates there; give a folder with version_<n> below it"
+            )
+        job = _job_of(chosen, interface, statuses[0].folder)
+        if job is None:
+            raise JobError(f"{statuses[0].folder}: no {RECORD} there; give --scheduler")
+        replicates = []
+        for s in statuses:
+            root, name, version = s.folder.rsplit("/", 2)
+            replicates.append(Replicate(interface, root, f"{name}/{version}", s.job))
+        found.append((job, replicates))
+    return found
+
+
+def _states(job: Job, replicates: list[Replicate]) -> list[Any]:
+    by_path = {s.folder: s for s in job.status(replicates)}
+    return [by_path[replicate.path] for replicate in replicates]
+
+
+def _show(found: StatusTable, *, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        for row in found.to_dicts():
+            print(json.dumps(row))
+        return
+    if sys.stdout.isatty():
+        try:
+            from rich.console import Console
+            from rich.table import Table
+            from rich.text import Text
+        except ImportError:
+            pass
+        else:
+            table = Table(*COLUMNS)
+            for row in found.rows():
+                table.add_row(*(Text(cell) for cell in row))
+            Console().print(table)
+            return
+    print(found.text())
+
+
+def _after(old: str, new: str) -> str:
+    """What `new` has behind the end of `old`."""
+    tail = old[-2000:]
+    at = new.rfind(tail) if tail else -1
+    return new[at + len(tail) :] if at >= 0 else new

@@ -1,0 +1,94 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from job_helpers import FAKE_PYTHON, wait_for
+
+ROOT = Path(__file__).parents[2]
+RUN = ["--task=masked", "--fasta=a.fa", "--seq_len=8"]
+
+
+def seqmodel(*words, code=0):
+    done = subprocess.run(
+        [sys.executable, "-m", "seqmodel.cli", *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    if code == 2:
+        assert len(done.stderr.splitlines()) == 1
+        return done.stderr
+    assert not done.stderr
+    return done.stdout
+
+
+def rows(folder="out"):
+    return [json.loads(line) for line in seqmodel("status", folder, "--json").splitlines()]
+
+
+def test_submit_status_logs_and_resume_of_a_run(workdir):
+    submit = ["submit", f"--python={FAKE_PYTHON}", "--heartbeat_s=1", *RUN]
+    shown = seqmodel(*submit, "--monitor=raise", "--n_new=2").splitlines()
+    assert [line.split("  ")[:2] for line in shown] == [["shell", "submitted"]] * 2
+    wait_for(lambda: all(row["state"] == "error" for row in rows()))
+    folder = shown[0].split("  ")[2]
+    assert seqmodel("logs", folder).splitlines()[-1] == "ValueError: bad value 7 in\ta line"
+    assert seqmodel("logs", folder, "--follow").startswith("seqmodel: attempt 1\n")
+    assert "error  exception  1" in seqmodel("status")
+    assert "  resumed  " in seqmodel("resume", folder)
+    wait_for(lambda: rows(folder)[0]["attempts"] == 2)
+    wait_for(lambda: rows(folder)[0]["state"] == "error")
+    assert rows(folder)[0]["folder"] == folder
+
+
+def test_cancel_ends_what_runs_and_says_when_there_is_nothing(workdir):
+    submit = ["submit", f"--python={FAKE_PYTHON}", "--heartbeat_s=1", *RUN, "--monitor=wait"]
+    folder = seqmodel(*submit).split("  ")[2].strip()
+    wait_for(lambda: rows()[0]["state"] == "running")
+    assert seqmodel("cancel", folder) == f"cancelled  {folder}\n"
+    row = wait_for(lambda: rows()[0]["state"] == "error" and rows()[0])
+    assert row["reason"] == "cancelled"
+    assert seqmodel("cancel", folder).startswith("nothing to cancel")
+
+
+def test_create_then_submit_by_folder(workdir):
+    create = ["submit", f"--python={FAKE_PYTHON}", "--heartbeat_s=1", *RUN, "--create"]
+    folder = seqmodel(*create).split("  ")[2].strip()
+    assert rows()[0]["reason"] == "not submitted"
+    seqmodel("submit", folder)
+    wait_for(lambda: rows()[0]["state"] == "complete")
+    topped = ["submit", f"--python={FAKE_PYTHON}", *RUN, "--n_replicates=1"]
+    assert seqmodel(*topped) == "nothing to submit: there are 1 replicates already\n"
+
+
+def test_a_dry_run_prints_a_script_that_can_be_read(workdir):
+    text = seqmodel("submit", "--slurm_account=def-me", "--dry_run", *RUN)
+    assert "#SBATCH --account=def-me\n" in text
+    assert "{" not in text.replace("{x}", "").split("environment() {")[0]
+    assert not (workdir / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["submit", *RUN, "--seq_length=9"], "HparamError: no hyperparameter 'seq_length'"),
+        (["submit", *RUN, "--n_at_once=0"], "HparamError: --n_at_once (ShellHparams)"),
+        (["submit", *RUN, "--scheduler=shell", "--slurm_mem=4G"], "'slurm_mem' has no effect"),
+        (["submit", *RUN, "--fasta=b.fa"], "JobError: --fasta: b.fa: no such file on local"),
+        (["submit", *RUN, "--template=none.sh"], "JobError: template none.sh: No such file"),
+        (["submit", "--host=-x", *RUN], "JobError: '-x' is no host name"),
+        (["status", "nowhere"], "JobError: "),
+        (["logs"], "JobError: logs wants a folder"),
+        (["cancel", "."], "JobError: .: no replicates there"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_made(workdir, words, told):
+    assert told in seqmodel(*words, code=2)
+    assert not list(workdir.rglob("version_*"))
+
+
+def test_every_verb_has_help():
+    for verb in ("submit", "status", "logs", "cancel", "resume", "pull"):
+        assert "--host" in seqmodel(verb, "--help")

@@ -1,0 +1,64 @@
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from job_helpers import HOSTILE
+
+from seqmodel.errors import JobError
+from seqmodel.job import ShellJob, SlurmJob
+from seqmodel.job.template import NEEDED, check_template, read_template, render
+
+FIELDS = ("args", "folder", "node_functions", "script", "token", "python")
+GOOD = "".join(f"{name}={{{name}}}\n" for name in NEEDED)
+
+
+def test_what_is_wrong_is_told_with_its_line():
+    text = GOOD + "a=${HOME}\nb=$(f) { echo }\nx={pythn}\n{{ fine }}\n"
+    with pytest.raises(JobError) as error:
+        check_template(text, FIELDS, "mine.sh")
+    told = str(error.value)
+    assert told.startswith("mine.sh: line 6: no field {HOME}; write {{HOME}} for the shell's own; ")
+    assert "line 7: '{' that begins no field; write '{{'" in told
+    assert "line 7: '}' that ends no field; write '}}'" in told
+    assert "line 8: no field {pythn}; did you mean 'python'?" in told
+    assert "line 9" not in told
+
+
+def test_a_missing_field_is_told():
+    with pytest.raises(JobError, match=r"the field \{token\} is missing"):
+        check_template(GOOD.replace("token={token}\n", ""), FIELDS)
+
+
+@given(st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=["Cs"])))
+def test_any_value_reaches_the_shell_as_it_is(value):
+    values = dict.fromkeys(NEEDED, "")
+    script = render(GOOD + "printf %s {python}\n", {**values, "python": value})
+    done = subprocess.run(["bash"], input=script.encode(), capture_output=True, check=True)
+    assert done.stdout.decode() == value
+
+
+@pytest.mark.parametrize("bad", ["a\nb", "a\0b", "a\rb"])
+def test_a_newline_in_a_value_is_refused(bad):
+    with pytest.raises(JobError, match="python: .* has a newline"):
+        render(GOOD + "{python}", {**dict.fromkeys(NEEDED, ""), "python": bad})
+
+
+@pytest.mark.parametrize(
+    "name", ["template_shell.sh", "template_slurm.sh", "template_slurm_alliance.sh"]
+)
+def test_our_templates_are_right(workdir, name):
+    job = SlurmJob(template=name, workdir=str(workdir)) if "slurm" in name else ShellJob()
+    script = job.script(task="masked", fasta="a.fa", seq_len=8, monitor=HOSTILE)
+    assert subprocess.run(["bash", "-n"], input=script.encode(), check=False).returncode == 0
+
+
+def test_a_template_of_the_users_own_is_used(workdir):
+    own = workdir / "own.sh"
+    own.write_text(read_template("template_shell.sh") + "# mine\n")
+    job = ShellJob(template=str(own))
+    assert job.script(task="masked", fasta="a.fa", seq_len=8).endswith("# mine\n")
+    own.write_text(own.read_text() + "${x}\n")
+    with pytest.raises(JobError, match=r"own.sh: line \d+: no field \{x\}"):
+        job.submit(task="masked", fasta="a.fa", seq_len=8)
+    assert not (workdir / "out").exists()
