@@ -129,10 +129,10 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "resume": _resume,
     "pull": _pull,
     "data": _data,
-    # "search": _search,
+    "search": _search,
     "results": _results,
     "report": _report,
-    # "advise": _advise,
+    "advise": _advise,
     # "watch": _watch,
 }
 

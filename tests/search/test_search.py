@@ -1,0 +1,121 @@
+"""Searches through real shell jobs: what is submitted, what is not submitted twice."""
+
+import json
+from pathlib import Path
+
+import pytest
+from search_helpers import BASE, runs
+
+from seqmodel.errors import HparamError, JobError
+from seqmodel.job import search
+from seqmodel.job.search_space import log_uniform
+
+SPACE = {"lr": [1e-3, 1e-2], "weight_decay": [0.1, 0.2, 0.3]}
+
+
+def test_a_grid_runs_each_point_once_and_shows_its_results(job, workdir):
+    found = search.grid(job, BASE, SPACE)
+    assert found.told == {"new": 6, "again": 0}
+    assert {s.state for s in found.wait(timeout_s=60)} == {"complete"}
+    assert sorted(runs(workdir).values()) == [1] * 6
+    table = found.results()
+    assert table.varying == ["lr", "weight_decay"]
+    points = {(r.hparams["lr"], r.hparams["weight_decay"]) for r in table}
+    assert points == {(lr, wd) for lr in SPACE["lr"] for wd in SPACE["weight_decay"]}
+    assert "6 points, 6 runs" in found._repr_html_()
+
+
+def test_the_same_call_again_submits_what_is_missing_only(job, workdir):
+    search.grid(job, BASE, {**SPACE, "lr": [1e-3]}).wait(timeout_s=60)
+    again = search.grid(job, BASE, SPACE)
+    assert again.told == {"complete": 3, "new": 3, "again": 0}
+    again.wait(timeout_s=60)
+    assert sorted(runs(workdir).values()) == [1] * 6
+    assert all(name.endswith("version_0") for name in runs(workdir))
+
+
+def test_points_that_left_are_listed_and_cancelled_only_if_asked(job, workdir):
+    slow = {**BASE, "log_every_n_steps": 20000}
+    search.grid(job, slow, SPACE)
+    smaller = search.grid(job, slow, {**SPACE, "lr": [1e-3]})
+    assert len(smaller.left) == 3
+    assert all("lr=0.01" in name for name in smaller.left)
+    assert smaller.told["new"] == 0
+    states = {s.folder.split("/")[-2]: s for s in job.status()}
+    assert all(not states[name].is_final for name in smaller.left)
+    assert smaller.cancel_left() == 3
+    states = {s.folder.split("/")[-2]: s for s in job.status()}
+    assert {states[name].reason for name in smaller.left} == {"cancelled"}
+    assert search.grid(job, slow, {**SPACE, "lr": [1e-3]}).left == smaller.left
+    smaller.cancel()
+
+
+def test_errors_are_offered_again_unless_told_otherwise(job, workdir):
+    found = search.from_list(job, BASE, [{"seed": 13}, {"seed": 12}])
+    assert [s.state for s in found.wait(timeout_s=60)] == ["error", "complete"]
+    assert search.from_list(job, BASE, [{"seed": 13}], retry="none").told["again"] == 0
+    again = search.from_list(job, BASE, [{"seed": 13}, {"seed": 12}])
+    assert again.told == {"complete": 1, "error": 1, "new": 0, "again": 1}
+    assert [s.state for s in again.wait(timeout_s=60)] == ["complete", "complete"]
+    assert sorted(runs(workdir).values()) == [1, 2]
+
+
+def test_one_setting_written_in_two_ways_is_one_run(job, workdir):
+    points = [{"lr": 1e-3}, {"lr": "0.001"}, {}, {"weight_decay": 0.5}]
+    found = search.from_list(job, BASE, points)
+    assert (len(found.runs), found.n_duplicates) == (2, 2)
+    found.wait(timeout_s=60)
+    assert search.from_list(job, BASE, points, repeat=True).told["new"] == 2
+    assert len(runs(workdir)) == 4
+
+
+def test_replicates_differ_in_their_seed(job, workdir):
+    found = search.grid(job, {**BASE, "seed": 5}, {"lr": [1e-3, 1e-2]}, n_replicates=3)
+    found.wait(timeout_s=60)
+    assert {r.hparams["seed"] for r in found.results()} == {5, 6, 7}
+    assert [g["best_n"] for g in found.results().grouped()] == [3, 3]
+    with pytest.raises(HparamError, match="do not search the seed"):
+        search.grid(job, BASE, {"seed": [1]}, n_replicates=2)
+
+
+def test_every_point_is_checked_before_the_first_is_submitted(job, workdir):
+    with pytest.raises(HparamError, match=r"point 3 of 3 \(lr=-1\): --lr"):
+        search.grid(job, BASE, {"lr": [1e-3, 1e-2, -1]})
+    with pytest.raises(HparamError, match="did you mean 'n_layers'"):
+        search.grid(job, BASE, {"n_layer": [1]})
+    with pytest.raises(HparamError, match="set it for the job"):
+        search.grid(job, {**BASE, "job_out_dir": "x"}, {"lr": [1e-3]})
+    assert not Path("out").exists()
+    assert not Path("searches").exists()
+
+
+def test_a_dry_run_submits_nothing(job, workdir):
+    found = search.random(job, BASE, {"lr": log_uniform(1e-4, 1)}, n=5, dry_run=True)
+    assert found.told == {"new": 5, "again": 0}
+    assert runs(workdir) == {}
+
+
+def test_the_record_says_what_was_searched(job, workdir):
+    search.random(job, BASE, {"lr": log_uniform(1e-4, 1)}, n=3, seed=4, name="my search").wait(
+        timeout_s=60
+    )
+    record = json.loads(Path("searches/my search/search.json").read_text())
+    assert record["space"] == {
+        "space": {"lr": {"range": ["log_uniform", 1e-4, 1.0], "when": {}}},
+        "n": 3,
+        "seed": 4,
+    }
+    assert len(record["points"]) == 3
+    Path("searches/my search/search.json").write_text("{")
+    with pytest.raises(JobError, match="no record of a search"):
+        search.grid(job, BASE, SPACE, name="my search")
+
+
+def test_two_drivers_do_not_work_on_one_search(job, workdir):
+    found = search.grid(job, BASE, {"lr": [1e-3]})
+    with (
+        found.record.locked(),
+        pytest.raises(JobError, match="another process is working on the search"),
+    ):
+        search.grid(job, BASE, {"lr": [1e-3, 1e-2]})
+    found.wait(timeout_s=60)

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+from search_helpers import FAKE, runs
+
+from seqmodel.cli import main
+from seqmodel.job import ShellJob, status
+
+TEXT = f"""
+kind = "random"
+n = 4
+[job]
+kind = "shell"
+python = "{FAKE}"
+stage_code = false
+stage_data = false
+n_at_once = 2
+[base]
+task = "masked"
+fasta = "a.fa"
+seq_len = 8
+max_epochs = 2
+[space]
+lr = {{ log_uniform = [1e-4, 1.0] }}
+encoder = ["transformer", "dilated_conv"]
+n_heads = {{ choice = [2, 4], when = {{ encoder = "transformer" }} }}
+"""
+
+
+def test_a_file_is_a_search_that_goes_on(workdir, capsys):
+    Path("my.toml").write_text(TEXT)
+    assert main(["search", "my.toml", "--dry_run"]) == 0
+    assert "my: random of 4 points, 4 runs\n4 new" in capsys.readouterr().out
+    assert not Path("out").exists()
+    assert main(["search", "my.toml"]) == 0
+    job = ShellJob()
+    for _ in range(600):
+        if len(runs(workdir)) == 4 and all(s.is_final for s in job.status()):
+            break
+    assert {s.state for s in status("out")} == {"complete"}
+    capsys.readouterr()
+    assert main(["search", "my.toml"]) == 0
+    assert "4 complete" in capsys.readouterr().out
+    assert Path("searches/my/search.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("n = 4", "nn = 4", "no entry 'nn' in a random search; did you mean 'n'"),
+        ('"random"', '"some"', "kind 'some': one of grid, random, list, adaptive"),
+        ("log_uniform = [1e-4, 1.0]", "log_uniform = 3", r"log_uniform = [lowest, highest], got 3"),
+        ("n = 4", "n = ", "no TOML"),
+        ('"shell"', '"sun"', "[job] kind 'sun': one of shell, slurm"),
+    ],
+)
+def test_a_mistake_is_one_line(workdir, capsys, before, after, message):
+    Path("my.toml").write_text(TEXT.replace(before, after, 1))
+    assert main(["search", "my.toml"]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
