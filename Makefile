@@ -1,5 +1,5 @@
 # Each target does its own set-up: on a Debian or Ubuntu machine it takes python3 (>= 3.11), python3-venv and make.
-#   make demo     train on part of a real genome, about 5 minutes on two cores
+#   make demo     train on part of a real genome, a few minutes on two cores
 #   make test     format, lint, types and all tests
 #   make check    the same with the fast tests only, under two minutes
 #   make docs     regenerate docs/hparams.md from the definitions

@@ -1,6 +1,6 @@
 """Pre-training and fine-tuning on part of a real genome, beside baselines: `make demo`.
 
-    python examples/demo.py            about five minutes on two cores
+    python examples/demo.py            a few minutes on two cores
     python examples/demo.py --quick    a few steps of each stage: does it run
 
 Each stage is one command line of seqmodel/run.py, printed before it runs. All settings were chosen
