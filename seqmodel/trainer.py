@@ -27,7 +27,7 @@ from seqmodel.metrics import MetricsCsv
 from seqmodel.progress import PlainLines
 from seqmodel.run_folder import CHECKPOINTS
 from seqmodel.stopping import StopOnSignal
-from seqmodel.task.callbacks import training_callbacks
+from seqmodel.task.callbacks import skip_idle_hooks, training_callbacks
 from seqmodel.task.task import monitor_mode
 from seqmodel.usage import Usage
 
@@ -214,7 +214,7 @@ def make_trainer(
     if v.n_threads:
         torch.set_num_threads(v.n_threads)
     shown = _shown(v.progress)
-    return Trainer(
+    trainer = Trainer(
         accelerator=v.accelerator,
         devices=v.devices,
         num_nodes=v.num_nodes,
@@ -247,6 +247,8 @@ def make_trainer(
         ],
         plugins=_plugins(),
     )
+    skip_idle_hooks(trainer.callbacks)
+    return trainer
 
 
 def _loggers(run: Run, folder: Path) -> list[Logger]:
