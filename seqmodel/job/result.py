@@ -101,7 +101,7 @@ class Result:
     @cached_property
     def rows(self) -> list[dict[str, float]]:
         """metrics.csv: what was logged, a dict a row, without what is missing."""
-        return list(_rows(self.files.get("metrics.csv", b"")))
+        return list(parse_rows(self.files.get("metrics.csv", b"")))
 
     def curve(self, name: str) -> list[tuple[float, float]]:
         """(step, value) of a logged value, in the order of logging."""
@@ -286,7 +286,7 @@ def _json(data: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _rows(data: bytes) -> Iterator[dict[str, float]]:
+def parse_rows(data: bytes) -> Iterator[dict[str, float]]:
     """The rows of a metrics.csv; a last line that was cut short, and damaged ones, are left out."""
     text = data.decode("utf-8", "replace")
     reader = csv.reader(text[: text.rfind("\n") + 1].splitlines())

@@ -157,11 +157,23 @@ class Search:
             self._count(found, new, again)
             if not dry_run:
                 self._advise(new)
-                if again:
-                    self.job.resume(again)
+                self._go_on(again)
                 if new:
                     self.job.submit_all([self.runs[name] for name in new])
         return self
+
+    def _go_on(self, again: list[Replicate]) -> None:
+        """Submits replicates again; those that a dead submitter claimed just now are left."""
+        try:
+            self.job.resume(again) if again else None
+        except JobError as e:
+            if "somebody else is submitting" not in str(e) or len(again) == 1:
+                self.told["being submitted"] = self.told.get("being submitted", 0) + 1
+                if "somebody else is submitting" not in str(e) and "cancel it first" not in str(e):
+                    raise
+                return
+            for replicate in again:
+                self._go_on([replicate])
 
     def _missing(
         self, found: Mapping[str, Status], retry: str, repeat: bool

@@ -13,7 +13,7 @@ from seqmodel.job import worker
 from seqmodel.job.job import Job
 from seqmodel.job.os_interface import LocalInterface, quote_home
 from seqmodel.job.replicate import KEPT, Place, Replicate, put
-from seqmodel.job.state import Record, Seen
+from seqmodel.job.state import CLAIM_S, Record, Seen
 from seqmodel.job.status_table import Asker
 
 
@@ -43,8 +43,9 @@ class ShellJob(Job):
         limit = self._settings({}).n_at_once
         if isinstance(self.interface, LocalInterface):
             put(self.interface, place.root, files)
+            claim_s = min(self._settings({}).grace_s, CLAIM_S)
             for replicate, k, (name, _) in zip(replicates, submissions, entries, strict=True):
-                _claim(replicate, k, name[-12:])
+                _claim(replicate, k, name[-12:], claim_s)
             worker.add(self._queue(place.root, os.uname().nodename), limit, entries)
             for replicate, k in zip(replicates, submissions, strict=True):
                 _append(replicate, f"submitted submission={k} job=shell")
@@ -160,13 +161,26 @@ def claims(
     return "".join(lines).encode()
 
 
-def _claim(replicate: Replicate, k: int, token: str) -> None:
+def _claim(replicate: Replicate, k: int, token: str, claim_s: float) -> None:
     path = f"{replicate.path}/submit.{k}"
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
     except FileExistsError as e:
-        raise JobError(f"somebody else is submitting {replicate.path}") from e
+        if not _left_by_the_dead(replicate, path, k, claim_s):
+            raise JobError(f"somebody else is submitting {replicate.path}") from e
+        os.utime(path)
     _append(replicate, f"submitting submission={k} token={token}")
+
+
+def _left_by_the_dead(replicate: Replicate, path: str, k: int, claim_s: float) -> bool:
+    """Whether a claim is old and was never followed by its event: its submitter was killed."""
+    try:
+        age = time.time() - os.stat(path).st_mtime
+        with open(f"{replicate.path}/events", encoding="utf-8") as file:
+            begun = f" submitting submission={k} " in file.read()
+    except OSError:
+        return False
+    return age > claim_s and not begun
 
 
 def _append(replicate: Replicate, line: str) -> None:

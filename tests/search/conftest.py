@@ -1,4 +1,5 @@
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,14 @@ def runs(workdir):
             ran.read_text().count("ran") if ran.exists() else 0
         )
     return found
+
+
+def wait_for(question, seconds=60):
+    """Waits until `question()` is true."""
+    end = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.1)
 
 
 sys.modules.setdefault("search_helpers", sys.modules[__name__])
