@@ -133,7 +133,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "results": _results,
     "report": _report,
     "advise": _advise,
-    # "watch": _watch,
+    "watch": _watch,
 }
 
 

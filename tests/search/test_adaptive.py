@@ -34,7 +34,7 @@ def test_it_runs_n_points_and_the_study_is_optunas_own(job, workdir):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         figure = optuna.visualization.plot_parallel_coordinate(found.study)
-    assert len(figure.data) == 1
+    assert len(figure.data) >= 7
 
 
 def test_the_same_call_again_adds_what_is_missing(job, workdir):
@@ -123,7 +123,6 @@ def test_tpe_beats_random_on_branin_on_the_median_of_ten_seeds(workdir):
         drawn.wait(timeout_s=300, every_s=0.1)
         assert len(drawn.results()) == n
         by_chance.append(min(r.best("valid_loss") for r in drawn.results()))
-    print(
-        "median of the best: TPE", statistics.median(by_tpe), "random", statistics.median(by_chance)
-    )
-    assert statistics.median(by_tpe) < statistics.median(by_chance)
+    tpe, chance = statistics.median(by_tpe), statistics.median(by_chance)
+    print(f"median of the best of {n}: TPE {tpe:.4g}, random {chance:.4g}")
+    assert tpe < chance

@@ -1,0 +1,132 @@
+"""A live page of all runs on a terminal, curves as sparklines (needs rich, extra `report`)."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+from seqmodel.errors import JobError
+from seqmodel.job.result import Result
+from seqmodel.job.results import Results
+from seqmodel.job.results_text import cell
+
+BARS = "▁▂▃▄▅▆▇█"
+COLOURS = {"complete": "green", "running": "blue", "error": "red", "timeout": "yellow"}
+_FIRST = {"running": 0, "created": 1, "error": 2, "timeout": 2, "complete": 3}
+COLUMNS = (
+    ("state", 20),
+    ("curve", 16),
+    ("score", 11),
+    ("last", 9),
+    ("best", 9),
+    ("epochs", 6),
+    ("time", 9),
+)
+HOUR_S = 3600
+
+
+def watch(
+    look: Callable[[], Results],
+    *,
+    every_s: float = 5.0,
+    once: bool = False,
+    n_rows: int | None = None,
+    file: Any = None,
+) -> None:
+    """Shows what `look` finds, again and again until Ctrl-C or all have ended.
+
+    Args:
+        look: gives the runs.
+        every_s: seconds between two looks.
+        once: show it once.
+        n_rows: runs that are shown; as many as fit unless given.
+        file: where to; the terminal unless given.
+
+    Raises:
+        JobError: rich is missing.
+    """
+    try:
+        from rich.console import Console
+        from rich.live import Live
+    except ImportError as e:
+        raise JobError("watch needs rich: pip install 'seqmodel[report]'") from e
+    console = Console(file=file or sys.stdout)
+    if once or not console.is_terminal:
+        console.print(page(look(), n_rows or 1000))
+        return
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            found = look()
+            live.update(page(found, n_rows or max(3, console.height - 5)), refresh=True)
+            if found and all(r.status.is_final for r in found):
+                break
+            time.sleep(every_s)
+    console.print(page(found, n_rows or 1000))
+
+
+def page(found: Results, n_rows: int) -> Any:
+    """The page as a table of rich's: running runs first, then those that wait, then the others."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=_counts(found), title_justify="left", box=None, expand=True)
+    for name, width in COLUMNS:
+        right = name in ("last", "best", "epochs", "time")
+        table.add_column(name, justify="right" if right else "left", width=width, no_wrap=True)
+    table.add_column("run", ratio=1, no_wrap=True)
+    for result in sorted(found, key=lambda r: _FIRST[r.status.state])[:n_rows]:
+        status = result.status
+        words = " ".join(filter(None, [status.state, status.reason]))
+        state = Text(words[:30], style=COLOURS.get(status.state, "default"))
+        set_here = [f"{n}={cell(_value(result, n))}" for n in found.varying if n in result.hparams]
+        named = ", ".join(set_here) or result.canonical
+        table.add_row(state, *map(Text, _scores(result)), Text(named, overflow="ellipsis"))
+    if len(found) > n_rows:
+        table.caption = f"{len(found) - n_rows} more"
+    return table
+
+
+def sparkline(values: Sequence[float], width: int = 16) -> str:
+    """A curve in `width` characters: means of equal parts, the lowest and the highest as bars."""
+    there = [value for value in values if math.isfinite(value)]
+    if not there:
+        return ""
+    n = min(width, len(there))
+    edges = [len(there) * i // n for i in range(n + 1)]
+    parts = [there[a:b] for a, b in pairwise(edges)]
+    means = [math.fsum(part) / len(part) for part in parts]
+    lo, hi = min(means), max(means)
+    scale = (len(BARS) - 1) / (hi - lo) if hi > lo else 0.0
+    return "".join(BARS[round((mean - lo) * scale)] for mean in means)
+
+
+def _scores(result: Result) -> list[str]:
+    monitor = result.monitor
+    name = monitor if result.last(monitor) is not None else "train_loss"
+    seconds = result.elapsed_s
+    time_text = f"{seconds / HOUR_S:.1f} h" if seconds >= HOUR_S else f"{seconds / 60:.1f} min"
+    return [
+        sparkline([value for _, value in result.curve(name)]),
+        name if result.rows else "",
+        cell(result.last(name)),
+        cell(result.best(name)),
+        str(result.n_epochs or ""),
+        time_text if seconds else "",
+    ]
+
+
+def _value(result: Result, name: str) -> Any:
+    value = result.hparams.get(name)
+    return " ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _counts(found: Results) -> str:
+    states: dict[str, int] = {}
+    for result in found:
+        states[result.status.state] = states.get(result.status.state, 0) + 1
+    told = ", ".join(f"{n} {state}" for state, n in states.items())
+    return f"{len(found)} runs: {told}" if found else "no runs yet"
