@@ -1,0 +1,85 @@
+"""What a run keeps of its predictions on the test split: curves for the report, not all values.
+
+The run writes them as test_curves.json. Curves are thinned to a few hundred points, scatter plots
+to a few thousand; the scores themselves are computed from all values elsewhere (task/scores.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+SCHEMA = 1
+MAX_POINTS = 200  # of a curve
+MAX_SCATTER = 2000
+MAX_TARGETS = 12  # of which curves are kept
+
+
+def curves(
+    kind: str | None, names: Sequence[str], outputs: np.ndarray, target: np.ndarray
+) -> dict[str, Any]:
+    """Plain values for JSON; empty for targets of which nothing can be drawn.
+
+    Args:
+        kind: "class", "multilabel" or "real", as of Targets.
+        names: of the classes, labels or numbers.
+        outputs: float [N, T]: probabilities of classes or labels, or predicted numbers.
+        target: int [N] of classes; float [N, T] of labels or numbers, NaN where unknown.
+    """
+    if kind not in ("class", "multilabel", "real") or not len(target):
+        return {}
+    found: dict[str, Any] = {"schema": SCHEMA, "kind": kind, "names": list(names), "n": len(target)}
+    if kind == "class":
+        found["confusion"] = _confusion(outputs, target, len(names))
+        target = np.eye(len(names))[target]
+    if kind == "real":
+        columns = list(zip(names, outputs.T, target.T, strict=True))[:MAX_TARGETS]
+        return found | {"scatter": {name: _scatter(p, y) for name, p, y in columns}}
+    chosen = range(len(names))[:MAX_TARGETS]
+    if kind == "class" and len(names) == 2:
+        chosen = range(1, 2)  # the other class has the same curve
+    found |= {"roc": {}, "pr": {}}
+    for i in chosen:
+        known = ~np.isnan(target[:, i])
+        y, p = target[known, i] > 0.5, outputs[known, i]
+        if 0 < y.sum() < len(y):  # else neither curve is defined
+            found["roc"][names[i]], found["pr"][names[i]] = _ranking(p, y)
+    return found
+
+
+def _confusion(outputs: np.ndarray, target: np.ndarray, n: int) -> list[list[int]]:
+    """Counts, true classes as rows and predicted ones as columns."""
+    flat = np.bincount(target * n + outputs.argmax(1), minlength=n * n)
+    return flat.reshape(n, n).tolist()
+
+
+def _ranking(p: np.ndarray, y: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
+    """ROC, and precision and recall, from the highest threshold to the lowest."""
+    order = np.argsort(-p, kind="stable")
+    p, y = p[order], y[order]
+    last = np.r_[p[1:] != p[:-1], True]  # equal outputs are one threshold
+    true, all_ = np.cumsum(y)[last], (np.arange(len(y)) + 1)[last]
+    recall, fpr = true / true[-1], (all_ - true) / (len(y) - true[-1])
+    precision = true / all_
+    roc = _thinned({"fpr": np.r_[0.0, fpr], "tpr": np.r_[0.0, recall]})
+    return roc, _thinned({"recall": recall, "precision": precision})
+
+
+def _thinned(columns: dict[str, np.ndarray]) -> dict[str, list[float]]:
+    n = len(next(iter(columns.values())))
+    kept = np.unique(np.linspace(0, n - 1, min(n, MAX_POINTS)).round().astype(int))
+    return {name: _short(values[kept]) for name, values in columns.items()}
+
+
+def _scatter(p: np.ndarray, y: np.ndarray) -> dict[str, list[float]]:
+    known = np.flatnonzero(np.isfinite(y) & np.isfinite(p))
+    kept = known[np.unique(np.linspace(0, len(known) - 1, MAX_SCATTER).round().astype(int))]
+    if len(known) <= MAX_SCATTER:
+        kept = known
+    return {"target": _short(y[kept]), "predicted": _short(p[kept])}
+
+
+def _short(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.5g}") for value in values]
