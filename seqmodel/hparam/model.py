@@ -306,6 +306,29 @@ class PooledHparams(DecoderHparams):
         )
 
 
+class BinnedHparams(DecoderHparams):
+    """One output a sequence, with weights for each part of it: where a motif stands matters."""
+
+    name = "binned"
+    target = "seqmodel.model.decoder:BinnedDecoder"
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        parser.add_argument(
+            "--n_bins",
+            type=integer(1),
+            default=8,
+            help="parts of equal width that the encoder's positions are pooled into",
+        )
+        parser.add_argument(
+            "--bin_pool",
+            type=str,
+            choices=["mean", "max"],
+            default="mean",
+            help="how the positions of a part become one",
+        )
+
+
 class ProfileHparams(DecoderHparams):
     """One output a bin, without the bins at both ends."""
 

@@ -89,11 +89,12 @@ class CausalHparams(TaskHparams):
             )
 
 
-def _wants_decoder(task: str, values: Namespace, wanted: str) -> None:
+def _wants_decoder(task: str, values: Namespace, *wanted: str) -> None:
     # of the built-in decoders; a plugin's own is checked when it is built
     decoder = getattr(values, "decoder", None)
-    if decoder != wanted and decoder in ("position", "pooled", "profile"):
-        raise HparamError(f"--task={task} cannot use --decoder={decoder}; use --decoder={wanted}")
+    if decoder not in wanted and decoder in ("position", "pooled", "binned", "profile"):
+        use = " or ".join(f"--decoder={name}" for name in wanted)
+        raise HparamError(f"--task={task} cannot use --decoder={decoder}; use {use}")
 
 
 class LabelHparams(TaskHparams):
@@ -132,7 +133,7 @@ class ClassifyHparams(LabelHparams):
     @classmethod
     def check(cls, values: Namespace) -> None:
         """Refuses what cannot work together."""
-        _wants_decoder("classify", values, "pooled")
+        _wants_decoder("classify", values, "pooled", "binned")
 
 
 class MultilabelHparams(LabelHparams):
@@ -145,7 +146,7 @@ class MultilabelHparams(LabelHparams):
     @classmethod
     def check(cls, values: Namespace) -> None:
         """Refuses what cannot work together."""
-        _wants_decoder("multilabel", values, "pooled")
+        _wants_decoder("multilabel", values, "pooled", "binned")
 
 
 class RegressHparams(TaskHparams):
@@ -167,7 +168,7 @@ class RegressHparams(TaskHparams):
     @classmethod
     def check(cls, values: Namespace) -> None:
         """Refuses what cannot work together."""
-        _wants_decoder("regress", values, "pooled")
+        _wants_decoder("regress", values, "pooled", "binned")
 
 
 class ProfileTaskHparams(TaskHparams):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool1d, adaptive_max_pool1d
 
 from seqmodel.errors import HparamError
 
@@ -63,6 +64,49 @@ class PooledDecoder(nn.Module):
             return (weight * encoded).sum(1)
         n_known = encoded.shape[1] if pad is None else (~pad).sum(1, keepdim=True).clamp(min=1)
         return _fill(encoded, pad, 0.0).sum(1) / n_known
+
+
+class BinnedDecoder(nn.Module):
+    """One output a sequence, from where things stand: [N, L, C] -> [N, T].
+
+    The positions are pooled into `n_bins` bins of equal width (those of torch's adaptive pooling),
+    and each bin has its own weights. With as many bins as positions nothing is pooled.
+    """
+
+    per_position = False
+
+    def __init__(self, hparams: Hparams, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.n_bins, self.pool = hparams.n_bins, hparams.bin_pool
+        self.head = make_head(hparams, self.n_bins * n_in, n_out)
+
+    def forward(
+        self, encoded: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
+    ) -> Float[Tensor, "N T"]:
+        """The outputs for each sequence; a bin of padding alone is zeros.
+
+        Raises:
+            HparamError: there are fewer positions than bins.
+        """
+        if encoded.shape[1] < self.n_bins:
+            raise HparamError(
+                f"--n_bins={self.n_bins}, but the encoder gives {encoded.shape[1]} positions; "
+                f"set --n_bins={encoded.shape[1]} or less"
+            )
+        return self.head(self.binned(encoded, pad).flatten(1))
+
+    def binned(
+        self, encoded: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
+    ) -> Float[Tensor, "N C B"]:
+        """The bins, channels first."""
+        if self.pool == "max":
+            bins = adaptive_max_pool1d(_fill(encoded, pad, -torch.inf).mT, self.n_bins)
+            return bins if pad is None else bins.masked_fill(bins.isneginf(), 0.0)
+        bins = adaptive_avg_pool1d(_fill(encoded, pad, 0.0).mT, self.n_bins)
+        if pad is None:
+            return bins
+        known = adaptive_avg_pool1d((~pad).to(bins.dtype)[:, None], self.n_bins)
+        return bins / known.clamp(min=torch.finfo(bins.dtype).tiny)
 
 
 class ProfileDecoder(nn.Module):

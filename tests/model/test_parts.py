@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from seqmodel.errors import HparamError
-from seqmodel.hparam.model import PooledHparams, ProfileHparams
+from seqmodel.hparam.model import BinnedHparams, PooledHparams, ProfileHparams
 from seqmodel.model.cnn import PaddedBatchNorm, PaddedMaxPool
 from seqmodel.model.conv import SameConv
-from seqmodel.model.decoder import PooledDecoder, ProfileDecoder
+from seqmodel.model.decoder import BinnedDecoder, PooledDecoder, ProfileDecoder
 from seqmodel.model.hyena import HyenaFilter, fast_length, long_conv
 
 
@@ -131,3 +131,30 @@ def test_profile_bins_that_do_not_fit_are_refused(seq_len):
     decoder = ProfileDecoder(ProfileHparams(bin_positions=4, crop_bins=2), 3, 2)
     with pytest.raises(HparamError, match=f"{seq_len} positions of the encoder"):
         decoder(torch.randn(2, seq_len, 3))
+
+
+@pytest.mark.parametrize("pool", ["mean", "max"])
+@pytest.mark.parametrize("padded", [False, True])
+def test_bins_are_the_formula_over_their_letters(pool, padded):
+    decoder = BinnedDecoder(BinnedHparams(n_bins=3, bin_pool=pool), 5, 2)
+    x = torch.randn(2, 11, 5)
+    pad = torch.arange(11) >= torch.tensor([[9], [3]]) if padded else None
+    bins = decoder.binned(x, pad)
+    assert decoder(x, pad).shape == (2, 2)
+    for row in range(2):
+        n = 11 if pad is None else int((~pad[row]).sum())
+        for i in range(3):
+            # bin i of b over L positions: from floor(i L / b) to ceil((i + 1) L / b)
+            part = x[row, 11 * i // 3 : min(-(-11 * (i + 1) // 3), n)]
+            empty = len(part) == 0
+            expected = part.mean(0) if pool == "mean" else part.amax(0) if not empty else None
+            expected = torch.zeros(5) if empty else expected
+            torch.testing.assert_close(bins[row, :, i], expected)
+
+
+def test_as_many_bins_as_positions_keep_each_position():
+    decoder = BinnedDecoder(BinnedHparams(n_bins=7), 5, 2)
+    x = torch.randn(2, 7, 5)
+    torch.testing.assert_close(decoder.binned(x), x.mT)
+    with pytest.raises(HparamError, match="--n_bins=7, but the encoder gives 6 positions"):
+        decoder(x[:, :6])
