@@ -28,13 +28,13 @@ class WhereHparams(Hparams):
     tracked = False
 
     @staticmethod
-    def add_hparams(parser: HparamParser) -> None:
+    def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
         add = parser.add_argument
         add("--host", help="machine behind SSH, as after ssh; this one unless set")
         add(
             "--scheduler",
             choices=["shell", "slurm"],
-            help="who starts the jobs; slurm where a Slurm account or partition is set, or as found",
+            help="who starts the jobs; slurm where a setting of Slurm is given, else as found",
         )
         add(
             "--open_master",
@@ -51,7 +51,7 @@ class SubmitHparams(Hparams):
     tracked = False
 
     @staticmethod
-    def add_hparams(parser: HparamParser) -> None:
+    def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
         add = parser.add_argument
         add("--dry_run", type=str2bool, default=False, help="print the script and make nothing")
         add(
@@ -67,7 +67,7 @@ class ShowHparams(Hparams):
     tracked = False
 
     @staticmethod
-    def add_hparams(parser: HparamParser) -> None:
+    def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
         add = parser.add_argument
         add("--json", type=str2bool, default=False, help="print one JSON object a replicate")
         add("--watch", type=str2bool, default=False, help="show it again every few seconds")
@@ -83,7 +83,7 @@ class PullHparams(Hparams):
     tracked = False
 
     @staticmethod
-    def add_hparams(parser: HparamParser) -> None:
+    def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
         add = parser.add_argument
         add("--to", default="pulled", help="folder here")
         add("--checkpoints", type=str2bool, default=True, help="copy checkpoints too")
@@ -193,7 +193,7 @@ def cancel(argv: Sequence[str]) -> int:
 
 
 def resume(argv: Sequence[str]) -> int:
-    """Goes on with runs that timed out or failed: `seqmodel resume FOLDER ... [--slurm_time_min=600]`."""
+    """Goes on with what timed out or failed: `seqmodel resume FOLDER [--slurm_time_min=600]`."""
     words, folders = split(argv)
     parser = _parser(ShellHparams, SlurmHparams)
     if _help(argv, resume, _parser(), parser):
@@ -250,7 +250,7 @@ def split(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
 
 def _parser(*classes: type[Hparams]) -> HparamParser:
     parser = HparamParser(prog="seqmodel")
-    for cls in (WhereHparams, *classes) if WhereHparams not in classes else classes:
+    for cls in (WhereHparams, *classes):
         parser.add_class(cls)
     return parser
 
@@ -376,8 +376,8 @@ def _show(found: StatusTable, *, as_json: bool) -> None:
     if as_json:
         import json
 
-        for row in found.to_dicts():
-            print(json.dumps(row))
+        for status in found:
+            print(json.dumps(status.to_dict()))
         return
     if sys.stdout.isatty():
         try:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from seqmodel.errors import HparamError, JobError
 from seqmodel.hparam.convert import parse_dict
@@ -32,6 +32,9 @@ from seqmodel.job.replicate import (
     tracked_defaults,
 )
 from seqmodel.job.template import read_template, render
+
+if TYPE_CHECKING:
+    from seqmodel.job.results import Results
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 OURS = ("default_root_dir", "resume_from_checkpoint", "fast_dev_run")
@@ -147,7 +150,8 @@ class Job:
         for name in ("job_out_dir", "workdir"):
             if len({getattr(settings, name) for _, settings in split}) > 1:
                 raise JobError(f"{name} differs between runs of one submission; submit them apart")
-        codes = [self._code(run) for run in resolved]
+        by_plugins = {tuple(run.values.plugins): run for run in resolved}
+        codes = [self._code(run) for run in by_plugins.values()]
         if any(code.digest != codes[0].digest for code in codes):
             raise JobError("the runs of one submission have different plugins; submit them apart")
         probe = Place()
@@ -389,6 +393,13 @@ class Job:
         if done.code != 0:
             raise JobError(f"{path}: {done.err.strip().splitlines()[-1:] or 'cannot be read'}")
         return done.out.decode("utf-8", "replace")
+
+    def results(self, which: str | None = None) -> Results:
+        """A table of all runs of this job_out_dir, or of a folder in it: scores, time, memory."""
+        from seqmodel.job.results import results
+
+        interface = None if self.interface.is_local else self.interface
+        return results(which or self.find_root(), interface)
 
     def pull(
         self, which: str | Replicate | None = None, to: str = "pulled", *, checkpoints: bool = True

@@ -154,8 +154,11 @@ put_back() { # the scheduler starts this job again, in the same folder
     event "requeue n=$n"
     kill "$beat" 2> /dev/null
     clean
-    if scontrol requeue "$SLURM_JOB_ID"; then
-        sleep 60 # until the scheduler ends this attempt
+    # the scheduler ends this attempt at once, and scontrol with it: that is no refusal
+    (trap '' TERM && exec scontrol requeue "$SLURM_JOB_ID")
+    local refused=$?
+    if [ "$refused" = 0 ] || [ "$refused" -gt 128 ]; then
+        sleep 60
         exit 0
     fi
     event "note text=the scheduler refused to take the job back"

@@ -128,11 +128,11 @@ class Record:
     def _submitting(self, time: float, fields: dict[str, str]) -> None:
         self._clear()
         self.claimed, self.submitted_at = True, time
-        self.submission, self.token = int(fields.get("submission", 0)), fields.get("token", "")
+        self.submission, self.token = _whole(fields.get("submission", "")), fields.get("token", "")
         self.index = fields.get("index", "")
 
     def _submitted(self, time: float, fields: dict[str, str]) -> None:
-        if int(fields.get("submission", 0)) >= self.submission and not self.running:
+        if _whole(fields.get("submission", "")) >= self.submission and not self.running:
             self.waiting = self.end is None
         self.job = fields.get("job", "")
 
@@ -180,6 +180,10 @@ class Record:
     def _clear(self) -> None:
         self.claimed = self.waiting = self.requeued = self.running = self.cancelled = False
         self.end = self.seen = None
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
 
 
 def parse_events(data: bytes) -> list[Event]:

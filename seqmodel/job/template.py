@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from seqmodel.errors import JobError
 
@@ -43,6 +44,7 @@ def check_template(text: str, fields: Iterable[str], name: str = "template") -> 
     """
     known = set(fields)
     used, wrong = _fields(text)
+    wrong = list(wrong)
     for line, field in used:
         if field not in known:
             from seqmodel.hparam.value import did_you_mean
@@ -81,6 +83,7 @@ def _quoted(field: str, value: object) -> str:
     return text if field in RAW else shlex.quote(text)
 
 
+@lru_cache(maxsize=16)  # a search renders one template a thousand times
 def _fields(text: str) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
     """The fields of a template with their lines, and the braces that are wrong."""
     used, wrong = [], []

@@ -24,7 +24,8 @@ def add(queue, limit, entries):
     """Enqueues (name, arguments) pairs and starts a worker if none holds the lock."""
     for folder in ("waiting", "running"):
         os.makedirs(os.path.join(queue, folder), exist_ok=True)
-    write(os.path.join(queue, "limit"), str(limit))
+    if read_limit(queue) != limit:
+        write(os.path.join(queue, "limit"), str(limit))
     for name, args in entries:
         write(os.path.join(queue, "waiting", name), "\n".join(args))
     wake(queue)

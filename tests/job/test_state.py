@@ -1,0 +1,161 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqmodel.job.state import ABSENT, STATES, Seen, last_metrics, parse_events, tell
+
+CREATED = "100 created token=a grace_s=600\n"
+QUEUED = CREATED + "101 submitting submission=0 token=b index=0\n102 submitted submission=0 job=7\n"
+STARTED = QUEUED + "110 start attempt=1 submission=0 job=7 pid=9 node=node1\n120 run\n"
+# as Slurm 22.05 and 23.11 write them; the name of the node is not in all builds
+LIMIT = (
+    "slurmstepd-node1: error: *** JOB 7 ON node1 CANCELLED AT 2026-11-22T07:15:18 DUE TO TIME "
+    "LIMIT ***\n"
+)
+STEP_LIMIT = LIMIT.replace("JOB 7", "STEP 7.0")
+SCANCEL = LIMIT.replace(" DUE TO TIME LIMIT", "").replace("slurmstepd-node1", "slurmstepd")
+PREEMPTED = LIMIT.replace("TIME LIMIT", "PREEMPTION")
+NODE = LIMIT.replace("TIME LIMIT", "NODE FAILURE, SEE SLURMCTLD LOG FOR DETAILS")
+REQUEUED = LIMIT.replace("TIME LIMIT", "JOB REQUEUE")
+STEP_ENDED = SCANCEL.replace("JOB 7", "STEP 7.0")
+OOM = (
+    "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=7.batch. Some of your processes may "
+    "have been killed by the cgroup out-of-memory handler.\n"
+)
+OOM_NEW = OOM.replace("1 oom-kill event(s)", "1 oom_kill event")
+OOM_ACCOUNTED = (
+    "slurmstepd-node1: error: StepId=7.batch exceeded memory limit (335220736 > 209715200), being "
+    "killed\n"
+)
+TRACE = (
+    'Traceback (most recent call last):\n  File "x.py", line 1\n'
+    "torch.OutOfMemoryError: CUDA out of memory\n"
+)
+
+
+def told(events, stderr="", now=130, seen=None, heartbeat=None):
+    files = {"events": events.encode(), "stderr": ("seqmodel: attempt 1\n" + stderr).encode()}
+    if heartbeat is not None:
+        files["heartbeat"] = f"{heartbeat}\n".encode()
+    status = tell("f", files, now, seen)
+    return status.state, status.reason
+
+
+def end(code, more=""):
+    return STARTED + f"200 end code={code} phase=run{more}\n"
+
+
+@pytest.mark.parametrize(
+    ("events", "stderr", "wanted"),
+    [
+        ("", "", ("created", "half-made")),
+        ("100 crea", "", ("created", "half-made")),
+        (CREATED, "", ("created", "not submitted")),
+        (QUEUED, "", ("created", "queued")),
+        (STARTED, "", ("running", "")),
+        (end(0), "", ("complete", "")),
+        (end(0), LIMIT, ("complete", "")),
+        (end(75), "", ("timeout", "stopped with its state saved")),
+        (STARTED + "150 requeue n=1\n", REQUEUED, ("created", "queued again")),
+        (STARTED, LIMIT, ("timeout", "time limit")),
+        (STARTED, STEP_LIMIT, ("timeout", "time limit")),
+        (end(143, " signal=TERM"), LIMIT, ("timeout", "time limit")),
+        (end(143, " signal=TERM"), SCANCEL, ("error", "cancelled")),
+        (end(143, " signal=TERM"), "", ("error", "stopped (SIGTERM)")),
+        (end(143), PREEMPTED, ("error", "preempted")),
+        (STARTED, NODE, ("error", "node failure")),
+        (STARTED, OOM, ("error", "out of memory")),
+        (end(137), OOM_NEW, ("error", "out of memory")),
+        (STARTED, OOM_ACCOUNTED, ("error", "out of memory")),
+        (end(137), "", ("error", "killed by signal 9")),
+        (end(1), TRACE, ("error", "exception")),
+        (end(1), TRACE + STEP_ENDED, ("error", "exception")),
+        (end(3), "what\n", ("error", "exit code 3")),
+        (end(1, " disk=full"), TRACE, ("error", "disk full")),
+        (end(1).replace("phase=run", "phase=preflight"), TRACE, ("error", "preflight")),
+        (end(1).replace("phase=run", "phase=staging"), "", ("error", "staging")),
+        (QUEUED + "103 cancel\n", "", ("error", "cancelled")),
+        (QUEUED, SCANCEL, ("error", "cancelled")),
+        (QUEUED + "103 refused text=no such account\n", "", ("created", "not submitted")),
+    ],
+)
+def test_what_files_tell(events, stderr, wanted):
+    assert told(events, stderr) == wanted
+
+
+def test_only_the_last_attempt_counts():
+    again = STARTED + "300 start attempt=2 submission=0 job=7\n"
+    assert told(again, LIMIT + "seqmodel: attempt 2\n", now=310) == ("running", "environment")
+    assert told(end(1) + "300 start attempt=2 job=7\n400 end code=0 phase=run\n") == (
+        "complete",
+        "",
+    )
+
+
+def test_silence_counts_after_a_grace_only():
+    assert told(STARTED, now=700, heartbeat=690)[0] == "running"
+    assert told(STARTED, now=1280, heartbeat=690) == ("running", "")
+    assert told(STARTED, now=1300, heartbeat=690) == ("error", "lost")
+    assert told(STARTED, now=1300, heartbeat=690, seen=Seen("RUNNING", ""))[0] == "running"
+    assert told(QUEUED, now=600, seen=ABSENT) == ("created", "queued")
+    assert told(QUEUED, now=800, seen=ABSENT) == ("error", "lost")
+
+
+def test_the_scheduler_tells_what_files_cannot_and_is_not_believed_over_them():
+    assert told(STARTED, seen=Seen("NODE_FAIL", "")) == ("error", "node failure")
+    assert told(STARTED, seen=Seen("OUT_OF_MEMORY", "")) == ("error", "out of memory")
+    assert told(STARTED, seen=Seen("NEW_WORD", ""))[0] == "running"
+    assert told(QUEUED, seen=Seen("NEW_WORD", "Why")) == ("created", "queued Why")
+    assert told(end(0), seen=Seen("FAILED", "")) == ("complete", "")
+    assert told(STARTED, LIMIT, seen=Seen("CANCELLED", "")) == ("timeout", "time limit")
+
+
+def test_what_the_scheduler_said_is_kept_in_the_files():
+    status = tell("f", {"events": STARTED.encode()}, 130, Seen("NODE_FAIL", "x y"))
+    later = STARTED + "".join(f"131 {line}\n" for line in status.new)
+    assert told(later) == ("error", "node failure")
+
+
+@given(st.binary(max_size=400), st.binary(max_size=400), st.binary(max_size=400))
+def test_damaged_files_tell_a_state_too(events, stderr, metrics):
+    for head in (b"", STARTED.encode()):
+        files = {
+            "events": head + events,
+            "stderr": stderr,
+            "metrics.csv": metrics,
+            "heartbeat": stderr,
+        }
+        status = tell("f", files, 130)
+        assert status.state in STATES
+        json.dumps(status.to_dict())
+
+
+def test_metrics_without_a_line_that_was_cut_short():
+    data = b"epoch,step,train_loss,valid_loss\n0,9,0.5,\n0,10,,0.7\n1,1"
+    assert last_metrics(data) == {
+        "epoch": "0",
+        "step": "10",
+        "train_loss": "0.5",
+        "valid_loss": "0.7",
+    }
+
+
+def test_an_event_that_was_cut_short_is_left_out():
+    assert [e.what for e in parse_events(b"1 created a=1\n2 start attempt=1\n3 en")] == [
+        "created",
+        "start",
+    ]
+    assert parse_events(b"1 note text=a b=c\n")[0].fields == {"text": "a b=c"}
+
+
+def test_the_state_table_of_the_documentation_has_all_states_and_reasons():
+    text = (Path(__file__).parents[2] / "docs/jobs.md").read_text()
+    reasons = (
+        "half-made, not submitted, out of memory, node failure, disk full, preempted, cancelled, "
+        "lost, preflight, staging, time limit, exception, stopped with its state saved"
+    )
+    for word in (*STATES, *reasons.split(", ")):
+        assert word in text
