@@ -250,7 +250,8 @@ def split(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
 
 def _parser(*classes: type[Hparams]) -> HparamParser:
     parser = HparamParser(prog="seqmodel")
-    for cls in (WhereHparams, *classes):
+    wanted: list[type[Hparams]] = [WhereHparams, *classes]
+    for cls in wanted:
         parser.add_class(cls)
     return parser
 

@@ -17,7 +17,7 @@ import sys
 import time
 
 POLL_S = 0.05
-_workers = []  # started by this process, to be reaped by it
+_workers = []  # type: list[subprocess.Popen[bytes]]  # of this process, to be reaped by it
 
 
 def add(queue, limit, entries):

@@ -163,3 +163,12 @@ def test_a_call_ends_at_its_timeout(interface):
 def test_a_host_that_is_an_option_is_refused():
     with pytest.raises(JobError, match="is no host name"):
         SshInterface("-oProxyCommand=touch canary")
+
+
+def test_a_master_that_ends_between_check_and_call_is_not_replaced(sshd, ssh, monkeypatch):
+    sshd.close_master()
+    monkeypatch.setattr(ssh, "_need_master", lambda: None)
+    before = (sshd.base / "log").read_text().count("Accepted publickey")
+    with pytest.raises(ConnectionLost, match=f"the connection to {HOST} was lost"):
+        ssh.run(["true"])
+    assert (sshd.base / "log").read_text().count("Accepted publickey") == before

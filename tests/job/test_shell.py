@@ -268,3 +268,11 @@ def test_a_dry_run_shows_the_script_and_makes_nothing(shell_job, workdir):
     assert text.startswith("#!/bin/bash\n")
     assert "--task=masked" in text
     assert not (workdir / "out").exists()
+
+
+def test_of_two_who_submit_one_replicate_one_gets_it(shell_job):
+    replicate = shell_job.create(**RUN)
+    Path(replicate.path, "submit.0").touch()  # the other one is about to
+    with pytest.raises(JobError, match="somebody else is submitting"):
+        shell_job.submit(replicate)
+    assert events(replicate) == ["created"]
