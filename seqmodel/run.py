@@ -6,6 +6,7 @@ line and exit 2. Heavy packages are imported after the hyperparameters were chec
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -97,7 +98,7 @@ def _execute(run: Run, stopper: StopOnSignal) -> dict[str, float]:
     if run.values.mode == "train":
         trainer.fit(parts.task, datamodule=data, ckpt_path=run.values.resume_from_checkpoint)
     if "test" in parts.data.splits:
-        _test(run, parts, trainer, data)
+        _test(run, parts, trainer, data, folder)
     for callback in trainer.callbacks:
         if isinstance(callback, Usage):
             callback.write(parts.task, ended=True)
@@ -128,7 +129,7 @@ def _check_splits(run: Run, data: Any) -> None:
         )
 
 
-def _test(run: Run, parts: Parts, trainer: Trainer, data: Any) -> None:
+def _test(run: Run, parts: Parts, trainer: Trainer, data: Any, folder: Path) -> None:
     """Scores the test split: with the best checkpoint after training, else as loaded."""
     best = _best_checkpoint(trainer) if run.values.mode == "train" else None
     if best is not None:
@@ -139,7 +140,26 @@ def _test(run: Run, parts: Parts, trainer: Trainer, data: Any) -> None:
     trainer.test(parts.task, datamodule=data, verbose=False)
     if trainer.is_global_zero:
         values = [f"{name} {float(v):.4f}" for name, v in trainer.callback_metrics.items()]
-        _tell("  ".join(["test:", *(v for v in values if v.startswith("test_"))]))
+        _tell("  ".join(["test:", *(v for v in values if v.startswith("test_") and "/" not in v)]))
+        if not run.values.fast_dev_run:
+            _write_curves(parts, folder)
+
+
+def _write_curves(parts: Parts, folder: Path) -> None:
+    """Keeps what a report draws of the predictions on the test split."""
+    from seqmodel.curves import curves
+    from seqmodel.run_folder import write_whole
+
+    targets, tested = parts.data.targets, parts.task.tested
+    if tested is None or targets.kind not in ("class", "multilabel", "real"):
+        return
+    outputs, target = (x.cpu() for x in tested)
+    if targets.kind == "class":
+        outputs = outputs.softmax(-1)
+    elif targets.kind == "multilabel":
+        outputs = outputs.sigmoid()
+    kept = curves(targets.kind, targets.names, outputs.numpy(), target.numpy())
+    write_whole(folder / "test_curves.json", json.dumps(kept) + "\n")
 
 
 def _best_checkpoint(trainer: Trainer) -> Path | None:

@@ -104,6 +104,8 @@ def test_a_pretrained_encoder_starts_another_task(folder):
     assert len(names) > 3
     # with a learning rate of 0 the encoder is the one that was loaded, 12 channels wide
     assert all(torch.equal(before[name], after[name]) for name in names)
+    curves = json.loads(Path("fine/test_curves.json").read_text())
+    assert sum(map(sum, curves["confusion"])) == 32
     row = read_rows(Path("fine/metrics.csv"))[-1]
     assert {"test_auroc", "test_mcc", "test_accuracy"} <= {n for n in row if row[n]}
 

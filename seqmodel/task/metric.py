@@ -81,6 +81,7 @@ class _KeepingMetric(SplitMetric):
     def __init__(self, names: list[str], stage: str) -> None:
         super().__init__()
         self.names, self.stage = names, stage
+        self.last: tuple[Tensor, Tensor] | None = None  # what `kept` gave when scores were computed
         self.add_state("outputs", [], dist_reduce_fx="cat")
         self.add_state("target", [], dist_reduce_fx="cat")
 
@@ -91,7 +92,8 @@ class _KeepingMetric(SplitMetric):
 
     def kept(self) -> tuple[Tensor, Tensor]:
         """Outputs and targets of the split, over all ranks."""
-        return dim_zero_cat(self.outputs), dim_zero_cat(self.target)
+        self.last = dim_zero_cat(self.outputs), dim_zero_cat(self.target)
+        return self.last
 
     def with_means(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """The mean of each score over its targets; in the test split each target's too."""

@@ -57,6 +57,7 @@ class Task(pl.LightningModule):
         schedule: learning rate over steps.
 
     Attributes:
+        tested: outputs and targets of the test split, over all ranks, once it was scored.
         default_monitor: the logged value that tells the best checkpoint; see `monitor_mode`.
         per_position: whether the task wants a decoder with one output a position; None for any.
     """
@@ -92,6 +93,7 @@ class Task(pl.LightningModule):
         self.encoder = encoder
         self.decoder = decoder
         self._metrics: dict[str, SplitMetric] = {}
+        self.tested: tuple[Tensor, Tensor] | None = None
         self._window = _Window()
 
     @classmethod
@@ -260,6 +262,7 @@ class Task(pl.LightningModule):
         if metric is None:
             return
         values = {f"{stage}_{name}": value for name, value in metric.compute().items()}
+        self.tested = getattr(metric, "last", None) if stage == "test" else None
         on_bar = {f"{stage}_loss", self.default_monitor}
         for name, value in values.items():
             # the same on all ranks: sync_dist only tells Lightning so
