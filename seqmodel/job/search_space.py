@@ -137,14 +137,13 @@ def choice(values: Sequence[Any]) -> Range:
 class Space:
     """Ranges by name, in an order in which each comes after those it depends on.
 
+    What is searched wins over the base, which holds where a condition does not.
+
     Raises:
         HparamError: conditions go round in a circle, or name what is neither searched nor fixed.
     """
 
     def __init__(self, space: Mapping[str, Any], base: Mapping[str, Any]) -> None:
-        both = [name for name in space if name in base]
-        if both:
-            raise HparamError(f"{both[0]!r} is both fixed and searched; leave it out of one")
         ranges = {name: _range(name, given) for name, given in space.items()}
         self.base = dict(base)
         self.ranges = {name: ranges[name] for name in _in_order(ranges, base)}
@@ -220,7 +219,7 @@ def _in_order(ranges: Mapping[str, Range], base: Mapping[str, Any]) -> list[str]
                 raise HparamError(
                     f"{name!r} depends on {unknown[0]!r}, which is neither fixed nor searched"
                 )
-            if all(n in done or n in base for n in needed):
+            if all(n in done or n not in ranges for n in needed):
                 break
         else:
             raise HparamError(f"conditions go round in a circle: {', '.join(waiting)}")
