@@ -21,7 +21,6 @@ import shlex
 import subprocess
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from seqmodel.errors import JobError
 
@@ -579,9 +578,9 @@ def _last_line(text: str) -> str:
     return lines[-1] if lines else ""
 
 
-def here(path: str | Path) -> str:
+def here(path: str) -> str:
     """`path` absolute, on this machine."""
-    return os.path.abspath(os.path.expanduser(str(path)))
+    return os.path.abspath(os.path.expanduser(path))
 
 
 # A large file goes as .head and .tail, in a folder beside; tar gives every file its length, so that
