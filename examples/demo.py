@@ -54,6 +54,8 @@ CLASSIFY = {
     "max_epochs": 2,
 }
 CONTIGS = {"valid_contigs": "chr06", "test_contigs": "chr07"}
+# A fraction of an epoch: enough to see which settings learn.
+SMALL = {"limit_train_batches": 60, "max_epochs": 2, "n_dims": 24, "n_threads": 1}
 QUICK = {
     "max_epochs": 1,
     "warmup_steps": 0,
@@ -93,9 +95,30 @@ def main() -> int:
     markov = markov_entropies(genome, pretrain)
     scores["trained from scratch"] = test_scores(scratch)
     scores["pre-trained, then fine-tuned"] = test_scores(tuned)
+    say("6. A search: four small runs as jobs of this machine, and a page about all runs")
+    report = small_search({**classify, **ENCODER, **SMALL, **change}, out)
     print_tables(scores, markov, masked, time.monotonic() - start)
     print(f"runs: {out}   (each with hparams.json, metrics.csv, checkpoints/)")
+    print(f"a page about them all:\n{report}")
     return 0
+
+
+def small_search(base: dict[str, object], out: Path) -> str:
+    """Runs a grid of four, two at a time, and writes the report of all runs of the demo."""
+    from seqmodel.job import ShellJob, search
+    from seqmodel.job.results_text import table
+    from seqmodel.report import write_report
+
+    words = {"class_names": str(base["class_names"]).split()}
+    job = ShellJob(n_at_once=2, workdir=str(ROOT), job_out_dir=str(ROOT / out / "search"))
+    space = {"lr": [5e-4, 5e-3], "n_layers": [2, 4]}
+    found = search.grid(job, {**base, **words}, space, folder=str(ROOT / out / "searches"))
+    if any(status.state != "complete" for status in found.wait(timeout_s=1800)):
+        sys.exit(f"demo: a run of the search failed\n{found.status()}")
+    columns = ("n_layers", "lr", "best", "test_auroc", "elapsed_s")
+    rows = found.results().sort_by("best").rows()
+    print(table([{name: row[name] for name in columns} for row in rows]))
+    return write_report(str(ROOT / out), str(ROOT / out / "report.html"))
 
 
 def run(hparams: dict[str, object], folder: Path) -> dict[str, float]:

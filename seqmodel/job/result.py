@@ -127,8 +127,9 @@ class Result:
 
     @property
     def n_epochs(self) -> int:
-        """Epochs of which something was logged."""
-        return int(max((row["epoch"] for row in self.rows if "epoch" in row), default=-1)) + 1
+        """Epochs of which something was logged; the test at the end is none."""
+        trained = [row for row in self.rows if not any(name.startswith("test_") for name in row)]
+        return int(max((row["epoch"] for row in trained if "epoch" in row), default=-1)) + 1
 
     @property
     def elapsed_s(self) -> float:

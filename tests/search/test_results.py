@@ -30,7 +30,7 @@ def test_one_row_a_replicate_with_what_varies(root):
     assert len(table) == 7
     assert table.varying == ["lr", "seed"]
     row = table.where("lr=1e-4", "seed=0").rows()[0]
-    assert (row["state"], row["epochs"], row["elapsed_s"]) == ("complete", 6, 300.0)
+    assert (row["state"], row["epochs"], row["elapsed_s"]) == ("complete", 5, 300.0)
     assert row["best"] == pytest.approx(0.51 + math.exp(-0.3 * 4))
     assert row["staging_s"] == 7
     assert row["peak_memory_gb"] == pytest.approx(1.51)
