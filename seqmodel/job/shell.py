@@ -76,13 +76,10 @@ class ShellJob(Job):
             f"{KEPT}/code/worker.py": program,
         }
         text = CLAIM + _ADD.replace("@BATCH@", batch).replace("@LIMIT@", str(limit))
-        text = text.replace("@KEPT@", KEPT).replace("@PYTHON@", quote_home(self._queue_python()))
+        text = text.replace("@KEPT@", KEPT)
         out = put(self.interface, place.root, {**files, **more}, then=text).decode()
         if not out.startswith("added"):
             raise JobError(f"{out.strip() or 'nothing was submitted'} on {self.interface.name}")
-
-    def _queue_python(self) -> str:
-        return self._settings({}).python or "python3"
 
     def _asker(self) -> Asker:
         return _Processes(self)
@@ -125,7 +122,7 @@ _ADD = """
 claim @BATCH@/folders || exit 0
 queue=$PWD/@KEPT@/queue/$(uname -n)
 mkdir -p -- "$queue"
-@PYTHON@ -I -S "$PWD/@KEPT@/code/worker.py" add "$queue" @LIMIT@ < @BATCH@/entries || exit 1
+python3 -I -S "$PWD/@KEPT@/code/worker.py" add "$queue" @LIMIT@ < @BATCH@/entries || exit 1
 note_each @BATCH@/folders 'submitted submission=$k job=shell'
 echo added
 """
@@ -194,7 +191,7 @@ class _Processes(Asker):
     def __init__(self, job: ShellJob) -> None:
         root = quote_home(job.find_root())
         queue = f"{root}/{KEPT}/queue/$(uname -n)"
-        wake = f'{quote_home(job._queue_python())} -I -S {root}/{KEPT}/code/worker.py wake "$queue"'
+        wake = f'python3 -I -S {root}/{KEPT}/code/worker.py wake "$queue"'
         if job.interface.is_local:
             wake = ":"
             worker.wake(job._queue(job.find_root(), os.uname().nodename))

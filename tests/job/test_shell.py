@@ -276,3 +276,19 @@ def test_of_two_who_submit_one_replicate_one_gets_it(shell_job):
     with pytest.raises(JobError, match="somebody else is submitting"):
         shell_job.submit(replicate)
     assert events(replicate) == ["created"]
+
+
+def test_hostile_values_arrive_as_they_are_in_a_shell_behind_ssh(ssh, tmp_path):
+    workdir = tmp_path / HOSTILE
+    workdir.mkdir()
+    (workdir / f"-{HOSTILE}.fa").write_text(">c1\nACGT\n")
+    job = ShellJob(
+        ssh, workdir=str(workdir), job_out_dir=f"out {HOSTILE}", python=FAKE_PYTHON, heartbeat_s=1
+    )
+    replicate = job.submit(**{**RUN, "fasta": f"-{HOSTILE}.fa"})
+    assert ssh.n_connections == 2
+    found = wait_final(job, [replicate])[0]
+    assert found.state == "complete", found.detail
+    argv = json.loads(Path(replicate.path, "argv.json").read_text())["argv"]
+    assert f"--fasta=-{HOSTILE}.fa" in argv
+    assert not list(tmp_path.rglob("canary"))
