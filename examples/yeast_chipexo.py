@@ -52,7 +52,7 @@ RUN = {
     "ema_decay": 0.995,
     "schedule": "cosine",
     "warmup_steps": 100,
-    "max_epochs": 12,
+    "max_epochs": 10,
     "monitor": "valid_auroc",
 }
 TEST = {"test_contigs": ["chrXV", "chrXVI"]}

@@ -14,7 +14,7 @@ KINDS = ("grid", "random", "list", "adaptive")
 _TOP = ("kind", "name", "folder", "n", "seed", "n_replicates", "retry", "job", "base", "space")
 _ADAPTIVE = ("sampler", "pruner", "n_at_once", "metric")
 _JOB = ("kind", "host", "ssh_config", "open_master")
-_RANGES = {"uniform": uniform, "log_uniform": log_uniform, "integer": integer}
+_RANGES: dict[str, Any] = {"uniform": uniform, "log_uniform": log_uniform, "integer": integer}
 
 
 def run_file(path: str, *, dry_run: bool = False, cancel_left: bool = False) -> str:
@@ -92,7 +92,8 @@ def make_job(given: Mapping[str, Any]) -> Any:
         more = {"config": given.get("ssh_config"), "open_master": given.get("open_master", False)}
         interface = SshInterface(given["host"], **more)
     settings = {name: value for name, value in given.items() if name not in _JOB}
-    return kinds[kind](interface, **settings)
+    made: Any = kinds[kind]
+    return made(interface, **settings)
 
 
 def space_of(given: Mapping[str, Any]) -> dict[str, Any]:
