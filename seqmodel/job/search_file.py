@@ -81,7 +81,9 @@ def read_file(path: str) -> dict[str, Any]:
 
 def make_job(given: Mapping[str, Any]) -> Any:
     """The job that a [job] table describes: kind shell or slurm, host, and settings of the job."""
-    from seqmodel.job import LocalInterface, ShellJob, SlurmJob, SshInterface
+    from seqmodel.job.os_interface import LocalInterface, SshInterface
+    from seqmodel.job.shell import ShellJob
+    from seqmodel.job.slurm import SlurmJob
 
     kinds = {"shell": ShellJob, "slurm": SlurmJob}
     kind = given.get("kind", "shell")
