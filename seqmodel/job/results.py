@@ -50,22 +50,17 @@ class Results(list[Result]):
     def varying(self) -> list[str]:
         """The hyperparameters that name a run and are not the same in all, the seed last.
 
-        Without the monitored value, which has a column of its own.
+        Those that differ only because tasks differ are left out, and so is the monitored value,
+        which has a column of its own.
         """
-        names: dict[str, set[str]] = {}
-        begun = [r for r in self if r.hparams]
-        for result in begun:
-            for name, value in result.hparams.items():
-                names.setdefault(name, set()).add(json.dumps(value, sort_keys=True))
-        counts = {n: sum(n in r.hparams for r in begun) for n in names}
-        found = [
-            name
-            for name, values in names.items()
-            if (len(values) > 1 or counts[name] < len(begun))
-            and name not in untracked()
-            and name != "monitor"
-        ]
-        return sorted(found, key=lambda name: name == "seed")
+        tasks: dict[str, list[dict[str, Any]]] = {}
+        for result in self:
+            if result.hparams:
+                tasks.setdefault(str(result.hparams.get("task")), []).append(result.hparams)
+        names = dict.fromkeys(["task"] if len(tasks) > 1 else [])
+        for chosen in tasks.values():
+            names |= dict.fromkeys(_varying(chosen))
+        return sorted(names, key=lambda name: name == "seed")
 
     def rows(self) -> list[Row]:
         """One plain dict a replicate; what a run does not have is None."""
@@ -177,6 +172,22 @@ class Results(list[Result]):
         from seqmodel.job.results_text import html_table, shown
 
         return html_table(shown(self.rows()))
+
+
+def _varying(chosen: Sequence[dict[str, Any]]) -> list[str]:
+    """The names of `chosen` that not all have with one value."""
+    values: dict[str, set[str]] = {}
+    counts: dict[str, int] = {}
+    for hparams in chosen:
+        for name, value in hparams.items():
+            values.setdefault(name, set()).add(json.dumps(value, sort_keys=True))
+            counts[name] = counts.get(name, 0) + 1
+    left_out = untracked() | {"monitor"}
+    return [
+        name
+        for name in values
+        if (len(values[name]) > 1 or counts[name] < len(chosen)) and name not in left_out
+    ]
 
 
 def group_key(result: Result) -> str:

@@ -44,9 +44,9 @@
     return Array.isArray(value) ? value.join(" ") : number(value);
   }
   const nameOf = (run) => {
-    const names = data.varying.filter((n) => run.cells[n] !== null && run.cells[n] !== undefined);
+    const names = [...data.families[run.family].varying, "seed"].filter((n) => data.varying.includes(n) && ![null, undefined, ""].includes(run.cells[n]));
     const text = names.map((n) => `${n}=${cellText(n, run.cells[n])}`).join(", ");
-    return text || run.name;
+    return text || (data.families.length > 1 && data.families[run.family].task) || run.name;
   };
   const fullName = (run) => `${nameOf(run)} · version ${run.version}`;
   const stateTag = (state) => el("span", { class: `state ${state}` }, state);
@@ -370,9 +370,14 @@
     const words = [...new Set(there.map(String))].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
     return { at: (v) => (words.length < 2 ? 0.5 : words.indexOf(String(v)) / (words.length - 1)), kind: "words", words, ticks: words.length > 8 ? [] : words };
   }
+  function valuesOf(runs, name) { // what is not set is a choice among words, and none among numbers
+    const values = runs.map((run) => run.cells[name] ?? null);
+    return values.some((v) => v !== null && typeof v !== "number") ? values.map((v) => v ?? "not set") : values;
+  }
   function parallelPlot() {
     const runs = scored(), names = [...family().varying.slice(0, 9)];
-    const scales = names.map((n) => scale(runs.map((r) => r.cells[n])));
+    const values = names.map((n) => new Map(valuesOf(runs, n).map((v, i) => [runs[i], v])));
+    const scales = values.map((v) => scale([...v.values()]));
     const last = scale(runs.map((r) => r.best));
     const bins = Array.from({ length: VIRIDIS.length }, () => ({ x: [], y: [], customdata: [] }));
     for (const run of [...runs].reverse()) {
@@ -380,8 +385,8 @@
       const good = family().mode === "min" ? 1 - at : at;
       const bin = bins[Math.min(VIRIDIS.length - 1, Math.floor(good * VIRIDIS.length))];
       names.forEach((n, i) => {
-        const value = run.cells[n];
-        bin.x.push(i); bin.y.push(value === null || value === undefined ? null : scales[i].at(value)); bin.customdata.push(run.id);
+        const value = values[i].get(run);
+        bin.x.push(i); bin.y.push(value === null ? null : scales[i].at(value)); bin.customdata.push(run.id);
       });
       bin.x.push(names.length, null); bin.y.push(at, null); bin.customdata.push(run.id, null);
     }
@@ -393,12 +398,14 @@
     const title = [...names, family().monitor];
     return { traces, extra: { annotations, shapes, margin: { l: 60, r: 60, t: 34, b: 10 }, xaxis: { side: "top", tickvals: title.map((_, i) => i), ticktext: title.map((t) => plain(cut(t, 18))), range: [-0.15, names.length + 0.15], showgrid: false, zeroline: false, fixedrange: true, tickfont: { color: colour("ink") } }, yaxis: { visible: false, range: [-0.06, 1.06], fixedrange: true } } };
   }
-  const cut = (text, n) => (text.length > n ? `${text.slice(0, n - 1)}…` : text);
+  // of a path the end tells more
+  const cut = (text, n) => (text.length <= n ? text : text.startsWith("/") ? `…${text.slice(1 - n)}` : `${text.slice(0, n - 1)}…`);
   function effectPlot(name) {
-    const runs = scored().filter((r) => r.cells[name] !== null && r.cells[name] !== undefined);
-    const s = scale(runs.map((r) => r.cells[name]));
+    const all = valuesOf(scored(), name);
+    const runs = scored().filter((_, i) => all[i] !== null), values = all.filter((v) => v !== null);
+    const s = scale(values);
     const words = s.kind === "words";
-    const x = runs.map((r) => (words ? s.words.indexOf(String(r.cells[name])) : r.cells[name]));
+    const x = values.map((v) => (words ? s.words.indexOf(String(v)) : v));
     const jitter = words ? runs.map((r, i) => x[i] + (((r.id * 7919) % 101) / 101 - 0.5) * 0.35) : x;
     const dots = { x: jitter, y: runs.map((r) => r.best), mode: "markers", customdata: runs.map((r) => r.id), marker: { size: 6, color: colour("accent"), opacity: runs.length > 200 ? 0.35 : 0.65 }, text: runs.map((r) => plain(nameOf(r))), hovertemplate: "%{text}<br>%{y:.5g}<extra></extra>" };
     const traces = [dots];
@@ -441,7 +448,7 @@
     if (!best.length) return null;
     const blocks = el("div", { class: "plots" });
     const first = best[0].curves;
-    if (first.confusion) best.forEach(({ run, curves }) => curves.confusion && blocks.append(el("div", { class: "plot" }, el("h3", {}, `Confusion matrix: ${nameOf(data.runs[run])}`), confusion(curves))));
+    if (first.confusion) best.forEach(({ run, curves }) => curves.confusion && blocks.append(el("div", { class: "plot" }, el("h3", { title: nameOf(data.runs[run]) }, `Confusion matrix: ${cut(nameOf(data.runs[run]), 90)}`), confusion(curves))));
     for (const [key, title, x, y] of [["roc", "ROC", "fpr", "tpr"], ["pr", "Precision and recall", "recall", "precision"]]) {
       if (first[key]) blocks.append(el("div", { class: "plot" }, el("h3", {}, title), chart(() => linesPlot(best, key, x, y), title)));
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from html import escape
+from importlib import import_module
 
 from seqmodel.errors import JobError
 from seqmodel.job.results import Results, results
@@ -79,10 +80,10 @@ def page(found: Results, root: str) -> str:
 
 def _plotly() -> str:
     try:
-        from plotly.offline import get_plotlyjs
+        offline = import_module("plotly.offline")
     except ImportError as e:
         raise JobError("a report needs plotly: pip install 'seqmodel[report]'") from e
-    return get_plotlyjs()
+    return offline.get_plotlyjs()
 
 
 def _asset(name: str) -> str:

@@ -7,6 +7,7 @@ import run_folders
 from report.browser import chromium, console, open_page, requests, scroll_through
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 from seqmodel.report import write_report
 
@@ -90,7 +91,7 @@ def test_a_click_opens_log_and_hyperparameters_and_escape_closes(driver, states)
     assert "seqmodel: attempt 1" in dialog.text
     assert "n_layers" in dialog.text
     dialog.send_keys(Keys.ESCAPE)
-    assert driver.find_elements(By.ID, "run") == []
+    WebDriverWait(driver, 5).until(lambda d: d.find_elements(By.ID, "run") == [])
 
 
 def test_the_table_sorts_by_every_kind_of_column(driver, many):

@@ -129,3 +129,18 @@ def test_the_verb_prints_filters_sorts_and_writes(root, capsys, tmp_path):
     assert "| best_mean |" in (tmp_path / "g.md").read_text()
     assert main(["results", str(tmp_path / "none")]) == 2
     assert "no such folder" in capsys.readouterr().err
+
+
+def test_what_differs_only_because_tasks_differ_is_no_column(tmp_path):
+    for lr in (1e-4, 1e-3):
+        run_folders.write_run(tmp_path, task="masked", dataset="fasta", lr=lr, mask_prop=0.1)
+        run_folders.write_run(tmp_path, task="classify", dataset="bed", lr=lr, balanced=True)
+    assert results(str(tmp_path)).varying == ["task", "lr"]
+
+
+def test_a_job_has_its_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_folders.write_run(tmp_path / "out", lr=1.0)
+    from seqmodel.job import ShellJob
+
+    assert [r.hparams["lr"] for r in ShellJob().results()] == [1.0]
