@@ -46,8 +46,9 @@ COMMON: dict[str, Any] = {
     "log_every_n_steps": 1000,
 }
 HPARAMS = {
-    "low_vs_high": COMMON,
-    "three_vs_rest": COMMON,
+    "low_vs_high": COMMON
+    | {"n_layers": 2, "kernel_size": 5, "lr": 2e-3, "dropout": 0.2, "ema_decay": 0.99},
+    "three_vs_rest": COMMON | {"lr": 3e-3, "max_epochs": 40, "n_decoder_dims": 128},
     "two_vs_rest": COMMON | {"batch_size": 16, "max_epochs": 40},
 }
 

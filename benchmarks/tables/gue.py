@@ -33,21 +33,22 @@ COMMON: dict[str, Any] = {
     "log_every_n_steps": 1000,
 }
 TF = {
-    "n_dims": 192,
+    "n_dims": 160,
     "n_layers": 2,
-    "first_kernel_size": 15,
+    "first_kernel_size": 19,
     "kernel_size": 5,
-    "pool_size": 3,
-    "dropout": 0.2,
-    "n_positions": 12,
-    "n_decoder_dims": 64,
-    "decoder_dropout": 0.5,
+    "pool_size": 4,
+    "dropout": 0.1,
+    "n_positions": 7,
+    "n_decoder_dims": 128,
+    "decoder_dropout": 0.3,
     "rc_prob": 0.5,
     "average_strands": True,
-    "lr": 2e-3,
+    "lr": 3e-3,
     "warmup_steps": 100,
-    "batch_size": 128,
-    "max_epochs": 6,
+    "ema_decay": 0.99,
+    "batch_size": 64,
+    "max_epochs": 12,
     "precision": "bf16-mixed",
 }
 PROM = {
@@ -66,10 +67,19 @@ PROM = {
     "max_epochs": 10,
     "precision": "bf16-mixed",
 }
+PROM_300 = PROM | {
+    "n_dims": 64,
+    "pool_size": 3,
+    "dropout": 0.1,
+    "n_positions": 34,
+    "decoder_dropout": 0.4,
+    "lr": 3e-3,
+    "max_epochs": 20,
+}
 HPARAMS = {
     "prom/prom_core_tata": COMMON | PROM,
-    "prom/prom_300_tata": COMMON | PROM | {"n_positions": 19, "pool_size": 4},
-    "tf/0": COMMON | TF,
+    "prom/prom_300_tata": COMMON | PROM_300,
+    "tf/0": COMMON | TF | {"max_epochs": 8},
     "tf/4": COMMON | TF,
 }
 
