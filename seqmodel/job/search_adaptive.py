@@ -274,6 +274,11 @@ class AdaptiveSearch:
             text += f"; best {self.metric} {best.value:.5g} at {point}"
         return text
 
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<p>{escape(repr(self))}</p>{self.results()._repr_html_()}"
+
 
 def _goes_on(status: Status) -> bool:
     """Whether a run that ended at its time limit is submitted again."""

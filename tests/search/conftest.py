@@ -42,7 +42,7 @@ def wait_for(question, seconds=60):
     """Waits until `question()` is true."""
     end = time.monotonic() + seconds
     while not question():
-        assert time.monotonic() < end, f"not within {seconds} s"
+        assert time.monotonic() < end, f"not within {seconds} s: {question}"
         time.sleep(0.1)
 
 

@@ -1,10 +1,14 @@
+import re
 from pathlib import Path
 
 import pytest
 from search_helpers import FAKE, runs
 
 from seqmodel.cli import main
+from seqmodel.hparam.run import resolve
 from seqmodel.job import ShellJob, status
+from seqmodel.job.search_file import read_file, space_of
+from seqmodel.job.search_space import Space
 
 TEXT = f"""
 kind = "random"
@@ -60,3 +64,14 @@ def test_a_mistake_is_one_line(workdir, capsys, before, after, message):
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_the_file_in_the_documentation_is_a_search(tmp_path):
+    page = Path(__file__).resolve().parents[2] / "docs/search.md"
+    (text,) = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+    (tmp_path / "depth.toml").write_text(text)
+    given = read_file(str(tmp_path / "depth.toml"))
+    points = list(Space(space_of(given), given["base"]).random(given["n"], 0))
+    assert {"n_heads" in p for p in points} == {True, False}
+    for point in points:
+        resolve({**given["base"], **point}, files_here=False)
