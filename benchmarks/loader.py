@@ -8,8 +8,8 @@ forward or on both strands with reverse complements at 0.5), `onehot_rc` (float3
 `onehot_wide` (4 x 131072, both strands). 200,000 shuffled intervals, one process, no workers.
 
 What is compared takes turns of some milliseconds (A B A B). Other work on the machine only ever
-slows a turn down, so the rate is that of the fastest tenth of the turns, of all alike; the median
-is given as well. Then: time to construct, time to the first batch, memory, rate with workers.
+slows a turn down, so the rate is that of the fastest tenth of the turns, of all alike. Then:
+time to construct, time to the first batch, memory, rate with workers.
 """
 
 from __future__ import annotations
@@ -236,8 +236,8 @@ def elsewhere(options: argparse.Namespace, peer: str, fasta: str, bed: str, case
     return Rates(*map(float, done.stdout.split()[-2:]))
 
 
-def compare(data, bed: str, genome: str, case: Case, options: argparse.Namespace) -> None:
-    """Prints a line for each peer of a case."""
+def compare(data, bed: str, genome: str, case: Case, options: argparse.Namespace) -> float:
+    """Prints a line for each peer of a case; our own rate, in sequences a second."""
     names = ["ours", *[x for x in options.peers if x in HERE]]
     others = [x for x in options.peers if x in ELSEWHERE] if options.peers_python else []
     rounds: dict[str, list[Rates]] = {}
@@ -247,15 +247,33 @@ def compare(data, bed: str, genome: str, case: Case, options: argparse.Namespace
             here[name] = elsewhere(options, name, data.hparams.fasta[0], bed, case)
         for name, found in here.items():
             rounds.setdefault(name, []).append(found)
+    mine = rounds.pop("ours")
     for name, found in rounds.items():
-        best = [x.best for x in found]
-        ratios = [ours.best / x for ours, x in zip(rounds["ours"], best, strict=True)]
-        line = {"case": case.name, "genome": genome, "peer": name}
-        line |= {"seq_per_s": round(statistics.median(best))}
-        line |= {"median_seq_per_s": round(statistics.median(x.median for x in found))}
-        line |= {"us_per_batch": round(1e6 * case.batch_size / statistics.median(best), 1)}
-        line |= {"ours_by_this": round(statistics.median(ratios), 3)}
-        print(json.dumps(line), flush=True)
+        ratios = [x.best / y.best for x, y in zip(mine, found, strict=True)]
+        values = (statistics.median(x.best for x in y) for y in (mine, found))
+        tell(case.name, *values, name, "sequences/s", genome, statistics.median(ratios))
+    return statistics.median(x.best for x in mine)
+
+
+def tell(
+    case: str,
+    value: float,
+    peer_value: float,
+    peer: str,
+    unit: str,
+    genome: str,
+    ratio: float,
+) -> None:
+    """Prints one line; `ratio` is above 1 where ours is better."""
+    line = {"case": case, "ours": rounded(value), "peer": peer, "peer_value": rounded(peer_value)}
+    print(
+        json.dumps({**line, "unit": unit, "ratio": round(ratio, 3), "genome": genome}), flush=True
+    )
+
+
+def rounded(value: float) -> float:
+    """Whole where it is large."""
+    return round(value) if value > 1000 else round(value, 4)
 
 
 def construct(fasta: str, bed: str, case: Case, cache_dir: str):
@@ -287,19 +305,23 @@ def run_case(
     made = time.perf_counter()
     next(iter(data.loader("train")))
     first = time.perf_counter() - made
-    line = {"case": case.name, "genome": genome, "construct_s": round(made - begin, 4)}
-    line |= {"first_batch_s": round(first, 4), "n_intervals": len(data.readers["train"])}
-    line |= {"bytes_per_interval": data.readers["train"].intervals.nbytes / N_INTERVALS}
-    line |= {"max_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
-    print(json.dumps(line), flush=True)
-    compare(data, str(bed), genome, case, options)
+    n_bytes = data.readers["train"].intervals.nbytes / N_INTERVALS
+    rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    for what, value, budget, unit in (
+        ("construct", made - begin, 0.2, "s"),
+        ("first_batch", first, 0.1, "s"),
+        ("interval_bytes", n_bytes, 16.0, "bytes/interval"),
+        ("memory", rss_mb, 600.0, "MB"),
+    ):
+        tell(f"{case.name}_{what}", value, budget, "budget", unit, genome, budget / value)
+    alone = compare(data, str(bed), genome, case, options)
     for n_workers in options.workers:
         batches = ours(data, case, n_workers)
         n = min(len(data.loader("train")) // 2, 2000)
         next(batches)  # the workers have started
-        seconds = turn(batches, n)
-        line = {"case": case.name, "genome": genome, "peer": "ours", "n_workers": n_workers}
-        print(json.dumps(line | {"seq_per_s": round(n * case.batch_size / seconds)}), flush=True)
+        rate = n * case.batch_size / turn(batches, n)
+        name = f"{case.name}_{n_workers}_workers"
+        tell(name, rate, alone, "no_workers", "sequences/s", genome, rate / alone)
 
 
 def main() -> None:
