@@ -209,7 +209,9 @@ if len(sys.argv) > 2:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 try:
     store = SequenceStore.open(sys.argv[1], quiet=True)
-    print(store.text("a", 0, 8), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    # not ru_maxrss, which a process inherits from the one that forked it
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    print(store.text("a", 0, 8), status["VmHWM"].split()[0])
 except SequenceError as e:
     print(e)
 """
