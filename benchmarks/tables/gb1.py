@@ -65,21 +65,28 @@ def read(data: Path, which: str) -> list[tuple[str, str, str]]:
 
 
 def dev_hparams(data: Path, which: str, folder: Path) -> dict[str, Any]:
-    """The settings of a split without its test rows."""
-    return _hparams(data, which, folder / f"{which}_dev.csv", ("train", "valid"))
+    """The settings of a split without its test rows.
+
+    "low_vs_high:0.7" is the same question asked of the training rows: those above 0.7 are dev.
+    """
+    which, _, low = which.partition(":")
+    rows = [x for x in read(data, which) if x[2] != "test"]
+    if low:
+        rows = [(s, y, "train" if float(y) < float(low) else "valid") for s, y, _ in rows]
+    return _hparams(which, folder / f"{which}_dev.csv", rows)
 
 
 def test_hparams(data: Path, which: str, folder: Path) -> dict[str, Any]:
     """The settings of a split with all rows."""
-    return _hparams(data, which, folder / f"{which}.csv", ("train", "valid", "test"))
+    return _hparams(which, folder / f"{which}.csv", read(data, which))
 
 
-def _hparams(data: Path, which: str, path: Path, splits: tuple[str, ...]) -> dict[str, Any]:
+def _hparams(which: str, path: Path, rows: list[tuple[str, str, str]]) -> dict[str, Any]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as f:
         writer = csv.writer(f)
         writer.writerow(("sequence", "target", "split"))
-        writer.writerows(x for x in read(data, which) if x[2] in splits)
+        writer.writerows(rows)
     return HPARAMS[which] | {"train_files": [str(path)]}
 
 

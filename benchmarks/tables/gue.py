@@ -79,7 +79,7 @@ PROM_300 = PROM | {
 HPARAMS = {
     "prom/prom_core_tata": COMMON | PROM,
     "prom/prom_300_tata": COMMON | PROM_300,
-    "tf/0": COMMON | TF | {"max_epochs": 8},
+    "tf/0": COMMON | TF | {"dropout": 0.2, "decoder_dropout": 0.5, "max_epochs": 8},
     "tf/4": COMMON | TF,
 }
 

@@ -79,6 +79,7 @@ def test_gue_writes_a_row(data, tmp_path, monkeypatch):
     assert "train 37 / dev 40 / test 40" in text
 
 
+@pytest.mark.slow
 def test_gb1_writes_a_row(data, tmp_path, monkeypatch):
     import gb1
 
@@ -87,6 +88,7 @@ def test_gb1_writes_a_row(data, tmp_path, monkeypatch):
     assert "train 20 / valid 20 / test 20" in (tmp_path / "gb1" / "two_vs_rest.md").read_text()
 
 
+@pytest.mark.slow
 def test_yeast_writes_a_row_for_each_test(data, tmp_path, monkeypatch):
     import yeast
 
@@ -97,6 +99,7 @@ def test_yeast_writes_a_row_for_each_test(data, tmp_path, monkeypatch):
     assert text.count("DREAM yeast") == 2
 
 
+@pytest.mark.slow
 def test_splice_counts_every_example_once(data, tmp_path, monkeypatch):
     import splice
 
@@ -116,6 +119,7 @@ class _Output(list):
         return self.index(max(self))
 
 
+@pytest.mark.slow
 def test_tuning_tells_each_setting_once(data, tmp_path, monkeypatch):
     import tune
 
