@@ -9,8 +9,8 @@ yeast_sacCer3, or ../shared/data/yeast_sacCer3 beside this checkout.
 The genome is cut in bins of 200 bp; a bin has the labels of the factors with at least 500 peaks
 whose peak, 200 bp wide, covers at least half of it (Zhou and Troyanskaya 2015, DeepSEA). The model
 sees 600 bp around the bin. Half as many empty bins as there are bound ones are added. chrXIV is
-for validation, chrXV and chrXVI are for the test; the test was scored once, with settings that
-were chosen on chrXIV.
+for validation, chrXV and chrXVI are for the test. Settings were chosen on chrXIV, from four
+trainings there (one of them broken off) that did not use the test contigs.
 """
 
 import argparse
