@@ -9,6 +9,7 @@
     |- CheckpointError (ValueError)   a checkpoint that is hostile, foreign, too new or does not fit
     |- RunError (RuntimeError)        a run that cannot go on, with what to change
     `- JobError (RuntimeError)        submitting, finding, ending jobs
+       `- ConnectionLost              the way to the other machine broke off; repeat the call
 
 A message is one line that says what, where, what came and what to do. The command line prints it
 and exits with 2; a traceback is for our own bugs only. Light: standard library only.
@@ -49,3 +50,7 @@ class RunError(SeqmodelError, RuntimeError):
 
 class JobError(SeqmodelError, RuntimeError):
     """A job that could not be made, submitted, found or ended."""
+
+
+class ConnectionLost(JobError):
+    """The connection ended, or did not answer in time, while an operation was under way."""

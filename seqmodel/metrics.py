@@ -7,12 +7,14 @@ up to the checkpoint stay, later ones (of the attempt that was killed) go. See d
 from __future__ import annotations
 
 import csv
-import os
+import io
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from seqmodel.run_folder import write_whole
 
 FIRST = ("epoch", "step")
 
@@ -65,12 +67,11 @@ class MetricsCsv(Logger):
             csv.DictWriter(file, self.columns, restval="").writerow(row)
 
     def _rewrite(self, rows: list[dict[str, Any]]) -> None:
-        aside = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
-        with aside.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns, restval="")
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(aside, self.path)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_whole(self.path, text.getvalue())
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -25,7 +25,8 @@ class StopOnSignal(Callback):
     """
 
     def __init__(self) -> None:
-        self._code = 0
+        self._received = 0  # written by the handler alone: it may run at any time
+        self._code = 0  # what all ranks agreed upon
         self._training = False
         self._before: dict[signal.Signals, Any] = {}
 
@@ -58,6 +59,7 @@ class StopOnSignal(Callback):
 
     def due(self, trainer: Trainer) -> bool:
         """Whether any rank was signalled; asked by all ranks at the same batch."""
+        self._code = self._received
         if trainer.world_size > 1:
             code = torch.tensor(self._code, device=trainer.strategy.root_device)
             torch.distributed.all_reduce(code, torch.distributed.ReduceOp.MAX)
@@ -73,6 +75,7 @@ class StopOnSignal(Callback):
         raise SystemExit(self._code)
 
     def _receive(self, number: int, frame: FrameType | None) -> Any:
-        self._code = EXIT_CODES[signal.Signals(number)]
+        self._received = EXIT_CODES[signal.Signals(number)]
         if not self._training:
+            self._code = self._received
             self.leave()

@@ -20,6 +20,17 @@ TWO_CLASSES = Targets("class", ("intergenic", "coding"))
 THREE_CLASSES = Targets("class", ("neither", "donor", "acceptor"))
 
 
+class SaveAfterTwoEpochs(pl.Callback):
+    """Writes a checkpoint at the end of the second epoch."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def on_train_epoch_end(self, trainer, task):
+        if trainer.current_epoch == 1:
+            trainer.save_checkpoint(self.path)
+
+
 class Batches:
     """A loader of ready batches."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import shutil
 import statistics
@@ -54,6 +55,14 @@ def find_data(given: Path | None) -> Path:
     if not path.is_dir():
         sys.exit(f"no data in {path}; give --data=FOLDER or set SEQMODEL_SHARED_DATA")
     return path.resolve()
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Writes a table, and returns its path as text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as f:
+        csv.writer(f).writerows([header, *rows])
+    return str(path)
 
 
 def new_folder(path: Path) -> Path:

@@ -16,7 +16,17 @@ import random
 from pathlib import Path
 from typing import Any
 
-from row import Timer, add_arguments, find_data, new_folder, predict, row, train, write_rows
+from row import (
+    Timer,
+    add_arguments,
+    find_data,
+    new_folder,
+    predict,
+    row,
+    train,
+    write_csv,
+    write_rows,
+)
 
 CLASSES = ("N", "EI", "IE")
 BARS = {"N": (4.62, 5.29), "EI": (7.56, 5.74), "IE": (8.47, 10.75)}
@@ -69,8 +79,10 @@ def errors(
     total = dict.fromkeys(CLASSES, 0)
     for i, held_out in enumerate(folds):
         rest = [x for j, fold in enumerate(folds) if j != i for x in fold]
+        header = ("label", "sequence")
         files = [
-            _write(folder / f"fold_{i}_{k}.csv", v) for k, v in (("rest", rest), ("test", held_out))
+            write_csv(folder / f"fold_{i}_{name}.csv", header, rows)
+            for name, rows in (("rest", rest), ("test", held_out))
         ]
         hparams = HPARAMS | {"seed": seed or 0, "train_files": files[:1]} | (change or {})
         run = new_folder(folder / f"fold_{i}")
@@ -86,14 +98,6 @@ def errors(
 def tuning_scores(data: Path, which: str, folder: Path, change: dict[str, Any]) -> dict[str, float]:
     """The errors on the 1000 examples for tuning."""
     return {f"valid_{k}": v for k, v in errors(data, folder, None, change).items()}
-
-
-def _write(path: Path, rows: list[tuple[str, str]]) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as f:
-        writer = csv.writer(f)
-        writer.writerows([("label", "sequence"), *rows])
-    return str(path)
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from row import (
     row,
     test,
     train,
+    write_csv,
     write_rows,
 )
 
@@ -61,6 +62,8 @@ HPARAMS: dict[str, Any] = {
     "log_every_n_steps": 1000,
 }
 
+HEADER = ("sequence", "expression")
+
 
 def dev_hparams(data: Path, which: str, folder: Path) -> dict[str, Any]:
     """The settings and the training promoters, of which a tenth is dev."""
@@ -68,7 +71,7 @@ def dev_hparams(data: Path, which: str, folder: Path) -> dict[str, Any]:
     with gzip.open(source, "rt") as f:
         rows = [line.split() for line in f if line.strip()]
     kept = [(x, (float(y) - MEAN) / SD) for x, y in rows if len(x) <= LONGEST]
-    return HPARAMS | {"train_files": [_write(folder / "train.csv", kept)]}
+    return HPARAMS | {"train_files": [write_csv(folder / "train.csv", HEADER, kept)]}
 
 
 def test_file(data: Path, which: str, folder: Path) -> str:
@@ -76,15 +79,8 @@ def test_file(data: Path, which: str, folder: Path) -> str:
     source = data / "dream_yeast_mpra" / "public_leaderboard_test.tsv.gz"
     with gzip.open(source, "rt", newline="") as f:
         rows = [x for x in csv.DictReader(f, delimiter="\t") if x["subset"] == TESTS[which][0]]
-    return _write(folder / f"{which}.csv", [(x["sequence"], x["expression"]) for x in rows])
-
-
-def _write(path: Path, rows: list[tuple[str, Any]]) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as f:
-        writer = csv.writer(f)
-        writer.writerows([("sequence", "expression"), *rows])
-    return str(path)
+    measured = [(x["sequence"], x["expression"]) for x in rows]
+    return write_csv(folder / f"{which}.csv", HEADER, measured)
 
 
 def main() -> None:

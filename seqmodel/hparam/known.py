@@ -21,6 +21,7 @@ MODULES = (
     "seqmodel.hparam.dataset",
     "seqmodel.hparam.model",
     "seqmodel.hparam.optim",
+    "seqmodel.hparam.job",
 )
 
 

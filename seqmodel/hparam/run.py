@@ -83,10 +83,7 @@ def resolve(given: Sequence[str] | Mapping[str, object], *, files_here: bool = T
         CheckpointError: a checkpoint that is named is none of ours.
     """
     plan = _plan(given, complete=True)
-    if isinstance(given, Mapping):
-        values = parse_dict(plan.parser, {**plan.below, **given})
-    else:
-        values, _ = parse_args(plan.parser, given, below=plan.below)
+    values = plan.read(given)
     values.config = None
     for role, cls in plan.classes.items():
         setattr(values, role, cls.name)
@@ -111,10 +108,7 @@ def resolve_data(given: Sequence[str] | Mapping[str, object]) -> Run:
     if "dataset" not in plan.classes:
         names = ", ".join(sorted(_options(plan.known)["dataset"]))
         raise HparamError(f"--dataset is not set; choose one of {names}")
-    if isinstance(given, Mapping):
-        values = parse_dict(plan.parser, {**plan.below, **given})
-    else:
-        values, _ = parse_args(plan.parser, given, below=plan.below)
+    values = plan.read(given)
     plan.classes["dataset"].checks(values)
     return Run(plan.parser, values, {"dataset": plan.classes["dataset"]})
 
@@ -158,6 +152,12 @@ class _Plan:
         self.known, self.classes = known, classes
         self.parser = _parser(tuple(known), tuple(classes.items()))
         self.below: dict[str, Any] = {}
+
+    def read(self, given: Sequence[str] | Mapping[str, object]) -> Namespace:
+        """All values: what is given over what lies below it, over the defaults."""
+        if isinstance(given, Mapping):
+            return parse_dict(self.parser, {**self.below, **given})
+        return parse_args(self.parser, given, below=self.below)[0]
 
 
 @lru_cache(maxsize=1)

@@ -22,7 +22,7 @@ import subprocess
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
 
-from seqmodel.errors import JobError
+from seqmodel.errors import ConnectionLost, JobError
 
 TIMEOUT_S = 60.0
 # a file up to this size is read whole; of a larger one the first and the last so many bytes
@@ -32,10 +32,6 @@ TAIL_BYTES = 16 * 1024
 
 Done = namedtuple("Done", ["code", "out", "err"])
 Done.__doc__ = "Exit code, standard output (bytes) and standard error (text) of a command."
-
-
-class ConnectionLost(JobError):
-    """The connection ended, or did not answer in time, while an operation was under way."""
 
 
 class Snapshot:
@@ -252,7 +248,7 @@ class SshInterface:
         """The content of those of `paths` that are there; of large files head and tail."""
         names = "\0".join(paths).encode() + b"\0"
         done = self._ok(self.script(_READ, names), "read files")
-        members = _untar(done.out)
+        members = untar(done.out)
         numbered = {i: _joined(members, f"./{i}") for i in range(len(paths))}
         return {paths[i]: data for i, data in numbered.items() if data is not None}
 
@@ -273,7 +269,7 @@ class SshInterface:
         if done.code == 3:
             raise JobError(f"{root}: no such folder on {self.host}; give a folder of runs")
         self._ok(done, f"read {root}")
-        return _snapshot(_untar(done.out), names)
+        return _snapshot(untar(done.out), names)
 
     def write(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
         """Writes a file there so that it is either as before or whole; makes its folder."""
@@ -481,7 +477,12 @@ def untar_tree(data: bytes, folder: str) -> None:
         tar.extractall(folder, filter="data")
 
 
-def _untar(data: bytes) -> dict[str, bytes]:
+def untar(data: bytes) -> dict[str, bytes]:
+    """The files of a gzipped tar that came from a machine, by name.
+
+    Raises:
+        ConnectionLost: it was cut off.
+    """
     import io
     import tarfile
 

@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import Any
 
 from seqmodel.errors import JobError
-from seqmodel.job.os_interface import CUT, Interface, LocalInterface, quote_home
+from seqmodel.job.os_interface import CUT, Interface, LocalInterface, quote_home, untar
 from seqmodel.job.state import Status, exception_line, parse_events, tell
 
 WHOLE = ("hparams.json", "job.json", "metrics.csv", "usage.json", "test_curves.json")
@@ -258,25 +258,9 @@ def _read_again(interface: Interface, root: str, files: dict[str, dict[str, byte
     paths = "".join(f"{f}/{name}\0".removeprefix("./") for f, name in cut)
     text = f"cd -- {quote_home(root)} && tar -czf - --null -T -"
     done = interface.script(text, paths.encode("utf-8", "surrogateescape"), timeout=300)
-    for path, data in _untarred(done.out).items():
+    for path, data in untar(done.out).items():
         folder, _, name = path.rpartition("/")
         files[folder or "."][name] = data
-
-
-def _untarred(data: bytes) -> dict[str, bytes]:
-    import io
-    import tarfile
-
-    found = {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r|gz") as tar:
-            for member in tar:
-                file = tar.extractfile(member) if member.isreg() else None
-                if file is not None:
-                    found[member.name] = file.read()
-    except (tarfile.TarError, EOFError, OSError) as e:
-        raise JobError(f"the runs' files came cut off ({e}); repeat it") from e
-    return found
 
 
 def _json(data: bytes) -> dict[str, Any]:

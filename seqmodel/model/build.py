@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from seqmodel.errors import HparamError
 from seqmodel.model.adapt import add_lora, freeze
 from seqmodel.model.encoder import Encoder
 from seqmodel.model.equivariant import BothStrands
@@ -45,6 +46,22 @@ def build_decoder(hparams: Hparams, encoder: Encoder, n_out: int) -> nn.Module:
 
 
 def resolve_target(target: str):
-    """The object that a `module:object` text names."""
+    """The object that a `module:object` text names.
+
+    Raises:
+        HparamError: there is no such module or object.
+    """
     module, _, name = target.partition(":")
-    return getattr(import_module(module), name)
+    try:
+        found = getattr(import_module(module), name, None) if module and name else None
+    except ModuleNotFoundError as e:
+        # what the module itself lacks is told by its own traceback
+        if e.name is None or not f"{module}.".startswith(f"{e.name}."):
+            raise
+        found = None
+    if found is None:
+        raise HparamError(
+            f"target {target!r} of an Hparams class: there is no such module or object; "
+            "write module:object, importable from here"
+        )
+    return found

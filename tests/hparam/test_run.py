@@ -71,6 +71,23 @@ def test_every_class_that_can_be_chosen_names_an_object_that_exists():
         assert resolve_target(cls.target) is not None
 
 
+@pytest.mark.parametrize("target", ["nowhere:Nothing", "seqmodel.build:Nothing", "nowhere", ""])
+def test_a_target_that_does_not_exist_is_told(target):
+    from seqmodel.model.build import resolve_target
+
+    with pytest.raises(HparamError, match=f"target '{target}' .*no such module or object"):
+        resolve_target(target)
+
+
+def test_a_module_that_lacks_something_itself_keeps_its_traceback(tmp_path, monkeypatch):
+    from seqmodel.model.build import resolve_target
+
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "lacking.py").write_text("import not_installed\n")
+    with pytest.raises(ModuleNotFoundError, match="not_installed"):
+        resolve_target("lacking:Model")
+
+
 def test_a_run_has_the_hyperparameters_of_its_choices_alone(fasta):
     run = resolve(masked(fasta, "--encoder=dilated_conv"))
     assert "dilation_base" in run.parser.declared or "kernel_size" in run.parser.declared

@@ -7,8 +7,8 @@ import pytest
 from cluster.sshd import HOST
 from job_helpers import HOSTILE
 
-from seqmodel.errors import JobError
-from seqmodel.job.os_interface import CUT, ConnectionLost, LocalInterface, SshInterface
+from seqmodel.errors import ConnectionLost, JobError
+from seqmodel.job.os_interface import CUT, LocalInterface, SshInterface
 
 
 @pytest.fixture(params=["local", "ssh"])

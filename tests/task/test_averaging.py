@@ -3,7 +3,7 @@
 import pytest
 import torch
 from pytorch_lightning import Callback
-from task_cases import Batches, batch_of, task_of, trainer_of
+from task_cases import Batches, SaveAfterTwoEpochs, batch_of, task_of, trainer_of
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.convert import parse_dict
@@ -28,15 +28,6 @@ class Weights(Callback):
 
     def on_train_batch_end(self, trainer, task, *args):
         self.seen.append(flat(task))
-
-
-class SaveAfterTwoEpochs(Callback):
-    def __init__(self, path):
-        self.path = path
-
-    def on_train_epoch_end(self, trainer, task):
-        if trainer.current_epoch == 1:
-            trainer.save_checkpoint(self.path)
 
 
 def flat(task):

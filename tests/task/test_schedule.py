@@ -4,7 +4,7 @@ import math
 
 import pytest
 from pytorch_lightning import Callback
-from task_cases import Batches, batch_of, task_of, trainer_of
+from task_cases import Batches, SaveAfterTwoEpochs, batch_of, task_of, trainer_of
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.optim import (
@@ -81,15 +81,6 @@ def test_each_optimiser_step_has_the_rate_of_the_closed_form(case, accumulate, t
     trainer.fit(task, batches)
     expected = closed_form(hparams, form, floor, 24 // accumulate)
     assert rates.lr == pytest.approx([1e-3 * x for x in expected])
-
-
-class SaveAfterTwoEpochs(Callback):
-    def __init__(self, path):
-        self.path = path
-
-    def on_train_epoch_end(self, trainer, task):
-        if trainer.current_epoch == 1:
-            trainer.save_checkpoint(self.path)
 
 
 def test_a_resumed_run_goes_on_with_the_schedule(tmp_path):
