@@ -116,6 +116,12 @@ def submit(argv: Sequence[str]) -> int:
         print(f"{replicate.job or '-'}  {state}  {replicate.path}")
     if not made:
         print(f"nothing to submit: there are {chosen.n_replicates} replicates already")
+    elif job.interface.is_local:  # elsewhere it would be a connection of its own
+        from seqmodel.job.advise import submit_line
+
+        advice = submit_line(job, [hparams] * len(made))
+        if advice:
+            print(advice, file=sys.stderr)
     return 0
 
 

@@ -40,6 +40,7 @@ begin() {
         exit 0
     fi
     if grep -q '^[0-9]* end code=0 ' events; then exit 0; fi # put back although it was complete
+    if cancelled; then exit 0; fi # who cancelled may have looked for this process too early
     attempt=$(($(grep -c '^[0-9]* start ' events) + 1))
     event "start attempt=$attempt submission=$submission job=${SLURM_JOB_ID:-$$}" \
         "pid=$$ node=${SLURMD_NODENAME:-$(uname -n)}"
@@ -58,6 +59,8 @@ begin() {
     trap 'on_signal USR1' USR1
     trap 'on_signal TERM' TERM INT
 }
+
+cancelled() { awk '$2 == "submitting" {n = 0} $2 == "cancel" {n = 1} END {exit !n}' events; }
 
 on_signal() {
     signal=${signal:-$1}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from seqmodel.errors import JobError
 from seqmodel.hparam.job import ShellHparams
@@ -43,7 +44,7 @@ class ShellJob(Job):
         limit = self._settings({}).n_at_once
         if isinstance(self.interface, LocalInterface):
             put(self.interface, place.root, files)
-            claim_s = min(self._settings({}).grace_s, CLAIM_S)
+            claim_s = claim_seconds(self._settings({}))
             for replicate, k, (name, _) in zip(replicates, submissions, entries, strict=True):
                 _claim(replicate, k, name[-12:], claim_s)
             worker.add(self._queue(place.root, os.uname().nodename), limit, entries)
@@ -75,8 +76,8 @@ class ShellJob(Job):
             f"{batch}/entries": texts.encode("utf-8", "surrogateescape"),
             f"{KEPT}/code/worker.py": program,
         }
-        text = CLAIM + _ADD.replace("@BATCH@", batch).replace("@LIMIT@", str(limit))
-        text = text.replace("@KEPT@", KEPT)
+        text = claim_text(self._settings({})) + _ADD.replace("@BATCH@", batch)
+        text = text.replace("@LIMIT@", str(limit)).replace("@KEPT@", KEPT)
         out = put(self.interface, place.root, {**files, **more}, then=text).decode()
         if not out.startswith("added"):
             raise JobError(f"{out.strip() or 'nothing was submitted'} on {self.interface.name}")
@@ -94,13 +95,22 @@ class ShellJob(Job):
 
 
 # Takes submit.<k> of each replicate, which one submitter gets; without all, none is kept.
-CLAIM = """
+# One whose taker was killed before he noted it is given up: the next is submit.<k>.1, and so on.
+_CLAIM = """
 claim() { # claim FILE, lines: folder submission token index
-    local folder k token index claimed=() ok=1
+    local folder k token index name n claimed=() ok=1
     set -C
     while read -r folder k token index; do
-        if { : > "$folder/submit.$k"; } 2>/dev/null; then claimed+=("$folder/submit.$k")
-        else printf 'somebody else is submitting %s' "$folder"; ok=0; break; fi
+        name=$folder/submit.$k n=0
+        while ! { : > "$name"; } 2>/dev/null; do
+            if ! left_by_the_dead "$folder" "$k" "$name"; then
+                printf 'somebody else is submitting %s' "$folder"
+                ok=0
+                break 2
+            fi
+            n=$((n + 1)) name=$folder/submit.$k.$n
+        done
+        claimed+=("$name")
     done < "$1"
     set +C
     if [ $ok = 0 ]; then
@@ -108,6 +118,12 @@ claim() { # claim FILE, lines: folder submission token index
         return 1
     fi
     note_each "$1" 'submitting submission=$k token=$token index=$index'
+}
+left_by_the_dead() { # whether a claim is old, and its event was never written
+    local since
+    since=$(stat -c %Y -- "$3" 2>/dev/null || stat -f %m -- "$3" 2>/dev/null) || return 1
+    [ "$(($(date +%s) - since))" -gt @CLAIM_S@ ] &&
+        ! grep -q "^[0-9]* submitting submission=$2 " "$1/events"
 }
 note_each() { # note_each FILE EVENT: appends an event to each replicate
     local folder k token index line now
@@ -147,6 +163,16 @@ exit 0
 """
 
 
+def claim_seconds(settings: Any) -> int:
+    """Seconds after which a claim without its event is that of a submitter who was killed."""
+    return min(settings.grace_s, CLAIM_S)
+
+
+def claim_text(settings: Any) -> str:
+    """The functions of bash that take replicates for a submitter, and note it."""
+    return _CLAIM.replace("@CLAIM_S@", str(claim_seconds(settings)))
+
+
 def claims(
     replicates: Sequence[Replicate], submissions: Sequence[int], tokens: Sequence[str]
 ) -> bytes:
@@ -160,12 +186,14 @@ def claims(
 
 def _claim(replicate: Replicate, k: int, token: str, claim_s: float) -> None:
     path = f"{replicate.path}/submit.{k}"
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
-    except FileExistsError as e:
-        if not _left_by_the_dead(replicate, path, k, claim_s):
-            raise JobError(f"somebody else is submitting {replicate.path}") from e
-        os.utime(path)
+    for n in itertools.count(1):
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+            break
+        except FileExistsError as e:
+            if not _left_by_the_dead(replicate, path, k, claim_s):
+                raise JobError(f"somebody else is submitting {replicate.path}") from e
+            path = f"{replicate.path}/submit.{k}.{n}"
     _append(replicate, f"submitting submission={k} token={token}")
 
 

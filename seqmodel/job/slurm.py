@@ -13,7 +13,7 @@ from seqmodel.hparam.job import SlurmHparams
 from seqmodel.hparam.run import Run
 from seqmodel.job.job import Job
 from seqmodel.job.replicate import KEPT, Place, Replicate, put
-from seqmodel.job.shell import CLAIM, claims
+from seqmodel.job.shell import claim_text, claims
 from seqmodel.job.state import ABSENT, Record, Seen
 from seqmodel.job.status_table import Asker
 
@@ -78,7 +78,7 @@ class SlurmJob(Job):
         place: Place,
         files: Mapping[str, bytes],
     ) -> None:
-        files, text = dict(files), CLAIM + _SUBMIT
+        files, text = dict(files), claim_text(self._settings({})) + _SUBMIT
         links: dict[str, str] = {}
         batches: dict[str, list[Replicate]] = {}
         for chosen, k in self._batches(replicates, submissions, files, place.max_array):
@@ -248,7 +248,9 @@ submit() { # submit TOKEN
             why=$(tr '\\n' ' ' < "$dir/sbatch.err")
             why=${why#sbatch: error: }
             note_each "$dir/folders" "refused text=$why"
-            while read -r folder k rest; do rm -f -- "$folder/submit.$k"; done < "$dir/folders"
+            while read -r folder k rest; do
+                rm -f -- "$folder/submit.$k" "$folder/submit.$k".*
+            done < "$dir/folders"
             printf 'refused %s %s\\n' "$1" "$why" ;;
     esac
 }

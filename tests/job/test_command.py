@@ -1,11 +1,14 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from job_helpers import FAKE_PYTHON, wait_for
+
+from seqmodel.cli import main
 
 ROOT = Path(__file__).parents[2]
 RUN = ["--task=masked", "--fasta=a.fa", "--seq_len=8"]
@@ -51,6 +54,19 @@ def test_cancel_ends_what_runs_and_says_when_there_is_nothing(workdir):
     row = wait_for(lambda: rows()[0]["state"] == "error" and rows()[0])
     assert row["reason"] == "cancelled"
     assert seqmodel("cancel", folder).startswith("nothing to cancel")
+
+
+def test_submit_says_what_the_finished_runs_of_its_kind_took(workdir, capsys):
+    submit = ["submit", f"--python={FAKE_PYTHON}", "--heartbeat_s=1", *RUN, "--monitor=count_20"]
+    assert main(submit) == 0
+    assert capsys.readouterr().err == ""
+    wait_for(lambda: rows()[0]["state"] == "complete")
+    capsys.readouterr()
+    assert main([*submit, "--n_new=2"]) == 0
+    assert re.match(
+        r"2 runs like them: .* hours.*; from 1 finished ones: ", capsys.readouterr().err
+    )
+    wait_for(lambda: all(row["state"] == "complete" for row in rows()))
 
 
 def test_create_then_submit_by_folder(workdir):

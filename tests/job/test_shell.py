@@ -2,6 +2,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -276,6 +277,32 @@ def test_of_two_who_submit_one_replicate_one_gets_it(shell_job):
     with pytest.raises(JobError, match="somebody else is submitting"):
         shell_job.submit(replicate)
     assert events(replicate) == ["created"]
+
+
+@pytest.mark.parametrize("where", ["here", "ssh"])
+def test_a_claim_of_a_submitter_who_was_killed_is_given_up(where, request, workdir):
+    interface = request.getfixturevalue("ssh") if where == "ssh" else None
+    job = ShellJob(interface, workdir=str(workdir), python=FAKE_PYTHON, heartbeat_s=1, grace_s=3)
+    replicate = job.create(**RUN)
+    for name in ("submit.0", "submit.0.1"):  # two of them, one after the other
+        Path(replicate.path, name).touch()
+    with pytest.raises(JobError, match="somebody else is submitting"):
+        job.submit(replicate)
+    time.sleep(4)
+    job.submit(replicate)
+    assert Path(replicate.path, "submit.0.2").exists()
+    assert wait_final(job, [replicate])[0].state == "complete"
+
+
+def test_a_job_that_was_cancelled_before_it_began_does_nothing(shell_job):
+    replicate = shell_job.create(**RUN)
+    with open(Path(replicate.path, "events"), "a") as file:
+        file.write("1 submitting submission=0 token=abc\n2 cancel\n")
+    script = Path(replicate.path, replicate.script_name)
+    assert subprocess.run(["bash", str(script), "0", "abc"], check=False).returncode == 0
+    assert events(replicate) == ["created", "submitting", "cancel"]
+    assert not Path(replicate.path, "argv.json").exists()
+    assert shell_job.status([replicate])[0].reason == "cancelled"
 
 
 def test_hostile_values_arrive_as_they_are_in_a_shell_behind_ssh(ssh, tmp_path):
