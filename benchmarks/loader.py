@@ -171,7 +171,10 @@ def genvarloader(fasta: str, bed: str, case: Case) -> Iterator[object]:
 
 
 def tangermeme(fasta: str, bed: str, case: Case) -> Iterator[object]:
-    """tangermeme, all sequences loaded as one-hot beforehand; runs where it is installed."""
+    """tangermeme, sequences loaded as one-hot beforehand, some reversed as in training loops.
+
+    The reverse complement of one-hot [N, 4, L] is both axes flipped. Runs where it is installed.
+    """
     import torch
     from tangermeme.io import extract_loci
 
@@ -181,8 +184,13 @@ def tangermeme(fasta: str, bed: str, case: Case) -> Iterator[object]:
         some.write_text("".join(line for line, _ in zip(f, range(n_loaded), strict=False)))
     loci = extract_loci(str(some), fasta, in_window=case.length)
     order = np.random.default_rng(0).permutation(len(loci))
+    minus = torch.from_numpy(np.random.default_rng(2).random(len(loci)) < 0.5)
     for i in cycle(range(0, len(order) - case.batch_size + 1, case.batch_size)):
-        yield loci[torch.from_numpy(order[i : i + case.batch_size])].float()
+        batch = loci[torch.from_numpy(order[i : i + case.batch_size])]
+        if case.both_strands:
+            rows = minus[i : i + case.batch_size]
+            batch[rows] = batch[rows].flip(1, 2)
+        yield batch.float()
 
 
 HERE: dict[str, Callable] = {"ours": ours, "memcpy": memcpy, "numpy": numpy, "pysam": pysam}
@@ -208,7 +216,7 @@ def take_turns(
     peers: dict[str, Iterator[object]], batch_size: int, seconds: float
 ) -> dict[str, Rates]:
     """Rates of peers that take turns, each about `seconds` in all."""
-    n_batches = 128 if batch_size > 8 else 8  # a multiple of what our loader reads in one go
+    n_batches = 256 if batch_size > 8 else 8  # what our loader plans, or reads, in one go
     sizes = {}
     for name, x in peers.items():
         turn(x, n_batches)

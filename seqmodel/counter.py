@@ -10,10 +10,14 @@ pseudorandom number generators", variant 13 of Stafford), applied once a word.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
+_ALL = 0xFFFFFFFFFFFFFFFF  # 64 bits
 _GAMMA = 0x9E3779B97F4A7C15
 _MUL1 = 0xBF58476D1CE4E5B9
 _MUL2 = 0x94D049BB133111EB
@@ -21,23 +25,52 @@ _MUL2 = 0x94D049BB133111EB
 
 def hash64(*words: int | np.ndarray) -> np.ndarray:
     """Random words, uint64, of the broadcast shape of `words` (integers or integer arrays)."""
-    state = np.zeros(1, dtype=np.uint64)
+    n = next((i for i, word in enumerate(words) if not isinstance(word, int)), len(words))
+    first = _hash_ints(words[:n])
+    if n == len(words):
+        return np.array(first, dtype=np.uint64)
+    state = np.full(1, first, dtype=np.uint64)
+    for word in words[n:]:
+        word = word & _ALL if isinstance(word, int) else word
+        state = _mix((state + np.uint64(_GAMMA)) ^ np.asarray(word).astype(np.uint64))
+    return state.reshape(np.broadcast_shapes(*(np.shape(word) for word in words[n:])))
+
+
+def _hash_ints(words: Sequence[int]) -> int:
+    """The same of numbers alone: numpy's calls would cost more than the arithmetic."""
+    state = 0
     for word in words:
-        array = np.asarray(word & 0xFFFFFFFFFFFFFFFF if isinstance(word, int) else word)
-        state = _mix((state + np.uint64(_GAMMA)) ^ array.astype(np.uint64))
-    shape = np.broadcast_shapes(*(np.shape(word) for word in words))
-    return state.reshape(shape)
+        x = (state + _GAMMA & _ALL) ^ (word & _ALL)
+        x = (x ^ x >> 30) * _MUL1 & _ALL
+        x = (x ^ x >> 27) * _MUL2 & _ALL
+        state = x ^ x >> 31
+    return state
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(_MUL1)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(_MUL2)
-    return x ^ (x >> np.uint64(31))
+    y = x >> np.uint64(30)
+    y ^= x
+    y *= np.uint64(_MUL1)
+    x = y >> np.uint64(27)
+    x ^= y
+    x *= np.uint64(_MUL2)
+    y = x >> np.uint64(31)
+    y ^= x
+    return y
 
 
 def uniform(bits: np.ndarray) -> np.ndarray:
     """Numbers in [0, 1), float64, from the upper 53 of the 64 `bits`."""
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def chance(bits: np.ndarray, prob: float) -> np.ndarray:
+    """Where `uniform(bits) < prob`, bool, without making the numbers."""
+    # scaling by a power of two is exact, so the comparison of integers is the same one
+    limit = math.ceil(prob * 2.0**53)
+    if limit >= 2**53:
+        return np.ones(np.shape(bits), dtype=bool)
+    return bits < np.uint64(limit << 11)
 
 
 def below(bits: np.ndarray, n: int | np.ndarray) -> np.ndarray:

@@ -59,3 +59,9 @@ def test_below_stays_below(n, word):
 def test_below_reaches_every_value_equally():
     counts = np.bincount(counter.below(counter.hash64(np.arange(70_000)), 7), minlength=7)
     assert stats.chisquare(counts).pvalue > 1e-3
+
+
+@given(st.floats(0, 1), st.integers(0, 2**64 - 1))
+def test_chance_is_the_comparison_of_uniform_numbers(prob, word):
+    bits = np.array([word, (int(prob * 2**53) << 11) & (2**64 - 1)], dtype=np.uint64)
+    np.testing.assert_array_equal(counter.chance(bits, prob), counter.uniform(bits) < prob)

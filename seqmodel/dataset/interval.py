@@ -141,10 +141,14 @@ class Intervals:
 
     def select(self, which: np.ndarray) -> Intervals:
         """The intervals of a bool mask or an array of indices."""
-        length = self.length[which] if self.length.strides[0] else self.length[:1].sum()
-        return Intervals(
-            self.contigs, self.contig[which], self.start[which], length, self.strand[which]
-        )
+        chosen = object.__new__(Intervals)  # __init__ would unpack and pack the columns again
+        chosen.contigs, chosen._where = self.contigs, self._where[which]
+        chosen.start = self.start[which]
+        if self.length.strides[0]:
+            chosen.length = self.length[which]
+        else:
+            chosen.length = np.broadcast_to(self.length[:1].sum(dtype=np.int32), chosen.start.shape)
+        return chosen
 
     @cached_property
     def is_inside(self) -> np.ndarray:

@@ -21,7 +21,7 @@ from seqmodel.dataset.sampler import Sampler, Samples
 Batch = dict[str, Tensor]
 
 _PLANNED_SAMPLES = 1 << 14
-_READ_BYTES = 1 << 20
+_READ_BYTES = 1 << 19
 _SENT_BYTES = 1 << 22
 _SENT_BATCHES = 64
 

@@ -6,11 +6,12 @@ Inputs and targets are moved and reversed together; noise changes the sequence o
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from seqmodel.counter import below, hash64, uniform
+from seqmodel.counter import below, chance, hash64
 from seqmodel.dataset.alphabet import Alphabet
 from seqmodel.dataset.interval import Intervals
 from seqmodel.dataset.sampler import Samples
@@ -115,12 +116,22 @@ class SequenceReader:
         chosen = self.intervals.select(samples.item)
         flip = chosen.strand < 0
         if self.augment.rc_prob > 0:
-            flip ^= uniform(hash64(samples.key, RC_STREAM)) < self.augment.rc_prob
+            flip ^= chance(hash64(samples.key, RC_STREAM), self.augment.rc_prob)
         shift = self._shift(samples.key, chosen)
         windows = None
-        if not self.left_aligned:
+        if self._all_inside:
+            at = self.codes.offsets[chosen.contig] + chosen.start + shift
+            windows = Plan(at, flip, None, None)
+        elif not self.left_aligned:
             windows = self._windows(chosen.contig, chosen.start + shift, self.length, flip)
         return ReadPlan(samples.item, samples.key, shift, flip, windows)
+
+    @cached_property
+    def _all_inside(self) -> bool:
+        """Whether no window reaches beyond its contig, wherever it is moved."""
+        if self.left_aligned or (self.intervals.length != self.length).any():
+            return False
+        return bool(self.intervals.is_inside.all())
 
     def _windows(
         self, contig: np.ndarray, start: np.ndarray, length: int, flip: np.ndarray
@@ -175,7 +186,7 @@ class SequenceReader:
     def _noise(self, tokens: np.ndarray, key: np.ndarray) -> np.ndarray:
         bits = hash64(key[:, None], NOISE_STREAM, np.arange(tokens.shape[1])[None, :])
         n = self.alphabet.n_letters
-        chosen = (uniform(bits) < self.augment.noise_prop) & (tokens < n)
+        chosen = chance(bits, self.augment.noise_prop) & (tokens < n)
         return np.where(chosen, (bits & np.uint64(0x7FF)) % np.uint64(n), tokens).astype(np.uint8)
 
     def _weight(self, windows: Plan, length: int) -> np.ndarray:

@@ -85,7 +85,7 @@ def _add(to: np.ndarray, other: np.ndarray, key: int, modulus: np.uint64) -> Non
     bits *= modulus
     bits >>= np.uint64(32)
     to += bits
-    to -= modulus * (to >= modulus)
+    np.minimum(to, to - modulus, out=to)  # what would be below 0 wraps and is the larger
 
 
 class Sampler:
@@ -154,7 +154,8 @@ class Sampler:
     def samples(self, start: int, end: int) -> Samples:
         """Samples `start` to `end` of this rank in this epoch."""
         index = np.arange(start, end, dtype=np.int64) * self.world_size + self.rank
-        position = index % self.n  # beyond n: the padding, which wraps around
+        # beyond n: the padding, which wraps around
+        position = index if len(index) and index[-1] < self.n else index % self.n
         item = self._items(position) if self.train else position
         return Samples(index, item, hash64(self.seed, KEY_STREAM, self.epoch, index))
 

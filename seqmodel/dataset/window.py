@@ -98,22 +98,26 @@ class WindowReader:
         return self._read_inside(plan.at, plan.flip), None
 
     def _read_inside(self, at: np.ndarray, flip: np.ndarray) -> np.ndarray:
+        out = self._windows[at]  # the one access to the store: it waits for memory, the rest does not
         rows = np.flatnonzero(flip)
-        if not len(rows):
-            return self._windows[at]
         if len(rows) == len(at):
-            return self._reversed(at)
-        out = self._windows[at]
-        out[rows] = self._reversed(at[rows])
+            return self._reversed(out)
+        if len(rows):
+            out[rows] = self._reversed(out.take(rows, axis=0))
         return out
 
-    def _reversed(self, at: np.ndarray) -> np.ndarray:
-        """Reverse complements of the windows at `at`, uint8 [n, length]."""
+    def _reversed(self, codes: np.ndarray) -> np.ndarray:
+        """Reverse complements of the rows, uint8 [n, length]."""
         # torch reverses bytes with vector instructions, numpy one by one
-        codes = torch.from_numpy(self._windows[at]).flip(1).numpy()
-        if self._by_xor and _largest_bits(codes) < 4:
-            return np.bitwise_xor(codes, 3, out=codes)
-        return self._complement[codes]
+        codes = torch.from_numpy(codes).flip(1).numpy()
+        if not self._by_xor:
+            return self._complement[codes]
+        rows = np.flatnonzero(codes.max(axis=1) > 3) if codes.max() > 3 else ()
+        others = self._complement[codes[rows]] if len(rows) else None
+        np.bitwise_xor(codes, 3, out=codes)
+        if others is not None:
+            codes[rows] = others
+        return codes
 
     def _read_padded(self, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
         data, length = self.codes.data, self.length
@@ -143,18 +147,6 @@ def _complements_by_xor(alphabet: Alphabet) -> bool:
     """Whether the complement of every letter is its id ^ 3, as in DNA."""
     table = alphabet.complement_table
     return table is not None and alphabet.n_letters == 4 and table[:4].tolist() == [3, 2, 1, 0]
-
-
-def _largest_bits(codes: np.ndarray) -> int:
-    """All bits that are set in any of the codes; eight codes are looked at in one step."""
-    flat = codes.reshape(-1)
-    words = flat[: len(flat) // 8 * 8].view(np.uint64)
-    bits = int(np.bitwise_or.reduce(words)) if len(words) else 0
-    for byte in flat[8 * len(words) :].tolist():
-        bits |= byte
-    while bits > 255:
-        bits = (bits >> 8) | (bits & 255)
-    return bits
 
 
 def letter_props(
