@@ -224,9 +224,11 @@ def take_turns(
         sizes[name] = n_batches if once < 0.01 else 2
     times: dict[str, list[float]] = {name: [] for name in peers}
     end = time.perf_counter() + seconds * len(peers)
+    order = np.random.default_rng(0)
     while time.perf_counter() < end:
-        for name, x in peers.items():
-            times[name].append(turn(x, sizes[name]) / sizes[name])
+        # in any order, since what ran before leaves the caches cold
+        for name in order.permutation(list(peers)).tolist():
+            times[name].append(turn(peers[name], sizes[name]) / sizes[name])
     return {
         name: Rates(batch_size / np.percentile(x, 10), batch_size / np.percentile(x, 50))
         for name, x in times.items()
@@ -303,6 +305,7 @@ def run_case(
     fasta: str, genome: str, case: Case, folder: Path, options: argparse.Namespace
 ) -> None:
     """Everything about one case on one genome."""
+    from seqmodel.dataset import store_data  # noqa: F401 (importing torch is no construction)
     from seqmodel.dataset.store import SequenceStore
 
     store = SequenceStore.open(fasta, cache_dir=str(folder))

@@ -98,7 +98,7 @@ class WindowReader:
         return self._read_inside(plan.at, plan.flip), None
 
     def _read_inside(self, at: np.ndarray, flip: np.ndarray) -> np.ndarray:
-        out = self._windows[at]  # the one access to the store: it waits for memory, the rest does not
+        out = self._windows[at]  # the one access to the store, and most of the time
         rows = np.flatnonzero(flip)
         if len(rows) == len(at):
             return self._reversed(out)

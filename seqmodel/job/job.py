@@ -11,32 +11,23 @@ script is started, found and ended.
 from __future__ import annotations
 
 import os
-import time
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from seqmodel.errors import HparamError, JobError
 from seqmodel.hparam.convert import parse_dict
 from seqmodel.hparam.job import JobHparams
-from seqmodel.hparam.run import CHECKPOINTS, Run, resolve
-from seqmodel.job.code import PACKAGE, ROOT, Code, current_code
+from seqmodel.hparam.run import Run, resolve
+from seqmodel.job.code import ROOT, Code, current_code
+from seqmodel.job.contents import code_files, node_functions, replicate_files, template_fields
 from seqmodel.job.os_interface import Interface, LocalInterface, here
-from seqmodel.job.replicate import (
-    KEPT,
-    SCHEMA,
-    Place,
-    Replicate,
-    put,
-    script_name,
-    take,
-    tracked_defaults,
-)
+from seqmodel.job.replicate import KEPT, Place, Replicate, put, take
 from seqmodel.job.template import read_template, render
 
 if TYPE_CHECKING:
     from seqmodel.job.results import Results
 
-ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 OURS = ("default_root_dir", "resume_from_checkpoint", "fast_dev_run")
 
 
@@ -167,13 +158,15 @@ class Job:
             ask_arrays=self._asks_arrays and len(runs) > 1,
         )
         self._root = place.root
-        files = {} if place.has_code else self._code_files(codes[0])
+        files = {} if place.has_code else code_files(codes[0])
         files |= self._node_functions()
         made = []
         for (given, settings), run, (name, n) in zip(split, resolved, place.taken, strict=True):
             made.append(Replicate(self.interface, place.root, f"{name}/version_{n}"))
             fields = self._fields(run, settings, place, name, n, codes[0])
-            files |= self._replicate_files(made[-1], given, run, settings, fields, codes[0])
+            record = {"kind": type(self).__name__, "given": dict(given), "fields": fields}
+            script = self._render(fields)
+            files |= replicate_files(made[-1], run, settings, codes[0], record, script)
         return made, files, place
 
     _asks_arrays: ClassVar[bool] = False
@@ -208,18 +201,6 @@ class Job:
     def _code(self, run: Run) -> Code:
         return current_code(run.values.plugins)
 
-    def _code_files(self, code: Code) -> dict[str, bytes]:
-        import json
-
-        record = {**code.record, "diff": None}
-        files = {
-            f"{KEPT}/code/{code.digest}.json": (json.dumps(record, indent=1) + "\n").encode(),
-            f"{KEPT}/code/{code.digest}.tar.gz": code.archive(),
-        }
-        if code.record.get("diff"):
-            files[f"{KEPT}/code/{code.digest}.diff"] = code.record["diff"].encode()
-        return files
-
     def _node_functions(self) -> dict[str, bytes]:
         name, data = node_functions()
         if self.interface.is_local and os.path.exists(f"{self._root}/{KEPT}/code/{name}"):
@@ -229,92 +210,21 @@ class Job:
     def _fields(
         self, run: Run, settings: Any, place: Place, canonical: str, n: int, code: Code
     ) -> dict[str, Any]:
-        """What the template is filled with."""
-        folder = f"{place.root}/{canonical}/version_{n}"
-        kept = f"{place.root}/{KEPT}/code"
-        v = run.values
-        extra = settings.stage_paths
-        _check_stage_paths(extra)
+        local = self.interface.is_local
         return {
-            "title": f"seqmodel: {canonical} version_{n}",
-            "folder": folder,
-            "script": f"{folder}/{script_name(canonical, n)}",
-            "token": os.urandom(6).hex(),
-            "args": run.to_args(),
-            "workdir": place.workdir,
-            "code_path": ROOT if self.interface.is_local else place.workdir,
-            "code_archive": f"{kept}/{code.digest}.tar.gz",
-            "data_files": [path for path in data_files(run) if path not in extra],
-            "stage_paths": extra,
-            "archives": [path for path in extra if path.endswith(ARCHIVES)],
-            "python": self._python(settings),
-            "venv": settings.venv,
-            "requirements": settings.requirements,
-            "wheels": settings.wheels,
-            "modules": settings.modules,
-            "node_storage": settings.node_storage,
-            "node_functions": f"{kept}/{node_functions()[0]}",
-            "n_nodes": v.num_nodes,
-            "n_ranks": v.num_nodes * v.devices,
+            **template_fields(run, settings, place, canonical, n, code),
+            "code_path": ROOT if local else place.workdir,
+            "python": settings.python or (sys.executable if local else "python3"),
             "template": settings.template or self.template,
-            **{name: getattr(settings, name) for name in _SWITCHES},
             **self._more_fields(run, settings),
         }
 
     def _more_fields(self, run: Run, settings: Any) -> dict[str, Any]:
         return {}
 
-    def _python(self, settings: Any) -> str:
-        import sys
-
-        return settings.python or (sys.executable if self.interface.is_local else "python3")
-
     def _render(self, fields: Mapping[str, Any]) -> str:
         name = fields["template"]
         return render(read_template(name), fields, name)
-
-    def _replicate_files(
-        self,
-        replicate: Replicate,
-        given: Mapping[str, Any],
-        run: Run,
-        settings: Any,
-        fields: Mapping[str, Any],
-        code: Code,
-    ) -> dict[str, bytes]:
-        """The files of a new replicate; `events` last: with it the folder is whole."""
-        import json
-
-        tracked = run.parser.declared
-        record = {
-            "schema": SCHEMA,
-            "kind": type(self).__name__,
-            "interface": self.interface.name,
-            "canonical": replicate.canonical,
-            "version": replicate.version,
-            "given": dict(given),
-            "changed": {n: v for n, v in run.changed().items() if tracked[n].tracked},
-            "defaults": tracked_defaults(run),
-            "settings": vars(settings),
-            "fields": dict(fields),
-            "code": {**code.record, "diff": bool(code.record.get("diff")), "digest": code.digest},
-            "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "made_on": os.uname().nodename,
-            "made_by": os.environ.get("USER") or str(os.getuid()),
-        }
-        made = f"{int(time.time())} created token={fields['token']} grace_s={settings.grace_s}\n"
-        contents = {
-            replicate.script_name: self._render(fields),
-            "hparams.json": json.dumps(vars(run.values), indent=1) + "\n",
-            "job.json": json.dumps(record, indent=1) + "\n",
-            "stdout": "",
-            "stderr": "",
-            "events": made,
-        }
-        return {
-            f"{replicate.folder}/{name}": text.encode("utf-8", "surrogateescape")
-            for name, text in contents.items()
-        }
 
     def _launch(
         self,
@@ -419,8 +329,13 @@ class Job:
 
     # ---- ending and going on
 
-    def cancel(self, replicates: Sequence[Replicate]) -> None:
-        """Ends jobs that wait or run; what they saved stays."""
+    def cancel(self, replicates: Sequence[Replicate], why: str = "") -> None:
+        """Ends jobs that wait or run; what they saved stays.
+
+        Args:
+            replicates: which.
+            why: the reason that their status tells; "cancelled" unless given.
+        """
         raise NotImplementedError
 
     def resume(
@@ -515,45 +430,3 @@ class Job:
             text = 'cd -- "$0" && ! grep -q "^[0-9]* created " events 2>/dev/null && rm -rf -- "$0"'
             self.interface.run(["bash", "-c", text, folder])
         return left
-
-
-_SWITCHES = ("stage_code", "stage_data", "fast_dev_run_first", "checkpoint_check", "heartbeat_s")
-
-
-_functions: list[tuple[str, bytes]] = []
-
-
-def node_functions() -> tuple[str, bytes]:
-    """The file name, by its content, and the content of node.sh."""
-    if not _functions:
-        from hashlib import sha256
-
-        with open(f"{PACKAGE}/job/node.sh", "rb") as file:
-            data = file.read()
-        _functions.append((f"node-{sha256(data).hexdigest()[:12]}.sh", data))
-    return _functions[0]
-
-
-def data_files(run: Run) -> list[str]:
-    """Values of the data set, and checkpoints, that may be relative paths: copied if they exist."""
-    from seqmodel.hparam.dataset import DatasetHparams
-
-    found: dict[str, None] = {}
-    for name, hparam in run.parser.declared.items():
-        if not (issubclass(hparam.owner, DatasetHparams) or name in CHECKPOINTS):
-            continue
-        value = getattr(run.values, name)
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, str) and item and "\n" not in item and _is_below(item):
-                found[item] = None  # the node copies those that are files there
-    return list(found)
-
-
-def _is_below(path: str) -> bool:
-    return not path.startswith(("/", "~")) and ".." not in path.split("/")
-
-
-def _check_stage_paths(paths: Iterable[str]) -> None:
-    for path in paths:
-        if not _is_below(path):
-            raise JobError(f"stage_paths: {path!r} must be relative to workdir, and below it")

@@ -202,7 +202,7 @@ class AdaptiveSearch:
                 self._tell(optuna, trial, status, curve)
                 ended = True
             elif self._is_poor(optuna, trial, curve):
-                self.job.cancel([_replicate(self.job, status)])
+                self.job.cancel([_replicate(self.job, status)], "pruned by the search")
                 self.study.tell(trial.number, state=optuna.trial.TrialState.PRUNED)
                 ended = True
         return ended

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -85,10 +86,10 @@ class ShellJob(Job):
     def _asker(self) -> Asker:
         return _Processes(self)
 
-    def cancel(self, replicates: Sequence[Replicate]) -> None:
+    def cancel(self, replicates: Sequence[Replicate], why: str = "") -> None:
         """Takes jobs out of the queue, and ends running ones: SIGTERM, and SIGKILL 10 s later."""
         words = "".join(f"{replicate.path}\0" for replicate in replicates)
-        text = f"now={int(time.time())}\n" + _CANCEL
+        text = f"line={shlex.quote(cancel_line(why))}\n" + _CANCEL
         done = self.interface.script(text, words.encode("utf-8", "surrogateescape"))
         if done.code != 0:
             raise JobError(f"cannot cancel on {self.interface.name}: {done.err.strip()[-300:]}")
@@ -146,7 +147,7 @@ echo added
 _CANCEL = """
 pids=()
 while IFS= read -r -d '' folder; do
-    printf '%s cancel\\n' "$now" >> "$folder/events" || exit 1
+    printf '%s\\n' "$line" >> "$folder/events" || exit 1
     token=$(grep '^[0-9]* submitting ' "$folder/events" | tail -n 1)
     token=${token##*token=} token=${token%% *}
     if [ -z "$token" ]; then continue; fi
@@ -161,6 +162,11 @@ if [ ${#pids[@]} != 0 ]; then
 fi
 exit 0
 """
+
+
+def cancel_line(why: str) -> str:
+    """What `events` says of a job that is ended on purpose."""
+    return f"{int(time.time())} cancel" + (f" text={' '.join(why.split())}" if why else "")
 
 
 def claim_seconds(settings: Any) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import time
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from seqmodel.hparam.job import SlurmHparams
 from seqmodel.hparam.run import Run
 from seqmodel.job.job import Job
 from seqmodel.job.replicate import KEPT, Place, Replicate, put
-from seqmodel.job.shell import claim_text, claims
+from seqmodel.job.shell import cancel_line, claim_text, claims
 from seqmodel.job.state import ABSENT, Record, Seen
 from seqmodel.job.status_table import Asker
 
@@ -148,14 +148,14 @@ class SlurmJob(Job):
     def _asker(self) -> Asker:
         return _Queue(self)
 
-    def cancel(self, replicates: Sequence[Replicate]) -> None:
+    def cancel(self, replicates: Sequence[Replicate], why: str = "") -> None:
         """Ends jobs that wait or run, by one scancel."""
         words, jobs = "", []
         for replicate, status in zip(replicates, self._of(replicates), strict=True):
             words += f"{replicate.path}\0"
             if status.job:
                 jobs.append(status.job)
-        text = _CANCEL.replace("@NOW@", f"{int(time.time())}").replace("@JOBS@", " ".join(jobs))
+        text = f"line={shlex.quote(cancel_line(why))}\n" + _CANCEL.replace("@JOBS@", " ".join(jobs))
         self.n_calls["scancel"] += 1
         done = self.interface.script(text, words.encode("utf-8", "surrogateescape"))
         if done.code != 0:
@@ -266,7 +266,7 @@ why() { # what the scheduler says of those that were queued just now
 """
 _CANCEL = """
 while IFS= read -r -d '' folder; do
-    printf '@NOW@ cancel\\n' >> "$folder/events" || exit 1
+    printf '%s\\n' "$line" >> "$folder/events" || exit 1
 done
 jobs="@JOBS@"
 if [ -n "$jobs" ]; then timeout 60 scancel $jobs; fi

@@ -115,7 +115,7 @@ class Record:
         self.job, self.attempts, self.phase = "", 0, ""
         self.submitted_at = self.started_at = 0.0
         self.claimed = self.waiting = self.requeued = self.running = self.complete = False
-        self.cancelled = False
+        self.cancelled, self.why = False, ""
         self.end: dict[str, str] | None = None
         self.seen: dict[str, str] | None = None
         self.elapsed_s, self.refusal = 0.0, ""
@@ -166,7 +166,7 @@ class Record:
         self.complete = self.complete or fields.get("code") == "0"
 
     def _cancel(self, time: float, fields: dict[str, str]) -> None:
-        self.cancelled = True
+        self.cancelled, self.why = True, fields.get("text", "")
 
     def _seen(self, time: float, fields: dict[str, str]) -> None:
         self._stop(time)
@@ -230,7 +230,7 @@ def _state(
         return Status(folder, "complete")
     stderr = _attempt_text(files.get("stderr", b""))
     if record.cancelled:
-        return Status(folder, "error", "cancelled")
+        return Status(folder, "error", record.why or "cancelled")
     if record.end is not None:
         return _ended(folder, record, stderr, seen)
     if record.running:

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -205,6 +206,36 @@ def test_the_scheduler_is_not_needed_for_what_is_final(slurm_job, slurm):
     slurm_job.cancel([running])
 
 
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("998|998|COMPLETED\n999|999|CANCELLED by 1000\n", ("error", "cancelled")),
+        ("999|999|OUT_OF_MEMORY\n", ("error", "out of memory")),
+        ("999|999|TIMEOUT\n", ("timeout", "time limit")),
+        ("998|998|COMPLETED\n", ("running", "")),  # sacct trails: no row is no word
+        ("", ("running", "")),
+    ],
+)
+def test_what_squeue_has_forgotten_is_asked_of_sacct(
+    slurm_job, tmp_path, monkeypatch, answer, expected
+):
+    """An accounting database is played: what it prints is as a real one printed it."""
+    replicate = slurm_job.create(**RUN)
+    now = int(time.time())
+    with open(Path(replicate.path, "events"), "a") as file:
+        file.write(f"{now} submitting submission=0 token=abc\n{now} submitted job=999\n")
+        file.write(f"{now} start attempt=1 submission=0 job=999 node=node1\n{now} run\n")
+    Path(replicate.path, "heartbeat").write_text(str(now))
+    bin_dir = tmp_path / "bin"
+    bin_dir.mkdir()
+    (bin_dir / "sacct").write_text(f"#!/bin/sh\nprintf '{answer}'\n")
+    (bin_dir / "sacct").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bin_dir}:{os.environ['PATH']}")
+    found = slurm_job.status([replicate])[0]
+    assert (found.state, found.reason) == expected
+    assert slurm_job.n_calls["sacct"] == 1
+
+
 def test_words_of_the_scheduler_that_nobody_knows_count_as_active(slurm_job, monkeypatch):
     replicate = slurm_job.submit(**RUN, slurm_options=["--begin=now+10hours"])
     monkeypatch.setattr(
@@ -264,6 +295,52 @@ def test_a_pulled_folder_tells_its_status_without_a_cluster(slurm_ssh, workdir, 
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout == "{'error': 1, 'complete': 1}\n"
+
+
+def cut_soon(sshd, seconds=0.7):
+    import threading
+
+    thread = threading.Timer(seconds, sshd.kill_sessions)
+    thread.start()
+    return thread
+
+
+def test_a_lost_connection_in_a_status_is_told_and_the_next_call_goes_on(
+    slurm_ssh, sshd, workdir, monkeypatch
+):
+    job = ssh_job(slurm_ssh, workdir)
+    replicate = job.submit(**RUN)
+    wait_final(job, [replicate])
+    script = slurm_ssh.script
+    with monkeypatch.context() as patch:
+        slow = lambda text, *args, **more: script(f"sleep 20\n{text}", *args, **more)  # noqa: E731
+        patch.setattr(slurm_ssh, "script", slow)
+        thread = cut_soon(sshd)
+        with pytest.raises(JobError, match=f"the connection to {HOST} was lost"):
+            job.status()
+        thread.join()
+    sshd.open_master()
+    assert [s.state for s in job.status()] == ["complete"]
+
+
+def test_a_lost_connection_in_a_pull_leaves_nothing_half_copied(slurm_ssh, sshd, workdir, tmp_path):
+    job = ssh_job(slurm_ssh, workdir)
+    replicate = job.submit(**RUN)
+    wait_final(job, [replicate])
+    large = Path(replicate.path, "checkpoints/large.ckpt")
+    with open(large, "wb") as file:
+        os.truncate(file.fileno(), 3_000_000_000)  # takes no room here, and seconds to copy
+    thread = cut_soon(sshd)
+    with pytest.raises(JobError, match=f"the connection to {HOST} was lost|rsync"):
+        job.pull(replicate, to=str(tmp_path / "here"))
+    thread.join()
+    assert not list(tmp_path.glob("here/**/checkpoints/large.ckpt"))
+    os.truncate(large, 1000)
+    sshd.open_master()
+    target = Path(job.pull(replicate, to=str(tmp_path / "here")))
+    assert (target / "checkpoints/large.ckpt").read_bytes() == bytes(1000)
+    assert (target / "metrics.csv").read_text() == Path(replicate.path, "metrics.csv").read_text()
+    assert not list(target.rglob("*part*"))
 
 
 def test_a_missing_file_there_is_told_before_anything_is_made(slurm_ssh, workdir):

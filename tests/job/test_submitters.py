@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def test_many_submitters_at_once_never_share_a_number(workdir):
 @pytest.mark.slow
 def test_submitters_killed_at_random_moments_queue_nothing_twice_in_slurm(workdir, slurm):
     submitters("killed", "100", "1", "slurm")
-    job = SlurmJob(python=FAKE_PYTHON, slurm_mem="10M")
+    job = SlurmJob(python=FAKE_PYTHON, slurm_mem="10M", grace_s=8)
 
     def told():
         found = job.status()
@@ -59,6 +60,7 @@ def test_submitters_killed_at_random_moments_queue_nothing_twice_in_slurm(workdi
     # nothing blocks later submits: those that were created go on, and new ones are made
     left = [s.folder for s in found if s.reason == "not submitted"]
     again = [r for folder in left for r in job.find(folder)]
+    time.sleep(9)  # a claim that was not noted any more is given up after grace_s
     for replicate in again:
         job.submit(replicate)
     assert all(s.state in ("created", "running", "complete") for s in job.status(again))

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -97,6 +98,32 @@ def test_a_training_through_ssh_and_slurm(slurm_ssh, demo, tmp_path):
     assert rows(plain)[-1]["test_auroc"] == rows(second)[-1]["test_auroc"]
     target = job.pull(plain, to=str(tmp_path / "here"))
     assert Path(target, "metrics.csv").read_text() == Path(plain.path, "metrics.csv").read_text()
+
+
+def test_the_recorded_code_runs_although_the_working_copy_changed_since(
+    slurm_ssh, demo, tmp_path, monkeypatch
+):
+    copy = tmp_path / "a checkout"
+    shutil.copytree(ROOT / "seqmodel", copy / "seqmodel")
+    for module in ("code", "job"):
+        monkeypatch.setattr(f"seqmodel.job.{module}.ROOT", str(copy))
+    for module in ("code", "contents"):
+        monkeypatch.setattr(f"seqmodel.job.{module}.PACKAGE", str(copy / "seqmodel"))
+    git = ["git", "-C", str(copy), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "as it is"]):
+        subprocess.run([*git, *words], check=True)
+    (copy / "seqmodel/cli.py").write_text("# changed, not committed\n")
+    job = job_over_ssh(slurm_ssh, demo)
+    replicate = job.submit(**TINY)
+    (copy / "seqmodel/run.py").write_text("raise SystemExit('the code was changed after submit')\n")
+    (copy / "seqmodel/trainer.py").unlink()
+    found = wait_final(job, [replicate], 300)[0]
+    assert found.state == "complete", (found.reason, found.detail)
+    code = json.loads(Path(replicate.path, "job.json").read_text())["code"]
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    assert code["commit"] == commit.stdout.strip()
+    diff = Path(replicate.root, ".seqmodel/code", f"{code['digest']}.diff").read_text()
+    assert "changed, not committed" in diff
 
 
 def test_two_nodes_train_with_ddp(slurm, demo, monkeypatch):

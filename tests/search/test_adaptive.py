@@ -75,6 +75,7 @@ def test_poor_runs_are_ended_early(job, workdir):
     epochs = {r.hparams["lr"]: r.n_epochs for r in found.results()}
     assert epochs[0.54] == 20
     assert epochs[0.001] < 15
+    assert sorted(s.reason for s in job.status()) == ["", "", *["pruned by the search"] * 2]
 
 
 def test_wrong_names_are_one_line(job, workdir):

@@ -1,0 +1,150 @@
+"""What a new replicate's folder holds: the fields of its script, its records, the code it runs.
+
+Job (job.py) says where and when; here is what is written. Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from seqmodel.errors import JobError
+from seqmodel.hparam.run import CHECKPOINTS, Run
+from seqmodel.job.code import PACKAGE, Code
+from seqmodel.job.replicate import KEPT, SCHEMA, Place, Replicate, script_name, tracked_defaults
+
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
+_SWITCHES = ("stage_code", "stage_data", "fast_dev_run_first", "checkpoint_check", "heartbeat_s")
+
+
+def template_fields(
+    run: Run, settings: Any, place: Place, canonical: str, n: int, code: Code
+) -> dict[str, Any]:
+    """What the template of replicate `n` is filled with, but for what depends on the machine."""
+    folder = f"{place.root}/{canonical}/version_{n}"
+    kept = f"{place.root}/{KEPT}/code"
+    extra = settings.stage_paths
+    _check_stage_paths(extra)
+    return {
+        "title": f"seqmodel: {canonical} version_{n}",
+        "folder": folder,
+        "script": f"{folder}/{script_name(canonical, n)}",
+        "token": os.urandom(6).hex(),
+        "args": run.to_args(),
+        "workdir": place.workdir,
+        "code_archive": f"{kept}/{code.digest}.tar.gz",
+        "data_files": [path for path in data_files(run) if path not in extra],
+        "stage_paths": extra,
+        "archives": [path for path in extra if path.endswith(ARCHIVES)],
+        "venv": settings.venv,
+        "requirements": settings.requirements,
+        "wheels": settings.wheels,
+        "modules": settings.modules,
+        "node_storage": settings.node_storage,
+        "node_functions": f"{kept}/{node_functions()[0]}",
+        "n_nodes": run.values.num_nodes,
+        "n_ranks": run.values.num_nodes * run.values.devices,
+        **{name: getattr(settings, name) for name in _SWITCHES},
+    }
+
+
+def replicate_files(
+    replicate: Replicate,
+    run: Run,
+    settings: Any,
+    code: Code,
+    more: Mapping[str, Any],
+    script: str,
+) -> dict[str, bytes]:
+    """The files of a new replicate; `events` last: with it the folder is whole.
+
+    Args:
+        replicate: where.
+        run: its hyperparameters.
+        settings: those of the job.
+        code: what it will run.
+        more: `kind`, `given` and `fields` of its record.
+        script: the script.
+    """
+    tracked = run.parser.declared
+    record = {
+        "schema": SCHEMA,
+        **more,
+        "interface": replicate.interface.name,
+        "canonical": replicate.canonical,
+        "version": replicate.version,
+        "changed": {n: v for n, v in run.changed().items() if tracked[n].tracked},
+        "defaults": tracked_defaults(run),
+        "settings": vars(settings),
+        "code": {**code.record, "diff": bool(code.record.get("diff")), "digest": code.digest},
+        "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "made_on": os.uname().nodename,
+        "made_by": os.environ.get("USER") or str(os.getuid()),
+    }
+    token = more["fields"]["token"]
+    contents = {
+        replicate.script_name: script,
+        "hparams.json": json.dumps(vars(run.values), indent=1) + "\n",
+        "job.json": json.dumps(record, indent=1) + "\n",
+        "stdout": "",
+        "stderr": "",
+        "events": f"{int(time.time())} created token={token} grace_s={settings.grace_s}\n",
+    }
+    return {
+        f"{replicate.folder}/{name}": text.encode("utf-8", "surrogateescape")
+        for name, text in contents.items()
+    }
+
+
+def code_files(code: Code) -> dict[str, bytes]:
+    """The files that keep a state of the code: the archive, where it came from, and its diff."""
+    record = {**code.record, "diff": None}
+    files = {
+        f"{KEPT}/code/{code.digest}.json": (json.dumps(record, indent=1) + "\n").encode(),
+        f"{KEPT}/code/{code.digest}.tar.gz": code.archive(),
+    }
+    if code.record.get("diff"):
+        files[f"{KEPT}/code/{code.digest}.diff"] = code.record["diff"].encode()
+    return files
+
+
+_functions: list[tuple[str, bytes]] = []
+
+
+def node_functions() -> tuple[str, bytes]:
+    """The file name, by its content, and the content of node.sh."""
+    if not _functions:
+        from hashlib import sha256
+
+        with open(f"{PACKAGE}/job/node.sh", "rb") as file:
+            data = file.read()
+        _functions.append((f"node-{sha256(data).hexdigest()[:12]}.sh", data))
+    return _functions[0]
+
+
+def data_files(run: Run) -> list[str]:
+    """Values of the data set, and checkpoints, that may be relative paths: copied if they exist."""
+    from seqmodel.hparam.dataset import DatasetHparams
+
+    found: dict[str, None] = {}
+    for name, hparam in run.parser.declared.items():
+        if not (issubclass(hparam.owner, DatasetHparams) or name in CHECKPOINTS):
+            continue
+        value = getattr(run.values, name)
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, str) and item and "\n" not in item and _is_below(item):
+                found[item] = None  # the node copies those that are files there
+    return list(found)
+
+
+def _is_below(path: str) -> bool:
+    return not path.startswith(("/", "~")) and ".." not in path.split("/")
+
+
+def _check_stage_paths(paths: Iterable[str]) -> None:
+    for path in paths:
+        if not _is_below(path):
+            raise JobError(f"stage_paths: {path!r} must be relative to workdir, and below it")
