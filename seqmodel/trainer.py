@@ -8,6 +8,7 @@ points from which Lightning goes on without repeating or skipping anything.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -273,6 +274,8 @@ def _further_logger(name: str, folder: Path) -> Logger:
         if name == "tensorboard":
             return TensorBoardLogger(folder, name="", version="tensorboard")
         if name == "mlflow":
+            # a folder of files needs no server and can be copied; mlflow 3 wants to be told so
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
             return MLFlowLogger(tracking_uri=f"file:{(folder / 'mlruns').resolve()}")
         return WandbLogger(save_dir=folder, offline=True)
     except ModuleNotFoundError as e:

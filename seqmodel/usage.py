@@ -18,6 +18,7 @@ from seqmodel.run_folder import write_whole
 SCHEMA = 1
 USAGE = "usage.json"
 _START = time.monotonic()
+_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss: bytes there, KiB elsewhere
 
 
 class Usage(Callback):
@@ -48,14 +49,24 @@ class Usage(Callback):
 def used() -> dict[str, Any]:
     """Peak memory in bytes, and seconds of wall clock and of CPU, of this process and its own."""
     own, others = (resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss: bytes there, KiB elsewhere
     gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else None
     return {
-        "peak_rss_bytes": unit * max(own.ru_maxrss, others.ru_maxrss),
+        "peak_rss_bytes": max(_peak_of_this(own), _UNIT * others.ru_maxrss),
         "peak_gpu_bytes": gpu,
         "wall_s": round(time.monotonic() - _START, 3),
         "cpu_s": round(sum(u.ru_utime + u.ru_stime for u in (own, others)), 3),
     }
+
+
+def _peak_of_this(own: resource.struct_rusage) -> int:
+    """Peak memory of this process; Linux's ru_maxrss counts what its parent had when it forked."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    except OSError:
+        pass  # elsewhere than on Linux there is no such file
+    return _UNIT * own.ru_maxrss
 
 
 def _n_weights(module: LightningModule) -> int:

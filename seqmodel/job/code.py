@@ -37,7 +37,7 @@ class Code:
 
     def archive(self) -> bytes:
         """The tar.gz."""
-        from seqmodel.job.os_interface import tar_files
+        from seqmodel.job.packed import tar_files
 
         return tar_files(self.files)
 

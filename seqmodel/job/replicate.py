@@ -22,7 +22,8 @@ from typing import Any
 
 from seqmodel.errors import JobError
 from seqmodel.hparam.run import Run
-from seqmodel.job.os_interface import Interface, quote_home, tar_files
+from seqmodel.job.os_interface import Interface, quote_home
+from seqmodel.job.packed import tar_files
 
 KEPT = ".seqmodel"
 RECORD = "job.json"

@@ -18,7 +18,8 @@ from functools import cached_property
 from typing import Any
 
 from seqmodel.errors import JobError
-from seqmodel.job.os_interface import CUT, Interface, LocalInterface, quote_home, untar
+from seqmodel.job.os_interface import Interface, LocalInterface, quote_home
+from seqmodel.job.packed import CUT, untar
 from seqmodel.job.state import Status, exception_line, parse_events, tell
 
 WHOLE = ("hparams.json", "job.json", "metrics.csv", "usage.json", "test_curves.json")

@@ -23,7 +23,7 @@ from typing import Any
 from seqmodel.errors import JobError
 from seqmodel.hparam.run import resolve
 from seqmodel.job.job import Job
-from seqmodel.job.os_interface import CUT
+from seqmodel.job.packed import CUT
 from seqmodel.job.result import DEFAULT_MONITOR, mode, parse_rows, read_results
 from seqmodel.job.results import Results, results
 from seqmodel.job.search import _replicate, _root, rank, statuses

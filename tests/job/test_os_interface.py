@@ -8,7 +8,8 @@ from cluster.sshd import HOST
 from job_helpers import HOSTILE
 
 from seqmodel.errors import ConnectionLost, JobError
-from seqmodel.job.os_interface import CUT, LocalInterface, SshInterface
+from seqmodel.job.os_interface import LocalInterface, SshInterface
+from seqmodel.job.packed import CUT
 
 
 @pytest.fixture(params=["local", "ssh"])

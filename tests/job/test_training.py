@@ -2,9 +2,11 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -170,12 +172,8 @@ def test_a_training_in_the_shell(demo, monkeypatch):
     assert {"test_auroc", "valid_loss"} <= set(found.metrics)
 
 
-def test_an_environment_is_made_on_the_node_from_wheels_without_the_network(
-    demo, monkeypatch, tmp_path
-):
+def lock_and_wheels(tmp_path):
     """A wheel of nothing stands for the user's lock file; the run itself is not reached."""
-    import zipfile
-
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     name = "nothing_at_all-1.0"
@@ -191,11 +189,16 @@ def test_an_environment_is_made_on_the_node_from_wheels_without_the_network(
         )
         wheel.writestr(f"{name}.dist-info/RECORD", "")
     (tmp_path / "lock.txt").write_text("nothing-at-all==1.0\n")
+    return tmp_path / "lock.txt", wheels
+
+
+def test_an_environment_is_made_on_the_node_from_wheels_without_the_network(
+    demo, monkeypatch, tmp_path
+):
+    lock, wheels = lock_and_wheels(tmp_path)
     monkeypatch.chdir(demo)
     (demo / "plug.py").write_text("from seqmodel.hparam import Hparams\n")
-    job = ShellJob(
-        python=sys.executable, requirements=str(tmp_path / "lock.txt"), wheels=str(wheels)
-    )
+    job = ShellJob(python=sys.executable, requirements=str(lock), wheels=str(wheels))
     replicate = job.submit(**TINY)
     found = wait_final(job, [replicate], 120)[0]
     # the environment has no torch: made from the lock file, and from nothing else
@@ -204,3 +207,31 @@ def test_an_environment_is_made_on_the_node_from_wheels_without_the_network(
     missing = job.submit(**TINY, requirements=str(tmp_path / "none.txt"))
     found = wait_final(job, [missing], 120)[0]
     assert (found.state, found.reason) == ("error", "environment")
+
+
+def test_the_template_of_the_alliance_makes_the_environment_from_modules_and_kept_wheels(
+    slurm, demo, monkeypatch, tmp_path
+):
+    """`module` and `virtualenv` are played; pip finds the cluster's wheels by its own setting."""
+    lock, wheels = lock_and_wheels(tmp_path)
+    played = tmp_path / "bin"
+    played.mkdir()
+    (played / "virtualenv").write_text(
+        f'#!/bin/sh\necho "virtualenv $1" >> "{tmp_path}/called"\n'
+        f'[ "$1" = --no-download ] && exec {sys.executable} -m venv "$2"\n'
+    )
+    (played / "virtualenv").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{played}:{os.environ['PATH']}")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    monkeypatch.setenv("BASH_FUNC_module%%", f'() {{ echo "module $*" >> "{tmp_path}/called"; }}')
+    monkeypatch.chdir(demo)
+    job = SlurmJob(
+        python=sys.executable, template="template_slurm_alliance.sh", requirements=str(lock),
+        modules=["StdEnv/2023", "python/3.11"], slurm_mem="3G", slurm_account="def-somebody",
+    )  # fmt: skip
+    replicate = job.submit(**TINY)
+    found = wait_final(job, [replicate], 200)[0]
+    assert (found.state, found.detail) == ("error", "ModuleNotFoundError: No module named 'torch'")
+    called = Path(tmp_path, "called").read_text().splitlines()
+    assert called == ["module load StdEnv/2023 python/3.11", "virtualenv --no-download"]
+    assert "step phase=environment" in Path(replicate.path, "events").read_text()

@@ -1,0 +1,33 @@
+"""A signal ends a training whenever it comes; that it loses nothing is in test_resume.py."""
+
+import signal
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from seqmodel.stopping import StopOnSignal
+
+TRAINER = SimpleNamespace(world_size=2, strategy=SimpleNamespace(root_device="cpu"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGUSR1, 75), (signal.SIGTERM, 143)])
+def test_a_signal_that_comes_while_the_ranks_agree_is_not_lost(monkeypatch, number, code):
+    stopper = StopOnSignal()
+    stopper._training = True
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda *_: stopper._receive(number, None))
+    assert not stopper.due(TRAINER)  # the others were asked before it came
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda *_: None)
+    assert stopper.due(TRAINER)
+    with pytest.raises(SystemExit) as e:
+        stopper.leave()
+    assert e.value.code == code
+
+
+def test_a_rank_that_was_not_signalled_leaves_with_the_code_of_the_one_that_was(monkeypatch):
+    stopper = StopOnSignal()
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda code, _: code.fill_(75))
+    assert stopper.due(TRAINER)
+    with pytest.raises(SystemExit) as e:
+        stopper.leave()
+    assert e.value.code == 75

@@ -1,0 +1,23 @@
+"""What usage.json says of memory is of the run, not of the program that started it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+CODE = "from seqmodel.usage import used; print(used()['peak_rss_bytes'])"
+
+
+def peak():
+    done = subprocess.run(
+        [sys.executable, "-c", CODE], cwd=ROOT, capture_output=True, text=True, check=True,
+        preexec_fn=lambda: None,  # so that it is started by a fork, as a shell does
+    )  # fmt: skip
+    return int(done.stdout)
+
+
+def test_the_memory_of_a_parent_does_not_count():
+    alone = peak()
+    ballast = bytearray(2_000_000_000)
+    ballast[::4096] = bytes([1]) * len(ballast[::4096])
+    assert peak() < alone + 500_000_000
