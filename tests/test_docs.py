@@ -59,6 +59,7 @@ def test_the_documents_show_commands():
     assert len(ALL_COMMANDS) >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ALL_COMMANDS)
 def test_commands_in_the_documents_run(words, tmp_path, monkeypatch):
     """Those that end soon are run; of the others the hyperparameters are resolved."""

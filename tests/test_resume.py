@@ -15,6 +15,8 @@ import torch
 from seqmodel import checkpoint
 from seqmodel.run import main
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("--encoder=dilated_conv", "--n_layers=2", "--n_dims=16", "--n_threads=1", "--dropout=0.2")
 DATA = ("--fasta=g.fa", "--seq_len=64", "--valid_contigs=b", "--rc_prob=0.5", "--batch_size=8")
@@ -143,7 +145,6 @@ def test_another_seed_is_another_run(folder):
         assert_same_run("whole", "cut")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("n_ranks", [1, 2])
 def test_five_kills_at_random_moments_change_no_bit(folder, n_ranks):
     many = ["--max_epochs=40", "--checkpoint_every_n_steps=2", "--progress=none"]
@@ -196,7 +197,6 @@ def kill_after_a_save(process, path, delay):
     assert process.returncode == -signal.SIGKILL
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "code"), [("SIGUSR1", 75), ("SIGTERM", 143)])
 @pytest.mark.parametrize("n_ranks", [1, 2])
 def test_a_signal_saves_and_stops_and_the_run_goes_on_exactly(folder, name, code, n_ranks):
@@ -234,7 +234,6 @@ def test_with_other_ranks_the_same_samples_come_in_the_same_order(folder):
         _share_out_anew(done, 3, 5)
 
 
-@pytest.mark.slow
 def test_one_rank_goes_on_where_two_had_come_to(folder, monkeypatch):
     from seqmodel import trainer
 

@@ -56,6 +56,7 @@ def test_cancel_ends_what_runs_and_says_when_there_is_nothing(workdir):
     assert seqmodel("cancel", folder).startswith("nothing to cancel")
 
 
+@pytest.mark.slow
 def test_submit_says_what_the_finished_runs_of_its_kind_took(workdir, capsys):
     submit = ["submit", f"--python={FAKE_PYTHON}", "--heartbeat_s=1", *RUN, "--monitor=count_20"]
     assert main(submit) == 0

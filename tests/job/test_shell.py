@@ -279,6 +279,7 @@ def test_of_two_who_submit_one_replicate_one_gets_it(shell_job):
     assert events(replicate) == ["created"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["here", "ssh"])
 def test_a_claim_of_a_submitter_who_was_killed_is_given_up(where, request, workdir):
     interface = request.getfixturevalue("ssh") if where == "ssh" else None

@@ -13,6 +13,8 @@ from programs import need
 from seqmodel.errors import HparamError, JobError
 from seqmodel.job import SlurmJob, status
 
+pytestmark = pytest.mark.slow
+
 NO_CLUSTER = {"PATH": "/usr/bin:/bin"}
 
 
@@ -190,7 +192,6 @@ def test_a_job_that_is_queued_although_nobody_noted_it_is_found_by_its_token(slu
     slurm_job.cancel([again])
 
 
-@pytest.mark.slow
 def test_the_scheduler_is_not_needed_for_what_is_final(slurm_job, slurm):
     replicate = slurm_job.submit(**RUN)
     wait_final(slurm_job, [replicate])
@@ -249,7 +250,6 @@ def test_words_of_the_scheduler_that_nobody_knows_count_as_active(slurm_job, mon
     slurm_job.cancel([replicate])
 
 
-@pytest.mark.slow
 def test_a_node_that_goes_down_is_told_by_the_files_alone(slurm_job, slurm, tmp_path):
     replicate = slurm_job.submit(**RUN, monitor="wait", slurm_options=["--nodelist=node2"])
     wait_for(lambda: slurm_job.status([replicate])[0].metrics)

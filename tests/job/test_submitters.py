@@ -20,6 +20,7 @@ def submitters(*args):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_many_submitters_at_once_never_share_a_number(workdir):
     submitters("race", "16", "20")
     folders = [

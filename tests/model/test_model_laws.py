@@ -116,6 +116,7 @@ def test_loss_at_initialisation_is_that_of_a_guess(case):
     assert loss.item() == pytest.approx(math.log(4), rel=0.05)
 
 
+@pytest.mark.slow
 @every_case
 def test_overfits_eight_samples(case):
     encoder = encoder_of(case).train()

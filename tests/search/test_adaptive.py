@@ -17,6 +17,8 @@ from seqmodel.job import ShellJob, search
 from seqmodel.job.search_adaptive import AdaptiveSearch, adaptive
 from seqmodel.job.search_space import choice, integer, uniform
 
+pytestmark = pytest.mark.slow
+
 SPACE = {"lr": uniform(0.001, 1), "weight_decay": uniform(0, 1)}
 FAST = {"every_s": 0.05}
 
@@ -85,7 +87,6 @@ def test_wrong_names_are_one_line(job, workdir):
         adaptive(job, BASE, SPACE, n=1, pruner="best")
 
 
-@pytest.mark.slow
 def test_a_killed_driver_is_followed_without_loss_or_repetition(workdir):
     rng = random.Random(0)
     for i in range(8):
@@ -110,7 +111,6 @@ def test_a_killed_driver_is_followed_without_loss_or_repetition(workdir):
         assert ran == [1] * 8
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_tpe_beats_random_on_branin_on_the_median_of_ten_seeds(workdir):
     """One trial in flight, so that the numbers are the same each time.

@@ -10,6 +10,8 @@ from search_helpers import BASE, SETTINGS
 
 from seqmodel.job import ShellJob, search
 
+pytestmark = pytest.mark.slow
+
 N_KILLS = 50
 SPACE = {"lr": [1e-3, 1e-2], "weight_decay": [0.1, 0.2]}
 
@@ -20,7 +22,6 @@ def drive(i):
     return search.grid(job, BASE, SPACE, name=str(i))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_driver_killed_at_any_moment_neither_repeats_nor_loses_a_point(workdir):
     start = time.monotonic()

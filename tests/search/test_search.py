@@ -10,6 +10,8 @@ from seqmodel.errors import HparamError, JobError
 from seqmodel.job import search
 from seqmodel.job.search_space import log_uniform
 
+pytestmark = pytest.mark.slow
+
 SPACE = {"lr": [1e-3, 1e-2], "weight_decay": [0.1, 0.2, 0.3]}
 
 

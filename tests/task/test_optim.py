@@ -69,6 +69,7 @@ def test_the_fused_step_is_the_plain_one():
     torch.testing.assert_close(weights[0], weights[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "hparams", [AdamWHparams(), SgdHparams(lr=0.1), AdafactorHparams(lr=0.03)], ids=repr
 )

@@ -160,6 +160,7 @@ def test_tracks_of_another_number_of_bins_are_refused():
         task.score(profile_batches()[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile_loss", ["poisson", "poisson_multinomial", "multinomial_count"])
 def test_profiles_are_learned(profile_loss, tmp_path):
     batch = batch_of(8, 32)
