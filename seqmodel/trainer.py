@@ -276,7 +276,8 @@ def _further_logger(name: str, folder: Path) -> Logger:
         if name == "mlflow":
             # a folder of files needs no server and can be copied; mlflow 3 wants to be told so
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-            return MLFlowLogger(tracking_uri=f"file:{(folder / 'mlruns').resolve()}")
+            where = f"file:{(folder / 'mlruns').resolve()}"
+            return MLFlowLogger("seqmodel", tracking_uri=where)
         return WandbLogger(save_dir=folder, offline=True)
     except ModuleNotFoundError as e:
         raise RunError(

@@ -22,20 +22,28 @@ def read_header(path: str) -> dict[str, Any]:
     Raises:
         CheckpointError: no file, not written by seqmodel, or by a newer version.
     """
-    import json
     import zipfile
 
     try:
         with zipfile.ZipFile(path) as archive:
             record = next(n for n in archive.namelist() if n.split("/")[-1] == HEADER)
-            header = json.loads(archive.read(record))
-        version, hparams = header["version"], header["hparams"]
+            data = archive.read(record)
     except OSError as e:
         raise CheckpointError(f"{path}: {e.strerror or e}; give the path of a .ckpt file") from e
-    except (zipfile.BadZipFile, StopIteration, ValueError, KeyError, TypeError) as e:
-        raise CheckpointError(
-            f"{path}: not a checkpoint that seqmodel wrote (no whole {HEADER} inside); not loaded"
-        ) from e
+    except (zipfile.BadZipFile, StopIteration, KeyError) as e:
+        raise _foreign(path) from e
+    return parse_header(data, path)
+
+
+def parse_header(data: bytes, path: str) -> dict[str, Any]:
+    """The same from the record `seqmodel.json` of a checkpoint that lies at `path`, anywhere."""
+    import json
+
+    try:
+        header = json.loads(data)
+        version, hparams = header["version"], header["hparams"]
+    except (ValueError, KeyError, TypeError) as e:
+        raise _foreign(path) from e
     if version_tuple(version) > version_tuple(VERSION):
         raise CheckpointError(
             f"{path}: written by seqmodel {version}, this is {VERSION}; "
@@ -44,3 +52,9 @@ def read_header(path: str) -> dict[str, Any]:
     if not isinstance(hparams, dict):
         raise CheckpointError(f"{path}: its hyperparameters are no table; not loaded")
     return {**header, "hparams": migrated(hparams, version, HPARAM_STEPS)}
+
+
+def _foreign(path: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: not a checkpoint that seqmodel wrote (no whole {HEADER} inside); not loaded"
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -31,6 +31,7 @@ ROLES = {
     "schedule": "ScheduleHparams",
 }
 ALWAYS = ("RunHparams", "TrainingHparams", "TrainerHparams")
+HeaderOf = Callable[[str], dict[str, Any]]
 # in the order in which they are asked for the hyperparameters they bring along
 CHECKPOINTS = ("resume_from_checkpoint", "load_checkpoint_path", "load_encoder_from_checkpoint")
 NOT_RESUMED = ("mode", "config", "resume_from_checkpoint", "default_root_dir", "fast_dev_run")
@@ -72,17 +73,23 @@ class Run:
         return canonical_str(self.parser, self.values)
 
 
-def resolve(given: Sequence[str] | Mapping[str, object], *, files_here: bool = True) -> Run:
+def resolve(
+    given: Sequence[str] | Mapping[str, object],
+    *,
+    files_here: bool = True,
+    header_of: HeaderOf = read_header,
+) -> Run:
     """The run that a command line (list of words) or a dict of values describes, checked.
 
     What is given wins over the config file, and that over what a checkpoint brings along.
-    With files_here=False the data are on another machine: what should be there is in `files`.
+    With files_here=False the data are on another machine: what should be there is in `files`, and
+    `header_of` tells the header of a checkpoint there.
 
     Raises:
         HparamError: an unknown name, a bad value, a missing or an impossible choice.
         CheckpointError: a checkpoint that is named is none of ours.
     """
-    plan = _plan(given, complete=True)
+    plan = _plan(given, complete=True, header_of=header_of)
     values = plan.read(given)
     values.config = None
     for role, cls in plan.classes.items():
@@ -183,10 +190,15 @@ def _parser(
     return parser
 
 
-def _plan(given: Sequence[str] | Mapping[str, object], *, complete: bool) -> _Plan:
+def _plan(
+    given: Sequence[str] | Mapping[str, object],
+    *,
+    complete: bool,
+    header_of: HeaderOf = read_header,
+) -> _Plan:
     own, config = _own_choices(given)
     merged = {**config, **own}
-    header = _header_hparams(merged)
+    header = _header_hparams(merged, header_of)
     known = known_hparams(merged.get("plugins") or header.get("plugins") or ())
     inherited = _inherited(merged, header, known)
     try:
@@ -221,10 +233,10 @@ def _own_choices(
     return own, config
 
 
-def _header_hparams(merged: Mapping[str, Any]) -> dict[str, Any]:
+def _header_hparams(merged: Mapping[str, Any], header_of: HeaderOf) -> dict[str, Any]:
     for name in CHECKPOINTS:
         if merged.get(name):
-            return read_header(merged[name])["hparams"]
+            return header_of(merged[name])["hparams"]
     return {}
 
 

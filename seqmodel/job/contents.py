@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from seqmodel.errors import JobError
+from seqmodel.errors import CheckpointError, JobError
+from seqmodel.hparam.header import HEADER, parse_header, read_header
 from seqmodel.hparam.run import CHECKPOINTS, Run
 from seqmodel.job.code import PACKAGE, Code
+from seqmodel.job.os_interface import Interface, here, quote_home
 from seqmodel.job.replicate import KEPT, SCHEMA, Place, Replicate, script_name, tracked_defaults
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
@@ -123,6 +126,33 @@ def node_functions() -> tuple[str, bytes]:
             data = file.read()
         _functions.append((f"node-{sha256(data).hexdigest()[:12]}.sh", data))
     return _functions[0]
+
+
+def header_there(interface: Interface, path: str, workdir: str) -> dict[str, Any]:
+    """The header of a checkpoint on the machine of a job, relative to its working directory.
+
+    Raises:
+        CheckpointError: no file, not written by seqmodel, or by a newer version.
+    """
+    if interface.is_local:
+        return read_header(os.path.join(here(workdir), os.path.expanduser(path)))
+    text = f"cd -- {quote_home(workdir)} && python3 -I -S -c {shlex.quote(_HEADER)} "
+    done = interface.script(text + quote_home(path))
+    if done.code != 0:
+        why = done.err.strip().splitlines()[-1:] or ["no answer"]
+        raise CheckpointError(
+            f"{path} on {interface.name}: no checkpoint that seqmodel wrote can be read there "
+            f"({why[0]}); give the path of a .ckpt file"
+        )
+    return parse_header(done.out, f"{path} on {interface.name}")
+
+
+_HEADER = f"""
+import sys, zipfile
+archive = zipfile.ZipFile(sys.argv[1])
+record = next(n for n in archive.namelist() if n.split("/")[-1] == {HEADER!r})
+sys.stdout.buffer.write(archive.read(record))
+"""
 
 
 def data_files(run: Run) -> list[str]:

@@ -20,7 +20,13 @@ from seqmodel.hparam.convert import parse_dict
 from seqmodel.hparam.job import JobHparams
 from seqmodel.hparam.run import Run, resolve
 from seqmodel.job.code import ROOT, Code, current_code
-from seqmodel.job.contents import code_files, node_functions, replicate_files, template_fields
+from seqmodel.job.contents import (
+    code_files,
+    header_there,
+    node_functions,
+    replicate_files,
+    template_fields,
+)
 from seqmodel.job.os_interface import Interface, LocalInterface, here
 from seqmodel.job.replicate import KEPT, Place, Replicate, put, take
 from seqmodel.job.template import read_template, render
@@ -49,6 +55,7 @@ class Job:
         self.settings: dict[str, Any] = settings
         self._settings({})
         self._root = ""
+        self._headers: dict[tuple[str, str], dict[str, Any]] = {}
 
     def __repr__(self) -> str:
         given = "".join(f", {name}={value!r}" for name, value in self.settings.items())
@@ -109,7 +116,7 @@ class Job:
         Returns:
             Those that were submitted now.
         """
-        canonical = self._resolve(self._split(hparams)[0]).canonical()
+        canonical = self.resolve(hparams).canonical()
         root = self.find_root()
         if canonical not in self.interface.list_dir(root):
             good = 0
@@ -124,7 +131,7 @@ class Job:
     def script(self, **hparams: Any) -> str:
         """The script that submit would write, for version_0; nothing is made."""
         given, settings = self._split(hparams)
-        run = self._resolve(given)
+        run = self._resolve(given, settings)
         place = Place()
         place.workdir = self._workdir(settings)
         place.root = os.path.join(place.workdir, settings.job_out_dir)
@@ -136,7 +143,7 @@ class Job:
     ) -> tuple[list[Replicate], dict[str, bytes], Place]:
         """Takes the folders, and says what is to be written there."""
         split = [self._split(hparams) for hparams in runs]
-        resolved = [self._resolve(given, i, len(runs)) for i, (given, _) in enumerate(split)]
+        resolved = [self._resolve(*both, i, len(runs)) for i, both in enumerate(split)]
         first = split[0][1]
         for name in ("job_out_dir", "workdir"):
             if len({getattr(settings, name) for _, settings in split}) > 1:
@@ -182,16 +189,30 @@ class Job:
         self.hparams_class.checks(settings)
         return settings
 
-    def _resolve(self, given: Mapping[str, Any], i: int = 0, n: int = 1) -> Run:
+    def resolve(self, hparams: Mapping[str, Any]) -> Run:
+        """The run that these hyperparameters describe, checked as it is when it is submitted."""
+        return self._resolve(*self._split(hparams))
+
+    def _resolve(self, given: Mapping[str, Any], settings: Any, i: int = 0, n: int = 1) -> Run:
         try:
             for name in OURS:
                 if given.get(name):
                     raise HparamError(f"{name!r} is set by the job itself; leave it out")
-            return resolve(given, files_here=False)
+            return resolve(
+                given,
+                files_here=False,
+                header_of=lambda path: self._header(path, self._workdir(settings)),
+            )
         except HparamError as e:
             if n == 1:
                 raise
             raise HparamError(f"run {i + 1} of {n}: {e}") from e
+
+    def _header(self, path: str, workdir: str) -> dict[str, Any]:
+        """The header of a checkpoint where the job will find it; read once."""
+        if (path, workdir) not in self._headers:
+            self._headers[path, workdir] = header_there(self.interface, path, workdir)
+        return self._headers[path, workdir]
 
     def _workdir(self, settings: Any) -> str:
         if settings.workdir is not None:

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seqmodel.errors import HparamError, JobError
-from seqmodel.hparam.run import resolve
 from seqmodel.job.job import Job
 from seqmodel.job.replicate import Replicate
 from seqmodel.job.results import Results, results
@@ -319,8 +318,7 @@ def _checked(
             if k:
                 values["seed"] = int(base.get("seed", 0)) + k
             try:
-                given, _ = job._split(values)
-                name = resolve(given, files_here=False).canonical()
+                name = job.resolve(values).canonical()
             except HparamError as e:
                 what = ", ".join(f"{n}={v!r}" for n, v in point.items())
                 raise HparamError(f"point {i + 1} of {len(points)} ({what}): {e}") from e

@@ -21,7 +21,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from seqmodel.errors import JobError
-from seqmodel.hparam.run import resolve
 from seqmodel.job.job import Job
 from seqmodel.job.packed import CUT
 from seqmodel.job.result import DEFAULT_MONITOR, mode, parse_rows, read_results
@@ -151,10 +150,10 @@ class AdaptiveSearch:
         for name, found in self.space.ranges.items():
             if self.space.is_set(name, point):
                 point[name] = suggest(trial, name, found)
-        given, _ = self.job._split({**self.base, **point})
+        run = self.job.resolve({**self.base, **point})
         trial.set_user_attr("point", point)
         # with it the trial is whole
-        trial.set_user_attr("canonical", resolve(given, files_here=False).canonical())
+        trial.set_user_attr("canonical", run.canonical())
         return _frozen(trial)
 
     def _drop_half_asked(self, optuna: Any) -> None:

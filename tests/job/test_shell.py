@@ -3,12 +3,13 @@ import os
 import signal
 import subprocess
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 from job_helpers import FAKE_PYTHON, HOSTILE, RUN, events, wait_final, wait_for
 
-from seqmodel.errors import HparamError, JobError
+from seqmodel.errors import CheckpointError, HparamError, JobError
 from seqmodel.job import ShellJob, status
 
 
@@ -320,3 +321,36 @@ def test_hostile_values_arrive_as_they_are_in_a_shell_behind_ssh(ssh, tmp_path):
     argv = json.loads(Path(replicate.path, "argv.json").read_text())["argv"]
     assert f"--fasta=-{HOSTILE}.fa" in argv
     assert not list(tmp_path.rglob("canary"))
+
+
+@pytest.fixture
+def encoder_there(workdir):
+    """A checkpoint in the working directory of the job: its header is all that submit reads."""
+    from seqmodel import VERSION
+
+    header = {"version": VERSION, "schema": 1, "hparams": {"encoder": "cnn", "n_dims": 24}}
+    (workdir / "kept").mkdir()
+    with zipfile.ZipFile(workdir / "kept/best.ckpt", "w") as archive:
+        archive.writestr("best/seqmodel.json", json.dumps(header))
+    return "kept/best.ckpt"
+
+
+@pytest.mark.parametrize("where", ["here", "ssh"])
+def test_a_checkpoint_is_looked_for_where_the_job_will_run(
+    where, request, workdir, encoder_there, tmp_path, monkeypatch
+):
+    interface = request.getfixturevalue("ssh") if where == "ssh" else None
+    monkeypatch.chdir(tmp_path)
+    job = ShellJob(interface, workdir=str(workdir), python=FAKE_PYTHON, heartbeat_s=1)
+    run = job.resolve({**RUN, "load_encoder_from_checkpoint": encoder_there})
+    assert (run.values.encoder, run.values.n_dims) == ("cnn", 24)
+    replicate = job.submit(**RUN, load_encoder_from_checkpoint=encoder_there)
+    assert wait_final(job, [replicate])[0].state == "complete"
+    argv = json.loads(Path(replicate.path, "argv.json").read_text())["argv"]
+    assert f"--load_encoder_from_checkpoint={encoder_there}" in argv
+    assert "--encoder=cnn" in argv
+    with pytest.raises(CheckpointError, match=r"kept/none\.ckpt.*give the path of a \.ckpt file"):
+        job.submit(**RUN, load_encoder_from_checkpoint="kept/none.ckpt")
+    (workdir / "kept/bad.ckpt").write_bytes(b"no zip")
+    with pytest.raises(CheckpointError, match=r"kept/bad\.ckpt.*checkpoint that seqmodel wrote"):
+        job.submit(**RUN, load_encoder_from_checkpoint="kept/bad.ckpt")

@@ -45,6 +45,25 @@ def test_tuning_does_not_read_the_test_split(data, tmp_path):
     assert not tests & set(sequences(path))
 
 
+def test_the_imitation_of_low_vs_high_trains_on_nothing_above_its_cut(data, tmp_path):
+    import gb1
+
+    path = gb1.dev_hparams(data, "low_vs_high:0.8", tmp_path)["train_files"][0]
+    with Path(path).open(newline="") as f:
+        rows = list(csv.DictReader(f))
+    assert len(rows) == 40
+    found = {x: [float(r["target"]) for r in rows if r["split"] == x] for x in ("train", "valid")}
+    assert max(found["train"]) <= 0.8 < max(found["valid"])
+    assert 0.5 < min(found["valid"]) < 0.8
+
+
+def test_yeast_holds_promoters_out_for_tuning_alone(data, tmp_path):
+    import yeast
+
+    assert yeast.dev_hparams(data, "", tmp_path)["valid_prop"] == 0.1
+    assert not yeast.train_hparams(data, tmp_path).get("valid_prop")
+
+
 def test_splice_examples_are_a_thousand_in_ten_folds_apart_from_those_for_tuning(data):
     import splice
 
@@ -95,7 +114,7 @@ def test_yeast_writes_a_row_for_each_test(data, tmp_path, monkeypatch):
     monkeypatch.setattr(yeast, "HPARAMS", yeast.HPARAMS | SMALL)
     start(yeast, monkeypatch, "--data", data, "--out", tmp_path, "--seeds", 0)
     text = (tmp_path / "yeast" / "yeast.md").read_text()
-    assert "train 61, a tenth of it dev / test 9" in text
+    assert "train 61 / test 9" in text
     assert text.count("DREAM yeast") == 2
 
 
