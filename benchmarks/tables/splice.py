@@ -35,17 +35,18 @@ HPARAMS: dict[str, Any] = {
     "task": "classify",
     "dataset": "table",
     "class_names": list(CLASSES),
-    "plugins": ["flat_hparams"],
+    "class_weights": [1.0, 1.4, 1.2],
     "encoder": "cnn",
-    "decoder": "flat",
+    "decoder": "binned",
     "n_dims": 64,
     "n_layers": 1,
     "first_kernel_size": 7,
     "pool_size": 2,
     "dropout": 0.3,
-    "n_positions": 30,
+    "n_bins": 30,
     "n_decoder_dims": 64,
     "decoder_dropout": 0.5,
+    "ema_decay": 0.99,
     "lr": 2e-3,
     "schedule": "cosine",
     "warmup_steps": 20,
@@ -85,6 +86,7 @@ def errors(
             for name, rows in (("rest", rest), ("test", held_out))
         ]
         hparams = HPARAMS | {"seed": seed or 0, "train_files": files[:1]} | (change or {})
+        hparams = {k: v for k, v in hparams.items() if v is not None}  # null: leave it out
         run = new_folder(folder / f"fold_{i}")
         train(hparams, run)
         outputs = predict(hparams | {"test_files": files[1:]}, run / "checkpoints" / "last.ckpt")

@@ -2,10 +2,10 @@
 
     python benchmarks/tables/yeast.py [--data FOLDER]
 
-A tenth of the training promoters, by a digest of the sequence, is dev: the best epoch is chosen by
-Pearson on it. Promoters of more than 112 letters (9) are left out; expression is
-centred and scaled, which changes no correlation. Both tests are of other scales and, for `native`,
-of other sequences than the training.
+Settings, the number of epochs among them, were chosen by Pearson on a tenth of the training
+promoters, by a digest of the sequence; the table trains on all of them. Promoters of more than 112
+letters (9) are left out; expression is centred and scaled, which changes no correlation. Both tests
+are of other scales and, for `native`, of other sequences than the training.
 """
 
 from __future__ import annotations
@@ -37,27 +37,25 @@ HPARAMS: dict[str, Any] = {
     "dataset": "table",
     "label_columns": ["expression"],
     "label_kind": "real",
-    "valid_prop": 0.1,
     "seq_len": LONGEST,
-    "monitor": "valid_pearson",
-    "plugins": ["flat_hparams"],
     "encoder": "cnn",
-    "decoder": "flat",
+    "decoder": "binned",
     "n_dims": 128,
     "n_layers": 2,
     "first_kernel_size": 15,
     "kernel_size": 5,
     "pool_size": 3,
     "dropout": 0.3,
-    "n_positions": 13,
+    "n_bins": 13,
     "n_decoder_dims": 64,
     "decoder_dropout": 0.5,
-    "ema_decay": 0.99,
+    "ema_decay": 0.995,
+    "noise_prop": 0.03,
     "lr": 2e-3,
     "schedule": "cosine",
     "warmup_steps": 50,
     "batch_size": 64,
-    "max_epochs": 10,
+    "max_epochs": 20,
     "precision": "bf16-mixed",
     "log_every_n_steps": 1000,
 }
@@ -66,7 +64,13 @@ HEADER = ("sequence", "expression")
 
 
 def dev_hparams(data: Path, which: str, folder: Path) -> dict[str, Any]:
-    """The settings and the training promoters, of which a tenth is dev."""
+    """The settings and the training promoters, of which a tenth is dev, scored after training."""
+    dev = {"valid_prop": 0.1, "check_val_every_n_epoch": HPARAMS["max_epochs"]}
+    return train_hparams(data, folder) | dev | {"monitor": "valid_pearson"}
+
+
+def train_hparams(data: Path, folder: Path) -> dict[str, Any]:
+    """The settings and all training promoters."""
     source = data / "dream_yeast_mpra" / "demo_train.txt.gz"
     with gzip.open(source, "rt") as f:
         rows = [line.split() for line in f if line.strip()]
@@ -91,22 +95,22 @@ def main() -> None:
     data, out = find_data(args.data), args.out / "yeast"
     values: dict[str, list[float]] = {which: [] for which in TESTS}
     with Timer() as took:
-        hparams = dev_hparams(data, "", out / "data")
+        hparams = train_hparams(data, out / "data")
         files = {which: test_file(data, which, out / "data") for which in TESTS}
         for seed in args.seeds:
             folder = new_folder(out / f"seed_{seed}")
             train(hparams | {"seed": seed}, folder)
-            best = folder / "checkpoints" / "best.ckpt"
+            last = folder / "checkpoints" / "last.ckpt"
             for which, file in files.items():
-                tested = hparams | {"train_files": [], "valid_prop": 0.0, "test_files": [file]}
-                scores = test(tested, best, out / f"seed_{seed}_{which}")
+                tested = hparams | {"train_files": [], "test_files": [file]}
+                scores = test(tested, last, out / f"seed_{seed}_{which}")
                 values[which].append(scores["test_pearson"])
     rows = []
     n_train = count_rows(Path(hparams["train_files"][0]))
     for which, file in files.items():
         n_test = count_rows(Path(file))
         bar = f"{TESTS[which][1]} (plain CNN)"
-        split = f"train {n_train}, a tenth of it dev / test {n_test}"
+        split = f"train {n_train} / test {n_test}"
         rows.append(row(f"DREAM yeast {which}", split, "Pearson", values[which], bar, took, 3))
     write_rows(out / "yeast.md", rows)
 
