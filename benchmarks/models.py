@@ -3,7 +3,7 @@
     python benchmarks/models.py [ENCODER ...] [--lengths 1000 8192 131072] [--markdown]
 
 Forward and backward in float32, 128 channels, 4 blocks, every other hyperparameter at its default,
-about 64,000 tokens a step (one sequence of 131,072), two threads; median of three steps after a
+about 16,000 tokens a step (one sequence of 131,072), two threads; median of three steps after a
 first one (of one, for the longest). What takes over two minutes is left out. Each figure comes from
 a process of its own: memory is the peak of that process less what it held before the step. The
 peer at every length is the transformer with local attention. Prints one JSON line a figure;
@@ -85,7 +85,7 @@ def measure(name: str, length: int, threads: int) -> dict:
     torch.set_num_threads(threads)
     class_name, more = ENCODERS[name]
     encoder = build_encoder(getattr(model, class_name)(**more), alphabet_from_name("dna"))
-    n = max(1, 64_000 // length)
+    n = max(1, 16_000 // length)
     tokens = torch.randint(0, 4, (n, length), dtype=torch.uint8)
     before = memory_kb("VmRSS")
     seconds = []
