@@ -230,7 +230,9 @@ class _Processes(Asker):
             wake = ":"
             worker.wake(job._queue(job.find_root(), os.uname().nodename))
         self.commands = {
-            "processes": f'uname -n; queue={queue}; {wake}; ls "$queue/waiting"; ps -A -ww -o args='
+            # an entry whose submitter was killed while writing it is none
+            "processes": f"uname -n; queue={queue}; {wake}; "
+            "ls \"$queue/waiting\" | sed '/\\.part$/d'; ps -A -ww -o args="
         }
         self.text, self.node = "", ""
 

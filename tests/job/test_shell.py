@@ -296,6 +296,21 @@ def test_a_claim_of_a_submitter_who_was_killed_is_given_up(where, request, workd
     assert wait_final(job, [replicate])[0].state == "complete"
 
 
+def test_an_entry_of_the_queue_that_was_half_written_is_none(workdir):
+    job = ShellJob(python=FAKE_PYTHON, heartbeat_s=1, grace_s=1)
+    wait_final(job, [job.submit(**RUN)])  # so that there is a queue
+    replicate = job.create(**RUN)
+    with open(Path(replicate.path, "events"), "a") as file:
+        file.write("1 submitting submission=0 token=0123456789ab\n")
+    Path(replicate.path, "submit.0").touch()
+    queue = next(Path(replicate.root, ".seqmodel/queue").iterdir())
+    (queue / "waiting/01-000000-0123456789ab.17.part").write_text("")
+    found = job.status([replicate])[0]
+    assert (found.state, found.reason, found.queued) == ("created", "not submitted", False)
+    job.submit(replicate)
+    assert wait_final(job, [replicate])[0].state == "complete"
+
+
 def test_a_job_that_was_cancelled_before_it_began_does_nothing(shell_job):
     replicate = shell_job.create(**RUN)
     with open(Path(replicate.path, "events"), "a") as file:
