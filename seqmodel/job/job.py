@@ -144,6 +144,7 @@ class Job:
         """Takes the folders, and says what is to be written there."""
         split = [self._split(hparams) for hparams in runs]
         resolved = [self._resolve(*both, i, len(runs)) for i, both in enumerate(split)]
+        self._headers.clear()  # until the next submission the checkpoint may be another
         first = split[0][1]
         for name in ("job_out_dir", "workdir"):
             if len({getattr(settings, name) for _, settings in split}) > 1:
@@ -209,8 +210,8 @@ class Job:
             raise HparamError(f"run {i + 1} of {n}: {e}") from e
 
     def _header(self, path: str, workdir: str) -> dict[str, Any]:
-        """The header of a checkpoint where the job will find it; read once."""
-        if (path, workdir) not in self._headers:
+        """The header of a checkpoint where the job will find it; over SSH once a submission."""
+        if self.interface.is_local or (path, workdir) not in self._headers:
             self._headers[path, workdir] = header_there(self.interface, path, workdir)
         return self._headers[path, workdir]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from job_helpers import FAKE_PYTHON, HOSTILE, RUN, events, wait_final, wait_for
 
+from seqmodel import VERSION
 from seqmodel.errors import CheckpointError, HparamError, JobError
 from seqmodel.job import ShellJob, status
 
@@ -338,15 +339,18 @@ def test_hostile_values_arrive_as_they_are_in_a_shell_behind_ssh(ssh, tmp_path):
     assert not list(tmp_path.rglob("canary"))
 
 
+def write_header(path, n_dims):
+    """A checkpoint as far as submit reads it: its header."""
+    header = {"version": VERSION, "schema": 1, "hparams": {"encoder": "cnn", "n_dims": n_dims}}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("best/seqmodel.json", json.dumps(header))
+
+
 @pytest.fixture
 def encoder_there(workdir):
-    """A checkpoint in the working directory of the job: its header is all that submit reads."""
-    from seqmodel import VERSION
-
-    header = {"version": VERSION, "schema": 1, "hparams": {"encoder": "cnn", "n_dims": 24}}
+    """A checkpoint in the working directory of the job."""
     (workdir / "kept").mkdir()
-    with zipfile.ZipFile(workdir / "kept/best.ckpt", "w") as archive:
-        archive.writestr("best/seqmodel.json", json.dumps(header))
+    write_header(workdir / "kept/best.ckpt", n_dims=24)
     return "kept/best.ckpt"
 
 
@@ -364,6 +368,8 @@ def test_a_checkpoint_is_looked_for_where_the_job_will_run(
     argv = json.loads(Path(replicate.path, "argv.json").read_text())["argv"]
     assert f"--load_encoder_from_checkpoint={encoder_there}" in argv
     assert "--encoder=cnn" in argv
+    write_header(workdir / encoder_there, n_dims=32)  # trained again since
+    assert job.resolve({**RUN, "load_encoder_from_checkpoint": encoder_there}).values.n_dims == 32
     with pytest.raises(CheckpointError, match=r"kept/none\.ckpt.*give the path of a \.ckpt file"):
         job.submit(**RUN, load_encoder_from_checkpoint="kept/none.ckpt")
     (workdir / "kept/bad.ckpt").write_bytes(b"no zip")
