@@ -39,8 +39,9 @@ begin() {
         event "superseded submission=$submission"
         exit 0
     fi
-    if grep -q '^[0-9]* end code=0 ' events; then exit 0; fi # put back although it was complete
     if cancelled; then exit 0; fi # who cancelled may have looked for this process too early
+    await_last_attempt
+    if grep -q '^[0-9]* end code=0 ' events; then exit 0; fi # put back although it was complete
     attempt=$(($(grep -c '^[0-9]* start ' events) + 1))
     event "start attempt=$attempt submission=$submission job=${SLURM_JOB_ID:-$$}" \
         "pid=$$ node=${SLURMD_NODENAME:-$(uname -n)}"
@@ -58,6 +59,23 @@ begin() {
     # bash runs a trap only once its foreground command ended, so the run is in the background
     trap 'on_signal USR1' USR1
     trap 'on_signal TERM' TERM INT
+}
+
+await_last_attempt() { # one that was cancelled and submitted again may still be writing
+    local line pid='' end=$((SECONDS + 120))
+    line=$(awk '$2 == "start" {l = $0} $2 ~ /^(end|requeue|seen)$/ {l = ""} END {print l}' events)
+    if [ -z "$line" ]; then return; fi
+    if [ "${line##* node=}" = "${SLURMD_NODENAME:-$(uname -n)}" ]; then
+        pid=${line##* pid=} pid=${pid%% *}
+    fi
+    while [ "$SECONDS" -lt "$end" ] && last_attempt_lives; do sleep 0.2; done
+}
+
+last_attempt_lives() { # by its process; on another machine by its heartbeat
+    if [ -n "$pid" ]; then kill -0 "$pid" 2> /dev/null; return; fi
+    local beat
+    beat=$(cat heartbeat 2> /dev/null) || return 1
+    [ "$(($(date +%s) - ${beat:-0}))" -le "$((heartbeat_s + 10))" ]
 }
 
 cancelled() { awk '$2 == "submitting" {n = 0} $2 == "cancel" {n = 1} END {exit !n}' events; }
@@ -147,7 +165,7 @@ start_python() {
 }
 
 put_back() { # the scheduler starts this job again, in the same folder
-    if [ "$requeue" != 1 ] || [ -z "${SLURM_JOB_ID-}" ]; then return; fi
+    if [ "$requeue" != 1 ] || [ -z "${SLURM_JOB_ID-}" ] || cancelled; then return; fi
     local n
     n=$(($(grep -c '^[0-9]* requeue ' events) + 1))
     if [ "$n" -gt "$max_requeues" ]; then
@@ -173,7 +191,7 @@ finish() {
         full=' disk=full'
     fi
     rm -f -- "$folder/.probe"
-    event "end code=$code phase=$phase${signal:+ signal=$signal}$full"
+    event "end code=$code phase=$phase submission=$submission${signal:+ signal=$signal}$full"
     kill "$beat" 2> /dev/null
     clean
     exit "$code"

@@ -127,7 +127,7 @@ class Record:
 
     def _submitting(self, time: float, fields: dict[str, str]) -> None:
         self._clear()
-        self.claimed, self.submitted_at = True, time
+        self.claimed, self.cancelled, self.submitted_at = True, False, time
         self.submission, self.token = _whole(fields.get("submission", "")), fields.get("token", "")
         self.index = fields.get("index", "")
 
@@ -161,11 +161,14 @@ class Record:
         self.submitted_at = time
 
     def _end(self, time: float, fields: dict[str, str]) -> None:
+        self.complete = self.complete or fields.get("code") == "0"
+        if _whole(fields.get("submission", "")) < self.submission and "submission" in fields:
+            return  # the last word of a cancelled attempt, after it was submitted again
         self._stop(time)
         self.end, self.waiting = fields, False
-        self.complete = self.complete or fields.get("code") == "0"
 
     def _cancel(self, time: float, fields: dict[str, str]) -> None:
+        # until it is submitted again: the job may write its start and its end after this line
         self.cancelled, self.why = True, fields.get("text", "")
 
     def _seen(self, time: float, fields: dict[str, str]) -> None:
@@ -178,7 +181,7 @@ class Record:
         self.running = False
 
     def _clear(self) -> None:
-        self.claimed = self.waiting = self.requeued = self.running = self.cancelled = False
+        self.claimed = self.waiting = self.requeued = self.running = False
         self.end = self.seen = None
 
 

@@ -127,12 +127,12 @@ def start(queue, name, children):
         print(folder, e, file=sys.stderr)
         os.unlink(entry)
         return
-    children[name] = (child, folder)
+    children[name] = (child, folder, args[1])
 
 
 def reap(queue, children):
     """Forgets the scripts that ended; for one that was killed a line is left."""
-    for name, (child, folder) in list(children.items()):
+    for name, (child, folder, submission) in list(children.items()):
         code = child.poll()
         if code is None:
             continue
@@ -140,7 +140,8 @@ def reap(queue, children):
         if code < 0:
             try:
                 with open(os.path.join(folder, "events"), "a") as file:
-                    file.write(f"{int(time.time())} end code={128 - code} phase=killed\n")
+                    end = f"end code={128 - code} phase=killed submission={submission}"
+                    file.write(f"{int(time.time())} {end}\n")
             except OSError as e:
                 print(folder, e, file=sys.stderr)
         with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
 """A run in a fraction of a second: keeps run.py's contract (exit codes, checkpoints, signals).
 
 What it does is said by --monitor: ok, raise, mistake, module, memory, wait, fill, preflight,
-count_N (N steps of 0.1 s).
+count_N (N steps of 0.1 s), slow_end (waits, and takes 2 s to end).
 """
 
 import json
@@ -32,13 +32,14 @@ def main():
     with open(f"{root}/metrics.csv", "a") as file:
         if file.tell() == 0:
             file.write("epoch,step,train_loss,valid_loss\n")
-    while behaviour == "wait" or step < end:
+    while behaviour in ("wait", "slow_end") or step < end:
         step += 1
         with open(f"{root}/metrics.csv", "a") as file:
             file.write(f"0,{step},{1 / step:.3f},\n")
         act(behaviour, root)
-        time.sleep(0.1 if behaviour.startswith(("count", "wait")) else 0)
+        time.sleep(0.1 if behaviour.startswith(("count", "wait", "slow")) else 0)
         if stopped:  # at the end of a step
+            time.sleep(2 if behaviour == "slow_end" else 0)
             save(last, step)
             return stopped[0]
     save(last, step)

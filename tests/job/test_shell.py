@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -12,6 +13,9 @@ from job_helpers import FAKE_PYTHON, HOSTILE, RUN, events, wait_final, wait_for
 from seqmodel import VERSION
 from seqmodel.errors import CheckpointError, HparamError, JobError
 from seqmodel.job import ShellJob, status
+from seqmodel.job.contents import PACKAGE
+
+NODE = f"{PACKAGE}/job/node.sh"
 
 
 def test_a_run_is_created_runs_and_is_complete(shell_job):
@@ -321,6 +325,85 @@ def test_a_job_that_was_cancelled_before_it_began_does_nothing(shell_job):
     assert events(replicate) == ["created", "submitting", "cancel"]
     assert not Path(replicate.path, "argv.json").exists()
     assert shell_job.status([replicate])[0].reason == "cancelled"
+
+
+def test_a_job_that_is_cancelled_at_the_moment_it_begins_is_told_as_cancelled(
+    shell_job, tmp_path, monkeypatch
+):
+    replicate = shell_job.create(**RUN, monitor="wait")
+    path = Path(replicate.path, "events")
+    with open(path, "a") as file:
+        file.write("1 submitting submission=0 token=abc\n")
+    # the job has looked for a cancel, and waits before it writes its start
+    awk = tmp_path / "bin" / "awk"
+    awk.parent.mkdir()
+    awk.write_text(
+        f'#!/bin/sh\n{shutil.which("awk")} "$@"; code=$?; cd "${{0%/*}}"; : > looked\n'
+        "until [ -e go ]; do sleep 0.05; done\nexit $code\n"
+    )
+    awk.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{awk.parent}:{os.environ['PATH']}")
+    script = Path(replicate.path, replicate.script_name)
+    job = subprocess.Popen(["bash", str(script), "0", "abc"], start_new_session=True)
+    wait_for((awk.parent / "looked").exists)
+    with open(path, "a") as file:
+        file.write("2 cancel\n")
+    (awk.parent / "go").touch()
+    wait_for(lambda: "start" in events(replicate))
+    assert shell_job.status([replicate])[0].reason == "cancelled"
+    wait_for(lambda: Path(replicate.path, "metrics.csv").exists())
+    os.killpg(job.pid, signal.SIGTERM)
+    job.wait(30)
+    assert events(replicate)[-1] == "end"
+    assert shell_job.status([replicate])[0].reason == "cancelled"
+
+
+@pytest.mark.parametrize(("told", "asked"), [("", True), ("5 cancel\n", False)])
+def test_a_cancelled_job_is_not_put_back_into_the_queue(tmp_path, told, asked):
+    (tmp_path / "events").write_text("1 submitting submission=0 token=abc\n" + told)
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(f"#!/bin/sh\n: > '{tmp_path}/asked'\nexit 1\n")
+    scontrol.chmod(0o755)
+    program = f"""
+. '{NODE}'
+folder='{tmp_path}' requeue=1 max_requeues=9 n_nodes=1 node='{tmp_path}/node' beat=''
+cd "$folder" && PATH=$folder:$PATH SLURM_JOB_ID=7 && put_back
+"""
+    subprocess.run(["bash", "-c", program], check=True)
+    assert (tmp_path / "asked").exists() == asked
+
+
+def test_a_run_that_is_cancelled_and_resumed_at_once_waits_for_its_last_attempt(workdir):
+    job = ShellJob(python=FAKE_PYTHON, heartbeat_s=1, n_at_once=2)
+    replicate = job.submit(**RUN, monitor="slow_end")
+    wait_for(lambda: job.status([replicate])[0].metrics)
+    job.cancel([replicate])
+    job.resume([replicate])
+    assert job.status([replicate])[0].state == "created"
+    wait_for(lambda: events(replicate).count("start") == 2)
+    found = events(replicate)
+    assert found.index("end") < len(found) - 1 - found[::-1].index("start")
+    assert found.count("end") == 1
+    job.cancel([replicate])
+    wait_for(lambda: events(replicate).count("end") == 2)
+    assert job.status([replicate])[0].reason == "cancelled"
+
+
+@pytest.mark.parametrize(("age", "waits"), [(0, True), (3600, False)])
+def test_an_attempt_on_another_machine_lives_as_long_as_its_heart_beats(shell_job, age, waits):
+    replicate = shell_job.create(**RUN)
+    with open(Path(replicate.path, "events"), "a") as file:
+        file.write("1 start attempt=1 submission=0 job=7 pid=1 node=elsewhere\n2 cancel\n")
+        file.write("3 submitting submission=1 token=abc\n")
+    Path(replicate.path, "heartbeat").write_text(f"{time.time() - age:.0f}\n")
+    script = Path(replicate.path, replicate.script_name)
+    job = subprocess.Popen(["bash", str(script), "1", "abc"], start_new_session=True)
+    if waits:
+        time.sleep(2)
+        assert events(replicate)[-1] == "submitting"
+        Path(replicate.path, "heartbeat").write_text("4\n")
+    assert job.wait(30) == 0
+    assert events(replicate)[-1] == "end"
 
 
 def test_hostile_values_arrive_as_they_are_in_a_shell_behind_ssh(ssh, tmp_path):

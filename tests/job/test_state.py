@@ -78,6 +78,15 @@ def end(code, more=""):
         (end(1).replace("phase=run", "phase=preflight"), TRACE, ("error", "preflight")),
         (end(1).replace("phase=run", "phase=staging"), "", ("error", "staging")),
         (QUEUED + "103 cancel\n", "", ("error", "cancelled")),
+        # the job had looked for this line just before, and ended after it
+        (STARTED.replace("110 start", "109 cancel\n110 start"), "", ("error", "cancelled")),
+        (end(75).replace("110 start", "109 cancel\n110 start"), "", ("error", "cancelled")),
+        (STARTED + "149 cancel\n150 requeue n=1\n", "", ("error", "cancelled")),
+        (
+            STARTED + "149 cancel\n300 submitting submission=1 token=b\n",
+            "",
+            ("created", "being submitted"),
+        ),
         (QUEUED, SCANCEL, ("error", "cancelled")),
         (QUEUED + "103 refused text=no such account\n", "", ("created", "not submitted")),
     ],
@@ -93,6 +102,17 @@ def test_only_the_last_attempt_counts():
         "complete",
         "",
     )
+
+
+def test_the_last_word_of_an_attempt_that_was_submitted_again_is_not_of_the_new_one():
+    again = STARTED + "149 cancel\n150 submitting submission=1 token=b\n"
+    end = "160 end code=143 phase=run submission=0 signal=TERM\n"
+    assert told(again + end, now=161) == ("created", "being submitted")
+    assert told(again + end + "170 start attempt=2 submission=1 job=8\n171 run\n", now=172) == (
+        "running",
+        "",
+    )
+    assert told(again + "160 end code=0 phase=run submission=0\n") == ("complete", "")
 
 
 def test_silence_counts_after_a_grace_only():
