@@ -90,11 +90,11 @@ class SelfAttention(nn.Module):
     ) -> Float[Tensor, "N L C"]:
         """What each position gathers; padded positions are attended to by none."""
         qkv_NL3HD = self.qkv(x).unflatten(-1, (3, self.n_heads, -1))
-        qk, v = qkv_NL3HD[:, :, :2], qkv_NL3HD[:, :, 2]
+        # split, not indexed: its gradient is one copy, not zeros that are filled and added up
+        qk, v = qkv_NL3HD.split([2, 1], 2)
         if self.rotary is not None:
             qk = self.rotary(qk)
-        q, k = qk.unbind(2)
-        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+        q, k, v = (t.transpose(1, 2) for t in (*qk.unbind(2), v.squeeze(2)))
         if self.window is not None and self.window + 1 < x.shape[1]:
             gathered = window_attention(q, k, v, self.window, causal=self.causal, pad=pad)
         else:
