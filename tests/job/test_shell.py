@@ -379,7 +379,10 @@ def test_a_run_that_is_cancelled_and_resumed_at_once_waits_for_its_last_attempt(
     wait_for(lambda: job.status([replicate])[0].metrics)
     job.cancel([replicate])
     job.resume([replicate])
+    time.sleep(1)
+    assert events(replicate)[-1] == "submitted"
     assert job.status([replicate])[0].state == "created"
+    Path(replicate.path, "may_end").touch()
     wait_for(lambda: events(replicate).count("start") == 2)
     found = events(replicate)
     assert found.index("end") < len(found) - 1 - found[::-1].index("start")
