@@ -111,6 +111,13 @@ def wait_final(job, replicates, seconds=60):
     return wait_for(final, seconds, every=0.3)
 
 
+def play(path, text):
+    """A program in the place of a real one, in sh; to be found first on PATH."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}")
+    path.chmod(0o755)
+
+
 def events(replicate):
     """The words of all its events."""
     text = Path(replicate.path, "events").read_text()

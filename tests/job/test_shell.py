@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from job_helpers import FAKE_PYTHON, HOSTILE, RUN, events, wait_final, wait_for
+from job_helpers import FAKE_PYTHON, HOSTILE, RUN, events, play, wait_final, wait_for
 
 from seqmodel import VERSION
 from seqmodel.errors import CheckpointError, HparamError, JobError
@@ -336,12 +336,11 @@ def test_a_job_that_is_cancelled_at_the_moment_it_begins_is_told_as_cancelled(
         file.write("1 submitting submission=0 token=abc\n")
     # the job has looked for a cancel, and waits before it writes its start
     awk = tmp_path / "bin" / "awk"
-    awk.parent.mkdir()
-    awk.write_text(
-        f'#!/bin/sh\n{shutil.which("awk")} "$@"; code=$?; cd "${{0%/*}}"; : > looked\n'
-        "until [ -e go ]; do sleep 0.05; done\nexit $code\n"
+    play(
+        awk,
+        f'{shutil.which("awk")} "$@"; code=$?; cd "${{0%/*}}"; : > looked\n'
+        "until [ -e go ]; do sleep 0.05; done\nexit $code\n",
     )
-    awk.chmod(0o755)
     monkeypatch.setenv("PATH", f"{awk.parent}:{os.environ['PATH']}")
     script = Path(replicate.path, replicate.script_name)
     job = subprocess.Popen(["bash", str(script), "0", "abc"], start_new_session=True)
@@ -361,9 +360,7 @@ def test_a_job_that_is_cancelled_at_the_moment_it_begins_is_told_as_cancelled(
 @pytest.mark.parametrize(("told", "asked"), [("", True), ("5 cancel\n", False)])
 def test_a_cancelled_job_is_not_put_back_into_the_queue(tmp_path, told, asked):
     (tmp_path / "events").write_text("1 submitting submission=0 token=abc\n" + told)
-    scontrol = tmp_path / "scontrol"
-    scontrol.write_text(f"#!/bin/sh\n: > '{tmp_path}/asked'\nexit 1\n")
-    scontrol.chmod(0o755)
+    play(tmp_path / "scontrol", f": > '{tmp_path}/asked'\nexit 1\n")
     program = f"""
 . '{NODE}'
 folder='{tmp_path}' requeue=1 max_requeues=9 n_nodes=1 node='{tmp_path}/node' beat=''

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cluster.sshd import HOST
-from job_helpers import FAKE_PYTHON, HOSTILE, RUN, events, wait_final, wait_for
+from job_helpers import FAKE_PYTHON, HOSTILE, RUN, events, play, wait_final, wait_for
 from programs import need
 
 from seqmodel.errors import HparamError, JobError
@@ -228,9 +228,7 @@ def test_what_squeue_has_forgotten_is_asked_of_sacct(
         file.write(f"{now} start attempt=1 submission=0 job=999 node=node1\n{now} run\n")
     Path(replicate.path, "heartbeat").write_text(str(now))
     bin_dir = tmp_path / "bin"
-    bin_dir.mkdir()
-    (bin_dir / "sacct").write_text(f"#!/bin/sh\nprintf '{answer}'\n")
-    (bin_dir / "sacct").chmod(0o755)
+    play(bin_dir / "sacct", f"printf '{answer}'\n")
     monkeypatch.setenv("PATH", f"{bin_dir}:{os.environ['PATH']}")
     found = slurm_job.status([replicate])[0]
     assert (found.state, found.reason) == expected
@@ -353,12 +351,10 @@ def test_a_missing_file_there_is_told_before_anything_is_made(slurm_ssh, workdir
 def test_a_lost_connection_in_a_submit_queues_nothing_twice(slurm_ssh, sshd, workdir, slurm):
     """The connection is cut while sbatch runs: a slow one stands in its place."""
     bin_dir = workdir / "bin"
-    bin_dir.mkdir()
-    (bin_dir / "sbatch").write_text(
-        f'#!/bin/sh\ntouch "{workdir}/called"\nsleep 1\n'
-        f'exec {need("sbatch")} --begin=now+10hours "$@"\n'
+    play(
+        bin_dir / "sbatch",
+        f'touch "{workdir}/called"\nsleep 1\nexec {need("sbatch")} --begin=now+10hours "$@"\n',
     )
-    (bin_dir / "sbatch").chmod(0o755)
     job = ssh_job(slurm_ssh, workdir)
     import seqmodel.job.slurm as module
 

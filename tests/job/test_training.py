@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from job_helpers import events, wait_final, wait_for
+from job_helpers import events, play, wait_final, wait_for
 
 from seqmodel.job import ShellJob, SlurmJob
 
@@ -215,12 +215,11 @@ def test_the_template_of_the_alliance_makes_the_environment_from_modules_and_kep
     """`module` and `virtualenv` are played; pip finds the cluster's wheels by its own setting."""
     lock, wheels = lock_and_wheels(tmp_path)
     played = tmp_path / "bin"
-    played.mkdir()
-    (played / "virtualenv").write_text(
-        f'#!/bin/sh\necho "virtualenv $1" >> "{tmp_path}/called"\n'
-        f'[ "$1" = --no-download ] && exec {sys.executable} -m venv "$2"\n'
+    play(
+        played / "virtualenv",
+        f'echo "virtualenv $1" >> "{tmp_path}/called"\n'
+        f'[ "$1" = --no-download ] && exec {sys.executable} -m venv "$2"\n',
     )
-    (played / "virtualenv").chmod(0o755)
     monkeypatch.setenv("PATH", f"{played}:{os.environ['PATH']}")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
     monkeypatch.setenv("BASH_FUNC_module%%", f'() {{ echo "module $*" >> "{tmp_path}/called"; }}')
