@@ -1,14 +1,15 @@
 """Tokens a second while training, against minimal loops and HuggingFace models; one JSON line each.
 
-    python benchmarks/train.py [CASE ...] [--peers bare hf_bert hf_esm] [--rounds 4] [--steps 2]
+    python benchmarks/train.py [CASE ...] [--peers bare hf_bert hf_esm] [--rounds 6] [--steps 3]
 
 `ours` is what `seqmodel run` does: data, loader, Trainer, logging and callbacks, all at their
 defaults, but for the checkpoint that a run writes after its last step. `bare` is a loop written by
 hand around the same model, with batches made beforehand. The contestants take turns (A B, B A), a
 few steps each; values are medians over the rounds, and a ratio is the median of the ratios within
 each round, above 1 where ours is faster. `empty_step` has a task with one weight: milliseconds of a
-step in which nothing is computed, against Lightning's Trainer bare and at its defaults. The extra
-`hf` is needed for hf_bert and hf_esm.
+step in which nothing is computed, against Lightning's Trainer bare and at its defaults. `compiled`
+and `bf16` are ours again, with --compile or --precision=bf16-mixed. The extra `hf` is needed for
+hf_bert and hf_esm.
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ CASES = {
     "empty_step": {},
 }
 PEERS = {
-    "transformer_masked": ("bare", "hf_bert", "hf_esm"),
+    "transformer_masked": ("bare", "hf_bert", "hf_esm", "compiled", "bf16"),
     "transformer_causal": ("bare",),
-    "cnn": ("bare",),
+    "cnn": ("bare", "compiled", "bf16"),
     "dilated_conv": ("bare",),
     "empty_step": ("lightning", "lightning_defaults"),
 }
@@ -66,12 +67,10 @@ Contestant = Callable[[int], float]  # number of steps -> seconds that they took
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
-    parser.add_argument("--peers", nargs="*", default=["bare", "hf_bert", "hf_esm"])
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--peers", nargs="*", default=PEERS["transformer_masked"])
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--precision", default="32", choices=["32", "bf16-mixed"])
-    parser.add_argument("--compile", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     warnings.simplefilter("ignore")
@@ -88,12 +87,14 @@ def training(case: str, folder: Path, args: argparse.Namespace) -> None:
     settings = CASES[case]
     run = make_run(settings, folder, args)
     parts = build(run)
-    if args.compile:
-        parts.task.encoder.compile()
     contestants: dict[str, Contestant] = {"ours": ours(run, parts, folder)}
     made = {"bare": bare, "hf_bert": hugging_face, "hf_esm": hugging_face}
-    for peer in PEERS[case]:
-        if peer in args.peers:
+    variants = {"compiled": {"compile": True}, "bf16": {"precision": "bf16-mixed"}}
+    for peer in [peer for peer in PEERS[case] if peer in args.peers]:
+        if peer in variants:
+            other = make_run(settings | variants[peer], folder, args)
+            contestants[peer] = ours(other, build(other), folder)
+        else:
             contestants[peer] = made[peer](peer, parts, settings)
     n_tokens = settings["seq_len"] * settings["batch_size"] * args.steps
     seconds = take_turns(contestants, args.rounds, args.steps)
@@ -125,11 +126,13 @@ def make_run(settings: dict, folder: Path, args: argparse.Namespace) -> Run:
     data |= {"alphabet": f"letters:{LETTERS}", "cache_dir": str(folder)}
     # a last step that is not timed: after it a checkpoint is written, as in no minimal loop
     training = {"dropout": 0.0, "max_steps": args.steps + 2, "progress": "none"}
-    return resolve(settings | data | training | {"precision": args.precision})
+    return resolve(data | training | settings)
 
 
 def ours(run: Run, parts: object, folder: Path) -> Contestant:
     """The whole of `seqmodel run` after its start."""
+    if run.values.compile:
+        parts.task.encoder.compile()
 
     def steps(n: int) -> float:
         clock = Clock(n)
@@ -393,7 +396,7 @@ def tell(
         line |= {"ratio": round(statistics.median(ratios), 3)}
         line |= {"ratio_min": round(min(ratios), 3), "ratio_max": round(max(ratios), 3)}
     line |= {"unit": unit, "threads": args.threads, "rounds": args.rounds}
-    line |= {"precision": args.precision, "compile": args.compile, "torch": torch.__version__}
+    line |= {"torch": torch.__version__}
     print(json.dumps(line), flush=True)
 
 

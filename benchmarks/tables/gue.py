@@ -51,24 +51,14 @@ TF_4 = {
     "max_epochs": 8,
     "precision": "bf16-mixed",
 }
-TF_0 = {
-    "n_dims": 160,
-    "n_layers": 2,
-    "first_kernel_size": 19,
-    "kernel_size": 5,
-    "pool_size": 4,
-    "dropout": 0.2,
-    "n_positions": 7,
-    "n_decoder_dims": 128,
+TF_0 = TF_4 | {
+    "monitor": "valid_mcc",
+    "n_dims": 320,
+    "first_kernel_size": 15,
+    "dropout": 0.3,
     "decoder_dropout": 0.5,
-    "rc_prob": 0.5,
-    "average_strands": True,
-    "lr": 3e-3,
-    "warmup_steps": 100,
-    "ema_decay": 0.99,
-    "batch_size": 64,
-    "max_epochs": 8,
-    "precision": "bf16-mixed",
+    "noise_prop": 0.02,
+    "max_epochs": 10,
 }
 PROM = {
     "n_dims": 128,
@@ -98,7 +88,7 @@ PROM_300 = PROM | {
 HPARAMS = {
     "prom/prom_core_tata": COMMON | FLAT | PROM,
     "prom/prom_300_tata": COMMON | FLAT | PROM_300,
-    "tf/0": COMMON | FLAT | TF_0,
+    "tf/0": COMMON | TF_0,
     "tf/4": COMMON | TF_4,
 }
 
