@@ -72,7 +72,8 @@ await_last_attempt() { # one that was cancelled and submitted again may still be
 }
 
 last_attempt_lives() { # by its process; on another machine by its heartbeat
-    if [ -n "$pid" ]; then kill -0 "$pid" 2> /dev/null; return; fi
+    # in containers this process may have the number that the last one had
+    if [ -n "$pid" ]; then [ "$pid" != $$ ] && kill -0 "$pid" 2> /dev/null; return; fi
     local beat
     beat=$(cat heartbeat 2> /dev/null) || return 1
     [ "$(($(date +%s) - ${beat:-0}))" -le "$((heartbeat_s + 10))" ]

@@ -162,7 +162,7 @@ class Record:
 
     def _end(self, time: float, fields: dict[str, str]) -> None:
         self.complete = self.complete or fields.get("code") == "0"
-        if _whole(fields.get("submission", "")) < self.submission and "submission" in fields:
+        if "submission" in fields and _whole(fields["submission"]) < self.submission:
             return  # the last word of a cancelled attempt, after it was submitted again
         self._stop(time)
         self.end, self.waiting = fields, False

@@ -145,6 +145,7 @@ def test_a_killed_job_is_told_and_resumed(shell_job):
     os.killpg(int(running.job), signal.SIGKILL)
     found = wait_final(shell_job, [replicate])[0]
     assert (found.state, found.reason) == ("error", "killed by signal 9")
+    assert " end code=137 phase=killed submission=0\n" in Path(replicate.path, "events").read_text()
     shell_job.resume([replicate])
     wait_for(lambda: shell_job.status([replicate])[0].attempts == 2)
     shell_job.cancel([replicate])
@@ -384,6 +385,7 @@ def test_a_run_that_is_cancelled_and_resumed_at_once_waits_for_its_last_attempt(
     found = events(replicate)
     assert found.index("end") < len(found) - 1 - found[::-1].index("start")
     assert found.count("end") == 1
+    assert " end code=143 phase=run submission=0 " in Path(replicate.path, "events").read_text()
     job.cancel([replicate])
     wait_for(lambda: events(replicate).count("end") == 2)
     assert job.status([replicate])[0].reason == "cancelled"
