@@ -67,6 +67,12 @@ class JobHparams(Hparams):
             raise HparamError(
                 "--venv and --requirements are both set: use an environment, or have one made"
             )
+        if values.grace_s < 3 * values.heartbeat_s:
+            raise HparamError(
+                f"--grace_s={values.grace_s} is less than three times "
+                f"--heartbeat_s={values.heartbeat_s}, so that a running job could be called lost; "
+                "raise --grace_s or lower --heartbeat_s"
+            )
 
 
 class ShellHparams(JobHparams):
@@ -199,5 +205,6 @@ def _add_checks(parser: HparamParser) -> None:
         "--grace_s",
         type=integer(1),
         default=600,
-        help="seconds without a sign of life or a place in the queue after which a job is lost",
+        help="seconds without a sign of life or a place in the queue after which a job is lost; "
+        "at least three times heartbeat_s",
     )

@@ -60,9 +60,8 @@ def current_code(plugins: Iterable[str] = (), cwd: str | None = None) -> Code:
         paths = dict(_package_files())
         if plugins:
             paths |= plugin_files(plugins, cwd)
-        marks = [
-            _mark(path) for path in (*paths.values(), f"{ROOT}/.git/HEAD", f"{ROOT}/.git/index")
-        ]
+        git = _git_folder()
+        marks = [_mark(path) for path in (*paths.values(), f"{git}/HEAD", f"{git}/index")]
         key = (tuple(paths), tuple(marks))
         if key not in _kept:
             from pathlib import Path
@@ -136,6 +135,15 @@ def _tree(folder: str, name: str) -> Iterator[tuple[str, str]]:
                 yield from _tree(entry.path, f"{name}/{entry.name}")
             elif entry.is_file():
                 yield f"{name}/{entry.name}", entry.path
+
+
+def _git_folder() -> str:
+    """Where git keeps its state of this checkout; `.git` of a worktree is a file that names it."""
+    git = f"{ROOT}/.git"
+    if os.path.isfile(git):
+        with open(git, encoding="utf-8", errors="surrogateescape") as file:
+            git = os.path.join(ROOT, file.read().removeprefix("gitdir:").strip())
+    return git
 
 
 def _mark(path: str) -> tuple[int, int] | None:

@@ -244,9 +244,12 @@ class _Processes(Asker):
     def seen(self, record: Record) -> Seen | None:
         """Whether the process is there, if it was started on this machine."""
         if record.running:
+            if record.token in self.text:
+                return Seen("RUNNING", "")
+            # of another machine, or too young to have been among the processes
             if record.node != self.node or record.started_at > time.time() - 5:
                 return None
-            return Seen("RUNNING", "") if record.token in self.text else Seen("GONE", "")
+            return Seen("GONE", "")
         return Seen("PENDING", "waits its turn") if record.token in self.text else None
 
     def found(self, record: Record) -> str:

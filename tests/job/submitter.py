@@ -34,7 +34,11 @@ def killed(n, seed, kind):
         job = ShellJob(python=PYTHON, n_at_once=4, heartbeat_s=1, grace_s=8)
     else:
         job = SlurmJob(
-            python=PYTHON, slurm_mem="10M", slurm_options=["--begin=now+10hours"], grace_s=8
+            python=PYTHON,
+            slurm_mem="10M",
+            slurm_options=["--begin=now+10hours"],
+            heartbeat_s=1,
+            grace_s=8,
         )
     start = time.perf_counter()
     job.submit(**RUN)  # what a whole one takes

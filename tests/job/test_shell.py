@@ -14,6 +14,8 @@ from seqmodel import VERSION
 from seqmodel.errors import CheckpointError, HparamError, JobError
 from seqmodel.job import ShellJob, status
 from seqmodel.job.contents import PACKAGE
+from seqmodel.job.shell import _Processes
+from seqmodel.job.state import Record, parse_events
 
 NODE = f"{PACKAGE}/job/node.sh"
 
@@ -303,7 +305,7 @@ def test_a_claim_of_a_submitter_who_was_killed_is_given_up(where, request, workd
 
 
 def test_an_entry_of_the_queue_that_was_half_written_is_none(workdir):
-    job = ShellJob(python=FAKE_PYTHON, heartbeat_s=1, grace_s=1)
+    job = ShellJob(python=FAKE_PYTHON, heartbeat_s=1)
     wait_final(job, [job.submit(**RUN)])  # so that there is a queue
     replicate = job.create(**RUN)
     with open(Path(replicate.path, "events"), "a") as file:
@@ -315,6 +317,34 @@ def test_an_entry_of_the_queue_that_was_half_written_is_none(workdir):
     assert (found.state, found.reason, found.queued) == ("created", "not submitted", False)
     job.submit(replicate)
     assert wait_final(job, [replicate])[0].state == "complete"
+
+
+@pytest.mark.parametrize(
+    ("age", "processes", "seen"),
+    [
+        (1, "bash run 0 abc", "RUNNING"),
+        (1, "bash run 0 xyz", None),  # it may have been started after they were listed
+        (9, "bash run 0 abc", "RUNNING"),
+        (9, "bash run 0 xyz", "GONE"),
+    ],
+)
+def test_a_process_that_is_there_runs_however_silent(shell_job, age, processes, seen):
+    asker = _Processes(shell_job)
+    asker.begin({"processes": f"here\n{processes}\n".encode()})
+    begun = int(time.time()) - age
+    text = f"1 created\n{begun} submitting submission=0 token=abc\n"
+    record = Record(parse_events(f"{text}{begun} start attempt=1 pid=7 node=here\n".encode()))
+    told = asker.seen(record)
+    assert (told and told.state) == seen
+    elsewhere = Record(parse_events(f"{text}{begun} start attempt=1 node=there\n".encode()))
+    if seen != "RUNNING":
+        assert asker.seen(elsewhere) is None
+
+
+def test_a_grace_that_heartbeats_do_not_keep_is_refused():
+    with pytest.raises(HparamError, match="grace_s=80 is less than three times --heartbeat_s=30"):
+        ShellJob(grace_s=80)
+    ShellJob(grace_s=90)
 
 
 def test_a_job_that_was_cancelled_before_it_began_does_nothing(shell_job):

@@ -42,7 +42,7 @@ def test_many_submitters_at_once_never_share_a_number(workdir):
 @pytest.mark.slow
 def test_submitters_killed_at_random_moments_queue_nothing_twice_in_slurm(workdir, slurm):
     submitters("killed", "100", "1", "slurm")
-    job = SlurmJob(python=FAKE_PYTHON, slurm_mem="10M", grace_s=8)
+    job = SlurmJob(python=FAKE_PYTHON, slurm_mem="10M", heartbeat_s=1, grace_s=8)
 
     def told():
         found = job.status()
