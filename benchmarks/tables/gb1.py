@@ -17,7 +17,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from row import Timer, add_arguments, find_data, new_folder, row, train, write_rows
+from row import Test, Timer, add_arguments, find_data, new_folder, train, write_rows
 
 BARS = {"low_vs_high": 0.51, "three_vs_rest": 0.83, "two_vs_rest": 0.32}
 WINDOW = slice(30, 62)
@@ -107,18 +107,24 @@ def _hparams(which: str, path: Path, rows: list[tuple[str, str, str]]) -> dict[s
     return HPARAMS[which] | {"train_files": [str(path)]}
 
 
+def tests(data: Path, which: str, folder: Path) -> tuple[dict[str, Any], list[Test]]:
+    """What is trained, and what it is tested on."""
+    hparams = test_hparams(data, which, folder)
+    rows = [x[2] for x in read(data, which)]
+    split = " / ".join(f"{x} {rows.count(x)}" for x in ("train", "valid", "test"))
+    bar = f"{BARS[which]:.2f} (CNN of FLIP)"
+    return hparams, [Test(f"FLIP GB1 {which}", split, "spearman", bar, hparams)]
+
+
 def table_row(data: Path, which: str, out: Path, seeds: list[int]) -> str:
     """Trains and tests with each seed."""
     values = []
     with Timer() as took:
-        hparams = test_hparams(data, which, out / "data")
+        hparams, [test] = tests(data, which, out / "data")
         for seed in seeds:
             scores = train(hparams | {"seed": seed}, new_folder(out / which / f"seed_{seed}"))
             values.append(scores["test_spearman"])
-    rows = [x[2] for x in read(data, which)]
-    split = " / ".join(f"{x} {rows.count(x)}" for x in ("train", "valid", "test"))
-    bar = f"{BARS[which]:.2f} (CNN of FLIP)"
-    return row(f"FLIP GB1 {which}", split, "Spearman", values, bar, took, 3)
+    return test.row(values, took)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import gzip
 from pathlib import Path
 from typing import Any
 
-from row import Timer, add_arguments, count_rows, find_data, new_folder, row, train, write_rows
+from row import Test, Timer, add_arguments, count_rows, find_data, new_folder, train, write_rows
 
 BARS = {
     "prom/prom_core_tata": "74.17 (DNABERT-2)",
@@ -130,18 +130,24 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(f))
 
 
+def tests(data: Path, which: str, folder: Path) -> tuple[dict[str, Any], list[Test]]:
+    """What is trained, and what it is tested on."""
+    hparams = test_hparams(data, which, folder)
+    sizes = [len(read(data / "gue" / which / f"{x}.csv.gz")) for x in ("dev", "test")]
+    n_train = count_rows(Path(hparams["train_files"][0]))
+    split = f"train {n_train} / dev {sizes[0]} / test {sizes[1]}"
+    return hparams, [Test(f"GUE {which}", split, "mcc", BARS[which], hparams)]
+
+
 def table_row(data: Path, which: str, out: Path, seeds: list[int]) -> str:
     """Trains and tests with each seed."""
     values = []
     with Timer() as took:
-        hparams = test_hparams(data, which, out / "data")
+        hparams, [test] = tests(data, which, out / "data")
         for seed in seeds:
             scores = train(hparams | {"seed": seed}, new_folder(out / which / f"seed_{seed}"))
-            values.append(100 * scores["test_mcc"])
-    sizes = [len(read(data / "gue" / which / f"{x}.csv.gz")) for x in ("dev", "test")]
-    n_train = count_rows(Path(hparams["train_files"][0]))
-    split = f"train {n_train} / dev {sizes[0]} / test {sizes[1]}"
-    return row(f"GUE {which}", split, "MCC x 100", values, BARS[which], took, 2)
+            values.append(scores["test_mcc"])
+    return test.row(values, took)
 
 
 def main() -> None:

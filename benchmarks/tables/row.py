@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
@@ -21,6 +21,28 @@ HEADER = (
     "| table | split | metric | mean ± sd (3 seeds) | each seed | to beat | seconds (CPU) |\n"
     "|---|---|---|---|---|---|---|"
 )
+
+
+class Test(NamedTuple):
+    """What a row of a table is about; `metric` is the name in logs, without "test_"."""
+
+    name: str
+    split: str
+    metric: str
+    bar: str
+    hparams: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """The metric as it stands in the row."""
+        return {"mcc": "MCC x 100"}.get(self.metric, self.metric.capitalize())
+
+    def row(self, values: Sequence[float], took: Timer, n_networks: int = 1) -> str:
+        """The row; `values` are those of the metric, one a seed."""
+        name = self.name if n_networks == 1 else f"{self.name}, {n_networks} networks"
+        if self.metric == "mcc":
+            return row(name, self.split, self.label, [100 * x for x in values], self.bar, took, 2)
+        return row(name, self.split, self.label, values, self.bar, took, 3)
 
 
 class Timer:
@@ -109,19 +131,22 @@ def test(hparams: Mapping[str, Any], checkpoint: Path, folder: Path) -> dict[str
     return execute(resolve({**given, "default_root_dir": str(new_folder(folder))}))
 
 
-def predict(hparams: Mapping[str, Any], checkpoint: Path) -> list[Any]:
-    """Outputs of a checkpoint for each item of the test files, in their order; float [T] each."""
+def predict(hparams: Mapping[str, Any], checkpoint: Path, split: str = "test") -> tuple[Any, Any]:
+    """Outputs of a checkpoint for a split, in its order: float [N, T], and the targets."""
     import torch
 
     from seqmodel.build import build
     from seqmodel.hparam.run import resolve
 
-    given = {**hparams, "mode": "test", "load_checkpoint_path": str(checkpoint)}
+    given = {**hparams, "load_checkpoint_path": str(checkpoint)}
+    given |= {"mode": "test"} if split == "test" else {}
     parts = build(resolve({**given, "progress": "none", "n_threads": 1}))
-    task = parts.task.eval()
+    task, outputs, targets = parts.task.eval(), [], []
     with torch.no_grad():
-        batches = [task(x["tokens"], x.get("pad")) for x in parts.data.loader("test")]
-    return list(torch.cat(batches))
+        for batch in parts.data.loader(split):
+            outputs.append(task(batch["tokens"], batch.get("pad")))
+            targets.append(batch["target"])
+    return torch.cat(outputs), torch.cat(targets)
 
 
 def row(

@@ -89,7 +89,7 @@ def errors(
         hparams = {k: v for k, v in hparams.items() if v is not None}  # null: leave it out
         run = new_folder(folder / f"fold_{i}")
         train(hparams, run)
-        outputs = predict(hparams | {"test_files": files[1:]}, run / "checkpoints" / "last.ckpt")
+        outputs, _ = predict(hparams | {"test_files": files[1:]}, run / "checkpoints" / "last.ckpt")
         for (label, _), output in zip(held_out, outputs, strict=True):
             total[label] += 1
             wrong[label] += CLASSES[int(output.argmax())] != label

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from row import (
+    Test,
     Timer,
     add_arguments,
     count_rows,
     find_data,
     new_folder,
-    row,
     test,
     train,
     write_csv,
@@ -87,31 +87,36 @@ def test_file(data: Path, which: str, folder: Path) -> str:
     return write_csv(folder / f"{which}.csv", HEADER, measured)
 
 
+def tests(data: Path, which: str, folder: Path) -> tuple[dict[str, Any], list[Test]]:
+    """What is trained, and what it is tested on: both subsets."""
+    hparams = train_hparams(data, folder)
+    n_train = count_rows(Path(hparams["train_files"][0]))
+    found = []
+    for name, (_, bar) in TESTS.items():
+        file = test_file(data, name, folder)
+        split = f"train {n_train} / test {count_rows(Path(file))}"
+        tested = hparams | {"train_files": [], "test_files": [file]}
+        found.append(Test(f"DREAM yeast {name}", split, "pearson", f"{bar} (plain CNN)", tested))
+    return hparams, found
+
+
 def main() -> None:
     """Writes a row for each test."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_arguments(parser)
     args = parser.parse_args()
     data, out = find_data(args.data), args.out / "yeast"
-    values: dict[str, list[float]] = {which: [] for which in TESTS}
+    values: list[list[float]] = [[] for _ in TESTS]
     with Timer() as took:
-        hparams = train_hparams(data, out / "data")
-        files = {which: test_file(data, which, out / "data") for which in TESTS}
+        hparams, found = tests(data, "", out / "data")
         for seed in args.seeds:
             folder = new_folder(out / f"seed_{seed}")
             train(hparams | {"seed": seed}, folder)
-            last = folder / "checkpoints" / "last.ckpt"
-            for which, file in files.items():
-                tested = hparams | {"train_files": [], "test_files": [file]}
-                scores = test(tested, last, out / f"seed_{seed}_{which}")
-                values[which].append(scores["test_pearson"])
-    rows = []
-    n_train = count_rows(Path(hparams["train_files"][0]))
-    for which, file in files.items():
-        n_test = count_rows(Path(file))
-        bar = f"{TESTS[which][1]} (plain CNN)"
-        split = f"train {n_train} / test {n_test}"
-        rows.append(row(f"DREAM yeast {which}", split, "Pearson", values[which], bar, took, 3))
+            for i, one in enumerate(found):
+                last = folder / "checkpoints" / "last.ckpt"
+                scores = test(one.hparams, last, out / f"seed_{seed}_test_{i}")
+                values[i].append(scores["test_pearson"])
+    rows = [one.row(x, took) for one, x in zip(found, values, strict=True)]
     write_rows(out / "yeast.md", rows)
 
 

@@ -126,7 +126,7 @@ def test_splice_counts_every_example_once(data, tmp_path, monkeypatch):
     monkeypatch.setattr(splice, "N_EXAMPLES", 60)
     monkeypatch.setattr(splice, "N_FOLDS", 2)
     always = [0.0, 1.0, 0.0]  # EI
-    monkeypatch.setattr(splice, "predict", lambda *a: [_Output(always)] * 30)
+    monkeypatch.setattr(splice, "predict", lambda *a: ([_Output(always)] * 30, None))
     found = splice.errors(data, tmp_path, seed=0)
     assert (found["N"], found["EI"], found["IE"]) == (100, 0, 100)
     n_right = sum(x == "EI" for fold in splice.draw(data, 0) for x, _ in fold)
@@ -136,6 +136,63 @@ def test_splice_counts_every_example_once(data, tmp_path, monkeypatch):
 class _Output(list):
     def argmax(self):
         return self.index(max(self))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["gue", "gb1"])
+def test_an_ensemble_of_one_network_is_that_network(data, tmp_path, monkeypatch, script):
+    module = __import__(script)
+    import ensemble
+
+    which = {"gue": "prom/prom_core_tata", "gb1": "low_vs_high"}[script]
+    monkeypatch.setitem(module.HPARAMS, which, module.HPARAMS[which] | SMALL)
+    args = ["--data", data, "--out", tmp_path, "--seeds", 0, 1]
+    start(module, monkeypatch, which, *args)
+    start(ensemble, monkeypatch, f"{script}:{which}", "--members", 1, *args)
+    one = (tmp_path / script / f"{which.replace('/', '_')}.md").read_text()
+    [mean] = (tmp_path / "ensemble").glob("*/rows.md")
+    assert mean.read_text().split("|")[:-3] == one.split("|")[:-3]
+
+
+@pytest.mark.slow
+def test_an_ensemble_for_dev_reads_no_test_and_trains_each_network_once(
+    data, tmp_path, monkeypatch, capsys
+):
+    import ensemble
+    import gue
+
+    which = "prom/prom_core_tata"
+    (data / "gue" / which / "test.csv.gz").unlink()
+    monkeypatch.setitem(gue.HPARAMS, which, gue.HPARAMS[which] | SMALL)
+    args = [f"gue:{which}", "--dev", "--members", 2, "--data", data, "--out", tmp_path]
+    start(ensemble, monkeypatch, *args, "--seeds", 0)
+    told = capsys.readouterr().out
+    monkeypatch.delattr(ensemble, "train")
+    start(ensemble, monkeypatch, *args, "--seeds", 0)
+    assert told.endswith(capsys.readouterr().out)
+    assert [line.split()[:2] for line in told.splitlines()[-2:]] == [["0", "1"], ["0", "2"]]
+
+
+def test_the_mean_of_networks_is_scored_as_scikit_learn_scores_it():
+    import ensemble
+    import torch
+    from scipy.special import softmax
+    from scipy.stats import pearsonr, spearmanr
+    from sklearn.metrics import matthews_corrcoef, roc_auc_score
+
+    generator = torch.Generator().manual_seed(0)
+    logits = [torch.randn(50, 2, generator=generator) for _ in range(3)]
+    targets = torch.randint(2, (50,), generator=generator)
+    found = ensemble.score("classify", logits, targets)
+    mean = sum(softmax(x.numpy(), 1) for x in logits) / 3
+    assert found["mcc"] == pytest.approx(matthews_corrcoef(targets, mean.argmax(1)), abs=1e-6)
+    assert found["auroc"] == pytest.approx(roc_auc_score(targets, mean[:, 1]), abs=1e-6)
+    outputs = [x[:, :1] for x in logits]
+    real = torch.randn(50, 1, generator=generator)
+    found = ensemble.score("regress", outputs, real)
+    mean = sum(x.numpy() for x in outputs)[:, 0]
+    assert found["pearson"] == pytest.approx(pearsonr(mean, real[:, 0])[0], abs=1e-6)
+    assert found["spearman"] == pytest.approx(spearmanr(mean, real[:, 0])[0], abs=1e-6)
 
 
 @pytest.mark.slow

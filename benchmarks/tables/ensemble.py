@@ -1,0 +1,105 @@
+"""Tables again, with the mean over several networks that differ in their seed alone.
+
+    python benchmarks/tables/ensemble.py [gue:tf/0 gb1:low_vs_high yeast:] [--members 5] [--dev]
+
+Each of the seeds of the table starts that many networks, seed, seed + 1000, ...; what they predict
+is averaged (of classes the probabilities) and scored as one. Settings are those of the table of one
+network. With --dev nothing of the test is read: the scores on dev, of the mean over the networks
+one by one as they come. A network that was trained before by this program is used again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from row import Timer, add_arguments, find_data, new_folder, predict, train, write_rows
+
+TABLES = ("gue:tf/0", "gb1:low_vs_high", "yeast:")
+MEMBER_STEP = 1000
+
+
+def members(hparams: Mapping[str, Any], folder: Path, seed: int, n: int) -> list[Path]:
+    """Checkpoints of the networks of a seed: of the best epoch, or the last if there is no dev."""
+    found = []
+    for k in range(n):
+        member = seed + MEMBER_STEP * k
+        run = folder / f"member_{member}"
+        checkpoints = run / "checkpoints"
+        if not (run / "done").exists():
+            train(hparams | {"seed": member}, new_folder(run))
+            (run / "done").touch()
+        best = checkpoints / "best.ckpt"
+        found.append(best if best.exists() else checkpoints / "last.ckpt")
+    return found
+
+
+def score(task: str, predictions: Sequence[Any], targets: Any) -> dict[str, float]:
+    """Scores of the mean over `predictions`, [N, T] each."""
+    import torch
+    from torchmetrics import functional as metrics
+
+    if task == "classify":
+        mean = torch.stack([x.softmax(1) for x in predictions]).mean(0)
+        mcc = metrics.matthews_corrcoef(mean.argmax(1), targets, "multiclass", num_classes=2)
+        return {"mcc": float(mcc), "auroc": float(metrics.auroc(mean[:, 1], targets, "binary"))}
+    mean = torch.stack(list(predictions)).mean(0).flatten().double()
+    targets = targets.flatten().double()
+    return {
+        "pearson": float(metrics.pearson_corrcoef(mean, targets)),
+        "spearman": float(metrics.spearman_corrcoef(mean, targets)),
+    }
+
+
+def main() -> None:
+    """Writes a row for each table, or prints the scores on dev."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tables", nargs="*", default=list(TABLES), help="script:set")
+    parser.add_argument("--members", type=int, default=5, help="networks for each seed")
+    parser.add_argument("--dev", action="store_true", help="score on dev, read no test")
+    add_arguments(parser)
+    args = parser.parse_args()
+    data = find_data(args.data)
+    for table in args.tables:
+        script, _, which = table.partition(":")
+        folder = args.out / "ensemble" / table.replace("/", "_").replace(":", "_")
+        module = importlib.import_module(script)
+        if args.dev:
+            _dev(module, data, which, folder / "dev", args)
+        else:
+            write_rows(folder / "rows.md", _rows(module, data, which, folder, args))
+
+
+def _dev(module: Any, data: Path, which: str, folder: Path, args: argparse.Namespace) -> None:
+    hparams = module.dev_hparams(data, which, folder / "data")
+    for seed in args.seeds:
+        predictions: list[Any] = []
+        for checkpoint in members(hparams, folder, seed, args.members):
+            outputs, targets = predict(hparams, checkpoint, "valid")
+            predictions.append(outputs)
+            one, mean = (score(hparams["task"], x, targets) for x in ([outputs], predictions))
+            print(seed, len(predictions), "alone", _told(one), "mean", _told(mean), flush=True)
+
+
+def _told(scores: Mapping[str, float]) -> str:
+    return " ".join(f"{name}={value:.4f}" for name, value in scores.items())
+
+
+def _rows(module: Any, data: Path, which: str, folder: Path, args: argparse.Namespace) -> list[str]:
+    with Timer() as took:
+        hparams, tests = module.tests(data, which, folder / "data")
+        values: list[list[float]] = [[] for _ in tests]
+        for seed in args.seeds:
+            checkpoints = members(hparams, folder, seed, args.members)
+            for i, test in enumerate(tests):
+                found = [predict(test.hparams, x) for x in checkpoints]
+                scores = score(hparams["task"], [x for x, _ in found], found[0][1])
+                values[i].append(scores[test.metric])
+    return [test.row(x, took, args.members) for test, x in zip(tests, values, strict=True)]
+
+
+if __name__ == "__main__":
+    main()
