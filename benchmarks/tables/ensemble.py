@@ -5,7 +5,9 @@
 Each of the seeds of the table starts that many networks, seed, seed + 1000, ...; what they predict
 is averaged (of classes the probabilities) and scored as one. Settings are those of the table of one
 network. With --dev nothing of the test is read: the scores on dev, of the mean over the networks
-one by one as they come. A network that was trained before by this program is used again.
+one by one as they come. A network that was trained before by this program is used again; so seeds
+can be trained side by side, and a last call for all of them writes the rows. The seconds are those
+of the trainings.
 """
 
 from __future__ import annotations
@@ -29,9 +31,10 @@ def members(hparams: Mapping[str, Any], folder: Path, seed: int, n: int) -> list
         member = seed + MEMBER_STEP * k
         run = folder / f"member_{member}"
         checkpoints = run / "checkpoints"
-        if not (run / "done").exists():
-            train(hparams | {"seed": member}, new_folder(run))
-            (run / "done").touch()
+        if not (run / "seconds").exists():
+            with Timer() as took:
+                train(hparams | {"seed": member}, new_folder(run))
+            (run / "seconds").write_text(f"{took.wall} {took.cpu}")
         best = checkpoints / "best.ckpt"
         found.append(best if best.exists() else checkpoints / "last.ckpt")
     return found
@@ -89,15 +92,18 @@ def _told(scores: Mapping[str, float]) -> str:
 
 
 def _rows(module: Any, data: Path, which: str, folder: Path, args: argparse.Namespace) -> list[str]:
-    with Timer() as took:
-        hparams, tests = module.tests(data, which, folder / "data")
-        values: list[list[float]] = [[] for _ in tests]
-        for seed in args.seeds:
-            checkpoints = members(hparams, folder, seed, args.members)
-            for i, test in enumerate(tests):
-                found = [predict(test.hparams, x) for x in checkpoints]
-                scores = score(hparams["task"], [x for x, _ in found], found[0][1])
-                values[i].append(scores[test.metric])
+    hparams, tests = module.tests(data, which, folder / "data")
+    values: list[list[float]] = [[] for _ in tests]
+    took = Timer()
+    for seed in args.seeds:
+        checkpoints = members(hparams, folder, seed, args.members)
+        for i, test in enumerate(tests):
+            found = [predict(test.hparams, x) for x in checkpoints]
+            scores = score(hparams["task"], [x for x, _ in found], found[0][1])
+            values[i].append(scores[test.metric])
+        for checkpoint in checkpoints:
+            wall, cpu = (checkpoint.parent.parent / "seconds").read_text().split()
+            took.wall, took.cpu = took.wall + float(wall), took.cpu + float(cpu)
     return [test.row(x, took, args.members) for test, x in zip(tests, values, strict=True)]
 
 

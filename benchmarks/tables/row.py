@@ -48,6 +48,8 @@ class Test(NamedTuple):
 class Timer:
     """Wall and CPU seconds of what is done within it."""
 
+    wall = cpu = 0.0
+
     def __enter__(self) -> Timer:
         self._start = time.monotonic(), time.process_time()
         return self

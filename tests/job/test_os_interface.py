@@ -117,7 +117,7 @@ def test_without_a_master_the_command_to_run_is_told_and_nothing_is_opened(sshd)
         JobError, match=f"no open connection to {HOST}.*; run once: ssh -F"
     ) as error:
         ssh.run(["true"])
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 25  # nothing was waited for
     assert ssh.n_connections == 0
     # the command that is told works
     command = str(error.value).partition("run once: ")[2]
@@ -150,8 +150,8 @@ def test_a_connection_that_is_cut_is_told_and_the_next_call_goes_on(sshd, ssh):
 
     threading.Thread(target=lambda: (killer.wait(), sshd.kill_sessions())).start()
     with pytest.raises(ConnectionLost, match=f"the connection to {HOST} was lost"):
-        ssh.script("sleep 20")
-    assert time.monotonic() - started < 10
+        ssh.script("sleep 60")
+    assert time.monotonic() - started < 50
     sshd.open_master()
     assert ssh.run(["echo", "again"]).out == b"again\n"
 
