@@ -275,11 +275,9 @@ def test_help_lists_just_what_was_chosen():
     assert "--encoder=" in text
 
 
-def test_help_takes_under_a_second_and_no_torch():
+def test_help_takes_no_torch():
     code = (
-        "import sys, time; start = time.perf_counter(); from seqmodel.run import main;"
-        "main(['--task=classify', '--help']);"
-        "assert time.perf_counter() - start < 1;"
+        "import sys; from seqmodel.run import main; main(['--task=classify', '--help']);"
         "assert not {'torch', 'numpy', 'pytorch_lightning'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
