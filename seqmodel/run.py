@@ -89,8 +89,10 @@ def _execute(run: Run, stopper: StopOnSignal) -> dict[str, float]:
     trainer = make_trainer(run, folder, parts, record, stopper)
     if trainer.is_global_zero:
         if not trial:
-            write_record(folder, run, record)
+            told = write_record(folder, run, record)
             _tell(f"run folder: {folder}")
+            for line in told:
+                _tell(line)
         _tell(f"model: {_n_weights(parts.task):,} weights")
     if run.values.compile:
         parts.task.encoder.compile()  # in place: the names of the weights stay

@@ -1,7 +1,7 @@
 """The folder of a run: where it lies, and the record that tells what was run. Light.
 
     <run folder>/hparams.json     all hyperparameters, and `_run`: version, code, host, packages
-                 code.diff        what the checkout had beside its commit, if anything
+                 code.diff        what the code had beside its commit: changes, the user's plugins
                  metrics.csv      one row each time something was logged
                  usage.json       memory and time that it took, and whether it ended
                  checkpoints/     best.ckpt, last.ckpt
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -103,15 +102,29 @@ def next_version(parent: Path) -> Path:
         raise RunError(f"cannot make a run folder below {parent}: {e.strerror}") from e
 
 
-def write_record(folder: Path, run: Run, data: dict[str, Any]) -> None:
-    """Writes hparams.json and code.diff; a resumed run adds a line to the record that is there."""
+def write_record(folder: Path, run: Run, data: dict[str, Any]) -> list[str]:
+    """Writes hparams.json and code.diff; a resumed run adds a line to the record that is there.
+
+    Returns:
+        What the user should be told of the code, a line each.
+    """
+    from seqmodel.job.code import current_code
+
     path = folder / RECORD
+    current = current_code(run.values.plugins or ())
+    diff, told = current.diff(), []
+    code = {name: x for name, x in current.record.items() if name != "diff"}
+    code["digest"] = current.digest
+    if "problem" in code:
+        told.append(f"the commit of the code is not known, only its digest: {code['problem']}")
     if path.exists() and run.values.resume_from_checkpoint:
         record = json.loads(path.read_text(encoding="utf-8"))
-        record["_run"].setdefault("resumed", []).append(_attempt(run))
+        record["_run"].setdefault("resumed", []).append({**_attempt(run), "code": code})
+        before = record["_run"].get("code", {}).get("digest", current.digest)
+        if before != current.digest:
+            told.append(f"the code is not that of the run so far: {current.digest}, was {before}")
+            write_whole(folder / f"code.{current.digest}.diff", diff)
     else:
-        code = code_state(Path(__file__).resolve().parent.parent)
-        diff = code.pop("diff", "")
         if diff:
             write_whole(folder / "code.diff", diff)
         record = {
@@ -128,6 +141,7 @@ def write_record(folder: Path, run: Run, data: dict[str, Any]) -> None:
             },
         }
     write_whole(path, json.dumps(record, indent=1) + "\n")
+    return told
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -149,23 +163,6 @@ def defaults_digest(run: Run) -> str:
     return sha256(json.dumps(defaults).encode()).hexdigest()[:12]
 
 
-def code_state(root: Path) -> dict[str, Any]:
-    """Commit, and the diff since (new files of the package too); no commit if it was installed."""
-    if not (root / ".git").exists():
-        return {"path": str(root), "commit": None}
-    commit = _git(root, "rev-parse", "HEAD")
-    diff = _git(root, "diff", "HEAD", "--binary")
-    new = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "seqmodel")
-    for name in new.split("\0")[:-1]:
-        diff += _git(root, "diff", "--no-index", "--binary", "--", os.devnull, name)
-    return {
-        "path": str(root),
-        "commit": commit.strip() or None,
-        "changed": bool(diff),
-        "diff": diff,
-    }
-
-
 def packages() -> dict[str, str]:
     """Every installed distribution and its version."""
     from importlib.metadata import distributions
@@ -182,21 +179,6 @@ def _attempt(run: Run) -> dict[str, Any]:
         "command": [Path(sys.argv[0]).name, *run.to_args()],
         "from_checkpoint": run.values.resume_from_checkpoint,
     }
-
-
-def _git(root: Path, *args: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *args],
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    # 1 is how a comparison of two files says that they differ
-    told = done.returncode == 0 or (done.returncode == 1 and "--no-index" in args)
-    return done.stdout.decode("utf-8", "replace") if told else ""
 
 
 def is_other_rank() -> bool:

@@ -9,6 +9,7 @@ import pytest
 from seqmodel import run_folder
 from seqmodel.errors import RunError
 from seqmodel.hparam.run import resolve
+from seqmodel.job.code import Code, code_state, current_code
 
 
 @pytest.fixture
@@ -95,12 +96,12 @@ def test_the_record_tells_commit_and_what_was_changed_since(tmp_path):
     (tmp_path / "seqmodel/a.py").write_text("x = 1\n")
     git("add", ".")
     git("-c", "user.name=x", "-c", "user.email=x@x", "commit", "-qm", "x")
-    clean = run_folder.code_state(tmp_path)
+    clean = code_state(str(tmp_path))
     assert len(clean["commit"]) == 40
     assert clean["changed"] is False
     (tmp_path / "seqmodel/a.py").write_text("x = 2\n")
     (tmp_path / "seqmodel/b c.py").write_text("new = 3\n")
-    changed = run_folder.code_state(tmp_path)
+    changed = code_state(str(tmp_path))
     assert changed["commit"] == clean["commit"]
     assert "+x = 2" in changed["diff"]
     git("checkout", "-q", ".")
@@ -112,7 +113,58 @@ def test_the_record_tells_commit_and_what_was_changed_since(tmp_path):
 
 
 def test_an_installed_package_has_no_commit(tmp_path):
-    assert run_folder.code_state(tmp_path) == {"path": str(tmp_path), "commit": None}
+    assert code_state(str(tmp_path)) == {"path": str(tmp_path), "commit": None}
+
+
+def test_what_git_does_not_tell_is_not_taken_for_no_changes(tmp_path, monkeypatch):
+    (tmp_path / ".git").mkdir()
+    program = tmp_path / "bin/git"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'fatal: detected dubious ownership' >&2\nexit 128\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    state = {"path": str(tmp_path), "commit": None, "changed": None}
+    assert code_state(str(tmp_path)) == {
+        **state, "problem": "git: fatal: detected dubious ownership"
+    }  # fmt: skip
+    program.unlink()
+    found = code_state(str(tmp_path))
+    assert "No such file or directory: 'git'" in found.pop("problem")
+    assert found == state
+
+
+def test_the_record_has_the_digest_of_the_code_and_the_plugins_themselves(make_run, tmp_path):
+    source = "x = 'ü'\n\nimport other"
+    (tmp_path / "mine.py").write_text(source)
+    (tmp_path / "other.py").write_text("y = 2\n")
+    run = make_run("--plugins=mine")
+    assert run_folder.write_record(tmp_path, run, {}) == []
+    code = json.loads((tmp_path / "hparams.json").read_text())["_run"]["code"]
+    assert code["digest"] == current_code(["mine"]).digest != current_code().digest
+    only_ours = Code({"mine.py": source.encode(), "other.py": b"y = 2\n"}, {})
+    assert (tmp_path / "code.diff").read_text().endswith(only_ours.diff())
+    (tmp_path / "there").mkdir()
+    command = ["git", "apply", "-"]
+    subprocess.run(command, cwd=tmp_path / "there", input=only_ours.diff().encode(), check=True)
+    assert (tmp_path / "there/mine.py").read_text() == source
+    assert (tmp_path / "there/other.py").read_text() == "y = 2\n"
+
+
+def test_code_that_changed_before_a_run_is_resumed_is_told_and_kept(make_run, tmp_path):
+    (tmp_path / "mine.py").write_text("x = 1\n")
+    run = make_run("--plugins=mine")
+    run_folder.write_record(tmp_path, run, {})
+    first = (tmp_path / "code.diff").read_text()
+    run.values.resume_from_checkpoint = "last.ckpt"
+    assert run_folder.write_record(tmp_path, run, {}) == []
+    (tmp_path / "mine.py").write_text("x = 2\n")
+    [told] = run_folder.write_record(tmp_path, run, {})
+    record = json.loads((tmp_path / "hparams.json").read_text())["_run"]
+    begun, now = record["code"]["digest"], record["resumed"][1]["code"]["digest"]
+    assert told == f"the code is not that of the run so far: {now}, was {begun}"
+    assert record["resumed"][0]["code"]["digest"] == begun != now
+    assert (tmp_path / "code.diff").read_text() == first
+    assert "+x = 2" in (tmp_path / f"code.{now}.diff").read_text()
 
 
 def test_a_moved_default_changes_the_digest(make_run):

@@ -24,7 +24,7 @@ class Code:
 
     Attributes:
         digest: sixteen hex digits of the SHA-256 of all names and contents.
-        record: `path`, `commit`, `changed`, `untracked`, `diff`: where it came from.
+        record: what `code_state` says of the checkout.
     """
 
     def __init__(self, files: dict[str, bytes], record: dict[str, Any]) -> None:
@@ -40,6 +40,21 @@ class Code:
         from seqmodel.job.packed import tar_files
 
         return tar_files(self.files)
+
+    def diff(self) -> str:
+        """What it has beside the commit, for `git apply`; the modules of the user as new files."""
+        from difflib import unified_diff
+
+        text = self.record.get("diff", "")
+        for name, data in sorted(self.files.items()):
+            if name.startswith("seqmodel/") or not name.endswith(".py"):
+                continue
+            lines = data.decode("utf-8", "replace").splitlines(keepends=True)
+            new = "".join(unified_diff([], lines, "/dev/null", f"b/{name}"))
+            text += (
+                new if new.endswith("\n") or not new else f"{new}\n\\ No newline at end of file\n"
+            )
+        return text
 
 
 _kept: dict[tuple[Any, ...], Code] = {}
@@ -64,12 +79,8 @@ def current_code(plugins: Iterable[str] = (), cwd: str | None = None) -> Code:
         marks = [_mark(path) for path in (*paths.values(), f"{git}/HEAD", f"{git}/index")]
         key = (tuple(paths), tuple(marks))
         if key not in _kept:
-            from pathlib import Path
-
-            from seqmodel.run_folder import code_state
-
             files = {name: _content(path) for name, path in sorted(paths.items())}
-            _kept[key] = Code(files, code_state(Path(ROOT)))
+            _kept[key] = Code(files, code_state(ROOT))
     except OSError as e:
         raise JobError(f"cannot read the code to copy: {e.filename}: {e.strerror}") from e
     return _kept[key]
@@ -144,6 +155,47 @@ def _git_folder() -> str:
         with open(git, encoding="utf-8", errors="surrogateescape") as file:
             git = os.path.join(ROOT, file.read().removeprefix("gitdir:").strip())
     return git
+
+
+def code_state(root: str) -> dict[str, Any]:
+    """Commit, and the diff since (new files of the package too); no commit if it was installed.
+
+    Returns:
+        `path`, `commit`, `changed`, `diff`; and `problem`, a line, where git could not tell: then
+        what is not known is None.
+    """
+    state: dict[str, Any] = {"path": root, "commit": None}
+    if not os.path.exists(f"{root}/.git"):
+        return state
+    try:
+        commit = _git(root, "rev-parse", "HEAD").strip()
+        diff = _git(root, "diff", "HEAD", "--binary")
+        new = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "seqmodel")
+        for name in new.split("\0")[:-1]:
+            diff += _git(root, "diff", "--no-index", "--binary", "--", os.devnull, name)
+    except _GitFailed as e:
+        return {**state, "changed": None, "problem": f"git: {e}"}
+    return {**state, "commit": commit, "changed": bool(diff), "diff": diff}
+
+
+class _GitFailed(Exception):
+    """What git said."""
+
+
+def _git(root: str, *args: str) -> str:
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            ["git", "-C", root, *args], capture_output=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise _GitFailed(str(e)) from e
+    # 1 is how a comparison of two files says that they differ
+    if done.returncode == 0 or (done.returncode == 1 and "--no-index" in args):
+        return done.stdout.decode("utf-8", "replace")
+    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    raise _GitFailed(said[0] if said else f"exit code {done.returncode}")
 
 
 def _mark(path: str) -> tuple[int, int] | None:

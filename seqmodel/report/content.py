@@ -193,6 +193,8 @@ def _log(result: Result, name: str, n_bytes: int) -> str:
 def _about(result: Result) -> dict[str, str]:
     """Where and from what it was run, for reading."""
     code, job = result.run.get("code") or {}, result.job
+    if not code.get("commit"):  # of a node, which had an archive of the code
+        code = job.get("code") or code
     found = {
         "job": f"{job.get('kind', '')} {result.status.job}".strip(),
         "machine": result.run.get("host") or job.get("interface"),

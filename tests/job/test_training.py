@@ -95,6 +95,8 @@ def test_a_training_through_ssh_and_slurm(slurm_ssh, demo, tmp_path):
     assert phases.count("step phase=checkpoint_check") == 2
     record = json.loads(Path(plain.path, "hparams.json").read_text())
     assert "/scratch/node" in record["_run"]["code"]["path"]
+    made = json.loads(Path(plain.path, "job.json").read_text())["code"]
+    assert record["_run"]["code"]["digest"] == made["digest"]
     # the store was built on the node, not beside the shared data
     assert not list((demo / "data/demo").glob("*.seqstore*"))
     assert rows(plain)[-1]["test_auroc"] == rows(second)[-1]["test_auroc"]

@@ -1,0 +1,26 @@
+"""What the page shows, before it is a page."""
+
+import json
+
+import run_folders
+
+from seqmodel.job.results import results
+from seqmodel.report.content import content
+
+
+def change(path, **more):
+    path.write_text(json.dumps(json.loads(path.read_text()) | more))
+
+
+def test_the_commit_of_a_run_on_a_node_is_that_of_its_job(tmp_path):
+    folder = run_folders.write_run(tmp_path / "out")
+
+    def commit():
+        [run] = content(results(str(tmp_path / "out")), "out")["runs"]
+        return run["about"].get("commit")
+
+    assert commit() == "0123456789ab and changes"
+    change(folder / "hparams.json", _run={"name": "x", "code": {"commit": None}})
+    assert commit() is None
+    change(folder / "job.json", code={"commit": "fedcba9876543210", "changed": False})
+    assert commit() == "fedcba987654"
