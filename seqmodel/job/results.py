@@ -110,17 +110,19 @@ class Results(list[Result]):
     def where(self, *conditions: str) -> Results:
         """The runs for which all conditions hold: `state=complete`, `lr<1e-3`, `best>=0.9`.
 
+        Hyperparameters that are the same in all runs, and so no column, can be named too.
+
         Raises:
-            JobError: a condition cannot be read, or names no column.
+            JobError: a condition cannot be read, or names no column and no hyperparameter.
         """
-        tests = [_condition(text, self) for text in conditions]
-        rows = self.rows()
+        rows = self._wide_rows()
+        tests = [_condition(text, rows) for text in conditions]
         kept = [r for r, row in zip(self, rows, strict=True) if all(t(row) for t in tests)]
         return Results(kept)
 
     def sort_by(self, column: str, *, descending: bool | None = None) -> Results:
         """The runs in order of a column, those without a value last; the best first for scores."""
-        rows = self.rows()
+        rows = self._wide_rows()
         if rows and column not in rows[0]:
             raise JobError(_no_column(column, rows[0]))
         if descending is None:
@@ -133,6 +135,14 @@ class Results(list[Result]):
         return Results(
             self[i] for i in [*order, *(i for i in range(len(self)) if i not in set(order))]
         )
+
+    def _wide_rows(self) -> list[Row]:
+        """The rows, with all hyperparameters after their columns."""
+        names = dict.fromkeys(name for result in self for name in result.hparams)
+        return [
+            {**row, **{n: plain(result.hparams.get(n)) for n in names if n not in row}}
+            for result, row in zip(self, self.rows(), strict=True)
+        ]
 
     def _better_high(self, column: str) -> bool:
         if column in ("best", "last"):
@@ -240,7 +250,7 @@ def mean_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
     return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
 
 
-def _condition(text: str, table: Results) -> Callable[[Row], bool]:
+def _condition(text: str, rows: Sequence[Row]) -> Callable[[Row], bool]:
     for sign in _OPERATORS:
         name, found, wanted = text.partition(sign)
         if found and name and not name.endswith(("<", ">", "!")):
@@ -248,7 +258,6 @@ def _condition(text: str, table: Results) -> Callable[[Row], bool]:
     else:
         raise JobError(f"condition {text!r}: write name=value, or with != < <= > >=")
     compare = _OPERATORS[sign]
-    rows = table.rows()
     if rows and name.strip() not in rows[0]:
         raise JobError(_no_column(name.strip(), rows[0]))
 
@@ -270,7 +279,9 @@ def _compare(compare: Callable[[Any, Any], bool], value: Any, wanted: str) -> bo
 
 
 def _no_column(name: str, row: Row) -> str:
-    return f"no column {name!r}; there are {', '.join(row)}{did_you_mean(name, list(row))}"
+    # the columns, not all hyperparameters, which stand after the last of them
+    columns = list(row)[: list(row).index("folder") + 1]
+    return f"no column {name!r}; there are {', '.join(columns)}{did_you_mean(name, list(row))}"
 
 
 def _gb(n_bytes: float | None) -> float | None:

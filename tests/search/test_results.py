@@ -63,6 +63,16 @@ def test_sorted_by_a_score_the_best_come_first_and_the_unknown_last(root):
     assert tested[:-1] == sorted(tested[:-1], reverse=True)
 
 
+def test_a_hyperparameter_that_is_the_same_in_all_can_be_asked_for(root):
+    table = results(str(root))
+    assert len(table.where("encoder=cnn", "n_layers>=2", "fasta=g.fa")) == 7
+    assert len(table.where("encoder=hyena")) == 0
+    assert [r.version for r in table.where("lr=1e-3").where("lr=1e-3").sort_by("lr")] == [0, 0, 0]
+    with pytest.raises(JobError, match="did you mean 'encoder'") as error:
+        table.where("encodr=cnn")
+    assert "n_layers" not in str(error.value)
+
+
 def test_a_condition_on_an_unknown_column_is_one_line(root):
     with pytest.raises(JobError, match="no column 'bset'.*did you mean 'best'"):
         results(str(root)).where("bset<1")
