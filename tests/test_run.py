@@ -1,7 +1,6 @@
 """Whole runs through the command line: what they leave on disk, print, refuse and load."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -270,19 +269,18 @@ def test_a_hostile_checkpoint_is_one_line_and_runs_nothing(folder, capsys):
     assert not Path("canary").exists()
 
 
-def test_the_script_and_the_command_are_the_same_program(folder):
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+def test_the_script_and_the_command_are_the_same_program():
     help_of = [
         subprocess.run(
             [sys.executable, *start, "--task=masked", "--help"],
             capture_output=True,
             text=True,
             check=True,
-            env=env,
+            cwd=ROOT,
         ).stdout
-        for start in ([str(ROOT / "seqmodel/run.py")], ["-m", "seqmodel.cli", "run"])
+        for start in (["seqmodel/run.py"], ["-m", "seqmodel.cli", "run"], ["-m", "seqmodel", "run"])
     ]
-    assert help_of[0] == help_of[1]
+    assert help_of[0] == help_of[1] == help_of[2]
     assert "MaskedHparams" in help_of[0]
 
 
