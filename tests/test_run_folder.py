@@ -133,6 +133,13 @@ def test_what_git_does_not_tell_is_not_taken_for_no_changes(tmp_path, monkeypatc
     assert found == state
 
 
+@pytest.fixture
+def installed(monkeypatch, tmp_path):
+    """The package as one that lies in no checkout."""
+    monkeypatch.setattr("seqmodel.job.code.ROOT", str(tmp_path / "site-packages"))
+
+
+@pytest.mark.usefixtures("installed")
 def test_the_record_has_the_digest_of_the_code_and_the_plugins_themselves(make_run, tmp_path):
     source = "x = 'ü'\n\nimport other"
     (tmp_path / "mine.py").write_text(source)
@@ -142,7 +149,7 @@ def test_the_record_has_the_digest_of_the_code_and_the_plugins_themselves(make_r
     code = json.loads((tmp_path / "hparams.json").read_text())["_run"]["code"]
     assert code["digest"] == current_code(["mine"]).digest != current_code().digest
     only_ours = Code({"mine.py": source.encode(), "other.py": b"y = 2\n"}, {})
-    assert (tmp_path / "code.diff").read_text().endswith(only_ours.diff())
+    assert (tmp_path / "code.diff").read_text() == only_ours.diff()
     (tmp_path / "there").mkdir()
     command = ["git", "apply", "-"]
     subprocess.run(command, cwd=tmp_path / "there", input=only_ours.diff().encode(), check=True)
@@ -150,6 +157,7 @@ def test_the_record_has_the_digest_of_the_code_and_the_plugins_themselves(make_r
     assert (tmp_path / "there/other.py").read_text() == "y = 2\n"
 
 
+@pytest.mark.usefixtures("installed")
 def test_code_that_changed_before_a_run_is_resumed_is_told_and_kept(make_run, tmp_path):
     (tmp_path / "mine.py").write_text("x = 1\n")
     run = make_run("--plugins=mine")

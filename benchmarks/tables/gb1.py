@@ -45,16 +45,21 @@ COMMON: dict[str, Any] = {
     "log_every_n_steps": 1000,
 }
 FLAT = {"plugins": ["flat_hparams"], "decoder": "flat", "n_positions": 32}
+# after the CNN of FLIP (Dallago et al. 2021): a convolution, a layer on each position, the maximum
 LOW_VS_HIGH = {
-    "decoder": "binned",
-    "n_bins": 32,
-    "n_dims": 128,
-    "n_decoder_dims": 128,
-    "dropout": 0.2,
-    "lr": 2e-3,
-    "weight_decay": 0.1,
-    "ema_decay": 0.99,
-    "check_val_every_n_epoch": 20,  # once, after the last: its validation rows choose nothing
+    "decoder": "pooled",
+    "pool": "max",
+    "n_decoder_dims": 0,
+    "n_dims": 512,
+    "n_layers": 2,
+    "kernel_size": 1,
+    "dropout": 0.0,
+    "weight_decay": 0.05,
+    "schedule": "constant",
+    "batch_size": 256,
+    "max_epochs": 30,
+    "check_val_every_n_epoch": 30,  # once, after the last: its validation rows choose nothing
+    "precision": "bf16-mixed",
 }
 HPARAMS = {
     "low_vs_high": COMMON | LOW_VS_HIGH,
