@@ -108,22 +108,20 @@ def write_record(folder: Path, run: Run, data: dict[str, Any]) -> list[str]:
     Returns:
         What the user should be told of the code, a line each.
     """
-    from seqmodel.job.code import current_code
+    from seqmodel.job.code import code_record
 
-    path = folder / RECORD
-    current = current_code(run.values.plugins or ())
-    diff, told = current.diff(), []
-    code = {name: x for name, x in current.record.items() if name != "diff"}
-    code["digest"] = current.digest
+    path, told = folder / RECORD, []
+    code, diff = code_record(run.values.plugins)
+    digest = code["digest"]
     if "problem" in code:
         told.append(f"the commit of the code is not known, only its digest: {code['problem']}")
     if path.exists() and run.values.resume_from_checkpoint:
         record = json.loads(path.read_text(encoding="utf-8"))
         record["_run"].setdefault("resumed", []).append({**_attempt(run), "code": code})
-        before = record["_run"].get("code", {}).get("digest", current.digest)
-        if before != current.digest:
-            told.append(f"the code is not that of the run so far: {current.digest}, was {before}")
-            write_whole(folder / f"code.{current.digest}.diff", diff)
+        before = record["_run"].get("code", {}).get("digest", digest)
+        if before != digest:
+            told.append(f"the code is not that of the run so far: {digest}, was {before}")
+            write_whole(folder / f"code.{digest}.diff", diff)
     else:
         if diff:
             write_whole(folder / "code.diff", diff)

@@ -41,21 +41,6 @@ class Code:
 
         return tar_files(self.files)
 
-    def diff(self) -> str:
-        """What it has beside the commit, for `git apply`; the modules of the user as new files."""
-        from difflib import unified_diff
-
-        text = self.record.get("diff", "")
-        for name, data in sorted(self.files.items()):
-            if name.startswith("seqmodel/") or not name.endswith(".py"):
-                continue
-            lines = data.decode("utf-8", "replace").splitlines(keepends=True)
-            new = "".join(unified_diff([], lines, "/dev/null", f"b/{name}"))
-            text += (
-                new if new.endswith("\n") or not new else f"{new}\n\\ No newline at end of file\n"
-            )
-        return text
-
 
 _kept: dict[tuple[Any, ...], Code] = {}
 
@@ -70,11 +55,8 @@ def current_code(plugins: Iterable[str] = (), cwd: str | None = None) -> Code:
     Raises:
         JobError: a file cannot be read.
     """
-    cwd = cwd or os.getcwd()
     try:
-        paths = dict(_package_files())
-        if plugins:
-            paths |= plugin_files(plugins, cwd)
+        paths = _code_files(plugins, cwd)
         git = _git_folder()
         marks = [_mark(path) for path in (*paths.values(), f"{git}/HEAD", f"{git}/index")]
         key = (tuple(paths), tuple(marks))
@@ -84,6 +66,44 @@ def current_code(plugins: Iterable[str] = (), cwd: str | None = None) -> Code:
     except OSError as e:
         raise JobError(f"cannot read the code to copy: {e.filename}: {e.strerror}") from e
     return _kept[key]
+
+
+def code_record(plugins: Iterable[str] = ()) -> tuple[dict[str, Any], str]:
+    """What a run notes of its code: `code_state` and the digest of `Code`; and the diff.
+
+    The diff is what the code has beside its commit, for `git apply`; the modules of the user stand
+    in it as new files. Other files of theirs are hashed piece by piece, however large.
+
+    Raises:
+        JobError: a file cannot be read.
+    """
+    from hashlib import sha256
+
+    record = code_state(ROOT)
+    diff, hashed = record.pop("diff", ""), sha256()
+    try:
+        for name, path in sorted(_code_files(plugins).items()):
+            hashed.update(f"{name}\0{os.stat(path).st_size}\0".encode())
+            with open(path, "rb") as file:
+                while piece := file.read(1 << 20):
+                    hashed.update(piece)
+            if name.endswith(".py") and not name.startswith("seqmodel/"):
+                diff += _as_new(name, _content(path))
+    except OSError as e:
+        raise JobError(f"cannot read the code: {e.filename}: {e.strerror}") from e
+    return {**record, "digest": hashed.hexdigest()[:16]}, diff
+
+
+def _as_new(name: str, data: bytes) -> str:
+    from difflib import unified_diff
+
+    lines = data.decode("utf-8", "replace").splitlines(keepends=True)
+    text = "".join(unified_diff([], lines, "/dev/null", f"b/{name}"))
+    return text if not text or text.endswith("\n") else f"{text}\n\\ No newline at end of file\n"
+
+
+def _code_files(plugins: Iterable[str], cwd: str | None = None) -> dict[str, str]:
+    return {**dict(_package_files()), **plugin_files(plugins, cwd or os.getcwd())}
 
 
 def plugin_files(plugins: Iterable[str], cwd: str) -> dict[str, str]:
