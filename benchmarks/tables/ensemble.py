@@ -5,15 +5,16 @@
 Each of the seeds of the table starts that many networks, seed, seed + 1000, ...; what they predict
 is averaged (of classes the probabilities) and scored as one. Settings are those of the table of one
 network. With --dev nothing of the test is read: the scores on dev, of the mean over the networks
-one by one as they come. A network that was trained before by this program is used again; so seeds
-can be trained side by side, and a last call for all of them writes the rows. The seconds are those
-of the trainings.
+one by one as they come. A network that was trained before by this program with the same settings is
+used again; so seeds can be trained side by side, and a last call for all of them writes the rows.
+The seconds are those of the trainings.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,19 +25,28 @@ TABLES = ("gue:tf/0", "gb1:low_vs_high", "yeast:")
 MEMBER_STEP = 1000
 
 
-def members(hparams: Mapping[str, Any], folder: Path, seed: int, n: int) -> list[Path]:
-    """Checkpoints of the networks of a seed: of the best epoch, or the last if there is no dev."""
+def members(
+    hparams: Mapping[str, Any], folder: Path, seed: int, n: int, took: Timer | None = None
+) -> list[Path]:
+    """Checkpoints of the networks of a seed: of the best epoch, or the last if there is no dev.
+
+    What their training took, now or then, is added to `took`.
+    """
     found = []
     for k in range(n):
-        member = seed + MEMBER_STEP * k
-        run = folder / f"member_{member}"
-        checkpoints = run / "checkpoints"
-        if not (run / "seconds").exists():
-            with Timer() as took:
-                train(hparams | {"seed": member}, new_folder(run))
-            (run / "seconds").write_text(f"{took.wall} {took.cpu}")
-        best = checkpoints / "best.ckpt"
-        found.append(best if best.exists() else checkpoints / "last.ckpt")
+        given = {**hparams, "seed": seed + MEMBER_STEP * k}
+        run = folder / f"member_{given['seed']}"
+        trained = run / "trained.json"
+        if not trained.exists() or json.loads(trained.read_text())["hparams"] != given:
+            with Timer() as now:
+                train(given, new_folder(run))
+            record = {"hparams": given, "wall": now.wall, "cpu": now.cpu}
+            trained.write_text(json.dumps(record) + "\n")
+        if took is not None:
+            record = json.loads(trained.read_text())
+            took.wall, took.cpu = took.wall + record["wall"], took.cpu + record["cpu"]
+        best = run / "checkpoints" / "best.ckpt"
+        found.append(best if best.exists() else run / "checkpoints" / "last.ckpt")
     return found
 
 
@@ -96,14 +106,11 @@ def _rows(module: Any, data: Path, which: str, folder: Path, args: argparse.Name
     values: list[list[float]] = [[] for _ in tests]
     took = Timer()
     for seed in args.seeds:
-        checkpoints = members(hparams, folder, seed, args.members)
+        checkpoints = members(hparams, folder, seed, args.members, took)
         for i, test in enumerate(tests):
             found = [predict(test.hparams, x) for x in checkpoints]
             scores = score(hparams["task"], [x for x, _ in found], found[0][1])
             values[i].append(scores[test.metric])
-        for checkpoint in checkpoints:
-            wall, cpu = (checkpoint.parent.parent / "seconds").read_text().split()
-            took.wall, took.cpu = took.wall + float(wall), took.cpu + float(cpu)
     return [test.row(x, took, args.members) for test, x in zip(tests, values, strict=True)]
 
 

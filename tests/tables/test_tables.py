@@ -167,9 +167,14 @@ def test_an_ensemble_for_dev_reads_no_test_and_trains_each_network_once(
     args = [f"gue:{which}", "--dev", "--members", 2, "--data", data, "--out", tmp_path]
     start(ensemble, monkeypatch, *args, "--seeds", 0)
     told = capsys.readouterr().out
+    train = ensemble.train
     monkeypatch.delattr(ensemble, "train")
     start(ensemble, monkeypatch, *args, "--seeds", 0)
     assert told.endswith(capsys.readouterr().out)
+    monkeypatch.setattr(ensemble, "train", train, raising=False)
+    monkeypatch.setitem(gue.HPARAMS, which, gue.HPARAMS[which] | {"lr": 0.5})
+    start(ensemble, monkeypatch, *args, "--seeds", 0)  # other settings, other networks
+    assert capsys.readouterr().out.splitlines()[-2:] != told.splitlines()[-2:]
     assert [line.split()[:2] for line in told.splitlines()[-2:]] == [["0", "1"], ["0", "2"]]
 
 
