@@ -141,8 +141,8 @@ def installed(monkeypatch, tmp_path):
 
 @pytest.mark.usefixtures("installed")
 def test_the_record_has_the_digest_of_the_code_and_the_plugins_themselves(make_run, tmp_path):
-    source = "x = 'ü'\n\nimport other"
-    (tmp_path / "mine.py").write_text(source)
+    source = "x = 'ü'\r\n\n\f\nimport other\r"
+    (tmp_path / "mine.py").write_bytes(source.encode())
     (tmp_path / "other.py").write_text("y = 2\n")
     run = make_run("--plugins=mine")
     assert run_folder.write_record(tmp_path, run, {}) == []
@@ -151,7 +151,7 @@ def test_the_record_has_the_digest_of_the_code_and_the_plugins_themselves(make_r
     (tmp_path / "there").mkdir()
     command = ["git", "apply", tmp_path / "code.diff"]
     subprocess.run(command, cwd=tmp_path / "there", check=True)
-    assert (tmp_path / "there/mine.py").read_text() == source
+    assert (tmp_path / "there/mine.py").read_bytes() == source.encode()
     assert (tmp_path / "there/other.py").read_text() == "y = 2\n"
 
 

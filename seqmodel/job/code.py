@@ -97,8 +97,10 @@ def code_record(plugins: Iterable[str] = ()) -> tuple[dict[str, Any], str]:
 def _as_new(name: str, data: bytes) -> str:
     from difflib import unified_diff
 
-    lines = data.decode("utf-8", "replace").splitlines(keepends=True)
-    text = "".join(unified_diff([], lines, "/dev/null", f"b/{name}"))
+    # splitlines would also cut at the form feeds that some sources have
+    lines = [f"{line}\n" for line in data.decode("utf-8", "replace").split("\n")]
+    lines[-1] = lines[-1].removesuffix("\n")
+    text = "".join(unified_diff([], [line for line in lines if line], "/dev/null", f"b/{name}"))
     return text if not text or text.endswith("\n") else f"{text}\n\\ No newline at end of file\n"
 
 
