@@ -28,12 +28,8 @@ class Code:
     """
 
     def __init__(self, files: dict[str, bytes], record: dict[str, Any]) -> None:
-        from hashlib import sha256
-
-        hashed = sha256()
-        for name, data in sorted(files.items()):
-            hashed.update(f"{name}\0{len(data)}\0".encode() + data)
-        self.files, self.record, self.digest = files, record, hashed.hexdigest()[:16]
+        self.files, self.record = files, record
+        self.digest = _digest((n, len(data), [data]) for n, data in sorted(files.items()))
 
     def archive(self) -> bytes:
         """The tar.gz."""
@@ -77,21 +73,35 @@ def code_record(plugins: Iterable[str] = ()) -> tuple[dict[str, Any], str]:
     Raises:
         JobError: a file cannot be read.
     """
-    from hashlib import sha256
-
     record = code_state(ROOT)
-    diff, hashed = record.pop("diff", ""), sha256()
+    diff = record.pop("diff", "")
     try:
-        for name, path in sorted(_code_files(plugins).items()):
-            hashed.update(f"{name}\0{os.stat(path).st_size}\0".encode())
-            with open(path, "rb") as file:
-                while piece := file.read(1 << 20):
-                    hashed.update(piece)
+        paths = sorted(_code_files(plugins).items())
+        digest = _digest((name, os.stat(path).st_size, _pieces(path)) for name, path in paths)
+        for name, path in paths:
             if name.endswith(".py") and not name.startswith("seqmodel/"):
                 diff += _as_new(name, _content(path))
     except OSError as e:
         raise JobError(f"cannot read the code: {e.filename}: {e.strerror}") from e
-    return {**record, "digest": hashed.hexdigest()[:16]}, diff
+    return {**record, "digest": digest}, diff
+
+
+def _digest(files: Iterable[tuple[str, int, Iterable[bytes]]]) -> str:
+    """Sixteen hex digits of names, sizes and contents."""
+    from hashlib import sha256
+
+    hashed = sha256()
+    for name, size, pieces in files:
+        hashed.update(f"{name}\0{size}\0".encode())
+        for piece in pieces:
+            hashed.update(piece)
+    return hashed.hexdigest()[:16]
+
+
+def _pieces(path: str) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            yield piece
 
 
 def _as_new(name: str, data: bytes) -> str:
