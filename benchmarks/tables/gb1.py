@@ -44,7 +44,7 @@ COMMON: dict[str, Any] = {
     "max_epochs": 20,
     "log_every_n_steps": 1000,
 }
-FLAT = {"plugins": ["flat_hparams"], "decoder": "flat", "n_positions": 32}
+BINNED = {"decoder": "binned", "n_bins": 32}
 # after the CNN of FLIP (Dallago et al. 2021): a convolution, a layer on each position, the maximum
 LOW_VS_HIGH = {
     "decoder": "pooled",
@@ -63,8 +63,8 @@ LOW_VS_HIGH = {
 }
 HPARAMS = {
     "low_vs_high": COMMON | LOW_VS_HIGH,
-    "three_vs_rest": COMMON | FLAT | {"lr": 3e-3, "max_epochs": 40, "n_decoder_dims": 128},
-    "two_vs_rest": COMMON | FLAT | {"batch_size": 16, "max_epochs": 40},
+    "three_vs_rest": COMMON | BINNED | {"lr": 3e-3, "max_epochs": 40, "n_decoder_dims": 128},
+    "two_vs_rest": COMMON | BINNED | {"batch_size": 16, "max_epochs": 40},
 }
 
 

@@ -29,7 +29,7 @@ COMMON: dict[str, Any] = {
     "schedule": "cosine",
     "log_every_n_steps": 1000,
 }
-FLAT = {"plugins": ["flat_hparams"], "encoder": "cnn", "decoder": "flat"}
+BINNED = {"encoder": "cnn", "decoder": "binned"}
 TF_4 = {
     "encoder": "conv_lstm",
     "decoder": "binned",
@@ -67,7 +67,7 @@ PROM = {
     "kernel_size": 5,
     "pool_size": 2,
     "dropout": 0.3,
-    "n_positions": 18,
+    "n_bins": 18,
     "n_decoder_dims": 64,
     "decoder_dropout": 0.5,
     "lr": 1e-3,
@@ -80,14 +80,14 @@ PROM_300 = PROM | {
     "n_dims": 64,
     "pool_size": 3,
     "dropout": 0.1,
-    "n_positions": 34,
+    "n_bins": 34,
     "decoder_dropout": 0.4,
     "lr": 3e-3,
     "max_epochs": 20,
 }
 HPARAMS = {
-    "prom/prom_core_tata": COMMON | FLAT | PROM,
-    "prom/prom_300_tata": COMMON | FLAT | PROM_300,
+    "prom/prom_core_tata": COMMON | BINNED | PROM,
+    "prom/prom_300_tata": COMMON | BINNED | PROM_300,
     "tf/0": COMMON | TF_0,
     "tf/4": COMMON | TF_4,
 }
@@ -125,8 +125,9 @@ def without(source: Path, held_out: list[str], path: Path) -> Path:
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file."""
-    with gzip.open(path, "rt", newline="") as f:
+    """The rows of a CSV file, gzip or not."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", newline="") as f:
         return list(csv.DictReader(f))
 
 

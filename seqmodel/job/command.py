@@ -114,6 +114,9 @@ def submit(argv: Sequence[str]) -> int:
     for replicate in made:
         state = "created" if chosen.create else getattr(replicate, "reason", "") or "submitted"
         print(f"{replicate.job or '-'}  {state}  {replicate.path}")
+    if job.code and "problem" in job.code.record:
+        problem = job.code.record["problem"]
+        print(f"the commit of the code is not known, only its digest: {problem}", file=sys.stderr)
     if not made:
         print(f"nothing to submit: there are {chosen.n_replicates} replicates already")
     elif job.interface.is_local:  # elsewhere it would be a connection of its own

@@ -44,6 +44,9 @@ class Job:
         interface: the machine; this one unless given.
         settings: hyperparameters of the job (JobHparams and what the kind adds), for all that it
             submits; each call may set others.
+
+    Attributes:
+        code: the code of the replicates that were made last; None before.
     """
 
     hparams_class: ClassVar[type[JobHparams]] = JobHparams
@@ -55,6 +58,7 @@ class Job:
         self.settings: dict[str, Any] = settings
         self._settings({})
         self._root = ""
+        self.code: Code | None = None
         self._headers: dict[tuple[str, str], dict[str, Any]] = {}
 
     def __repr__(self) -> str:
@@ -165,7 +169,7 @@ class Job:
             code=codes[0].digest,
             ask_arrays=self._asks_arrays and len(runs) > 1,
         )
-        self._root = place.root
+        self._root, self.code = place.root, codes[0]
         files = {} if place.has_code else code_files(codes[0])
         files |= self._node_functions()
         made = []

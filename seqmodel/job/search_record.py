@@ -18,6 +18,8 @@ from typing import Any
 from seqmodel.errors import JobError
 
 SCHEMA = 1
+LOCK_WAIT_S = 2.0
+"""A program that a killed driver was just starting holds the lock until it has become another."""
 
 
 class SearchRecord:
@@ -89,12 +91,18 @@ class SearchRecord:
         except OSError as e:
             raise JobError(f"cannot write {self.path}: {e.strerror}") from e
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as e:
-                raise JobError(
-                    f"another process is working on the search {self.path}; wait for it, or end it"
-                ) from e
+            end = time.monotonic() + LOCK_WAIT_S
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError as e:
+                    if time.monotonic() > end:
+                        raise JobError(
+                            f"another process is working on the search {self.path}; "
+                            "wait for it, or end it"
+                        ) from e
+                time.sleep(0.02)
             yield
         finally:
             os.close(descriptor)

@@ -70,6 +70,16 @@ def test_submit_says_what_the_finished_runs_of_its_kind_took(workdir, capsys):
     wait_for(lambda: all(row["state"] == "complete" for row in rows()))
 
 
+def test_submit_tells_that_git_does_not_know_the_code(workdir, capsys, monkeypatch):
+    state = {"path": "/there", "commit": None, "changed": None, "problem": "git: fatal: dubious"}
+    monkeypatch.setattr("seqmodel.job.code.code_state", lambda root: state)
+    monkeypatch.setattr("seqmodel.job.code._kept", {})
+    submit = ["submit", f"--python={FAKE_PYTHON}", *RUN, "--create"]
+    assert main(submit) == 0
+    told = capsys.readouterr().err
+    assert told == "the commit of the code is not known, only its digest: git: fatal: dubious\n"
+
+
 def test_create_then_submit_by_folder(workdir):
     create = ["submit", f"--python={FAKE_PYTHON}", "--heartbeat_s=1", *RUN, "--create"]
     folder = seqmodel(*create).split("  ")[2].strip()

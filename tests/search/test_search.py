@@ -1,6 +1,9 @@
 """Searches through real shell jobs: what is submitted, what is not submitted twice."""
 
 import json
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -127,3 +130,21 @@ def test_two_drivers_do_not_work_on_one_search(job, workdir):
     ):
         search.grid(job, BASE, {"lr": [1e-3, 1e-2]})
     found.wait(timeout_s=60)
+
+
+def test_a_program_that_a_killed_driver_was_starting_does_not_keep_the_search(job, workdir):
+    """Between fork and exec a child holds what its parent had locked."""
+    record = search.grid(job, BASE, {"lr": [1e-3]}).record
+    driver = os.fork()
+    if driver == 0:
+        with record.locked():
+            if os.fork() == 0:
+                time.sleep(0.5)
+                os._exit(0)
+            Path("starting").touch()
+            time.sleep(60)
+    wait_for(Path("starting").exists)
+    os.kill(driver, signal.SIGKILL)
+    os.waitpid(driver, 0)
+    with record.locked():
+        pass
