@@ -7,6 +7,7 @@ points from which Lightning goes on without repeating or skipping anything.
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import sys
@@ -161,35 +162,50 @@ class LastCheckpoint(Checkpoint):
     """last.ckpt: after every epoch, where training stops and, if asked for, every n steps.
 
     A step at which validation is due or gradients are half summed up is left to the next: a
-    checkpoint there would lose the validation, or the gradients, of a resumed run.
+    checkpoint there would lose the validation, or the gradients, of a resumed run. Where training
+    ends within an epoch, Lightning validates once more: saved is what is known after that, with the
+    place in the epoch as it was before.
     """
 
     def __init__(self, path: Path, every_n_steps: int | None, stopper: StopOnSignal) -> None:
         self.path, self.every_n_steps, self.stopper = path, every_n_steps, stopper
         self._saved_step = -1
+        self._place: dict[str, Any] | None = None  # of the last batch, within its epoch
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Saves if it is time and the state is whole."""
-        step = trainer.global_step
+        step, loop = trainer.global_step, trainer.fit_loop.epoch_loop
         signalled = self.stopper.due(trainer)
-        stops = signalled or trainer.should_stop or step == trainer.max_steps
+        self._place = None
+        if step == trainer.max_steps:
+            trainer.should_stop = True  # so that Lightning validates what the last steps gave
+        if trainer.should_stop:
+            if not (loop._num_ready_batches_reached() or loop._should_accumulate()):
+                self._place = copy.deepcopy(trainer.fit_loop.state_dict())
+            return
         due = bool(self.every_n_steps) and step % (self.every_n_steps or 1) == 0
-        if (stops or due) and _is_whole(trainer):
+        if (signalled or due) and _is_whole(trainer):
             if step != self._saved_step:
                 self._save(trainer)
             if signalled:
                 self.stopper.leave()
-        if step == trainer.max_steps:
-            trainer.should_stop = True  # so that Lightning validates what the last steps gave
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Saves after validation, unless the epoch was broken off."""
-        if trainer.fit_loop.epoch_loop._num_ready_batches_reached():
+        """Saves after validation, unless the epoch was broken off where nothing can go on."""
+        if self._place or trainer.fit_loop.epoch_loop._num_ready_batches_reached():
             self._save(trainer)
+            self._place = None
             if self.stopper.due(trainer):
                 self.stopper.leave()
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Puts in where within its epoch training ended."""
+        if self._place:
+            checkpoint["loops"]["fit_loop"] = self._place
 
     def _save(self, trainer: Trainer) -> None:
         self._saved_step = trainer.global_step
@@ -249,6 +265,10 @@ def make_trainer(
         plugins=_plugins(),
     )
     skip_idle_hooks(trainer.callbacks)
+    # with max_steps Lightning would end an epoch twice that a checkpoint has behind it, and so pass
+    # over the data of the next; counted by epochs it does not, and max_steps ends training all the
+    # same
+    trainer.fit_loop._iteration_based_training = lambda: False
     return trainer
 
 

@@ -98,23 +98,76 @@ def cut(args, stop):
 
 
 VARIANTS = {
+    "steps": ["--max_steps=47"],
+    "part of the data": ["--limit_train_batches=7", "--max_steps=24"],
     "accumulated": ["--accumulate_grad_batches=4"],
+    "accumulated steps": ["--accumulate_grad_batches=4", "--max_steps=12"],
     "workers": ["--n_workers=2"],
     "validated within epochs": ["--val_check_interval=5"],
+    "validated within epochs, steps": ["--val_check_interval=5", "--max_steps=47"],
     "validated every other epoch": ["--check_val_every_n_epoch=2"],
+    "validated every other epoch, steps": ["--check_val_every_n_epoch=2", "--max_steps=47"],
     "warm-up": ["--schedule=linear", "--warmup_steps=5"],
+    "averaged": ["--ema_decay=0.9", "--max_steps=47"],
     "transformer": ["--encoder=transformer", "--n_dims=16", "--n_heads=2"],
 }
 
 
+@pytest.mark.parametrize("where", ["within an epoch", "at the end of an epoch"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_kind_of_run_goes_on_exactly(folder, variant):
+def test_every_kind_of_run_goes_on_exactly(folder, variant, where):
     args = [*RUN, *VARIANTS[variant]]
-    stop = 7 if variant != "accumulated" else 3
+    epoch = {"accumulated": 5, "accumulated steps": 5, "part of the data": 7}.get(variant, STEPS)
+    stop = epoch if where == "at the end of an epoch" else 3
     assert main([*args, "--default_root_dir=whole"]) == 0
-    assert cut([*args, "--default_root_dir=cut"], stop) >= stop
+    assert cut([*args, "--default_root_dir=cut"], stop) == stop
     assert main(["--resume_from_checkpoint=cut/checkpoints/last.ckpt"]) == 0
     assert_same_run("whole", "cut")
+
+
+MOMENTS = ("train_batch_start", "validation_start", "validation_batch_start", "validation_end")
+
+
+@pytest.mark.parametrize("validation", ["--val_check_interval=1.0", "--val_check_interval=5"])
+@pytest.mark.parametrize("how", ["signal", "kill"])
+@pytest.mark.parametrize("moment", [*MOMENTS, "train_epoch_end"])
+def test_a_run_whose_end_is_broken_off_goes_on_exactly(folder, moment, how, validation):
+    """The last step is within an epoch, and validated although no validation is due; or it is."""
+    args = [*RUN, validation, "--max_steps=20", "--checkpoint_every_n_steps=3"]
+    assert main([*args, "--default_root_dir=whole"]) == 0
+    assert checkpoint.load("whole/checkpoints/last.ckpt")["global_step"] == 20
+    break_off([*args, "--default_root_dir=cut"], moment, how)
+    assert main(["--resume_from_checkpoint=cut/checkpoints/last.ckpt"]) == 0
+    assert_same_run("whole", "cut")
+
+
+def break_off(args, moment, how):
+    """Trains, and is signalled or killed in a hook of Lightning during or after the last step."""
+    from seqmodel.stopping import StopOnSignal
+
+    class Killed(BaseException):
+        pass
+
+    def hook(self, trainer, *rest):
+        if trainer.global_step >= (19 if moment == "train_batch_start" else 20):
+            if how == "kill":
+                raise Killed
+            self._received = 75
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(StopOnSignal, f"on_{moment}", hook)
+    with patch.context(), pytest.raises(Killed if how == "kill" else SystemExit):
+        main(args)
+    patch.undo()
+
+
+def test_a_run_that_ended_within_an_epoch_goes_on_for_longer(folder):
+    assert main([*RUN, "--default_root_dir=whole", "--max_steps=47"]) == 0
+    assert main([*RUN, "--default_root_dir=cut", "--max_steps=20"]) == 0
+    assert main(["--resume_from_checkpoint=cut/checkpoints/last.ckpt", "--max_steps=47"]) == 0
+    first, second = (checkpoint.load(f"{x}/checkpoints/last.ckpt") for x in ("whole", "cut"))
+    assert_same(first["state_dict"], second["state_dict"])
+    assert_same(first["optimizer_states"], second["optimizer_states"])
 
 
 @pytest.mark.parametrize("how", ["moved", "another folder"])
