@@ -54,8 +54,11 @@ class StopOnSignal(Callback):
         self._training = True
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """From here on nothing is left to be saved."""
+        """From here on nothing is left to be saved; a signal that nobody asked for ends it now."""
         self._training = False
+        if self._received:
+            self._code = self._received
+            self.leave()
 
     def due(self, trainer: Trainer) -> bool:
         """Whether any rank was signalled; asked by all ranks at the same batch."""

@@ -31,3 +31,14 @@ def test_a_rank_that_was_not_signalled_leaves_with_the_code_of_the_one_that_was(
     with pytest.raises(SystemExit) as e:
         stopper.leave()
     assert e.value.code == 75
+
+
+def test_a_signal_that_nobody_asked_for_is_not_forgotten_at_the_end_of_training():
+    """Early stopping within an epoch: training ends without a batch that would have asked."""
+    stopper = StopOnSignal()
+    stopper._training = True
+    stopper._receive(signal.SIGUSR1, None)
+    with pytest.raises(SystemExit) as e:
+        stopper.on_train_end(TRAINER, None)
+    assert e.value.code == 75
+    StopOnSignal().on_train_end(TRAINER, None)
