@@ -5,11 +5,11 @@
 `ours` is what `seqmodel run` does: data, loader, Trainer, logging and callbacks, all at their
 defaults, but for the checkpoint that a run writes after its last step. `bare` is a loop written by
 hand around the same model, with batches made beforehand. The contestants take turns (A B, B A), a
-few steps each; values are medians over the rounds, and a ratio is the median of the ratios within
-each round, above 1 where ours is faster. `empty_step` has a task with one weight: milliseconds of a
-step in which nothing is computed, against Lightning's Trainer bare and at its defaults. `compiled`
-and `bf16` are ours again, with --compile or --precision=bf16-mixed. The extra `hf` is needed for
-hf_bert and hf_esm.
+few steps each after three that are not timed; values are medians over the rounds, and a ratio is
+the median of the ratios within each round, above 1 where ours is faster. `empty_step` has a task
+with one weight: milliseconds of a step in which nothing is computed, against Lightning's Trainer
+bare and at its defaults. `compiled` and `bf16` are ours again, with --compile or
+--precision=bf16-mixed. The extra `hf` is needed for hf_bert and hf_esm.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 
+from seqmodel.allocator import kept_memory  # noqa: E402
 from seqmodel.build import build  # noqa: E402
 from seqmodel.hparam.run import Run, resolve  # noqa: E402
 from seqmodel.stopping import StopOnSignal  # noqa: E402
@@ -61,7 +62,8 @@ PEERS = {
     "dilated_conv": ("bare",),
     "empty_step": ("lightning", "lightning_defaults"),
 }
-Contestant = Callable[[int], float]  # number of steps -> seconds that they took, after a first one
+WARM_UP = 3  # steps until the memory of a step has found its place
+Contestant = Callable[[int], float]  # number of steps -> seconds that they took, after WARM_UP ones
 
 
 def main() -> None:
@@ -112,7 +114,7 @@ def training(case: str, folder: Path, args: argparse.Namespace) -> None:
 def make_run(settings: dict, folder: Path, args: argparse.Namespace) -> Run:
     """A run on random letters, with enough of them for all steps."""
     rng = np.random.default_rng(0)
-    n = settings["batch_size"] * (args.steps + 2)
+    n = settings["batch_size"] * (WARM_UP + args.steps + 1)
     rows = rng.choice(list(LETTERS), (n, settings["seq_len"]))
     if settings["task"] == "classify":
         path = folder / "train.csv"
@@ -125,7 +127,7 @@ def make_run(settings: dict, folder: Path, args: argparse.Namespace) -> Run:
         data = {"dataset": "fasta", "fasta": [str(path)]}
     data |= {"alphabet": f"letters:{LETTERS}", "cache_dir": str(folder)}
     # a last step that is not timed: after it a checkpoint is written, as in no minimal loop
-    training = {"dropout": 0.0, "max_steps": args.steps + 2, "progress": "none"}
+    training = {"dropout": 0.0, "max_steps": WARM_UP + args.steps + 1, "progress": "none"}
     return resolve(data | training | settings)
 
 
@@ -138,23 +140,24 @@ def ours(run: Run, parts: object, folder: Path) -> Contestant:
         clock = Clock(n)
         trainer = make_trainer(run, folder, parts, {}, StopOnSignal())
         trainer.callbacks.append(clock)
-        trainer.fit(parts.task, datamodule=RunData(parts.data, run))
+        with kept_memory():
+            trainer.fit(parts.task, datamodule=RunData(parts.data, run))
         return clock.seconds
 
     return steps
 
 
 class Clock(pl.Callback):
-    """Seconds from the end of the first step to the end of step n + 1."""
+    """Seconds of n steps after the first ones."""
 
     def __init__(self, n: int) -> None:
         self.n, self.seconds = n, 0.0
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         """Looks at the clock."""
-        if batch_idx == 0:
+        if batch_idx == WARM_UP - 1:
             self.start = time.perf_counter()
-        if batch_idx == self.n:
+        if batch_idx == WARM_UP + self.n - 1:
             self.seconds = time.perf_counter() - self.start
 
 
@@ -225,7 +228,8 @@ def loop(
     def steps(n: int) -> float:
         for module in modules:
             module.train()
-        step()
+        for _ in range(WARM_UP):
+            step()
         start = time.perf_counter()
         for _ in range(n):
             step()
@@ -342,7 +346,7 @@ def empty_step(folder: Path, args: argparse.Namespace) -> None:
     def measured(task: pl.LightningModule, trainer: pl.Trainer) -> float:
         clock = Clock(n)
         trainer.callbacks.append(clock)
-        trainer.fit(task, Repeated(n + 1))
+        trainer.fit(task, Repeated(WARM_UP + n))
         return clock.seconds * 1000 / n
 
     def of_ours(_: int) -> float:

@@ -12,7 +12,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +75,7 @@ def execute(run: Run) -> dict[str, float]:
 
 
 def _execute(run: Run, stopper: StopOnSignal) -> dict[str, float]:
+    from seqmodel.allocator import kept_memory
     from seqmodel.build import build
     from seqmodel.run_folder import run_folder, write_record
     from seqmodel.trainer import RunData, make_trainer
@@ -97,10 +98,12 @@ def _execute(run: Run, stopper: StopOnSignal) -> dict[str, float]:
     if run.values.compile:
         parts.task.encoder.compile()  # in place: the names of the weights stay
     data = RunData(parts.data, run)
-    if run.values.mode == "train":
-        trainer.fit(parts.task, datamodule=data, ckpt_path=run.values.resume_from_checkpoint)
-    if "test" in parts.data.splits:
-        _test(run, parts, trainer, data, folder)
+    on_cpu = trainer.strategy.root_device.type == "cpu"
+    with kept_memory() if on_cpu else nullcontext():
+        if run.values.mode == "train":
+            trainer.fit(parts.task, datamodule=data, ckpt_path=run.values.resume_from_checkpoint)
+        if "test" in parts.data.splits:
+            _test(run, parts, trainer, data, folder)
     for callback in trainer.callbacks:
         if isinstance(callback, Usage):
             callback.write(parts.task, ended=True)

@@ -255,6 +255,7 @@ def kill_after_a_save(process, path, delay):
 def test_a_signal_saves_and_stops_and_the_run_goes_on_exactly(folder, name, code, n_ranks):
     args = [*RUN, "--max_epochs=8", "--progress=none", "--accelerator=cpu", f"--devices={n_ranks}"]
     args += ["--strategy=ddp"] if n_ranks > 1 else []
+    args += [f"--max_steps={130 // n_ranks}"]  # within an epoch
     finish(start([*args, "--default_root_dir=whole"]))
     process = start([*args, "--default_root_dir=cut"])
     last = Path("cut/checkpoints/last.ckpt")
