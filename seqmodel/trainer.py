@@ -158,6 +158,15 @@ class BestCheckpoint(ModelCheckpoint):
         )
 
 
+class StopEarly(EarlyStopping):
+    """Lightning's, which forgets that it has stopped: a run resumed after that would train on."""
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Stops at once where it had stopped before the checkpoint was written."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
 class LastCheckpoint(Checkpoint):
     """last.ckpt: after every epoch, where training stops and, if asked for, every n steps.
 
@@ -332,7 +341,7 @@ def _callbacks(run: Run, parts: Any, shown: str, data_record: dict[str, Any]) ->
     if v.patience and "valid" in parts.data.splits:
         monitor, mode = monitored(run, parts.task)
         # a score that is NaN for lack of one class is no reason to stop
-        stop = EarlyStopping(monitor, mode=mode, patience=v.patience, check_finite=False)
+        stop = StopEarly(monitor, mode=mode, patience=v.patience, check_finite=False)
         callbacks.append(stop)
     return callbacks
 

@@ -136,20 +136,32 @@ def test_a_run_whose_end_is_broken_off_goes_on_exactly(folder, moment, how, vali
     args = [*RUN, validation, "--max_steps=20", "--checkpoint_every_n_steps=3"]
     assert main([*args, "--default_root_dir=whole"]) == 0
     assert checkpoint.load("whole/checkpoints/last.ckpt")["global_step"] == 20
-    break_off([*args, "--default_root_dir=cut"], moment, how)
+    step = 19 if moment == "train_batch_start" else 20
+    break_off([*args, "--default_root_dir=cut"], moment, how, step)
     assert main(["--resume_from_checkpoint=cut/checkpoints/last.ckpt"]) == 0
     assert_same_run("whole", "cut")
 
 
-def break_off(args, moment, how):
-    """Trains, and is signalled or killed in a hook of Lightning during or after the last step."""
+@pytest.mark.parametrize("moment", ["validation_end", "train_epoch_end", "train_end"])
+def test_a_run_that_stopped_early_stays_so(folder, moment):
+    args = [*RUN, "--max_epochs=8", "--patience=1", "--monitor=valid_accuracy"]
+    assert main([*args, "--default_root_dir=whole"]) == 0
+    stop = checkpoint.load("whole/checkpoints/last.ckpt")["global_step"]
+    assert 2 * STEPS <= stop < 8 * STEPS
+    break_off([*args, "--default_root_dir=cut"], moment, "kill", stop)
+    assert main(["--resume_from_checkpoint=cut/checkpoints/last.ckpt"]) == 0
+    assert_same_run("whole", "cut")
+
+
+def break_off(args, moment, how, step):
+    """Trains, and is signalled or killed in a hook of Lightning at or after a step."""
     from seqmodel.stopping import StopOnSignal
 
     class Killed(BaseException):
         pass
 
     def hook(self, trainer, *rest):
-        if trainer.global_step >= (19 if moment == "train_batch_start" else 20):
+        if trainer.global_step >= step:
             if how == "kill":
                 raise Killed
             self._received = 75
