@@ -172,37 +172,36 @@ class LastCheckpoint(Checkpoint):
 
     A step at which validation is due or gradients are half summed up is left to the next: a
     checkpoint there would lose the validation, or the gradients, of a resumed run. Where training
-    ends within an epoch, Lightning validates once more: saved is what is known after that, with the
-    place in the epoch as it was before.
+    ends within an epoch it was validated, or is once more: saved is what is known after that, with
+    the place in the epoch as it was before.
     """
 
     def __init__(self, path: Path, every_n_steps: int | None, stopper: StopOnSignal) -> None:
         self.path, self.every_n_steps, self.stopper = path, every_n_steps, stopper
         self._saved_step = -1
-        self._place: dict[str, Any] | None = None  # of the last batch, within its epoch
+        self._place: dict[str, Any] | None = None  # within the epoch, before it is validated there
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Saves if it is time and the state is whole."""
-        step, loop = trainer.global_step, trainer.fit_loop.epoch_loop
+        step = trainer.global_step
         signalled = self.stopper.due(trainer)
-        self._place = None
         if step == trainer.max_steps:
             trainer.should_stop = True  # so that Lightning validates what the last steps gave
-        if trainer.should_stop:
-            if not (loop._num_ready_batches_reached() or loop._should_accumulate()):
-                self._place = copy.deepcopy(trainer.fit_loop.state_dict())
-            return
+        loop = trainer.fit_loop.epoch_loop
+        within = not loop._num_ready_batches_reached()
+        validates = trainer.should_stop or _validates(trainer)  # after which training may end
+        self._place = copy.deepcopy(trainer.fit_loop.state_dict()) if within and validates else None
         due = bool(self.every_n_steps) and step % (self.every_n_steps or 1) == 0
-        if (signalled or due) and _is_whole(trainer):
+        if (signalled or due) and within and not validates and not loop._should_accumulate():
             if step != self._saved_step:
                 self._save(trainer)
             if signalled:
                 self.stopper.leave()
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Saves after validation, unless the epoch was broken off where nothing can go on."""
+        """Saves after validation, at the end of the epoch or where it was broken off."""
         if self._place or trainer.fit_loop.epoch_loop._num_ready_batches_reached():
             self._save(trainer)
             self._place = None
@@ -212,7 +211,7 @@ class LastCheckpoint(Checkpoint):
     def on_save_checkpoint(
         self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Puts in where within its epoch training ended."""
+        """Puts in the place within the epoch, of the best checkpoint too."""
         if self._place:
             checkpoint["loops"]["fit_loop"] = self._place
 
@@ -221,13 +220,11 @@ class LastCheckpoint(Checkpoint):
         trainer.save_checkpoint(self.path)
 
 
-def _is_whole(trainer: Trainer) -> bool:
-    """Whether a checkpoint at the end of this training batch has all that a resumed run needs."""
-    loop = trainer.fit_loop.epoch_loop
-    validates = trainer.check_val_every_n_epoch is None and trainer.val_check_batch
-    if validates and (loop.total_batch_idx + 1) % trainer.val_check_batch == 0:
+def _validates(trainer: Trainer) -> bool:
+    """Whether validation within the epoch is due after this training batch."""
+    if trainer.check_val_every_n_epoch is not None or not trainer.val_check_batch:
         return False
-    return not (loop._num_ready_batches_reached() or loop._should_accumulate())
+    return (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % trainer.val_check_batch == 0
 
 
 def make_trainer(

@@ -142,15 +142,25 @@ def test_a_run_whose_end_is_broken_off_goes_on_exactly(folder, moment, how, vali
     assert_same_run("whole", "cut")
 
 
+@pytest.mark.parametrize("within", [[], ["--val_check_interval=7"]], ids=len)
 @pytest.mark.parametrize("moment", ["validation_end", "train_epoch_end", "train_end"])
-def test_a_run_that_stopped_early_stays_so(folder, moment):
-    args = [*RUN, "--max_epochs=8", "--patience=1", "--monitor=valid_accuracy"]
+def test_a_run_that_stopped_early_stays_so(folder, moment, within):
+    args = [*RUN, "--max_epochs=8", "--patience=1", "--monitor=valid_accuracy", *within]
     assert main([*args, "--default_root_dir=whole"]) == 0
     stop = checkpoint.load("whole/checkpoints/last.ckpt")["global_step"]
-    assert 2 * STEPS <= stop < 8 * STEPS
-    break_off([*args, "--default_root_dir=cut"], moment, "kill", stop)
+    assert 7 < stop < 8 * STEPS
+    more = ["--checkpoint_every_n_steps=1"] if within and moment != "train_end" else []
+    break_off([*args, "--default_root_dir=cut", *more], moment, "kill", stop)
     assert main(["--resume_from_checkpoint=cut/checkpoints/last.ckpt"]) == 0
     assert_same_run("whole", "cut")
+
+
+def test_a_run_that_stopped_early_between_two_steps_has_its_last_weights(folder):
+    args = ["--patience=1", "--monitor=valid_accuracy", "--val_check_interval=7"]
+    args += ["--accumulate_grad_batches=4", "--default_root_dir=whole"]
+    assert main([*RUN, *args]) == 0
+    last = checkpoint.load("whole/checkpoints/last.ckpt")
+    assert 3 <= last["global_step"] < 3 * 5  # after 14 batches at the earliest
 
 
 def break_off(args, moment, how, step):
