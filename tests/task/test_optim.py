@@ -71,7 +71,7 @@ def test_the_fused_step_is_the_plain_one():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "hparams", [AdamWHparams(), SgdHparams(lr=0.1), AdafactorHparams(lr=0.03)], ids=repr
+    "hparams", [AdamWHparams(), SgdHparams(lr=0.02), AdafactorHparams(lr=0.03)], ids=repr
 )
 def test_every_optimiser_learns(hparams, tmp_path):
     batch = batch_of(16, 24)
