@@ -3,7 +3,7 @@
 Names are resolved lazily (PEP 562), so that `import seqmodel` costs nothing heavy.
 """
 
-VERSION = "0.1.0"
+VERSION = "0.1.1"
 __version__ = VERSION
 
 _LAZY = {
