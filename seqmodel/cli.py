@@ -18,9 +18,9 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _data(argv: Sequence[str]) -> int:
-    """Tell what a run would read: `seqmodel data describe --dataset=... [--json]`."""
+    """Tell what a run would read: `seqmodel data describe --dataset=... [--check] [--json]`."""
     if not argv or argv[0] != "describe":
-        print("usage: seqmodel data describe --dataset=... [--name=value ...] [--json]")
+        print("usage: seqmodel data describe --dataset=... [--name=value ...] [--check] [--json]")
         return 0 if argv[:1] in (["--help"], ["-h"]) else 2
     if "--help" in argv:
         from seqmodel.hparam.run import help_text
@@ -29,17 +29,25 @@ def _data(argv: Sequence[str]) -> int:
         return 0
     from seqmodel.hparam.run import resolve_data
 
-    run = resolve_data([word for word in argv[1:] if word != "--json"])
+    run = resolve_data([word for word in argv[1:] if word not in ("--json", "--check")])
     from seqmodel.build import build_data
     from seqmodel.dataset.describe import as_text
 
-    description = build_data(run).describe()
+    data = build_data(run)
+    checked = {}
+    if "--check" in argv:
+        from seqmodel.dataset.check import check
+
+        checked = {"checked": check(data)}
+    description = data.describe() | checked
     if "--json" in argv:
         import json
 
         print(json.dumps(description))
     else:
-        print(as_text(description), end="")
+        found = checked.get("checked", {}).items()
+        lines = [f"checked: {path}, {n:,} blocks of 1 MiB" for path, n in found]
+        print("\n".join([as_text(description), *lines]))
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from seqmodel.dataset.array_cache import cached_array, file_words, key_of
+from seqmodel.dataset.array_cache import MappedArray, cached_array, key_of
 from seqmodel.dataset.data import Data
 from seqmodel.dataset.interval import Contigs, Intervals
 from seqmodel.dataset.reader import SequenceReader
@@ -28,18 +28,14 @@ _ANY_Y = ("y", "Y", "labels", "label", "targets", "target", "outputs", "output")
 class MappedCodes:
     """Sequences of one length in a mapped array, with `SLACK` bytes at both ends (window.py)."""
 
-    def __init__(self, data: np.ndarray, n: int, length: int) -> None:
-        self.mapped, self.n, self.length = data, n, length
-        self.data = np.asarray(data)
+    def __init__(self, mapped: MappedArray, n: int, length: int) -> None:
+        self.mapped, self.n, self.length = mapped, n, length
+        self.data = np.asarray(mapped.array)
         self.lengths = np.full(n, length, dtype=np.int64)
         self.offsets = SLACK + np.arange(n, dtype=np.int64) * length
 
     def __reduce__(self) -> tuple:
-        return _mapped_codes, (self.mapped.filename, self.n, self.length)
-
-
-def _mapped_codes(path: str, n: int, length: int) -> MappedCodes:
-    return MappedCodes(np.load(path, mmap_mode="r", allow_pickle=False), n, length)
+        return MappedCodes, (self.mapped, self.n, self.length)
 
 
 class ArrayData(Data):
@@ -96,11 +92,11 @@ class ArrayData(Data):
                 part = x[..., i : i + _PART].T if reversed_ else x[i : i + _PART]
                 codes[i : i + _PART] = _codes(part, length, ids, self.alphabet.none_id)
 
-        key = key_of(file_words([path]), split, hp.array_names, letters, self.alphabet.to_dict())
+        key = key_of(split, hp.array_names, letters, self.alphabet.to_dict())
         size = (n * length + 2 * SLACK,)
-        codes = cached_array(path, key, size, np.uint8, fill, self.cache_dir)
+        codes = cached_array([path], key, size, np.uint8, fill, self.cache_dir)
         labels = np.asarray(y).T if reversed_ else np.asarray(y)
-        return MappedCodes(codes, n, length), _compact(path, np.squeeze(labels))
+        return MappedCodes(MappedArray(codes), n, length), _compact(path, np.squeeze(labels))
 
 
 def _shape(path: str, shape: tuple[int, ...], n_letters: int) -> tuple[int, int]:

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from seqmodel.dataset.source import Source, Stamp
 from seqmodel.errors import SequenceError
 
 BLOCK_BYTES = 1 << 22
@@ -36,16 +37,6 @@ class Residues:
 
     raw: bytes
     line: int
-
-
-@dataclass(frozen=True)
-class Source:
-    """A source file as it was read: what a store remembers of it."""
-
-    path: str
-    size: int
-    mtime_ns: int
-    sha256: str
 
 
 class _Digesting(io.RawIOBase):
@@ -99,18 +90,12 @@ class FastaReader:
         Raises:
             SequenceError: the file is empty, damaged or no FASTA; the line is named.
         """
-        before = os.stat(self.path)
+        before = Stamp.of(self.path)
         with _Digesting(self.path, self._progress) as raw:
             yield from _events(self._blocks(raw), self.path)
-            after = os.stat(self.path)
-            if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            if not before.is_file(Stamp.of(self.path)):
                 raise SequenceError(f"{self.path}: changed while it was read; try again")
-            self.source = Source(
-                os.path.abspath(self.path),
-                before.st_size,
-                before.st_mtime_ns,
-                raw.sha256.hexdigest(),
-            )
+            self.source = Source(os.path.abspath(self.path), raw.sha256.hexdigest(), before)
 
     def _blocks(self, raw: _Digesting) -> Iterator[bytes]:
         with open(self.path, "rb") as f:

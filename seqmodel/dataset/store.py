@@ -3,10 +3,15 @@
 Built at first use (store_build.py), beside the source or in a cache folder; later uses, workers
 and ranks map the same pages. Layout of a `.seqstore` file, numbers little-endian:
 
-    0       8 bytes "SEQSTORE", then uint64: format, offset of the index, its length
+    0       8 bytes "SEQSTORE", then uint64: format, offset of the index, its length, and the
+            CRC-32 of these and of the index
     4096    codes of all contigs, one after the other (ids of the alphabet)
             64 or more zeros, then the edges of soft-masked runs, int64, sorted: start, end, ...
-            index, JSON: alphabet, sources (size, mtime, SHA-256), names, lengths, edges
+            index, JSON: alphabet, sources (size, times, inode, SHA-256; source.py), names,
+            lengths, edges, CRC-32 of each MiB from 4096 to the index
+
+A store whose index is damaged, or of another format, is built anew. The sums of its blocks are
+compared when the source or the store is a copy, and by `seqmodel data describe --check`.
 
 Positions in `data` count from the start of the file, so there is always room before the first
 code and after the last one for reading in whole words.
@@ -15,20 +20,31 @@ code and after the last one for reading in whole words.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
 from seqmodel.dataset.alphabet import ALPHABETS, DNA, Alphabet
+from seqmodel.dataset.checksum import BLOCK_BYTES, damaged_blocks
+from seqmodel.dataset.source import (
+    DAMAGED,
+    Source,
+    digest8,
+    look_same,
+    note,
+    read_again,
+    user_cache,
+)
 from seqmodel.dataset.store_build import (
     FORMAT,
     HEADER_BYTES,
     MAGIC,
     build_store,
+    header_of,
     lock,
     remove_stale,
 )
@@ -47,7 +63,7 @@ class SequenceStore:
         lengths: their lengths, int64.
         offsets: position of the first code of each in `data`, int64.
         data: the mapped file, uint8; code i of contig c is `data[offsets[c] + i]`.
-        sources: what was read: dicts of path, size, mtime_ns, sha256.
+        sources: what was read: dicts of path, sha256, size and times.
     """
 
     def __init__(self, path: str, alphabet: Alphabet | None = None) -> None:
@@ -61,6 +77,7 @@ class SequenceStore:
         self.offsets = HEADER_BYTES + np.cumsum(self.lengths) - self.lengths
         self.sources: list[dict] = index["sources"]
         self._edges_at, self._n_edges = index["edges_at"], index["n_edges"]
+        self._sums = index["block_crc32"]
         # A plain ndarray over the map: np.memmap's own indexing costs a microsecond a call.
         self.data = np.asarray(np.memmap(self.path, dtype=np.uint8, mode="r"))
 
@@ -87,20 +104,40 @@ class SequenceStore:
         files = [os.fspath(x) for x in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
         _check_files(files, alphabet)
         targets = _targets(files, alphabet, cache_dir)
-        for target in targets:
-            if is_current(target, files, alphabet):
-                return cls(target, alphabet)
-        target = next((x for x in targets if is_writable(os.path.dirname(x))), None)
-        if target is None:
-            folders = ", ".join(os.path.dirname(x) for x in targets)
+        target = next((x for x in targets if is_current(x, files, alphabet)), None)
+        target = target or _found_or_built(targets, files, alphabet, quiet)
+        store = cls(target, alphabet)
+        for source, path in zip(store.sources, files, strict=True):
+            source["path"] = os.path.abspath(path)  # where it was built it may have had another
+        return store
+
+    def check(self) -> int:
+        """Reads the whole store and its sources; the number of blocks that were compared.
+
+        Raises:
+            SequenceError: a block is damaged, or a source is not what was read.
+        """
+        damaged = damaged_blocks(self._checked, self._sums)
+        if damaged:
             raise SequenceError(
-                f"{files[0]}: no folder for its store can be written ({folders}); set --cache_dir"
+                f"{self.path}: {len(damaged)} of {len(self._sums)} blocks of 1 MiB are damaged, "
+                f"the first at byte {HEADER_BYTES + damaged[0] * BLOCK_BYTES}; delete the file, "
+                "it is built anew, and do not trust results since it was last checked"
             )
-        with lock(target):
-            if not is_current(target, files, alphabet):  # else another process built it
-                remove_stale(target)
-                build_store(target, files, alphabet, quiet=quiet)
-        return cls(target, alphabet)
+        for source in self.sources:
+            if not os.path.isfile(source["path"]):
+                raise SequenceError(f"{source['path']}: no such file")
+            if Source.read(source["path"]).sha256 != source["sha256"]:
+                raise SequenceError(
+                    f"{self.path}: was built from another {source['path']}; delete the store, "
+                    "it is built anew"
+                )
+        return len(self._sums)
+
+    @property
+    def _checked(self) -> np.ndarray:
+        """The bytes that have sums, uint8."""
+        return self.data[HEADER_BYTES : self._edges_at + 8 * self._n_edges]
 
     def __getstate__(self) -> dict[str, object]:
         return {"path": self.path, "alphabet": self.alphabet, "sources": self.sources}
@@ -111,6 +148,7 @@ class SequenceStore:
             raise SequenceError(
                 f"{self.path}: was rebuilt from other sources meanwhile; start again"
             )
+        self.sources = state["sources"]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -165,64 +203,87 @@ class SequenceStore:
         return {x["path"]: {"size": x["size"], "sha256": x["sha256"]} for x in self.sources}
 
 
+def _found_or_built(targets: list[str], files: list[str], alphabet: Alphabet, quiet: bool) -> str:
+    """The first of `targets` that has the content of `files`, else the one that is built."""
+    writable = next((x for x in targets if is_writable(os.path.dirname(x))), None)
+    for target in targets:
+        if target != writable and not os.path.exists(target):
+            continue
+        with lock(target):  # of several processes one looks or builds
+            if is_current(target, files, alphabet) or has_content(target, files, alphabet):
+                return target
+            if target == writable:
+                remove_stale(target)
+                build_store(target, files, alphabet, quiet=quiet)
+                return target
+    folders = ", ".join(os.path.dirname(x) for x in targets)
+    raise SequenceError(
+        f"{files[0]}: no folder for its store can be written ({folders}); set --cache_dir"
+    )
+
+
 def _read_index(path: str) -> dict | None:
     """The index of a store, or None if there is no whole store of this format."""
-    with contextlib.suppress(OSError, ValueError), open(path, "rb") as f:
-        head = f.read(32)
+    with contextlib.suppress(OSError, *DAMAGED), open(path, "rb") as f:
+        head = f.read(40)
         if head[:8] == MAGIC:
-            version, index_at, n_bytes = np.frombuffer(head[8:], dtype="<u8").tolist()
+            version, index_at, n_bytes = np.frombuffer(head[8:32], dtype="<u8").tolist()
             if version == FORMAT and os.fstat(f.fileno()).st_size == index_at + n_bytes:
                 f.seek(index_at)
-                return json.loads(f.read())
+                raw = f.read()
+                if head == header_of(index_at, raw):
+                    index = json.loads(raw)
+                    return index if _is_sound(index, index_at) else None
     return None
 
 
-def is_current(target: str, files: list[str], alphabet: Alphabet) -> bool:
-    """Whether `target` is the store of `files` as they are now.
+def _is_sound(index: dict, index_at: int) -> bool:
+    """Whether what an index says fits into its file."""
+    lengths, end = index["lengths"], index["edges_at"]
+    return (
+        len(lengths) == len(index["names"])
+        and min(lengths, default=0) >= 0
+        and HEADER_BYTES + sum(lengths) <= end
+        and end + 8 * index["n_edges"] == index_at
+    )
 
-    By size and time first. A file of the same size and another time (a copy, a touch) is digested
-    once; the answer is noted beside the store, so that the next one need not digest it again.
-    """
-    index = _read_index(target)
-    if index is None or _codes(index["alphabet"]) != _codes(alphabet.to_dict()):
+
+def is_current(target: str, files: list[str], alphabet: Alphabet) -> bool:
+    """Whether `target` is the store of `files` as far as their sizes, times and inodes show it."""
+    index = _index_for(target, alphabet)
+    return index is not None and look_same(target, _sources(index), files)
+
+
+def has_content(target: str, files: list[str], alphabet: Alphabet) -> bool:
+    """Whether `target` is an undamaged store of files with this content; reads all of them."""
+    index = _index_for(target, alphabet)
+    found = None if index is None else read_again(_sources(index), files)
+    if found is None:
         return False
-    if len(index["sources"]) != len(files):
+    store = SequenceStore(target, alphabet)  # who copied the source may have copied the store
+    damaged = damaged_blocks(store._checked, store._sums)
+    if damaged:
+        warnings.warn(
+            f"{target}: {len(damaged)} of {len(store._sums)} blocks are damaged; it is built anew",
+            stacklevel=2,
+        )
         return False
-    now = [[x.st_size, x.st_mtime_ns] for x in map(os.stat, files)]
-    if [[x["size"], x["mtime_ns"]] for x in index["sources"]] == now:
-        return True
-    digests = [x["sha256"] for x in index["sources"]]
-    if [x["size"] for x in index["sources"]] != [size for size, _ in now]:
-        return False
-    if _read_note(target) == {"files": now, "sha256": digests}:
-        return True
-    if digests != [_sha256(x) for x in files]:
-        return False
-    _write_note(target, {"files": now, "sha256": digests})
+    note(target, found)
     return True
+
+
+def _index_for(target: str, alphabet: Alphabet) -> dict | None:
+    index = _read_index(target)
+    same = index is not None and _codes(index["alphabet"]) == _codes(alphabet.to_dict())
+    return index if same else None
+
+
+def _sources(index: dict) -> list[Source]:
+    return [Source.from_dict(x) for x in index["sources"]]
 
 
 def _codes(alphabet: dict) -> list:
     return [alphabet["letters"], alphabet["ambiguous"]]
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
-
-
-def _read_note(target: str) -> dict | None:
-    with contextlib.suppress(OSError, ValueError), open(f"{target}.stat") as f:
-        return json.load(f)
-    return None
-
-
-def _write_note(target: str, note: dict) -> None:
-    temporary = f"{target}.stat.{os.getpid()}"
-    with contextlib.suppress(OSError):
-        with open(temporary, "w") as f:
-            json.dump(note, f)
-        os.replace(temporary, f"{target}.stat")
 
 
 def _check_files(files: list[str], alphabet: Alphabet) -> None:
@@ -244,26 +305,16 @@ def _check_files(files: list[str], alphabet: Alphabet) -> None:
 def _targets(files: list[str], alphabet: Alphabet, cache_dir: str | None) -> list[str]:
     """Where the store of `files` may be, in the order of preference."""
     real = [os.path.realpath(x) for x in files]
-    many = _digest8("\0".join(real[1:])) if len(real) > 1 else ""
+    many = digest8("\0".join(real[1:])) if len(real) > 1 else ""
     known = ALPHABETS.get(alphabet.name)
     same = known is not None and _codes(known.to_dict()) == _codes(alphabet.to_dict())
-    letters = alphabet.name if same else _digest8(json.dumps(_codes(alphabet.to_dict())))
+    letters = alphabet.name if same else digest8(json.dumps(_codes(alphabet.to_dict())))
     end = f"{f'.and{len(real) - 1}.{many}' if many else ''}.{letters}{SUFFIX}"
-    cached = f"{os.path.basename(real[0])}.{_digest8(real[0])}{end}"
+    cached = f"{os.path.basename(real[0])}.{digest8(real[0])}{end}"
     if cache_dir is not None:
         os.makedirs(cache_dir, exist_ok=True)
         return [os.path.join(os.path.abspath(cache_dir), cached)]
     return [real[0] + end, os.path.join(user_cache(), cached)]
-
-
-def user_cache() -> str:
-    """The folder for what can be made again: $XDG_CACHE_HOME/seqmodel or ~/.cache/seqmodel."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(base, "seqmodel")
-
-
-def _digest8(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def is_writable(folder: str) -> bool:

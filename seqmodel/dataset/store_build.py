@@ -15,19 +15,22 @@ import secrets
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import IO
 
 import numpy as np
 
 from seqmodel.dataset.alphabet import BAD, Alphabet
-from seqmodel.dataset.fasta import SPACE, FastaReader, Header, Residues, Source
+from seqmodel.dataset.checksum import BlockSums
+from seqmodel.dataset.fasta import SPACE, FastaReader, Header, Residues
+from seqmodel.dataset.source import Source
 from seqmodel.dataset.twobit import TwoBitReader, is_twobit
 from seqmodel.errors import SequenceError
 
 MAGIC = b"SEQSTORE"
-FORMAT = 1
+FORMAT = 2
 HEADER_BYTES = 4096
 TAIL_BYTES = 64
 """Room after the last code, so that a window may be read in whole words."""
@@ -57,6 +60,7 @@ class StoreBuilder:
         self._contigs = _Contigs()
         self._sources: list[Source] = []
         self._position = HEADER_BYTES
+        self._sums = BlockSums()
         self._n_edges = 0
         self._last_edge = -1
         out.write(bytes(HEADER_BYTES))
@@ -92,9 +96,13 @@ class StoreBuilder:
         if codes.find(BAD) >= 0:
             self._refuse(event, number)
         self._add_soft_mask(event.raw)
-        self._out.write(codes)
+        self._write(codes)
         self._position += len(codes)
         self._contigs.lengths[-1] += len(codes)
+
+    def _write(self, raw: bytes) -> None:
+        self._out.write(raw)
+        self._sums.update(raw)
 
     def _refuse(self, event: Residues, number: int) -> None:
         plain = event.raw.translate(self._alphabet.encode_table)
@@ -131,27 +139,33 @@ class StoreBuilder:
         if self._last_edge >= 0:
             self._spool(np.array([self._last_edge]))
         pad = TAIL_BYTES + -self._position % 8
-        self._out.write(bytes(pad))
+        self._write(bytes(pad))
         edges_at = self._position + pad
         self._edges.seek(0)
         while block := self._edges.read(1 << 22):
-            self._out.write(block)
+            self._write(block)
         index_at = edges_at + 8 * self._n_edges
         index = json.dumps(self._index(edges_at)).encode()
         self._out.write(index)
         self._out.seek(0)
-        numbers = np.array([FORMAT, index_at, len(index)], dtype="<u8")
-        self._out.write(MAGIC + numbers.tobytes())
+        self._out.write(header_of(index_at, index))
 
     def _index(self, edges_at: int) -> dict[str, object]:
         return {
             "alphabet": self._alphabet.to_dict(),
-            "sources": [asdict(x) for x in self._sources],
+            "sources": [x.to_dict() for x in self._sources],
             "names": self._contigs.names,
             "lengths": self._contigs.lengths,
             "edges_at": edges_at,
             "n_edges": self._n_edges,
+            "block_crc32": self._sums.sums(),
         }
+
+
+def header_of(index_at: int, index: bytes) -> bytes:
+    """The first 40 bytes of a store with the text `index` at `index_at`."""
+    head = MAGIC + np.array([FORMAT, index_at, len(index)], dtype="<u8").tobytes()
+    return head + np.array([zlib.crc32(index, zlib.crc32(head))], dtype="<u8").tobytes()
 
 
 def reader_for(path: str, progress: Callable[[int], None] | None) -> Iterable[Header | Residues]:

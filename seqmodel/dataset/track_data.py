@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from seqmodel.dataset.array_cache import MappedArray, cached_array, file_words, key_of
+from seqmodel.dataset.array_cache import MappedArray, cached_array, key_of
 from seqmodel.dataset.bigwig import BigWig
 from seqmodel.dataset.interval import Contigs, Intervals
 from seqmodel.dataset.peak_data import stem
@@ -105,7 +105,6 @@ class TrackData(FastaData):
         binning = Binning(hp.bin_len, hp.bin_value, hp.clip, hp.log1p)
         middle = windows.centred(self.target_len)
         key = key_of(
-            file_words(hp.tracks),
             [self.contigs.names, self.contigs.lengths.tolist(), self.contigs.aliases],
             [self.target_len, jitter, binning.words()],
             middle.contig,
@@ -119,7 +118,7 @@ class TrackData(FastaData):
                 wide = middle.centred(self.target_len + 2 * jitter)
                 fill_track(out[:, :, i], path, self.contigs, wide, None if jitter else binning)
 
-        array = cached_array(hp.tracks[0], key, shape, np.float32, fill, self.cache_dir)
+        array = cached_array(hp.tracks, key, shape, np.float32, fill, self.cache_dir)
         partners = partners_of(hp.track_strands, len(hp.tracks))
         return TrackReader(MappedArray(array), binning, self.target_len, jitter, partners)
 

@@ -5,13 +5,13 @@ Format: https://genome.ucsc.edu/FAQ/FAQformat.html#format7
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from seqmodel.dataset.fasta import BLOCK_BYTES, Header, Residues, Source
+from seqmodel.dataset.fasta import BLOCK_BYTES, Header, Residues
+from seqmodel.dataset.source import Source, Stamp, sha256_of
 from seqmodel.errors import SequenceError
 
 SIGNATURE = 0x1A412743
@@ -45,7 +45,7 @@ class TwoBitReader:
         Raises:
             SequenceError: the file is truncated or no 2bit file.
         """
-        before = os.stat(self.path)
+        before = Stamp.of(self.path)
         try:
             self._data = np.memmap(self.path, dtype=np.uint8, mode="r")
             for number, (name, at) in enumerate(self._records(), 1):
@@ -57,10 +57,10 @@ class TwoBitReader:
             raise SequenceError(
                 f"{self.path}: truncated or damaged 2bit file; copy or download it again"
             ) from e
-        with open(self.path, "rb") as f:
-            sha256 = hashlib.file_digest(f, "sha256").hexdigest()
-        path = os.path.abspath(self.path)
-        self.source = Source(path, before.st_size, before.st_mtime_ns, sha256)
+        sha256 = sha256_of(self.path)
+        if not before.is_file(Stamp.of(self.path)):
+            raise SequenceError(f"{self.path}: changed while it was read; try again")
+        self.source = Source(os.path.abspath(self.path), sha256, before)
 
     def _words(self, at: int, n: int) -> np.ndarray:
         raw = self._data[at : at + 4 * n]

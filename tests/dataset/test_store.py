@@ -5,18 +5,22 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pysam
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kept_files import settle
 from strategies import fastas
 
 from seqmodel.dataset import fasta, twobit
 from seqmodel.dataset.alphabet import DNA, PROTEIN, Alphabet
 from seqmodel.dataset.store import SequenceStore
+from seqmodel.dataset.store_build import header_of
 from seqmodel.errors import SequenceError
 
 
@@ -137,12 +141,62 @@ def test_other_alphabets_have_stores_of_their_own(tmp_path):
         SequenceStore.open(path, DNA)
 
 
-def test_a_changed_source_is_noticed(tmp_path):
+def no_digest(path):
+    pytest.fail(f"{path} was digested")
+
+
+def test_an_unchanged_source_is_not_read(tmp_path, monkeypatch):
     path = written(tmp_path, b">a\nACGT")
-    before = os.stat(path)
+    settle(monkeypatch)
+    SequenceStore.open(path)
+    monkeypatch.setattr("seqmodel.dataset.source.sha256_of", no_digest)
     assert SequenceStore.open(path).text("a") == "ACGT"
-    written(tmp_path, b">a\nTTTT")  # of the same size
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+
+
+def in_place(path):
+    with open(path, "r+b") as f:
+        f.seek(3)
+        f.write(b"TTTT")
+
+
+def renamed(path):
+    Path(f"{path}.new").write_bytes(b">a\nTTTT")
+    os.replace(f"{path}.new", path)
+
+
+@pytest.mark.parametrize("change", [in_place, renamed])
+def test_a_changed_source_is_noticed_whatever_its_size_and_time(tmp_path, monkeypatch, change):
+    path = written(tmp_path, b">a\nACGT")
+    reference = written(tmp_path, b"", "reference")
+    subprocess.run(["touch", "-r", path, reference], check=True)
+    settle(monkeypatch)
+    assert SequenceStore.open(path).text("a") == "ACGT"
+    before = os.stat(path)
+    change(path)
+    subprocess.run(["touch", "-r", reference, path], check=True)
+    after = os.stat(path)
+    assert (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    assert SequenceStore.open(path).text("a") == "TTTT"
+
+
+def test_a_change_within_the_second_in_which_it_was_read_is_noticed(tmp_path, monkeypatch):
+    path = written(tmp_path, b">a\nACGT")
+    real = os.stat
+
+    def coarse(path, *args, **kwargs):  # a file system that keeps whole seconds
+        x = real(path, *args, **kwargs)
+        if not str(path).endswith("a.fa"):
+            return x
+        now = x.st_ctime_ns // 10**9 * 10**9
+        return SimpleNamespace(
+            **{k: getattr(x, k) for k in dir(x) if k.startswith("st_")}
+            | {"st_mtime_ns": 10**9, "st_ctime_ns": now}
+        )
+
+    monkeypatch.setattr("seqmodel.dataset.source.os.stat", coarse)
+    monkeypatch.setattr(time, "time_ns", lambda: real(path).st_ctime_ns + 10**8)
+    assert SequenceStore.open(path).text("a") == "ACGT"
+    in_place(path)
     assert SequenceStore.open(path).text("a") == "TTTT"
 
 
@@ -151,17 +205,106 @@ def test_a_touched_source_is_digested_once_and_not_rebuilt(tmp_path, monkeypatch
     store = SequenceStore.open(path)
     made = os.stat(store.path).st_ino
     os.utime(path, ns=(1, 1))
+    settle(monkeypatch)
     assert os.stat(SequenceStore.open(path).path).st_ino == made
-    monkeypatch.setattr("seqmodel.dataset.store._sha256", lambda path: pytest.fail("digested"))
+    monkeypatch.setattr("seqmodel.dataset.source.sha256_of", no_digest)
     assert os.stat(SequenceStore.open(path).path).st_ino == made
 
 
-def test_a_damaged_store_is_built_anew(tmp_path):
+def copied(tmp_path, monkeypatch, n=3_000_000):
+    """A FASTA file and its store, copied as a job stages them; the store's path, its inode."""
+    (tmp_path / "from").mkdir()
+    rng = np.random.default_rng(1)
+    letters = np.frombuffer(b"ACGT", np.uint8)[rng.integers(0, 4, n)].tobytes()
+    path = written(tmp_path / "from", b">a\n" + letters + b"\n>b\nacgt\n")
+    settle(monkeypatch)
+    store = SequenceStore.open(path)
+    os.mkdir(tmp_path / "to")
+    subprocess.run(["cp", "-RLp", "--", path, store.path, str(tmp_path / "to")], check=True)
+    return str(tmp_path / "to" / "a.fa"), letters.decode()
+
+
+def test_a_store_that_was_staged_with_its_source_is_checked_once(tmp_path, monkeypatch):
+    path, letters = copied(tmp_path, monkeypatch)
+    monkeypatch.setattr("seqmodel.dataset.store.build_store", no_digest)
+    store = SequenceStore.open(path)
+    assert store.text("a") == letters
+    assert list(store.digests()) == [path]
+    monkeypatch.setattr("seqmodel.dataset.source.sha256_of", no_digest)
+    assert SequenceStore.open(path).path == f"{path}.dna.seqstore"
+
+
+def flip(path, at):
+    with open(path, "r+b") as f:
+        f.seek(at)
+        old = f.read(1)[0]
+        f.seek(at)
+        f.write(bytes([old ^ 1]))
+
+
+@pytest.mark.parametrize("at", [4096, 4096 + 1_500_000, 4096 + 3_000_000])
+def test_a_store_that_was_damaged_when_staged_is_built_anew(tmp_path, monkeypatch, at):
+    path, letters = copied(tmp_path, monkeypatch)
+    flip(f"{path}.dna.seqstore", at)
+    with pytest.warns(UserWarning, match=r"seqstore: 1 of 3 blocks are damaged; it is built anew"):
+        store = SequenceStore.open(path)
+    assert store.text("a") == letters
+    assert store.text("b") == "ACGT"
+    assert store.check() == 3
+
+
+def test_check_finds_any_flipped_bit(tmp_path, monkeypatch):
+    path = written(tmp_path, b">a\n" + b"ACGTacgt" * 300_000)
+    settle(monkeypatch)
+    store = SequenceStore.open(path)
+    size = os.path.getsize(store.path)
+    assert store.check() == 7
+    raw = Path(store.path).read_bytes()
+    for at in np.random.default_rng(0).integers(4096, size, 40).tolist():
+        flip(store.path, at)
+        if at < store._edges_at + 8 * store._n_edges:
+            first = 4096 + (at - 4096) // 2**20 * 2**20
+            with pytest.raises(SequenceError, match=f"1 of 7 blocks .* at byte {first}; delete"):
+                store.check()
+        else:
+            assert SequenceStore.open(path).check() == 7  # a damaged index is built anew
+        Path(store.path).write_bytes(raw)
+
+
+def test_check_compares_the_source(tmp_path):
     path = written(tmp_path, b">a\nACGT")
+    store = SequenceStore.open(path)
+    in_place(path)
+    with pytest.raises(SequenceError, match=r"was built from another .*a\.fa; delete the store"):
+        store.check()
+
+
+def test_a_damaged_store_is_built_anew(tmp_path, monkeypatch):
+    path = written(tmp_path, b">a\nACGT\n>b\nacgt")
+    settle(monkeypatch)
     store = Path(SequenceStore.open(path).path)
-    store.write_bytes(store.read_bytes()[:-1])
-    assert SequenceStore.open(path).text("a") == "ACGT"
-    store.write_bytes(b"something else")
+    raw = store.read_bytes()
+    index = raw.index(b'{"alphabet"')
+    longer = raw[index:].replace(b'"lengths": [4, 4]', b'"lengths": [4, 9999]')
+    damaged = [raw[:-1], b"something else", b"", raw[:index] + longer]
+    damaged += [raw[:i] + bytes([raw[i] ^ 4]) + raw[i + 1 :] for i in (*range(40), index, -2)]
+    damaged.append(header_of(index, longer) + raw[40:index] + longer)
+    damaged.append(header_of(index, b"[" * 10**5) + raw[40:index] + b"[" * 10**5)
+    for content in damaged:
+        store.write_bytes(content)
+        assert SequenceStore.open(path).text("a") == "ACGT"
+        assert store.read_bytes() == raw or len(store.read_bytes()) == len(raw)
+
+
+@pytest.mark.parametrize(
+    "note", [b"", b"{", b"null", b"[" * 10**5, b'{"sha256": 1, "seen": 2}', b"\xff", b"NaN"]
+)
+def test_a_damaged_note_is_of_no_account(tmp_path, monkeypatch, note):
+    path = written(tmp_path, b">a\nACGT")
+    store = SequenceStore.open(path)
+    Path(f"{store.path}.stat").write_bytes(note)
+    os.utime(path, ns=(1, 1))
+    settle(monkeypatch)
     assert SequenceStore.open(path).text("a") == "ACGT"
 
 
@@ -204,6 +347,7 @@ def test_cache_dir_is_where_the_store_goes(tmp_path):
 PROGRAM = """
 import resource, sys
 from seqmodel.dataset.store import SequenceStore
+from seqmodel.dataset.store_build import header_of
 from seqmodel.errors import SequenceError
 if len(sys.argv) > 2:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
@@ -233,7 +377,8 @@ def test_processes_that_start_at_once_do_no_harm(tmp_path):
     command = [sys.executable, "-c", PROGRAM, path]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert [x.communicate()[0].split()[0] for x in started] == ["ACGTACGT"] * 4
-    assert sorted(os.listdir(tmp_path)) == ["a.fa", "a.fa.dna.seqstore"]
+    left = {x.removesuffix(".stat") for x in os.listdir(tmp_path)}
+    assert left == {"a.fa", "a.fa.dna.seqstore"}
 
 
 @pytest.mark.slow

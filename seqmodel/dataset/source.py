@@ -1,0 +1,150 @@
+"""Source files of stores and cached arrays: whether they still are what was read.
+
+Size, times and inode of a source are recorded with its digest. Where one of them differs, or the
+source was written so shortly before that its times may not show a later change, the digest
+decides; the new times are then noted beside the kept file, so that the next look needs no digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_RESOLUTION_NS = 2_000_000_000
+"""Times of a file may be this coarse: two changes within it need not differ in them."""
+_MOST_NOTED = 16
+DAMAGED = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
+"""What reading plain JSON of an unexpected form raises."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What the file system says of a file, and when it was asked."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    seen_ns: int
+
+    @classmethod
+    def of(cls, path: str) -> Stamp:
+        """The stamp of a file now."""
+        now = time.time_ns()
+        x = os.stat(path)
+        return cls(x.st_size, x.st_mtime_ns, x.st_ctime_ns, x.st_ino, now)
+
+    def is_file(self, other: Stamp) -> bool:
+        """Whether both are of one file that did not change, as far as stamps can show it."""
+        return self._key() == other._key()
+
+    def is_settled(self) -> bool:
+        """Whether any later change shows in the times."""
+        return max(self.mtime_ns, self.ctime_ns) + _RESOLUTION_NS < self.seen_ns
+
+    def _key(self) -> tuple[int, ...]:
+        return self.size, self.mtime_ns, self.ctime_ns, self.inode
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source file as it was read: what is remembered of it."""
+
+    path: str
+    sha256: str
+    stamp: Stamp
+
+    @classmethod
+    def read(cls, path: str) -> Source:
+        """Digests a file."""
+        stamp = Stamp.of(path)
+        return cls(os.path.abspath(path), sha256_of(path), stamp)
+
+    @classmethod
+    def from_dict(cls, x: dict[str, Any]) -> Source:
+        """The source that `to_dict` made plain."""
+        names = ("size", "mtime_ns", "ctime_ns", "inode", "seen_ns")
+        return cls(str(x["path"]), str(x["sha256"]), Stamp(*(int(x[name]) for name in names)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {"path": self.path, "sha256": self.sha256} | vars(self.stamp)
+
+
+def sha256_of(path: str) -> str:
+    """SHA-256 of the content of a file, in hex digits."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def look_same(target: str, sources: Sequence[Source], files: Sequence[str]) -> bool:
+    """Whether `files` are the unchanged `sources` of `target`, by their stamps alone."""
+    if len(sources) != len(files):
+        return False
+    now = [Stamp.of(x) for x in files]
+    seen = [[x.stamp for x in sources], *_read_note(target, sources)]
+    return any(
+        all(a.is_settled() and a.is_file(b) for a, b in zip(stamps, now, strict=True))
+        for stamps in seen
+    )
+
+
+def read_again(sources: Sequence[Source], files: Sequence[str]) -> list[Source] | None:
+    """`files` as they are now, or None if they have not the content of `sources`."""
+    if [x.stamp.size for x in sources] != [os.path.getsize(x) for x in files]:
+        return None
+    now = [Source.read(x) for x in files]
+    return now if [x.sha256 for x in now] == [x.sha256 for x in sources] else None
+
+
+def user_cache() -> str:
+    """The folder for what can be made again: $XDG_CACHE_HOME/seqmodel or ~/.cache/seqmodel."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "seqmodel")
+
+
+def digest8(text: str) -> str:
+    """Eight hex digits of a text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def _notes(target: str) -> list[str]:
+    """Where the note about `target` may be: beside it, else in the user's cache."""
+    name = f"{os.path.basename(target)}.{digest8(target)}.stat"
+    return [f"{target}.stat", os.path.join(user_cache(), name)]
+
+
+def _read_note(target: str, sources: Sequence[Source]) -> list[list[Stamp]]:
+    """Stamps with which these sources were found again."""
+    found: list[list[Stamp]] = []
+    for path in filter(os.path.isfile, _notes(target)):
+        with contextlib.suppress(OSError, *DAMAGED), open(path, "rb") as f:
+            found_note = json.loads(f.read(1 << 20))
+            if found_note["sha256"] == [x.sha256 for x in sources]:
+                found += [[Stamp(*map(int, x)) for x in stamps] for stamps in found_note["seen"]]
+    return [x for x in found if len(x) == len(sources)]
+
+
+def note(target: str, sources: Sequence[Source]) -> None:
+    """Notes that `sources` are those of `target`, with the stamps that they have now."""
+    if not all(x.stamp.is_settled() for x in sources):
+        return
+    kept = [*_read_note(target, sources), [x.stamp for x in sources]][-_MOST_NOTED:]
+    seen = [[list(vars(x).values()) for x in part] for part in kept]
+    for path in _notes(target):
+        temporary = f"{path}.{os.getpid()}"
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(temporary, "w") as f:
+                json.dump({"sha256": [x.sha256 for x in sources], "seen": seen}, f)
+            os.replace(temporary, path)
+            return
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
