@@ -82,7 +82,8 @@ def save(checkpoint: dict[str, Any], path: str | Path) -> None:
 def header_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """What stands in the JSON header of `checkpoint`."""
     own = checkpoint["seqmodel"]
-    return {"schema": own["schema"], "version": own["version"], "hparams": own["hparams"]}
+    header = {"schema": own["schema"], "version": own["version"], "hparams": own["hparams"]}
+    return {**header, **({"plugins": own["plugins"]} if own.get("plugins") else {})}
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -124,6 +125,7 @@ def stamp(
     targets: dict[str, Any],
     splits: dict[str, Any],
     data: dict[str, Any],
+    plugins: dict[str, str | None] | None = None,
 ) -> dict[str, Any]:
     """The `seqmodel` entry of a checkpoint: all that applying the model needs, in plain values."""
     return {
@@ -134,6 +136,7 @@ def stamp(
         "targets": targets,
         "splits": splits,
         "data": data,
+        "plugins": plugins or {},
     }
 
 

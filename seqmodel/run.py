@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(help_text(argv), end="")
             return 0
         run = resolve(argv)
-        with _told_if_out_of_memory():
+        with _told_if_out_of_memory(), _refused_if_ended():
             execute(run)
     except SeqmodelError as e:
         print(f"{type(e).__name__}: {e}", file=sys.stderr)
@@ -108,6 +108,19 @@ def _execute(run: Run, stopper: StopOnSignal) -> dict[str, float]:
         if isinstance(callback, Usage):
             callback.write(parts.task, ended=True)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+@contextmanager
+def _refused_if_ended() -> Iterator[None]:
+    """A plugin that calls sys.exit() in the middle of a run must not make it a success."""
+    from seqmodel.errors import RunError
+
+    try:
+        yield
+    except SystemExit as e:
+        if e.code in (None, 0):
+            raise RunError("the run did not end: a module called sys.exit() in it") from e
+        raise
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from typing import Any
 from seqmodel import VERSION
 from seqmodel.errors import RunError
 from seqmodel.hparam.run import Run
+from seqmodel.hparam.trust import plugin_digests
 
 SCHEMA = 1
 RECORD = "hparams.json"
@@ -112,6 +113,7 @@ def write_record(folder: Path, run: Run, data: dict[str, Any]) -> list[str]:
 
     path, told = folder / RECORD, []
     code, diff = code_record(run.values.plugins)
+    code["plugins"] = plugin_digests(run.values.plugins)
     digest = code["digest"]
     if "problem" in code:
         told.append(f"the commit of the code is not known, only its digest: {code['problem']}")

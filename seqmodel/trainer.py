@@ -25,6 +25,7 @@ from seqmodel.checkpoint import SafeCheckpointIO, load, stamp
 from seqmodel.counter import hash64
 from seqmodel.errors import RunError
 from seqmodel.hparam.run import Run
+from seqmodel.hparam.trust import plugin_digests
 from seqmodel.metrics import MetricsCsv
 from seqmodel.progress import PlainLines
 from seqmodel.run_folder import CHECKPOINTS
@@ -328,6 +329,7 @@ def _callbacks(run: Run, parts: Any, shown: str, data_record: dict[str, Any]) ->
         targets=parts.data.targets.to_dict(),
         splits=dict.fromkeys(parts.data.splits, True),
         data=data_record,
+        plugins=plugin_digests(v.plugins),
     )
     callbacks: list[Callback] = [ExactSteps(v.seed), Stamp(entry)]
     callbacks += training_callbacks(run.hparams("optimiser"))

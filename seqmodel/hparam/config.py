@@ -5,12 +5,29 @@ A run folder's hparams.json is one: keys that start with `_` are its record, not
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Any, NamedTuple
 
 from seqmodel.errors import HparamError
 
+RECORD = "hparams.json"
 
-def read_config(path: str) -> dict[str, Any]:
+
+class Config(NamedTuple):
+    """The content of a config file.
+
+    Attributes:
+        values: its hyperparameters, unchecked.
+        is_record: whether a run wrote it (the hparams.json of a run folder), not its user.
+        plugin_digests: what the run noted of its plugins.
+    """
+
+    values: dict[str, Any]
+    is_record: bool = False
+    plugin_digests: object = None
+
+
+def read_config(path: str) -> Config:
     """The hyperparameters that stand in the file at `path`, unchecked.
 
     Raises:
@@ -26,13 +43,20 @@ def read_config(path: str) -> dict[str, Any]:
         raise HparamError(f"--config {path}: not valid TOML or JSON: {reason}") from e
     if not isinstance(values, dict):
         raise HparamError(f"--config {path}: names and values are wanted, got a {_kind(values)}")
+    record = values.get("_run", {})
+    is_record = "_run" in values or os.path.basename(path) == RECORD
     values = {name: value for name, value in values.items() if not name.startswith("_")}
     for name, value in values.items():
         if isinstance(value, dict):
             raise HparamError(
                 f"--config {path}: {name!r} is a table; names are flat, write them at the top"
             )
-    return values
+    return Config(values, is_record, _plugin_digests(record))
+
+
+def _plugin_digests(record: object) -> object:
+    code = record.get("code") if isinstance(record, dict) else None
+    return code.get("plugins") if isinstance(code, dict) else None
 
 
 def _parse(path: str, text: str) -> Any:

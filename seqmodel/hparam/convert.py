@@ -57,13 +57,36 @@ def changed_hparams(parser: HparamParser, values: Namespace | Mapping[str, Any])
     return changed
 
 
-def to_args(parser: HparamParser, values: Namespace | Mapping[str, Any]) -> list[str]:
-    """The command line, `--name=value` each, that gives `values` back; defaults are left out."""
+def to_args(
+    parser: HparamParser,
+    values: Namespace | Mapping[str, Any],
+    brought: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """The command line, `--name=value` each, that gives `values` back; defaults are left out.
+
+    Args:
+        parser: what can be set.
+        values: by name.
+        brought: what a checkpoint that `values` name brings along: against it a default is said.
+    """
+    changed = changed_hparams(parser, values)
+    values = vars(values) if isinstance(values, Namespace) else values
+    for name, other in (brought or {}).items():
+        if name in values and name not in changed and values[name] != _read(parser, name, other):
+            changed[name] = values[name]
     return [
         f"--{name}={text}"
-        for name, value in changed_hparams(parser, values).items()
-        for text in parser.declared[name].texts(value)
+        for name, hparam in parser.declared.items()
+        if name in changed
+        for text in hparam.texts(changed[name])
     ]
+
+
+def _read(parser: HparamParser, name: str, raw: object) -> Any:
+    try:
+        return parser.hparam(name).value(raw)
+    except HparamError:
+        return HparamError  # no value at all
 
 
 def _copy(value: Any) -> Any:

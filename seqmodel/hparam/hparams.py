@@ -32,7 +32,7 @@ from seqmodel.hparam.value import (
 class Hparam:
     """One declared hyperparameter: its name, type, default, help and the class that defines it."""
 
-    __slots__ = ("default", "help", "is_list", "name", "owner", "type")
+    __slots__ = ("default", "help", "inherited", "is_list", "name", "owner", "type")
 
     def __init__(
         self,
@@ -42,9 +42,11 @@ class Hparam:
         help: str,
         is_list: bool,
         owner: builtins.type[Hparams],
+        inherited: bool = True,
     ) -> None:
         self.name, self.type, self.help = name, type, help
         self.default, self.is_list, self.owner = default, is_list, owner
+        self.inherited = inherited  # False: never taken from a checkpoint or a record
 
     @property
     def tracked(self) -> bool:
@@ -95,7 +97,11 @@ class HparamParser(argparse.ArgumentParser):
         self._group: Any = self
 
     def add_argument(self, *flags: str, **kwargs: Any) -> argparse.Action:
-        """Declares one hyperparameter (`--name`, type, default, choices, nargs='*', help)."""
+        """Declares one hyperparameter (`--name`, type, default, choices, nargs='*', help).
+
+        inherited=False says that a file must not set it: its value means "run this" or "trust
+        this", so that it is given again where a checkpoint or a run's record has it.
+        """
         return self._declare(_hparam(self._owner, flags, **kwargs))
 
     def add_class(self, cls: type[Hparams]) -> None:
@@ -125,8 +131,9 @@ class HparamParser(argparse.ArgumentParser):
         """Moves the default of one declared hyperparameter (a choice that follows another)."""
         hparam = self.declared[name]
         self.declared[name] = Hparam(
-            name, hparam.type, hparam.value(value), hparam.help, hparam.is_list, hparam.owner
-        )
+            name, hparam.type, hparam.value(value), hparam.help, hparam.is_list, hparam.owner,
+            hparam.inherited,
+        )  # fmt: skip
         self.set_defaults(**{name: self.declared[name].default})
         for action in self._actions:
             if action.dest == name:
@@ -286,6 +293,7 @@ def _hparam(
     default: Any = None,
     choices: list[Any] | tuple[Any, ...] | None = None,
     nargs: str | None = None,
+    inherited: bool = True,
 ) -> Hparam:
     where = f"{owner.__name__ if owner else 'parser'}: {flags}"
     if owner is None:
@@ -304,7 +312,7 @@ def _hparam(
         default = list(default or [])
     elif default is None:
         kind = optional(kind)
-    hparam = Hparam(flags[0][2:], kind, default, help.strip(), is_list, owner)
+    hparam = Hparam(flags[0][2:], kind, default, help.strip(), is_list, owner, inherited)
     hparam.default = hparam.value(default)
     return hparam
 

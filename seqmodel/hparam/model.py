@@ -240,6 +240,7 @@ class HfHparams(EncoderHparams):
         parser.add_argument(
             "--hf_path",
             type=str,
+            inherited=False,
             help="folder with config.json, weights and tokeniser, as save_pretrained writes them",
         )
         parser.add_argument(
@@ -252,6 +253,7 @@ class HfHparams(EncoderHparams):
             "--hf_trust_remote_code",
             type=str2bool,
             default=False,
+            inherited=False,
             help="run Python code that stands in the folder; only if you have read it",
         )
 

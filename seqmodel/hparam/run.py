@@ -14,12 +14,19 @@ from typing import Any
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.canonical import canonical_str
-from seqmodel.hparam.config import read_config
+from seqmodel.hparam.config import Config, read_config
 from seqmodel.hparam.convert import changed_hparams, parse_args, parse_dict, to_args
 from seqmodel.hparam.dataset import check_files, files_elsewhere
 from seqmodel.hparam.header import read_header
-from seqmodel.hparam.hparams import GIVEN, HparamParser, Hparams
+from seqmodel.hparam.hparams import GIVEN, Hparam, HparamParser, Hparams
 from seqmodel.hparam.known import choices, known_hparams
+from seqmodel.hparam.trust import (
+    TRUST,
+    Source,
+    ask_for_plugins,
+    refuse_withheld,
+    withheld,
+)
 from seqmodel.hparam.value import did_you_mean
 
 ROLES = {
@@ -32,6 +39,7 @@ ROLES = {
 }
 ALWAYS = ("RunHparams", "TrainingHparams", "TrainerHparams")
 HeaderOf = Callable[[str], dict[str, Any]]
+Given = Sequence[str] | Mapping[str, object]
 # in the order in which they are asked for the hyperparameters they bring along
 CHECKPOINTS = ("resume_from_checkpoint", "load_checkpoint_path", "load_encoder_from_checkpoint")
 NOT_RESUMED = ("mode", "config", "resume_from_checkpoint", "default_root_dir", "fast_dev_run")
@@ -45,6 +53,7 @@ class Run:
         values: a value for each of them.
         classes: role ("task", "encoder", ...) to the Hparams class that was chosen for it.
         files: (flag, path) of the files that must be there, if that was not checked here.
+        brought: what a checkpoint says of these hyperparameters, where one is named.
     """
 
     def __init__(
@@ -53,8 +62,10 @@ class Run:
         values: Namespace,
         classes: dict[str, type[Hparams]],
         files: Sequence[tuple[str, str]] = (),
+        brought: Mapping[str, Any] | None = None,
     ) -> None:
         self.parser, self.values, self.classes, self.files = parser, values, classes, files
+        self.brought = brought or {}
 
     def hparams(self, role: str) -> Hparams:
         """The Hparams object from which the thing in that role is built."""
@@ -66,7 +77,7 @@ class Run:
 
     def to_args(self) -> list[str]:
         """The command line that gives this run again."""
-        return to_args(self.parser, self.values)
+        return to_args(self.parser, self.values, self.brought)
 
     def canonical(self) -> str:
         """The name of the run: what was set, of that which changes what is learned."""
@@ -89,6 +100,7 @@ def resolve(
         HparamError: an unknown name, a bad value, a missing or an impossible choice.
         CheckpointError: a checkpoint that is named is none of ours.
     """
+    given = _bare_plugins(given)
     plan = _plan(given, complete=True, header_of=header_of)
     values = plan.read(given)
     values.config = None
@@ -102,7 +114,7 @@ def resolve(
             check_files(flag, [path])
     if values.resume_from_checkpoint:
         check_resumed(plan.parser, values)
-    return Run(plan.parser, values, plan.classes, files)
+    return Run(plan.parser, values, plan.classes, files, plan.brought)
 
 
 def resolve_data(given: Sequence[str] | Mapping[str, object]) -> Run:
@@ -111,6 +123,7 @@ def resolve_data(given: Sequence[str] | Mapping[str, object]) -> Run:
     Raises:
         HparamError: an unknown name, a bad value, or no dataset is chosen.
     """
+    given = _bare_plugins(given)
     plan = _plan(given, complete=False)
     if "dataset" not in plan.classes:
         names = ", ".join(sorted(_options(plan.known)["dataset"]))
@@ -122,12 +135,13 @@ def resolve_data(given: Sequence[str] | Mapping[str, object]) -> Run:
 
 def run_parser(given: Sequence[str] | Mapping[str, object]) -> HparamParser:
     """The combined parser for the choices made in `given`, as far as they were made."""
-    return _plan(given, complete=False).parser
+    return _plan(_bare_plugins(given), complete=False).parser
 
 
 def help_text(argv: Sequence[str]) -> str:
     """The help for the choices on a command line: just their hyperparameters, by class."""
-    plan = _plan([word for word in argv if word not in ("--help", "-h")], complete=False)
+    words = [word for word in argv if word not in ("--help", "-h")]
+    plan = _plan(_bare_plugins(words), complete=False)
     lines = [plan.parser.format_help().rstrip(), "", "choices:"]
     for role, options in _options(plan.known).items():
         chosen = plan.classes[role].name if role in plan.classes else "none yet"
@@ -143,7 +157,9 @@ def check_resumed(parser: HparamParser, values: Namespace) -> None:
     """
     old = read_header(values.resume_from_checkpoint)["hparams"]
     for name, hparam in parser.declared.items():
-        if hparam.tracked and name in old and name not in ("max_epochs", "max_steps"):
+        if not (hparam.tracked and hparam.inherited):
+            continue
+        if name in old and name not in ("max_epochs", "max_steps"):
             before, now = hparam.value(old[name]), getattr(values, name)
             if before != now:
                 raise HparamError(
@@ -159,6 +175,7 @@ class _Plan:
         self.known, self.classes = known, classes
         self.parser = _parser(tuple(known), tuple(classes.items()))
         self.below: dict[str, Any] = {}
+        self.brought: dict[str, Any] = {}
 
     def read(self, given: Sequence[str] | Mapping[str, object]) -> Namespace:
         """All values: what is given over what lies below it, over the defaults."""
@@ -196,29 +213,59 @@ def _plan(
     complete: bool,
     header_of: HeaderOf = read_header,
 ) -> _Plan:
-    own, config = _own_choices(given)
+    own, file = _own_choices(given)
+    # what a run wrote is not the user's word: its plugins and the like are held back
+    records = [Source(own["config"], file.values, file.plugin_digests)] if file.is_record else []
+    config = {n: v for n, v in file.values.items() if not (file.is_record and n in TRUST)}
+    path, header = _header({**config, **own}, header_of)
+    if header:
+        records.append(Source(path, header["hparams"], header.get("plugins")))
+    known, plugins, untrusted = _known({**config, **own}, records)
+    declared = {n: h for cls in known for n, h in cls.default_hparams().declared.items()}
+    held = [withheld(record, declared) for record in records]
+    if file.is_record:
+        config = {n: v for n, v in config.items() if n not in held[0].values}
     merged = {**config, **own}
-    header = _header_hparams(merged, header_of)
-    known = known_hparams(merged.get("plugins") or header.get("plugins") or ())
-    inherited = _inherited(merged, header, known)
+    inherited = _inherited(merged, header.get("hparams", {}), declared, known)
     try:
         classes = _chosen({**inherited, **merged}, known, complete=complete)
-    except HparamError:
+        plan = _Plan(known, classes)
+        _refuse_unknown(config, given, plan)
+    except HparamError as e:
+        if untrusted:
+            raise HparamError(ask_for_plugins(untrusted)) from e
         _refuse_strangers(given, known)  # a misspelt choice is told as that
         raise
-    plan = _Plan(known, classes)
-    _refuse_unknown(config, given, plan)
-    below = {**inherited, **config}
+    if untrusted:
+        warnings.warn(f"not imported: {ask_for_plugins(untrusted)}", stacklevel=3)
+    below = {**inherited, **config, "plugins": plugins}
     plan.below = {name: v for name, v in below.items() if name in plan.parser.declared}
+    for source in held:
+        refuse_withheld(source, plan.parser.declared, {*config, *_names(given)})
+    if header:
+        plan.brought = {**inherited, **held[-1].values}
     return plan
+
+
+def _known(
+    merged: Mapping[str, Any], records: Sequence[Source]
+) -> tuple[list[type[Hparams]], list[str], Source | None]:
+    """The classes that a run can be made of, the plugins imported for it, and whose were not."""
+    before = {plugin for record in records for plugin in record.plugins}
+    if "plugins" in merged:
+        return known_hparams(merged["plugins"], before=before), merged["plugins"], None
+    source = next((record for record in records if record.plugins), None)
+    if source is None or not merged.get("trust_plugins"):
+        return known_hparams(), [], source
+    return known_hparams(source.plugins, before=before), source.plugins, None
 
 
 def _own_choices(
     given: Sequence[str] | Mapping[str, object],
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Any], Config]:
     """What stands in `given` of the hyperparameters that decide on others, and its config file."""
     parser = _always_parser()
-    names = (*ROLES, "plugins", "config", *CHECKPOINTS)
+    names = (*ROLES, *TRUST, *CHECKPOINTS)
     if isinstance(given, Mapping):
         own = {name: parser.hparam(name).value(given[name]) for name in names if name in given}
     else:
@@ -226,27 +273,39 @@ def _own_choices(
         few = [w for w in _words(given) if w[2:].split("=")[0] in names]
         namespace, _ = parser.parse_known_args(few, Namespace())
         own = {n: getattr(namespace, n) for n in namespace.__dict__.pop(GIVEN, set())}
-    config = read_config(own["config"]) if own.get("config") else {}
+    config = read_config(own["config"]) if own.get("config") else Config({})
     for name in names:
-        if name in config:
-            config[name] = parser.hparam(name).value(config[name])
+        if name in config.values:
+            config.values[name] = parser.hparam(name).value(config.values[name])
     return own, config
 
 
-def _header_hparams(merged: Mapping[str, Any], header_of: HeaderOf) -> dict[str, Any]:
+def _bare_plugins(given: Given) -> Given:
+    """`--plugins` without a module as `--plugins=`: none, whatever a checkpoint names."""
+    if isinstance(given, Mapping):
+        return given
+    return [
+        "--plugins=" if word == "--plugins" and after.startswith("--") else word
+        for word, after in zip(given, [*given[1:], "--"], strict=False)
+    ]
+
+
+def _header(merged: Mapping[str, Any], header_of: HeaderOf) -> tuple[str, dict[str, Any]]:
+    """The path and the header of the checkpoint that is asked first; empty without one."""
     for name in CHECKPOINTS:
         if merged.get(name):
-            return header_of(merged[name])["hparams"]
-    return {}
+            return merged[name], header_of(merged[name])
+    return "", {}
 
 
 def _inherited(
-    merged: Mapping[str, Any], header: Mapping[str, Any], known: list[type[Hparams]]
+    merged: Mapping[str, Any],
+    header: Mapping[str, Any],
+    declared: Mapping[str, Hparam],
+    known: list[type[Hparams]],
 ) -> dict[str, Any]:
     """Of a checkpoint's hyperparameters those that its use brings along."""
-    if not header:
-        return {}
-    owner = {n: h.owner for cls in known for n, h in cls.default_hparams().declared.items()}
+    owner = {name: hparam.owner for name, hparam in declared.items() if hparam.inherited}
     found = {name: value for name, value in header.items() if name in owner}
     if merged.get("resume_from_checkpoint"):
         return {n: v for n, v in found.items() if n not in NOT_RESUMED}

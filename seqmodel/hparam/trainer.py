@@ -35,6 +35,7 @@ class RunHparams(Hparams):
         parser.add_argument(
             "--plugins",
             nargs="*",
+            inherited=False,
             help="modules of yours with Hparams classes; imported without torch",
         )
         parser.add_argument(
@@ -138,7 +139,19 @@ class TrainerHparams(Hparams):
 def _add_run_folder(parser: HparamParser) -> None:
     add = parser.add_argument
     add("--mode", choices=list(MODES), default="train", help="train (then test), or test")
-    add("--config", help="TOML or JSON file with hyperparameters; the command line wins over it")
+    add(
+        "--config",
+        inherited=False,
+        help="TOML or JSON file with hyperparameters; the command line wins over it",
+    )
+    add(
+        "--trust_plugins",
+        type=str2bool,
+        default=False,
+        inherited=False,
+        help="import the plugins that a checkpoint or the record of a run names; only if you have "
+        "read them",
+    )
     add(
         "--default_root_dir",
         help="the run folder itself; out/<name of the run>/version_<n> unless set",

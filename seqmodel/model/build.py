@@ -49,7 +49,7 @@ def resolve_target(target: str):
     """The object that a `module:object` text names.
 
     Raises:
-        HparamError: there is no such module or object.
+        HparamError: there is no such module or object, or the module calls sys.exit.
     """
     module, _, name = target.partition(":")
     try:
@@ -59,6 +59,10 @@ def resolve_target(target: str):
         if e.name is None or not f"{module}.".startswith(f"{e.name}."):
             raise
         found = None
+    except SystemExit as e:
+        raise HparamError(
+            f"target {target!r} of an Hparams class: its module ends the program by sys.exit"
+        ) from e
     if found is None:
         raise HparamError(
             f"target {target!r} of an Hparams class: there is no such module or object; "

@@ -1,0 +1,92 @@
+"""What a file may not bring along: values that mean "run this" or "trust this". Light.
+
+A checkpoint, or the record of a run that is used as --config, tells all hyperparameters of its
+run. Those declared with inherited=False are withheld: the plugins of such a file are named, and
+imported once the user gives them again; other values are asked for. A config file that is no
+record is the user's own word.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Container, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from seqmodel.errors import HparamError
+from seqmodel.hparam.hparams import Hparam
+from seqmodel.hparam.plugin_files import plugin_digest, plugin_file
+
+# what decides on trust itself, before any other hyperparameter is known
+TRUST = ("plugins", "trust_plugins", "config")
+
+
+class Source(NamedTuple):
+    """A file that a run wrote, its hyperparameters, and the digests of its plugins if noted."""
+
+    path: str
+    values: Mapping[str, Any]
+    digests: object = None
+
+    @property
+    def plugins(self) -> list[str]:
+        """The names of its plugins."""
+        found = self.values.get("plugins")
+        return [p for p in found if isinstance(p, str)] if isinstance(found, list) else []
+
+
+def withheld(source: Source, declared: Mapping[str, Hparam]) -> Source:
+    """`source` with those values alone that are not taken from it."""
+    held = {n: v for n, v in source.values.items() if n in declared and not declared[n].inherited}
+    return source._replace(values=held)
+
+
+def plugin_digests(plugins: Iterable[str]) -> dict[str, str | None]:
+    """The digest of each plugin as it is now, for the record of a run and its checkpoints."""
+    return {plugin: plugin_digest(plugin, os.getcwd()) for plugin in plugins}
+
+
+def ask_for_plugins(held: Source) -> str:
+    """The line that names the plugins of a file, and what to type to have them imported."""
+    digests = held.digests if isinstance(held.digests, dict) else {}
+    told = "; ".join(_about(plugin, digests.get(plugin)) for plugin in held.plugins)
+    words = " ".join(f"--plugins={plugin}" for plugin in held.plugins)
+    return (
+        f"{held.path} names plugins, which are code and not imported on its word: {told}; if you "
+        f"trust them give {words} (or --trust_plugins), if they are not needed --plugins="
+    )
+
+
+def refuse_withheld(held: Source, declared: Mapping[str, Hparam], given: Container[str]) -> None:
+    """Asks for the values that a file has and that are not taken from it.
+
+    Raises:
+        HparamError: one of them differs from its default and was not given.
+    """
+    asked = []
+    for name, value in held.values.items():
+        hparam = declared.get(name)
+        if hparam is None or name in TRUST or name in given:
+            continue
+        if (now := hparam.value(value)) != hparam.default:
+            asked += [f"--{name}={text}" for text in hparam.texts(now)]
+    if asked:
+        raise HparamError(
+            f"{held.path} was made with {' '.join(asked)}, which is not taken from a file; "
+            "give it again if you trust it, or another value"
+        )
+
+
+def _about(plugin: str, recorded: object) -> str:
+    if not all(part.isidentifier() for part in plugin.split(".")):
+        return f"{plugin!r} is no module name"
+    path = plugin_file(plugin, os.getcwd(), *sys.path)
+    if path is None:
+        return f"{plugin!r} is not found from here"
+    if not recorded:
+        state = "its digest was not recorded"
+    elif plugin_digest(plugin, os.getcwd()) == recorded:
+        state = "unchanged since: its digest is the recorded one"
+    else:
+        state = "CHANGED since: its digest is not the recorded one"
+    return f"{plugin!r} is {path} ({state})"
