@@ -22,6 +22,7 @@ from torch import nn
 
 from seqmodel import VERSION
 from seqmodel.errors import CheckpointError, RunError
+from seqmodel.files import reading
 from seqmodel.hparam.header import HEADER, read_header
 from seqmodel.hparam.migrate import HPARAM_STEPS, Step, migrated
 
@@ -93,22 +94,19 @@ def load(path: str | Path) -> dict[str, Any]:
         CheckpointError: hostile, damaged, foreign, or of a newer version.
     """
     read_header(str(path))
-    try:
+    with reading(path, CheckpointError, "checkpoint"):
         # torch does not compare the checksums that it wrote
         with zipfile.ZipFile(path) as archive:
             if (bad := archive.testzip()) is not None:
                 raise CheckpointError(f"{path}: damaged, {bad} does not match its checksum")
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as e:
-        reason = str(e).split("\n")[0]
-        raise CheckpointError(
-            f"{path}: refused, it holds more than tensors and plain values ({reason}); "
-            "nothing in it was run"
-        ) from e
-    except CheckpointError:
-        raise
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as e:
-        raise CheckpointError(f"{path}: damaged or cut short ({str(e).splitlines()[0]})") from e
+        try:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as e:
+            reason = str(e).split("\n")[0]
+            raise CheckpointError(
+                f"{path}: refused, it holds more than tensors and plain values ({reason}); "
+                "nothing in it was run"
+            ) from e
     if not isinstance(checkpoint, dict) or "seqmodel" not in checkpoint:
         raise CheckpointError(f"{path}: no checkpoint of seqmodel (no 'seqmodel' entry inside)")
     version = checkpoint["seqmodel"]["version"]

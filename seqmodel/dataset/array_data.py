@@ -5,7 +5,6 @@ They are turned into codes once, in parts, and cached memory-mapped (array_cache
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ from seqmodel.dataset.split import SPLITS, WORDS
 from seqmodel.dataset.table import SLACK
 from seqmodel.dataset.targets import Targets
 from seqmodel.errors import HparamError, LabelError
+from seqmodel.files import open_binary, reading
 
 _PART = 4096
 _ANY_X = ("x", "X", "sequences", "sequence", "seq", "inputs", "input", "onehot")
@@ -144,29 +144,30 @@ def _targets(labels: list[np.ndarray]) -> Targets:
 
 def _open(path: str, is_mat: bool) -> Mapping[str, Any]:
     """Arrays of a file by name."""
+    with open_binary(path, LabelError, empty=False) as f:
+        head = f.read(520)
     try:
-        if zipfile.is_zipfile(path):
-            with np.load(path, allow_pickle=False) as arrays:
+        if head.startswith(b"PK"):
+            with reading(path, LabelError, "npz file"), np.load(path) as arrays:
                 return dict(arrays)
-        with open(path, "rb") as f:
-            head = f.read(520)
         if b"\x89HDF\r\n\x1a\n" in (head[:8], head[512:520]):
             return _hdf5(path)
         if is_mat:
             from scipy.io import loadmat
 
-            return loadmat(path)
+            with reading(path, LabelError, ".mat file"):
+                return loadmat(path)
     except ImportError as e:
         raise LabelError(f"{path}: needs {e.name}; pip install {e.name}") from e
-    except (OSError, ValueError, NotImplementedError) as e:
-        raise LabelError(f"{path}: cannot be read ({e})".replace("\n", " ")) from e
     raise LabelError(f"{path}: is neither .mat, .h5 nor .npz")
 
 
 def _hdf5(path: str) -> Mapping[str, Any]:
     import h5py
 
-    return {name: x for name, x in h5py.File(path, "r").items() if isinstance(x, h5py.Dataset)}
+    with reading(path, LabelError, "HDF5 file"):
+        found = h5py.File(path, "r").items()
+        return {name: x for name, x in found if isinstance(x, h5py.Dataset)}
 
 
 def _named(path: str, arrays: Mapping[str, Any], split: str, names: list[str]) -> tuple[Any, Any]:

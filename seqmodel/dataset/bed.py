@@ -7,18 +7,16 @@ at one by one, and a wrong one is named by its file and number.
 
 from __future__ import annotations
 
-import gzip
-import io
 import os
-import zlib
 from collections.abc import Callable, Iterator
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from seqmodel.dataset.bed_columns import Columns, plain_columns
 from seqmodel.dataset.interval import STRANDS, Contigs, Intervals, concatenate
 from seqmodel.errors import IntervalError
+from seqmodel.files import lines, open_unpacked, text_of
 
 BED_NAMES = ("chrom", "start", "end", "name", "score", "strand")
 _BLOCK_BYTES = 1 << 23
@@ -36,29 +34,6 @@ class Rows(NamedTuple):
     def where(self, i: int) -> str:
         """File and line of row `i`, for a message."""
         return f"{self.path} line {self.lines[i]}"
-
-
-def open_binary(path: str | os.PathLike) -> IO[bytes]:
-    """The content of a file, plain or gzip (told by its first bytes).
-
-    Raises:
-        IntervalError: it cannot be read.
-    """
-    try:
-        with open(path, "rb") as f:
-            packed = f.read(2) == b"\x1f\x8b"
-        return gzip.open(path, "rb") if packed else open(path, "rb")
-    except OSError as e:
-        raise IntervalError(f"{path}: cannot be read ({e.strerror})") from e
-
-
-def open_text(path: str | os.PathLike) -> IO[str]:
-    """The text of a file, plain or gzip.
-
-    Raises:
-        IntervalError: it cannot be read.
-    """
-    return io.TextIOWrapper(open_binary(path), encoding="utf-8-sig", errors="replace", newline="")
 
 
 class Bed(NamedTuple):
@@ -89,13 +64,13 @@ def read_bed(path: str | os.PathLike, contigs: Contigs, column: str | int | None
     path = os.fspath(path)
     parts: list[Intervals] = []
     texts: list[str] = []
-    lines: list[np.ndarray] = []
+    at: list[np.ndarray] = []
     header = _read_header(path)
     number = None if column is None else column_number(path, column, header)
     for block, first in _blocks(path):
         plain = plain_columns(block, contigs)
         rows = None
-        if plain is None or number is not None:
+        if plain is None or number is not None or b"\0" in block:
             rows = _rows(path, block, first)
         if plain is None:
             rows = _clean(rows, contigs)
@@ -104,35 +79,43 @@ def read_bed(path: str | os.PathLike, contigs: Contigs, column: str | int | None
             continue
         numbers = np.arange(first, first + len(plain.start)) if rows is None else rows.lines
         part = Intervals(contigs, plain.contig, plain.start, plain.end - plain.start, plain.strand)
-        lines.append(np.asarray(numbers))
-        check_rows(lambda i, n=lines[-1]: f"{path} line {n[i]}", part)
+        at.append(np.asarray(numbers))
+        check_rows(lambda i, n=at[-1]: f"{path} line {n[i]}", part)
         parts.append(part)
         texts += [] if number is None else _column(rows, number)
     if not parts:
         raise IntervalError(f"{path}: has no interval; BED lines are: contig, start, end")
-    return Bed(path, concatenate(parts), texts, np.concatenate(lines))
+    return Bed(path, concatenate(parts), texts, np.concatenate(at))
 
 
 def _blocks(path: str) -> Iterator[tuple[bytes, int]]:
     """Blocks of whole lines, and the number of the first line of each, from 1."""
     first, rest = 1, b""
-    with open_binary(path) as f:
-        try:
-            while more := f.read(_BLOCK_BYTES):
-                block, newline, rest = (rest + more).rpartition(b"\n")
-                if newline:
-                    yield block + newline, first
-                    first += block.count(b"\n") + 1
-        except (EOFError, zlib.error, gzip.BadGzipFile) as e:
-            raise IntervalError(f"{path}: truncated or damaged gzip ({e}); copy it again") from e
+    with open_unpacked(path, IntervalError) as f:
+        while more := f.read(_BLOCK_BYTES):
+            block, newline, rest = (rest + more).rpartition(b"\n")
+            if newline:
+                yield block + newline, first
+                first += block.count(b"\n") + 1
     if rest:
         yield rest, first
 
 
 def _rows(path: str, block: bytes, first: int) -> Rows:
-    text = block.decode("utf-8", "replace").removeprefix("\ufeff")
+    text = _text(path, block, first)
     split = [x.split("\t") for x in text.removesuffix("\n").split("\n")]
     return Rows(path, split, range(first, first + len(split)))
+
+
+def _text(path: str, block: bytes, first: int) -> str:
+    if first == 1:
+        block = block.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return text_of(block, lambda: path, IntervalError)
+    except IntervalError:  # looked for line by line only where there is something to find
+        for number, line in enumerate(block.split(b"\n"), first):
+            text_of(line, lambda n=number: f"{path} line {n}", IntervalError)
+        raise
 
 
 def _columns(rows: Rows, contigs: Contigs) -> Columns:
@@ -203,13 +186,12 @@ def _is_header(fields: list[str]) -> bool:
 
 def _read_header(path: str) -> list[str]:
     """Names of the columns from the header line, as `#chrom start end label`; else none."""
-    with open_text(path) as f:
-        for line in f:
-            fields = line.strip().lstrip("#").split("\t" if "\t" in line else None)
-            if line.strip() and _is_header(fields):
-                return [x.strip() for x in fields]
-            if line.strip() and not line.startswith(_NOT_DATA):
-                break
+    for line in lines(path, IntervalError):
+        fields = line.strip().lstrip("#").split("\t" if "\t" in line else None)
+        if line.strip() and _is_header(fields):
+            return [x.strip() for x in fields]
+        if line.strip() and not line.startswith(_NOT_DATA):
+            break
     return []
 
 

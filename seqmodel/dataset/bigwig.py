@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from seqmodel.dataset.interval import Contigs
 from seqmodel.errors import LabelError
+from seqmodel.files import reading
 
 
 class BigWig:
@@ -22,7 +25,8 @@ class BigWig:
     def __init__(self, path: str, contigs: Contigs) -> None:
         self.path = path
         self._file, self._is_pybigtools = _open(path)
-        there = dict(self._file.chroms())
+        with reading(path, LabelError, "bigWig"):
+            there = dict(self._file.chroms())
         self._names = {contigs.numbers[x]: x for x in there if x in contigs.numbers}
         if not self._names:
             shown = ", ".join(list(there)[:5])
@@ -42,7 +46,8 @@ class BigWig:
         name = self._names.get(contig)
         if name is None or start >= end:  # a contig without data may be missing
             return np.zeros(end - start)
-        return np.nan_to_num(np.asarray(self._read(name, start, end), dtype=np.float64))
+        with reading(self.path, LabelError, "bigWig"):
+            return np.nan_to_num(np.asarray(self._read(name, start, end), dtype=np.float64))
 
     def _read(self, name: str, start: int, end: int) -> np.ndarray:
         if not self._is_pybigtools:
@@ -63,13 +68,11 @@ def _open(path: str) -> tuple[object, bool]:
     except ImportError:
         pybigtools = None
     try:
-        if pybigtools is not None:
-            return pybigtools.open(path), True
-        import pyBigWig
+        with reading(path, LabelError, "bigWig"):
+            if pybigtools is not None:
+                return pybigtools.open(os.fspath(path)), True
+            import pyBigWig
 
-        return pyBigWig.open(path), False
+            return pyBigWig.open(os.fspath(path)), False
     except ImportError as e:
         raise LabelError(f"{path}: bigWig files need pybigtools; pip install pybigtools") from e
-    except Exception as e:  # each reader has errors of its own
-        text = str(e).replace("\n", " ")
-        raise LabelError(f"{path}: cannot be read as bigWig ({text})") from e

@@ -7,7 +7,6 @@ and array_data.py.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import Any
 
@@ -19,7 +18,8 @@ from seqmodel.dataset.reader import Augment, SequenceReader
 from seqmodel.dataset.sampler import Sampler
 from seqmodel.dataset.split import SPLITS
 from seqmodel.dataset.targets import Targets
-from seqmodel.errors import HparamError, IntervalError
+from seqmodel.errors import HparamError, IntervalError, RunError
+from seqmodel.files import sha256_of
 from seqmodel.hparam import Hparams
 
 
@@ -119,6 +119,4 @@ class Data:
 
 def digest_of(path: str) -> dict[str, Any]:
     """Size and SHA-256 of a file."""
-    with open(path, "rb") as f:
-        sha256 = hashlib.file_digest(f, "sha256").hexdigest()
-    return {"size": os.path.getsize(path), "sha256": sha256}
+    return {"size": os.path.getsize(path), "sha256": sha256_of(path, RunError)}

@@ -6,21 +6,18 @@ line costs no more memory than one that is wrapped. Leaves out what the letters 
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import os
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from seqmodel.dataset.source import Source, Stamp
 from seqmodel.errors import SequenceError
+from seqmodel.files import open_binary, text_of, unpacked
 
 BLOCK_BYTES = 1 << 22
 SPACE = b" \t\r\n\v\f"
-_GZIP_MAGIC = b"\x1f\x8b"
-_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
 @dataclass(frozen=True)
@@ -37,38 +34,6 @@ class Residues:
 
     raw: bytes
     line: int
-
-
-class _Digesting(io.RawIOBase):
-    """A raw file that keeps the SHA-256 of all that was read and reports how far it is."""
-
-    def __init__(self, path: str, progress: Callable[[int], None] | None) -> None:
-        self._path = path
-        try:
-            self._file = open(path, "rb", buffering=0)  # noqa: SIM115
-        except OSError as e:
-            raise SequenceError(f"{path}: cannot be read ({e.strerror})") from e
-        self._progress = progress
-        self.sha256 = hashlib.sha256()
-        self.n_bytes = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:
-        try:
-            n = self._file.readinto(buffer)
-        except OSError as e:
-            raise SequenceError(f"{self._path}: cannot be read ({e.strerror})") from e
-        self.sha256.update(buffer[:n])
-        self.n_bytes += n
-        if self._progress is not None:
-            self._progress(n)
-        return n
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
 
 class FastaReader:
@@ -90,45 +55,27 @@ class FastaReader:
         Raises:
             SequenceError: the file is empty, damaged or no FASTA; the line is named.
         """
-        before = Stamp.of(self.path)
-        with _Digesting(self.path, self._progress) as raw:
-            yield from _events(self._blocks(raw), self.path)
+        sha256 = hashlib.sha256()
+
+        def seen(part: memoryview) -> None:
+            sha256.update(part)
+            if self._progress is not None:
+                self._progress(len(part))
+
+        with open_binary(self.path, SequenceError, seen) as packed:
+            before = Stamp.of(self.path)
+            yield from _events(_blocks(packed, self.path), self.path)
             if not before.is_file(Stamp.of(self.path)):
                 raise SequenceError(f"{self.path}: changed while it was read; try again")
-            self.source = Source(os.path.abspath(self.path), raw.sha256.hexdigest(), before)
-
-    def _blocks(self, raw: _Digesting) -> Iterator[bytes]:
-        with open(self.path, "rb") as f:
-            magic = f.read(18)
-        with io.BufferedReader(raw, max(BLOCK_BYTES, 1 << 16)) as plain:
-            if magic[:2] != _GZIP_MAGIC:
-                while block := plain.read(BLOCK_BYTES):
-                    yield block
-            else:
-                if magic[12:14] == b"BC":
-                    _check_bgzf_end(self.path)
-                with gzip.GzipFile(fileobj=plain) as unpacked:
-                    yield from self._unpack(unpacked)
-            while plain.read(BLOCK_BYTES):  # what a decompressor left belongs to the digest
-                pass
-
-    def _unpack(self, unpacked: gzip.GzipFile) -> Iterator[bytes]:
-        try:
-            while block := unpacked.read(BLOCK_BYTES):
-                yield block
-        except (EOFError, zlib.error, gzip.BadGzipFile) as e:
-            raise SequenceError(
-                f"{self.path}: truncated or damaged gzip ({e}); copy or download it again"
-            ) from e
+            self.source = Source(os.path.abspath(self.path), sha256.hexdigest(), before)
 
 
-def _check_bgzf_end(path: str) -> None:
-    with open(path, "rb") as f:
-        f.seek(max(0, os.path.getsize(path) - len(_BGZF_END)))
-        if f.read() != _BGZF_END:
-            raise SequenceError(
-                f"{path}: truncated bgzip, its end block is missing; copy or download it again"
-            )
+def _blocks(packed: io.BufferedReader, path: str) -> Iterator[bytes]:
+    text = unpacked(packed, path, SequenceError)
+    while block := text.read(BLOCK_BYTES):
+        yield block
+    while packed.read(BLOCK_BYTES):  # what a decompressor left belongs to the digest
+        pass
 
 
 def _events(blocks: Iterator[bytes], path: str) -> Iterator[Header | Residues]:
@@ -184,4 +131,4 @@ def _name(header: bytes, path: str, line: int) -> str:
     words = text.split(maxsplit=1)
     if not words or text[:1].isspace():
         raise SequenceError(f"{path} line {line}: a record without a name; write one after '>'")
-    return words[0].decode("utf-8", "replace")
+    return text_of(words[0], lambda: f"{path} line {line}", SequenceError)

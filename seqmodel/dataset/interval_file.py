@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
 from collections.abc import Iterator
@@ -10,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqmodel.dataset.bed import Bed, check_rows, column_number, open_text, read_bed
+from seqmodel.dataset.bed import Bed, check_rows, column_number, read_bed
 from seqmodel.dataset.interval import STRANDS, Contigs, Intervals
 from seqmodel.errors import IntervalError
+from seqmodel.files import lines
 
 _NAMED = re.compile(r"\.(narrowpeak|gff3?|gtf)(\.b?gz)?$", re.IGNORECASE)
 _GFF_NAMES = ("seqid", "source", "type", "start", "end", "score", "strand", "phase", "attributes")
@@ -105,22 +105,18 @@ def _read_gff(path: str, contigs: Contigs, column: str | int | None, feature: st
 def _features(
     path: str, column: str | int | None, feature: str | None, kinds: set[str]
 ) -> Iterator[_Feature]:
-    with open_text(path) as f:
-        try:
-            for number, line in enumerate(f, 1):
-                if line.startswith("##FASTA"):
-                    return
-                if not line.strip() or line.startswith("#"):
-                    continue
-                fields = line.rstrip("\r\n").split("\t")
-                where = f"{path} line {number}"
-                if len(fields) < 9:
-                    raise IntervalError(f"{where}: {len(fields)} columns, GFF and GTF have 9")
-                kinds.add(fields[2])
-                if feature is None or fields[2] == feature:
-                    yield _feature(where, number, fields, column)
-        except (EOFError, gzip.BadGzipFile) as e:
-            raise IntervalError(f"{path}: truncated or damaged gzip ({e}); copy it again") from e
+    for number, line in enumerate(lines(path, IntervalError), 1):
+        if line.startswith("##FASTA"):
+            return
+        if not line.strip() or line.startswith("#"):
+            continue
+        fields = line.rstrip("\r\n").split("\t")
+        where = f"{path} line {number}"
+        if len(fields) < 9:
+            raise IntervalError(f"{where}: {len(fields)} columns, GFF and GTF have 9")
+        kinds.add(fields[2])
+        if feature is None or fields[2] == feature:
+            yield _feature(where, number, fields, column)
 
 
 def _feature(where: str, line: int, fields: list[str], column: str | int | None) -> _Feature:
@@ -159,16 +155,15 @@ def read_aliases(path: str | os.PathLike, contigs: Contigs) -> Contigs:
         IntervalError: a line joins two contigs, or a name is given to two.
     """
     aliases: dict[str, int] = {}
-    with open_text(path) as f:
-        for number, line in enumerate(f, 1):
-            words = [] if line.startswith("#") else line.split()
-            own = {contigs.numbers[x] for x in words if x in contigs.numbers}
-            if len(own) > 1:
-                raise IntervalError(
-                    f"{path} line {number}: joins {' and '.join(contigs.names[i] for i in own)}, "
-                    "which are different contigs"
-                )
-            for word in words if own else ():
-                if aliases.setdefault(word, min(own)) != min(own):
-                    raise IntervalError(f"{path} line {number}: {word!r} is given to two contigs")
+    for number, line in enumerate(lines(path, IntervalError), 1):
+        words = [] if line.startswith("#") else line.split()
+        own = {contigs.numbers[x] for x in words if x in contigs.numbers}
+        if len(own) > 1:
+            raise IntervalError(
+                f"{path} line {number}: joins {' and '.join(contigs.names[i] for i in own)}, "
+                "which are different contigs"
+            )
+        for word in words if own else ():
+            if aliases.setdefault(word, min(own)) != min(own):
+                raise IntervalError(f"{path} line {number}: {word!r} is given to two contigs")
     return Contigs(contigs.names, contigs.lengths, aliases)

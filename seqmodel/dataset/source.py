@@ -16,6 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from seqmodel import files
+from seqmodel.errors import SequenceError
+
 _RESOLUTION_NS = 2_000_000_000
 """Times of a file may be this coarse: two changes within it need not differ in them."""
 _MOST_NOTED = 16
@@ -79,15 +82,14 @@ class Source:
 
 def sha256_of(path: str) -> str:
     """SHA-256 of the content of a file, in hex digits."""
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
+    return files.sha256_of(path, SequenceError)
 
 
-def look_same(target: str, sources: Sequence[Source], files: Sequence[str]) -> bool:
-    """Whether `files` are the unchanged `sources` of `target`, by their stamps alone."""
-    if len(sources) != len(files):
+def look_same(target: str, sources: Sequence[Source], paths: Sequence[str]) -> bool:
+    """Whether `paths` are the unchanged `sources` of `target`, by their stamps alone."""
+    if len(sources) != len(paths):
         return False
-    now = [Stamp.of(x) for x in files]
+    now = [Stamp.of(x) for x in paths]
     seen = [[x.stamp for x in sources], *_read_note(target, sources)]
     return any(
         all(a.is_settled() and a.is_file(b) for a, b in zip(stamps, now, strict=True))
@@ -95,11 +97,11 @@ def look_same(target: str, sources: Sequence[Source], files: Sequence[str]) -> b
     )
 
 
-def read_again(sources: Sequence[Source], files: Sequence[str]) -> list[Source] | None:
-    """`files` as they are now, or None if they have not the content of `sources`."""
-    if [x.stamp.size for x in sources] != [os.path.getsize(x) for x in files]:
+def read_again(sources: Sequence[Source], paths: Sequence[str]) -> list[Source] | None:
+    """`paths` as they are now, or None if they have not the content of `sources`."""
+    if [x.stamp.size for x in sources] != [os.path.getsize(x) for x in paths]:
         return None
-    now = [Source.read(x) for x in files]
+    now = [Source.read(x) for x in paths]
     return now if [x.sha256 for x in now] == [x.sha256 for x in sources] else None
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from seqmodel.errors import IntervalError
+from seqmodel.files import CORRECT_IT, read_text, reading
 
 SPLITS = ("train", "valid", "test")
 WORDS = {
@@ -35,11 +36,8 @@ def read_folds(path: str | os.PathLike) -> dict[str, list[str]]:
     Raises:
         IntervalError: it is no such file.
     """
-    try:
-        with open(path) as f:
-            found = json.load(f)
-    except (OSError, ValueError) as e:
-        raise IntervalError(f"{path}: cannot be read as JSON ({e})") from e
+    with reading(path, IntervalError, "JSON", advice=CORRECT_IT):
+        found = json.loads(read_text(path, IntervalError))
     folds: dict[str, list[str]] = {}
     for word, names in found.items() if isinstance(found, dict) else [("", None)]:
         split = split_of(word)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from seqmodel.dataset.alphabet import BAD, Alphabet
-from seqmodel.dataset.bed import open_text
 from seqmodel.errors import LabelError, SequenceError
+from seqmodel.files import lines as lines_of
+from seqmodel.files import reading
 
 SLACK = 64
 
@@ -96,17 +97,15 @@ def _read_text(
     path: str, columns: list[str], named: bool
 ) -> tuple[list[str], list[list[str]], list[int]]:
     rows, lines = [], []
-    with open_text(path) as f:
-        first = f.readline()
-        f.seek(0)
-        reader = csv.reader(f, delimiter="\t" if "\t" in first else ",")
-        try:
-            for row in reader:
-                if row:
-                    rows.append(row)
-                    lines.append(reader.line_num)
-        except (csv.Error, EOFError, OSError) as e:
-            raise LabelError(f"{path} line {reader.line_num + 1}: cannot be read ({e})") from e
+    first = next(lines_of(path, LabelError), "")
+    reader = csv.reader(lines_of(path, LabelError), delimiter="\t" if "\t" in first else ",")
+    try:
+        for row in reader:
+            if row:
+                rows.append(row)
+                lines.append(reader.line_num)
+    except csv.Error as e:
+        raise LabelError(f"{path} line {reader.line_num + 1}: cannot be read ({e})") from e
     header = [x.strip() for x in rows[0]] if named and rows else []
     if header:
         rows, lines = rows[1:], lines[1:]
@@ -126,18 +125,19 @@ def _read_parquet(
     path: str, columns: list[str], named: bool
 ) -> tuple[list[str], list[list[str]], list[int]]:
     try:
-        from pyarrow import ArrowException, parquet
+        from pyarrow import parquet
     except ImportError as e:
         raise LabelError(f"{path}: Parquet files need pyarrow; pip install pyarrow") from e
-    try:
+    with reading(path, LabelError, "Parquet"):
         header = parquet.read_schema(path).names
-        names = [header[column_in(path, x, header)] for x in columns]
-        table = parquet.read_table(path, columns=list(dict.fromkeys(names)))
-    except (ArrowException, OSError) as e:
-        raise LabelError(f"{path}: cannot be read as Parquet ({e})".replace("\n", " ")) from e
-    texts = [
-        ["" if x is None else str(x) for x in table.column(name).to_pylist()] for name in names
-    ]
+    names = [header[column_in(path, x, header)] for x in columns]
+    with reading(path, LabelError, "Parquet"):
+        table = parquet.read_table(
+            path, columns=list(dict.fromkeys(names)), page_checksum_verification=True
+        )
+        texts = [
+            ["" if x is None else str(x) for x in table.column(name).to_pylist()] for name in names
+        ]
     return names, texts, list(range(1, table.num_rows + 1))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from seqmodel.dataset.fasta import BLOCK_BYTES, Header, Residues
 from seqmodel.dataset.source import Source, Stamp, sha256_of
 from seqmodel.errors import SequenceError
+from seqmodel.files import open_binary, reading, text_of
 
 SIGNATURE = 0x1A412743
 _LETTERS = np.frombuffer(b"TCAG", dtype=np.uint8)
@@ -22,7 +23,7 @@ _BYTES = np.stack([_LETTERS[(np.arange(256) >> shift) & 3] for shift in (6, 4, 2
 
 def is_twobit(path: str) -> bool:
     """Whether a file begins as a 2bit file does."""
-    with open(path, "rb") as f:
+    with open_binary(path, SequenceError) as f:
         head = f.read(4)
     return SIGNATURE in (int.from_bytes(head, "little"), int.from_bytes(head, "big"))
 
@@ -45,9 +46,10 @@ class TwoBitReader:
         Raises:
             SequenceError: the file is truncated or no 2bit file.
         """
-        before = Stamp.of(self.path)
-        try:
+        with reading(self.path, SequenceError, "2bit file"):
+            before = Stamp.of(self.path)
             self._data = np.memmap(self.path, dtype=np.uint8, mode="r")
+        try:
             for number, (name, at) in enumerate(self._records(), 1):
                 yield Header(name, number)
                 yield from self._residues(at, number)
@@ -62,6 +64,9 @@ class TwoBitReader:
             raise SequenceError(f"{self.path}: changed while it was read; try again")
         self.source = Source(os.path.abspath(self.path), sha256, before)
 
+    def _where(self, number: int) -> str:
+        return f"{self.path} record {number}"
+
     def _words(self, at: int, n: int) -> np.ndarray:
         raw = self._data[at : at + 4 * n]
         if len(raw) < 4 * n:
@@ -75,9 +80,10 @@ class TwoBitReader:
         if version != 0:
             raise SequenceError(f"{self.path}: 2bit version {version}; only version 0 is read")
         records, at = [], 16
-        for _ in range(n):
+        for number in range(1, n + 1):
             size = int(self._data[at])
-            name = self._data[at + 1 : at + 1 + size].tobytes().decode("utf-8", "replace")
+            raw = self._data[at + 1 : at + 1 + size].tobytes()
+            name = text_of(raw, lambda n=number: self._where(n), SequenceError)
             records.append((name, int(self._words(at + 1 + size, 1)[0])))
             at += 5 + size
         return records

@@ -9,6 +9,7 @@ import os
 from typing import Any, NamedTuple
 
 from seqmodel.errors import HparamError
+from seqmodel.files import CORRECT_IT, read_text, reading
 
 RECORD = "hparams.json"
 
@@ -33,14 +34,9 @@ def read_config(path: str) -> Config:
     Raises:
         HparamError: the file is missing, is neither TOML nor JSON, or is not flat.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            values = _parse(path, file.read())
-    except OSError as e:
-        raise HparamError(f"--config {path}: {e.strerror}; give a TOML or JSON file") from e
-    except ValueError as e:  # both decoders' errors, and bad UTF-8
-        reason = str(e).replace("\n", " ")
-        raise HparamError(f"--config {path}: not valid TOML or JSON: {reason}") from e
+    text = read_text(path, _error)
+    with reading(path, _error, "TOML or JSON", empty=True, advice=CORRECT_IT):
+        values = _parse(path, text)
     if not isinstance(values, dict):
         raise HparamError(f"--config {path}: names and values are wanted, got a {_kind(values)}")
     record = values.get("_run", {})
@@ -57,6 +53,10 @@ def read_config(path: str) -> Config:
 def _plugin_digests(record: object) -> object:
     code = record.get("code") if isinstance(record, dict) else None
     return code.get("plugins") if isinstance(code, dict) else None
+
+
+def _error(message: str) -> HparamError:
+    return HparamError(f"--config {message}")
 
 
 def _parse(path: str, text: str) -> Any:

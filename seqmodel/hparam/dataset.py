@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from seqmodel.errors import HparamError
+from seqmodel.files import problem
 from seqmodel.hparam.hparams import HparamParser, Hparams
 from seqmodel.hparam.value import integer, number, str2bool
 
@@ -515,9 +516,9 @@ def check_files(flag: str, paths: list[str]) -> None:
     for path in paths or []:
         if _files_elsewhere is not None:
             _files_elsewhere.append((flag, path))
-        elif not os.path.isfile(path):
+        elif not os.path.isfile(path) or not os.access(path, os.R_OK):
             where = "" if os.path.isabs(path) else f" (looked in {os.getcwd()})"
-            what = "is a folder" if os.path.isdir(path) else "no such file"
+            what = "no such file" if not os.path.exists(path) else problem(path)
             raise HparamError(f"{flag}: {path}: {what}{where}")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from seqmodel import VERSION
 from seqmodel.errors import CheckpointError
+from seqmodel.files import check, reading
 from seqmodel.hparam.migrate import HPARAM_STEPS, migrated, version_tuple
 
 HEADER = "seqmodel.json"
@@ -24,13 +25,12 @@ def read_header(path: str) -> dict[str, Any]:
     """
     import zipfile
 
+    check(path, CheckpointError)
     try:
-        with zipfile.ZipFile(path) as archive:
-            record = next(n for n in archive.namelist() if n.split("/")[-1] == HEADER)
-            data = archive.read(record)
-    except OSError as e:
-        raise CheckpointError(f"{path}: {e.strerror or e}; give the path of a .ckpt file") from e
-    except (zipfile.BadZipFile, StopIteration, KeyError) as e:
+        with reading(path, CheckpointError, "checkpoint"), zipfile.ZipFile(path) as archive:
+            record = next((n for n in archive.namelist() if n.split("/")[-1] == HEADER), None)
+            data = b"" if record is None else archive.read(record)
+    except CheckpointError as e:
         raise _foreign(path) from e
     return parse_header(data, path)
 
@@ -42,7 +42,7 @@ def parse_header(data: bytes, path: str) -> dict[str, Any]:
     try:
         header = json.loads(data)
         version, hparams = header["version"], header["hparams"]
-    except (ValueError, KeyError, TypeError) as e:
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
         raise _foreign(path) from e
     if version_tuple(version) > version_tuple(VERSION):
         raise CheckpointError(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from seqmodel.errors import JobError
+from seqmodel.files import CORRECT_IT, read_text, reading
 from seqmodel.hparam.value import did_you_mean
 from seqmodel.job.search_space import Range, choice, integer, log_uniform, uniform
 
@@ -60,13 +61,9 @@ def read_file(path: str) -> dict[str, Any]:
     """
     import tomllib
 
-    try:
-        with open(path, "rb") as file:
-            given = tomllib.load(file)
-    except OSError as e:
-        raise JobError(f"cannot read {path}: {e.strerror}") from e
-    except tomllib.TOMLDecodeError as e:
-        raise JobError(f"{path}: no TOML: {e}") from e
+    text = read_text(path, JobError)
+    with reading(path, JobError, "TOML", empty=True, advice=CORRECT_IT):
+        given = tomllib.loads(text)
     kind = given.setdefault("kind", "grid")
     if kind not in KINDS:
         raise JobError(f"{path}: kind {kind!r}: one of {', '.join(KINDS)}")

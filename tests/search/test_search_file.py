@@ -54,7 +54,7 @@ def test_a_file_is_a_search_that_goes_on(workdir, capsys):
         ("n = 4", "nn = 4", "no entry 'nn' in a random search; did you mean 'n'"),
         ('"random"', '"some"', "kind 'some': one of grid, random, list, adaptive"),
         ("log_uniform = [1e-4, 1.0]", "log_uniform = 3", r"log_uniform = [lowest, highest], got 3"),
-        ("n = 4", "n = ", "no TOML"),
+        ("n = 4", "n = ", "cannot be read as TOML"),
         ('"shell"', '"sun"', "[job] kind 'sun': one of shell, slurm"),
     ],
 )

@@ -1,0 +1,401 @@
+"""The one way to open a file that a user gives, whatever its format. Light.
+
+Every reader comes through here, so that whatever is wrong with a file ends as one line of the
+caller's error class: a folder, FIFO or device in its place, no permission, damaged or cut packing,
+another encoding, and whatever a reader that is not ours raises.
+
+    open_binary    bytes as they are on the disk
+    open_unpacked  bytes of a plain, gzip or bgzip file
+    lines          lines of text of such a file
+    read_text      all of the text of a small file
+    reading        a block in which another library reads the file by its path
+
+`FORMATS` lists every format that is read. What is written, and files of our own (stores, caches,
+records of runs), are not here.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import stat
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from seqmodel.errors import SeqmodelError
+
+Path = str | os.PathLike
+Error = Callable[[str], SeqmodelError]
+"""Class of the error, or what makes one of a message."""
+
+BUFFER_BYTES = 1 << 18
+COPY_AGAIN = "it is damaged or of another kind; copy or download it again"
+CORRECT_IT = "correct the file"
+_BOM = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
+_BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+_OTHER_PACKING = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\3\4": "zip"}
+_OTHER_TEXT = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\0\0\xfe\xff": "UTF-32"}
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe (FIFO)"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+class Format(NamedTuple):
+    """A format that is read.
+
+    Attributes:
+        name: what users call it.
+        endings: endings of the names of its files; empty if the content alone decides.
+        reader: `module:function` or `module:Class` that opens it.
+        given_by: hyperparameters and arguments by which such a file is given.
+    """
+
+    name: str
+    endings: tuple[str, ...]
+    reader: str
+    given_by: tuple[str, ...]
+
+
+_SPLIT_FILES = ("train_files", "valid_files", "test_files")
+_INTERVALS = ("intervals", "blacklist", "peaks", *_SPLIT_FILES)
+_INTERVAL_FILE = "seqmodel.dataset.interval_file:read_intervals"
+_ROWS = "seqmodel.dataset.table:read_rows"
+_ARRAYS = "seqmodel.dataset.array_data:ArrayData"
+
+FORMATS = (
+    Format("FASTA", (".fa", ".fa.gz"), "seqmodel.dataset.fasta:FastaReader", ("fasta",)),
+    Format("2bit", (".2bit",), "seqmodel.dataset.twobit:TwoBitReader", ("fasta",)),
+    Format("BED", (".bed", ".bed.gz"), "seqmodel.dataset.bed:read_bed", _INTERVALS),
+    Format("narrowPeak", (".narrowPeak", ".narrowPeak.gz"), _INTERVAL_FILE, _INTERVALS),
+    Format("GFF3", (".gff3", ".gff3.gz"), _INTERVAL_FILE, _INTERVALS),
+    Format("GTF", (".gtf", ".gtf.gz"), _INTERVAL_FILE, _INTERVALS),
+    Format(
+        "contig aliases",
+        (".txt", ".txt.gz"),
+        "seqmodel.dataset.interval_file:read_aliases",
+        ("contig_aliases",),
+    ),
+    Format("folds", (".json",), "seqmodel.dataset.split:read_folds", ("fold_json",)),
+    Format("CSV", (".csv", ".csv.gz"), _ROWS, _SPLIT_FILES),
+    Format("TSV", (".tsv", ".tsv.gz"), _ROWS, _SPLIT_FILES),
+    Format("Parquet", (".parquet",), _ROWS, _SPLIT_FILES),
+    Format("npz", (".npz",), _ARRAYS, _SPLIT_FILES),
+    Format("MATLAB 5", (".mat",), _ARRAYS, _SPLIT_FILES),
+    Format("MATLAB 7.3", (".mat",), _ARRAYS, _SPLIT_FILES),
+    Format("HDF5", (".h5",), _ARRAYS, _SPLIT_FILES),
+    Format("bigWig", (".bw",), "seqmodel.dataset.bigwig:BigWig", ("tracks",)),
+    Format("TOML config", (".toml",), "seqmodel.hparam.config:read_config", ("config",)),
+    Format("JSON config", (".json",), "seqmodel.hparam.config:read_config", ("config",)),
+    Format(
+        "checkpoint header",
+        (".ckpt",),
+        "seqmodel.hparam.header:read_header",
+        ("load_checkpoint_path", "resume_from_checkpoint", "load_encoder_from_checkpoint"),
+    ),
+    Format(
+        "checkpoint",
+        (".ckpt",),
+        "seqmodel.checkpoint:load",
+        ("load_checkpoint_path", "resume_from_checkpoint", "load_encoder_from_checkpoint"),
+    ),
+    Format("search", (".toml",), "seqmodel.job.search_file:read_file", ("search",)),
+)
+
+
+def problem(path: Path) -> str | None:
+    """Why `path` cannot be read as a file, in a few words; None if it can. Never waits."""
+    try:
+        os.close(_descriptor(path))
+    except ValueError as e:  # also a NUL in the path itself
+        return str(e)
+    except OSError as e:
+        return (e.strerror or str(e)).lower()
+    return None
+
+
+def check(path: Path, error: Error, *, empty: bool = True) -> None:
+    """Refuses what is no regular file that can be read.
+
+    Args:
+        path: the file.
+        error: class of the error.
+        empty: whether a file of 0 bytes will do.
+
+    Raises:
+        error: it is missing, not a regular file, not readable or empty.
+    """
+    open_binary(path, error, empty=empty).close()
+
+
+def open_binary(
+    path: Path,
+    error: Error,
+    seen: Callable[[memoryview], None] | None = None,
+    *,
+    empty: bool = True,
+) -> io.BufferedReader:
+    """The bytes of a regular file, as they are.
+
+    Args:
+        path: the file.
+        error: class of the error, also of one while it is read.
+        seen: called with all bytes that are read from the disk, in order.
+        empty: whether a file of 0 bytes will do.
+
+    Raises:
+        error: as `check`.
+    """
+    try:
+        descriptor = _descriptor(path)
+    except ValueError as e:
+        raise error(f"{_shown(path)}: {e}; give a regular file") from e
+    except OSError as e:
+        raise error(f"{_shown(path)}: cannot be read ({e.strerror or e})") from e
+    if not empty and not os.fstat(descriptor).st_size:
+        os.close(descriptor)
+        raise error(f"{_shown(path)}: is empty (0 bytes); copy or download it again")
+    return io.BufferedReader(_Disk(descriptor, path, error, seen), BUFFER_BYTES)
+
+
+def open_unpacked(path: Path, error: Error) -> io.BufferedReader:
+    """The content of a file, plain, gzip or bgzip: its first bytes say which.
+
+    Raises:
+        error: as `check`; here or while it is read: the packing is damaged or cut short.
+    """
+    file = open_binary(path, error)
+    try:
+        return unpacked(file, path, error)
+    except BaseException:
+        file.close()
+        raise
+
+
+def unpacked(file: io.BufferedReader, path: Path, error: Error) -> io.BufferedReader:
+    """What a file of `open_binary` holds, unpacked if it is gzip or bgzip.
+
+    Raises:
+        error: a bgzip file without its end block; or it is packed in another way.
+    """
+    head = file.peek(64)
+    if head[:2] == _GZIP:
+        if _is_bgzip(head):
+            _check_bgzip_end(path, error)
+        return io.BufferedReader(_Gzip(file, path, error), BUFFER_BYTES)
+    for magic, name in _OTHER_PACKING.items():
+        if head.startswith(magic):
+            raise error(f"{_shown(path)}: is packed with {name}; unpack it, or pack it with gzip")
+    return file
+
+
+def lines(path: Path, error: Error) -> Iterator[str]:
+    r"""Lines of a text file in UTF-8, plain or gzip, with their ends (\n, \r\n or \r).
+
+    Raises:
+        error: as `open_unpacked`; or the text is in another encoding or has NUL bytes. The line is
+            named.
+    """
+    number = 0
+    with open_unpacked(path, error) as file:
+        for found in file:
+            raw = _without_bom(found, path, error) if number == 0 else found
+            # the ends of the old Mac kind, and none of those that str.splitlines knows
+            parts = raw.splitlines(keepends=True) if b"\r" in raw or not raw else (raw,)
+            for part in parts:
+                number += 1
+                yield text_of(part, lambda n=number: f"{_shown(path)} line {n}", error)
+
+
+def text_of(raw: bytes, where: Callable[[], str], error: Error) -> str:
+    """Text of some bytes, which must be UTF-8 without NUL; `where()` says where they come from.
+
+    Raises:
+        error: they are not.
+    """
+    if b"\0" in raw:
+        raise error(f"{where()}: has a NUL byte; it is damaged, or no text in UTF-8")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as e:
+        raise error(
+            f"{where()}: byte 0x{raw[e.start]:02x} is not UTF-8; save the file as UTF-8, for "
+            "example with: iconv -f LATIN1 -t UTF-8"
+        ) from e
+
+
+def read_text(path: Path, error: Error) -> str:
+    """All of the text of a small file, as `lines`."""
+    return "".join(lines(path, error))
+
+
+def sha256_of(path: Path, error: Error) -> str:
+    """The SHA-256 of a file in hex."""
+    with open_binary(path, error) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def reading(
+    path: Path, error: Error, kind: str, *, empty: bool = False, advice: str = COPY_AGAIN
+) -> Iterator[None]:
+    """A block in which another library reads `path`: whatever it raises becomes one line.
+
+    Keep the block small: our own mistakes inside would be reported as those of the file.
+
+    Args:
+        path: the file.
+        error: class of the error.
+        kind: what it should be, such as "npz file".
+        empty: whether a file of 0 bytes will do.
+        advice: what to do about it, the end of the message.
+
+    Raises:
+        error: as `check`; or the library raised anything but ImportError.
+    """
+    check(path, error, empty=empty)
+    try:
+        yield
+    except (SeqmodelError, ImportError):
+        raise
+    except BaseException as e:
+        # a panic of a library in Rust is a BaseException, of a class that cannot be imported
+        if not isinstance(e, Exception) and type(e).__name__ != "PanicException":
+            raise
+        raise error(f"{_shown(path)}: cannot be read as {kind} ({_reason(e)}); {advice}") from e
+
+
+def _descriptor(path: Path) -> int:
+    """An open descriptor of a regular file; OSError, or ValueError if it is something else."""
+    _check_regular(os.stat(path).st_mode)  # before it is opened: opening a device may do something
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    descriptor = os.open(path, flags)
+    try:
+        _check_regular(os.fstat(descriptor).st_mode)  # it may have been replaced in between
+    except ValueError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_regular(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        what = next((name for is_kind, name in _KINDS if is_kind(mode)), "no regular file")
+        raise ValueError(f"is {what}")
+
+
+class _Disk(io.RawIOBase):
+    """A descriptor whose errors are of the caller's class."""
+
+    def __init__(
+        self,
+        descriptor: int,
+        path: Path,
+        error: Error,
+        seen: Callable[[memoryview], None] | None,
+    ) -> None:
+        self._file = io.FileIO(descriptor, "rb")
+        self._path, self._error, self._seen = path, error, seen
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._seen is None
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def readinto(self, buffer: memoryview) -> int:
+        try:
+            n = self._file.readinto(buffer)
+        except OSError as e:
+            raise self._error(f"{_shown(self._path)}: cannot be read ({e.strerror})") from e
+        if self._seen is not None:
+            self._seen(memoryview(buffer)[:n])
+        return n
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _Gzip(io.RawIOBase):
+    """What a gzip file holds; damage is an error of the caller's class."""
+
+    def __init__(self, file: io.BufferedReader, path: Path, error: Error) -> None:
+        self._packed, self._file = file, gzip.GzipFile(fileobj=file)
+        self._path, self._error = path, error
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        try:
+            return self._file.readinto(buffer)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as e:
+            raise self._error(
+                f"{_shown(self._path)}: truncated or damaged gzip ({e}); copy or download it again"
+            ) from e
+
+    def close(self) -> None:
+        self._file.close()
+        self._packed.close()
+        super().close()
+
+
+def _is_bgzip(head: bytes) -> bool:
+    """Whether a gzip header has the extra field BC (SAM specification, section 4.1)."""
+    if len(head) < 12 or not head[3] & 4:
+        return False
+    extra = head[12 : 12 + int.from_bytes(head[10:12], "little")]
+    while len(extra) >= 4:
+        if extra[:2] == b"BC":
+            return True
+        extra = extra[4 + int.from_bytes(extra[2:4], "little") :]
+    return False
+
+
+def _check_bgzip_end(path: Path, error: Error) -> None:
+    """A file that is cut between two blocks is whole gzip: only the end block tells."""
+    with open_binary(path, error) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - len(_BGZIP_END)))
+        if file.read() != _BGZIP_END:
+            raise error(
+                f"{_shown(path)}: truncated bgzip, its end block is missing; copy or download it "
+                "again"
+            )
+
+
+def _without_bom(raw: bytes, path: Path, error: Error) -> bytes:
+    for mark, name in _OTHER_TEXT.items():
+        if raw.startswith(mark):
+            raise error(
+                f"{_shown(path)}: is in {name}; save it as UTF-8, for example with: "
+                f"iconv -f {name} -t UTF-8"
+            )
+    return raw.removeprefix(_BOM)
+
+
+def _shown(path: Path) -> str:
+    return os.fsdecode(path)
+
+
+def _reason(e: BaseException) -> str:
+    if isinstance(e, OSError) and e.strerror:
+        return e.strerror
+    if isinstance(e, MemoryError):
+        return "it asks for more memory than there is"
+    text = " ".join(str(e).split())
+    return f"{type(e).__name__}: {text[:200]}" if text else type(e).__name__
