@@ -155,10 +155,34 @@ class Intervals:
         """Which lie wholly on their contig, bool [n]."""
         return (self.start >= 0) & (self.end <= self.contigs.lengths[self.contig])
 
-    def centred(self, length: int) -> Intervals:
-        """Windows of `length` with the middle of each interval at their position `length // 2`."""
-        start = self.start + self.length // 2 - length // 2
-        return Intervals(self.contigs, self.contig, start, length, self.strand)
+    def anchored(self, length: int, anchor: str = "middle") -> Intervals:
+        """Windows of `length` that have one base of each interval at the same index on any strand.
+
+        That base is at index `length // 2` of the window as it is read, thus on `-` of its reverse
+        complement.
+
+        Args:
+            length: length of the windows.
+            anchor: the base; "middle": `start + length // 2` of the interval (an interval that has
+                the length of the window already is left as it is), or "five_prime": its first base
+                as it is read, on `-` the last one before `end`.
+        """
+        strand = self.strand
+        if anchor == "five_prime":
+            base = np.where(strand < 0, self.end - 1, self.start)
+        else:
+            base = self.start + self.length // 2
+        before = np.where(strand < 0, length - 1 - length // 2, length // 2)
+        start = base - before
+        if anchor == "middle":
+            start = np.where(self.length == length, self.start, start)
+        return Intervals(self.contigs, self.contig, start, length, strand)
+
+    def widened(self, by: int) -> Intervals:
+        """The intervals with `by` more letters at either end; fewer, if it is negative."""
+        is_constant = not self.length.strides[0]
+        length = int(self.length[:1].sum()) if is_constant else self.length
+        return Intervals(self.contigs, self.contig, self.start - by, length + 2 * by, self.strand)
 
     def on(self, names: Sequence[str], where: str = "contigs") -> np.ndarray:
         """Which lie on the named contigs, bool [n].

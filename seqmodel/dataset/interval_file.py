@@ -51,6 +51,12 @@ def read_intervals(
     return _at_summits(read_bed(path, contigs, column), read_bed(path, contigs, _NARROWPEAK_SUMMIT))
 
 
+def has_summits(path: str | os.PathLike) -> bool:
+    """Whether a file is of a kind that names the summit of each interval, by its name."""
+    kind = _NAMED.search(os.path.basename(os.fspath(path)))
+    return kind is not None and kind[1].lower() == "narrowpeak"
+
+
 def _at_summits(peaks: Bed, columns: Bed) -> Bed:
     x = peaks.intervals
     try:

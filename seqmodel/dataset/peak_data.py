@@ -8,9 +8,8 @@ import numpy as np
 
 from seqmodel.counter import hash64
 from seqmodel.dataset.interval import Intervals, concatenate, tiles
-from seqmodel.dataset.interval_file import read_intervals
 from seqmodel.dataset.interval_ops import covered, regions
-from seqmodel.dataset.store_data import Items, StoreData
+from seqmodel.dataset.store_data import Items, StoreData, base_of, read_anchored
 from seqmodel.dataset.targets import Targets
 from seqmodel.errors import IntervalError
 
@@ -53,13 +52,14 @@ class PeakData(StoreData):
         self.left_out.setdefault(str(split), {})["without a peak"] = len(empty) - n
         return np.sort(np.concatenate((filled, empty[order[:n]])))
 
+    def _around(self, x: Intervals) -> Intervals:
+        return x.anchored(self.seq_len)  # bins; --anchor is about peaks
+
     def _read_factors(self) -> dict[str, Intervals]:
         hp = self.hparams
         found: dict[str, list[Intervals]] = {}
         for path in hp.peaks:
-            bed = read_intervals(
-                path, self.contigs, hp.factor_column, hp.feature, summits=bool(hp.peak_len)
-            )
+            bed = read_anchored(path, self.contigs, hp.factor_column, hp, summits=bool(hp.peak_len))
             for name, peaks in _by_factor(path, bed.intervals, bed.texts).items():
                 found.setdefault(name, []).append(peaks)
         factors = {name: concatenate(parts) for name, parts in sorted(found.items())}
@@ -70,7 +70,9 @@ class PeakData(StoreData):
                 f"none of {len(factors)} factors has --min_peaks={hp.min_peaks}; the most is {most}"
             )
         if hp.peak_len:
-            enough = {name: x.centred(hp.peak_len) for name, x in enough.items()}
+            enough = {
+                name: x.anchored(hp.peak_len, base_of(hp.anchor)) for name, x in enough.items()
+            }
         return enough
 
     def _files(self) -> list[str]:

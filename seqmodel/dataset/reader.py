@@ -30,7 +30,7 @@ class Augment(NamedTuple):
     jitter: int = 0
     """Windows are moved by up to this many letters to either side."""
     random_offset: int = 0
-    """Windows are moved on by less than this many letters."""
+    """Windows are moved on by less than this many letters, in the direction of their strand."""
     noise_prop: float = 0.0
     """Proportion of the letters that are replaced by a random one."""
 
@@ -148,6 +148,7 @@ class SequenceReader:
             shift += below(hash64(key, OFFSET_STREAM), ahead)
         if not (by or ahead):
             return shift
+        shift[chosen.strand < 0] *= -1  # in the direction in which it is read
         room = self.codes.lengths[chosen.contig] - chosen.end
         return np.clip(shift, np.minimum(-chosen.start, 0), np.maximum(room, 0))
 

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from seqmodel.dataset.bed import Bed
 from seqmodel.dataset.data import Data, digest_of
 from seqmodel.dataset.interval import Contigs, Intervals, concatenate, tiles
-from seqmodel.dataset.interval_file import read_aliases, read_intervals
+from seqmodel.dataset.interval_file import has_summits, read_aliases, read_intervals
 from seqmodel.dataset.interval_ops import covered, regions
 from seqmodel.dataset.labels import labels_of, numbers_of, targets_of
 from seqmodel.dataset.negatives import matched_negatives
@@ -19,6 +20,7 @@ from seqmodel.dataset.split import SPLITS, read_folds, split_by_digest, split_by
 from seqmodel.dataset.store import SequenceStore
 from seqmodel.dataset.window import unknown_props
 from seqmodel.errors import IntervalError
+from seqmodel.hparam import Hparams
 
 
 class Items(NamedTuple):
@@ -153,9 +155,9 @@ class StoreData(Data):
         return items.select(kept)
 
     def _windows(self, split: str, items: Items) -> Items:
-        """Windows of `seq_len` around the middle of each item, without those that may not be."""
+        """Windows of `seq_len` around the anchor of each item, without those that may not be."""
         hp = self.hparams
-        items = items._replace(intervals=items.intervals.centred(self.seq_len))
+        items = items._replace(intervals=self._around(items.intervals))
         if hp.incomplete == "drop":
             items = self._inside(split, items)
         if self._blacklist is not None:
@@ -166,6 +168,14 @@ class StoreData(Data):
             kept = props <= hp.max_unknown_prop
             items = self._keep(split, items, kept, f"over {hp.max_unknown_prop:g} unknown letters")
         return items
+
+    def _around(self, x: Intervals) -> Intervals:
+        """Windows of `seq_len` that have the anchor of each interval at index `seq_len // 2`."""
+        return x.anchored(self.seq_len, base_of(self.hparams.anchor))
+
+    def _read_anchored(self, path: str, column: str | None) -> Bed:
+        """Intervals of a file, or their summits where those are the anchors."""
+        return read_anchored(path, self.contigs, column, self.hparams)
 
     def _inside(self, split: str, items: Items) -> Items:
         kept = items.intervals.is_inside
@@ -222,7 +232,7 @@ class FastaData(StoreData):
         hp = self.hparams
         parts = []
         for path in paths:
-            bed = read_intervals(path, self.contigs, hp.split_column, hp.feature)
+            bed = self._read_anchored(path, hp.split_column)
             words = split_by_words(bed.texts, bed.where) if hp.split_column else None
             parts.append(Items(bed.intervals, split=words))
         return join(parts)
@@ -249,7 +259,7 @@ class BedData(StoreData):
     def _read_file(self, path: str) -> Items:
         hp = self.hparams
         columns = [] if hp.negatives_per_positive else hp.label_columns or ["4"]
-        beds = [read_intervals(path, self.contigs, x, hp.feature) for x in columns or [None]]
+        beds = [self._read_anchored(path, x) for x in columns or [None]]
         first = beds[0]
         labels = np.ones(len(first.intervals), dtype=np.int64)
         if columns:
@@ -267,7 +277,7 @@ class BedData(StoreData):
         return Items(first.intervals, labels, weight, split)
 
     def _texts(self, path: str, column: str) -> list[str]:
-        return read_intervals(path, self.contigs, column, self.hparams.feature).texts
+        return self._read_anchored(path, column).texts
 
     def _finish(self, split: str, items: Items) -> Items:
         hp = self.hparams
@@ -296,6 +306,28 @@ def on_contigs(items: Items, split: str | None, names: list[str] | None) -> Item
     if not which.any():
         raise IntervalError(f"--intervals has no interval on the contigs of the {split} split")
     return items.select(which)
+
+
+def read_anchored(
+    path: str, contigs: Contigs, column: str | None, hparams: Hparams, *, summits: bool = True
+) -> Bed:
+    """Intervals of a file; of a narrowPeak file its summits, unless `--anchor` is another base.
+
+    Raises:
+        IntervalError: `--anchor=summit`, and the file has none.
+    """
+    if hparams.anchor == "summit" and not has_summits(path):
+        raise IntervalError(
+            f"{path}: --anchor=summit, but only .narrowPeak files name summits; "
+            "set it to middle or five_prime"
+        )
+    summits = summits and hparams.anchor in (None, "summit")
+    return read_intervals(path, contigs, column, hparams.feature, summits=summits)
+
+
+def base_of(anchor: str | None) -> str:
+    """The base of what was read that stands at the middle; a summit was read as one base."""
+    return anchor if anchor == "five_prime" else "middle"
 
 
 def _common_length(parts: list[Intervals]) -> int:

@@ -95,6 +95,11 @@ class TrackData(FastaData):
             raise LabelError(
                 f"--bin_len={hp.bin_len} does not divide the {self.target_len} letters predicted"
             )
+        if (self.seq_len - self.target_len) % 2:
+            raise LabelError(
+                f"--target_len={self.target_len} is not in the middle of --seq_len={self.seq_len} "
+                "on both strands; make both even or both odd"
+            )
         for reader in self.readers.values():
             reader.target = self._target(reader.intervals)
 
@@ -103,7 +108,7 @@ class TrackData(FastaData):
         # the jitter of training, and no other: it says how much of the surroundings is kept
         jitter = hp.jitter + (self.stride if hp.random_offset else 0)
         binning = Binning(hp.bin_len, hp.bin_value, hp.clip, hp.log1p)
-        middle = windows.centred(self.target_len)
+        middle = windows.widened(-((self.seq_len - self.target_len) // 2))
         key = key_of(
             [self.contigs.names, self.contigs.lengths.tolist(), self.contigs.aliases],
             [self.target_len, jitter, binning.words()],
@@ -115,7 +120,7 @@ class TrackData(FastaData):
 
         def fill(out: np.ndarray) -> None:
             for i, path in enumerate(hp.tracks):
-                wide = middle.centred(self.target_len + 2 * jitter)
+                wide = middle.widened(jitter)
                 fill_track(out[:, :, i], path, self.contigs, wide, None if jitter else binning)
 
         array = cached_array(hp.tracks, key, shape, np.float32, fill, self.cache_dir)

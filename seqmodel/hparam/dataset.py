@@ -153,6 +153,8 @@ class StoreHparams(FilesHparams):
             raise HparamError(
                 f"--{files[0]} and --{other} are both set: split by file or by contig, not by both"
             )
+        if values.anchor == "five_prime" and values.seq_len is None:
+            raise HparamError("--anchor=five_prime needs --seq_len, the length of the windows")
         twice = _twice([x for name in lists for x in getattr(values, name)])
         if twice is not None:
             raise HparamError(f"contig {twice!r} stands in two splits (--{', --'.join(lists)})")
@@ -173,6 +175,13 @@ def _add_intervals(parser: HparamParser) -> None:
     )
     parser.add_argument(
         "--blacklist", nargs="*", help="interval files; windows that touch one are left out"
+    )
+    parser.add_argument(
+        "--anchor",
+        choices=["middle", "five_prime", "summit"],
+        help="base of an interval or peak that is at index seq_len // 2 (peak_len // 2) of the "
+        "window, on either strand: its middle, its 5' end, or the summit of a narrowPeak line; "
+        "default: summit in narrowPeak files, else middle",
     )
 
 
@@ -235,6 +244,8 @@ class TilesHparams(StoreHparams):
     def check(cls, values: Namespace) -> None:
         """Refuses windows without a length."""
         has_intervals = values.intervals or any(getattr(values, x) for x in SPLIT_FILES)
+        if values.anchor and not has_intervals:
+            raise HparamError("--anchor needs intervals; windows over whole contigs have no anchor")
         if not has_intervals and values.seq_len is None:
             raise HparamError("--seq_len is not set; windows over whole contigs need a length")
         if values.stride and values.skip_len:
@@ -390,7 +401,7 @@ class PeaksHparams(BinnedHparams):
         parser.add_argument(
             "--peak_len",
             type=integer(1),
-            help="take each peak as so many letters around its summit or middle; default: as it is",
+            help="take each peak as a window of this length around its --anchor; default: as it is",
         )
         parser.add_argument(
             "--min_covered_prop",
@@ -414,6 +425,8 @@ class PeaksHparams(BinnedHparams):
         if not values.peaks:
             raise HparamError("--peaks is not set; give interval files with peaks")
         check_files("--peaks", values.peaks)
+        if values.anchor and not values.peak_len:
+            raise HparamError("--anchor has no use without --peak_len; peaks are taken as they are")
         unused = next((x for x in ("intervals", *SPLIT_FILES) if getattr(values, x)), None)
         if unused:
             raise HparamError(f"--{unused} has no use with --dataset=peaks, which makes bins")

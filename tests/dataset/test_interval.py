@@ -65,10 +65,31 @@ def test_constant_lengths_stay_constant_when_joined():
     assert set(concatenate([tiles(CONTIGS, 10), tiles(CONTIGS, 9)]).length.tolist()) == {9, 10}
 
 
-@given(st.integers(0, 90), st.integers(1, 10), st.integers(1, 50))
-def test_centred_windows_keep_the_middle(start, length, wanted):
-    window = Intervals(CONTIGS, [0], [start], length).centred(wanted)
-    assert window.start[0] + wanted // 2 == start + length // 2
+@given(st.integers(0, 90), st.integers(1, 10), st.integers(1, 50), st.sampled_from([1, 0, -1]))
+def test_windows_have_the_anchor_at_one_index_on_any_strand(start, length, wanted, strand):
+    x = Intervals(CONTIGS, [0], [start], length, strand)
+    for anchor, base in (
+        ("middle", start + length // 2),
+        ("five_prime", start + length - 1 if strand < 0 else start),
+    ):
+        window = x.anchored(wanted, anchor)
+        first = int(window.start[0])
+        if anchor == "middle" and wanted == length:
+            assert first == start
+            continue
+        as_read = list(range(first, first + wanted))[:: -1 if strand < 0 else 1]
+        assert as_read[wanted // 2] == base
+        assert window.strand.tolist() == [strand]
+        assert window.length.tolist() == [wanted]
+
+
+@given(st.integers(-9, 9), st.integers(30, 60), st.booleans())
+def test_widened_intervals_have_more_at_both_ends(by, length, is_constant):
+    x = Intervals(CONTIGS, [0, 1], [5, 7], length if is_constant else [length, length + 1], [1, -1])
+    wide = x.widened(by)
+    assert (x.start - wide.start).tolist() == [by, by]
+    assert (wide.end - x.end).tolist() == [by, by]
+    assert wide.strand.tolist() == [1, -1]
 
 
 def test_bed_with_all_that_people_write(tmp_path):

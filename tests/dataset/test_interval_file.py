@@ -31,7 +31,7 @@ def test_narrowpeak_gives_the_summit_or_the_peak(tmp_path):
         path = written(tmp_path, name, text)
         summits = read_intervals(path, CONTIGS).intervals
         assert list(map(str, summits)) == ["chr1:130-131", "chr1:350-351"]
-        assert summits.centred(20).start.tolist() == [120, 340]
+        assert summits.anchored(20).start.tolist() == [120, 340]
         peaks = read_intervals(path, CONTIGS, summits=False).intervals
         assert list(map(str, peaks)) == ["chr1:100-200", "chr1:300-400"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqmodel.dataset.alphabet import DNA
-from seqmodel.dataset.array_cache import MappedArray
+from seqmodel.dataset.array_cache import MappedArray, cached_array
 from seqmodel.dataset.interval import Contigs, Intervals, tiles
 from seqmodel.dataset.loader import Loader
 from seqmodel.dataset.onehot import OneHot
@@ -177,8 +177,10 @@ def test_tracks_move_turn_and_swap_strands_with_the_sequence(store, tmp_path, ji
     first = intervals.start + 10
     letters = np.stack([tracks[s - jitter : s + target_len + jitter] for s in first.tolist()])
     values = letters if jitter else binning(letters).astype(np.float32)
-    np.save(tmp_path / "v.npy", values)
-    mapped = MappedArray(np.load(tmp_path / "v.npy", mmap_mode="r"))
+    (tmp_path / "v").touch()
+    shape, source = values.shape, str(tmp_path / "v")
+    kept = cached_array([source], "k", shape, np.float32, lambda out: np.copyto(out, values))
+    mapped = MappedArray(kept)
     target = TrackReader(mapped, binning, target_len, jitter, partners)
     augment = Augment(rc_prob=0.5, jitter=jitter)
     reader = SequenceReader(store, DNA, intervals, 40, target=target, augment=augment)
