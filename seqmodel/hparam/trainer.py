@@ -74,7 +74,7 @@ class TrainingHparams(Hparams):
             "--accumulate_grad_batches",
             type=integer(1),
             default=1,
-            help="batches whose gradients are summed up for one optimiser step",
+            help="batches of one optimiser step, which is that of one batch with all their samples",
         )
         add(
             "--gradient_clip_val",

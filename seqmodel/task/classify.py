@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from seqmodel.errors import HparamError, LabelError
-from seqmodel.task.loss import class_loss
+from seqmodel.task.loss import class_loss, full
 from seqmodel.task.metric import ClassMetric
 from seqmodel.task.task import Batch, Scored, Task
 
@@ -50,7 +50,7 @@ class ClassifyTask(Task):
 
     def score(self, batch: Batch) -> Scored:
         """Cross-entropy, weighted, smoothed or focal as the hyperparameters say."""
-        logits = self(batch["tokens"], batch.get("pad")).float()
+        logits = full(self(batch["tokens"], batch.get("pad")))
         target = batch["target"]
         weights: Tensor | None = self.class_weights
         loss_sum, weight = class_loss(

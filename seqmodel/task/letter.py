@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from seqmodel.errors import HparamError
+from seqmodel.task.loss import full
 from seqmodel.task.metric import LetterMetric
 from seqmodel.task.task import Scored, Task
 
@@ -48,7 +49,7 @@ class LetterTask(Task):
 
 def letter_score(logits: Tensor, letters: Tensor, weight: Tensor | None = None) -> Scored:
     """Cross-entropy in nats of `letters`, ids [n], under `logits` [n, A], with weights [n]."""
-    logits, letters = logits.float(), letters.long()
+    logits, letters = full(logits), letters.long()
     if weight is None:
         loss_sum = cross_entropy(logits, letters, reduction="sum")
         return Scored(loss_sum, loss_sum.new_tensor(letters.numel()), logits, letters)

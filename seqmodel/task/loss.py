@@ -17,6 +17,11 @@ from torch.nn.functional import (
 Loss = tuple[Tensor, Tensor]
 
 
+def full(outputs: Tensor) -> Tensor:
+    """`outputs` in float32 at least: losses are not summed up in half precision."""
+    return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+
+
 def class_loss(
     logits: Tensor,
     target: Tensor,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from seqmodel.errors import HparamError, LabelError
-from seqmodel.task.loss import binary_loss
+from seqmodel.task.loss import binary_loss, full
 from seqmodel.task.metric import MultilabelMetric
 from seqmodel.task.task import Batch, Scored, Task
 
@@ -49,7 +49,7 @@ class MultilabelTask(Task):
 
     def score(self, batch: Batch) -> Scored:
         """Binary cross-entropy of the labels that are there."""
-        logits = self(batch["tokens"], batch.get("pad")).float()
+        logits = full(self(batch["tokens"], batch.get("pad")))
         loss_sum, weight = binary_loss(
             logits,
             batch["target"],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from seqmodel.errors import LabelError
-from seqmodel.task.loss import PROFILE_LOSSES
+from seqmodel.task.loss import PROFILE_LOSSES, full
 from seqmodel.task.metric import ProfileMetric
 from seqmodel.task.task import Batch, Scored, Task
 
@@ -41,7 +41,7 @@ class ProfileTask(Task):
 
     def score(self, batch: Batch) -> Scored:
         """The loss that `--profile_loss` names, of the bins that are there."""
-        log_rate = self(batch["tokens"], batch.get("pad")).float()
+        log_rate = full(self(batch["tokens"], batch.get("pad")))
         target = crop(batch["target"], log_rate.shape[1])
         pad = self.out_pad(batch.get("pad"))
         if pad is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from seqmodel.errors import LabelError
-from seqmodel.task.loss import regression_loss
+from seqmodel.task.loss import full, regression_loss
 from seqmodel.task.metric import RegressionMetric
 from seqmodel.task.task import Batch, Scored, Task
 
@@ -35,7 +35,7 @@ class RegressTask(Task):
 
     def score(self, batch: Batch) -> Scored:
         """Squared error or Huber loss of the numbers that are there."""
-        outputs = self(batch["tokens"], batch.get("pad")).float()
+        outputs = full(self(batch["tokens"], batch.get("pad")))
         delta = self.task_hparams.huber_delta
         loss_sum, weight = regression_loss(outputs, batch["target"], delta)
         return Scored(loss_sum, weight, outputs, batch["target"])

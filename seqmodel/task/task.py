@@ -18,6 +18,7 @@ from seqmodel.model.equivariant import swap_strands
 from seqmodel.model.strand import reverse_complement, reverse_outputs
 from seqmodel.task.optim import build_optimiser
 from seqmodel.task.schedule import Schedule, build_schedule
+from seqmodel.task.step import Accumulation, LossWindow, mean_weight, weighted_mean, world_size
 
 if TYPE_CHECKING:
     from seqmodel.dataset.alphabet import Alphabet
@@ -94,7 +95,8 @@ class Task(pl.LightningModule):
         self.decoder = decoder
         self._metrics: dict[str, SplitMetric] = {}
         self.tested: tuple[Tensor, Tensor] | None = None
-        self._window = _Window()
+        self._window = LossWindow()
+        self._accumulation: Accumulation | None = None
 
     @classmethod
     def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Any) -> int:
@@ -155,14 +157,21 @@ class Task(pl.LightningModule):
         return of_decoder(pad) if of_decoder else pad
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The mean loss of a batch; logged every `log_every_n_steps`, as the mean since then."""
+        """The loss of a batch; logged every `log_every_n_steps`, as the mean over steps since."""
         scored = self.score(batch)
-        loss = mean_over_ranks(scored.loss_sum, scored.weight)
-        step, every = self.trainer.global_step, self.trainer.log_every_n_steps
-        self._window.add(loss.detach(), step // max(every, 1))
-        if every and (step + 1) % every == 0 and self._steps_now(batch_idx):
-            self._log_training(step)
+        weight = mean_weight(scored.weight)
+        if self.trainer.accumulate_grad_batches == 1:
+            loss = weighted_mean(scored.loss_sum, weight)
+            self._log_step(loss.detach())
+        else:
+            loss = self._accumulate(scored.loss_sum, weight, batch_idx)
         return loss
+
+    def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
+        """Makes gradients that were summed up over batches those of their mean, then clips."""
+        if self._accumulation is not None:
+            self._accumulation.correct(optimizer)
+        super().configure_gradient_clipping(optimizer, *args, **kwargs)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds a batch to the metrics of the validation split."""
@@ -196,22 +205,40 @@ class Task(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps each rank's losses since the last logged row: a resumed run logs the same."""
         states: list[Any] = [self._window.state()]
-        if _world_size() > 1:
-            states = states * _world_size()
+        if world_size() > 1:
+            states = states * world_size()
             torch.distributed.all_gather_object(states, self._window.state())
         checkpoint["train_loss_windows"] = states
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes them up again; with another number of ranks the window starts anew."""
+        self._accumulation = None
         states = checkpoint.get("train_loss_windows", [])
         if len(states) == self.trainer.world_size:
-            self._window = _Window(*states[self.trainer.global_rank])
+            self._window = LossWindow(*states[self.trainer.global_rank])
+
+    def _accumulate(self, loss_sum: Tensor, weight: Tensor, batch_idx: int) -> Tensor:
+        n_batches = self.trainer.accumulate_grad_batches
+        # Lightning clears the gradients before the same batches
+        if self._accumulation is None or batch_idx % n_batches == 0:
+            self._accumulation = Accumulation(n_batches)
+        loss = self._accumulation.add(loss_sum, weight)
+        if self._steps_now(batch_idx):
+            self._log_step(self._accumulation.mean())
+        return loss
 
     def _steps_now(self, batch_idx: int) -> bool:
         """Whether the optimiser steps after this batch, or its gradient waits for more."""
         trainer = self.trainer
         last = batch_idx + 1 == trainer.num_training_batches
         return last or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+
+    def _log_step(self, loss: Tensor) -> None:
+        """Takes in the loss of a step, and logs where it is time to."""
+        step, every = self.trainer.global_step, self.trainer.log_every_n_steps
+        self._window.add(loss, step // max(every, 1))
+        if every and (step + 1) % every == 0:
+            self._log_training(step)
 
     def _log_training(self, step: int) -> None:
         """Writes a row of training values, and shows the loss.
@@ -220,9 +247,9 @@ class Task(pl.LightningModule):
         kill between the two would lose the row of a resumed run.
         """
         loss = self._window.mean()
-        if _world_size() > 1:
+        if world_size() > 1:
             torch.distributed.all_reduce(loss)
-            loss = loss / _world_size()
+            loss = loss / world_size()
         rate = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
         row = {"train_loss": float(loss), "lr": float(rate), "epoch": self.trainer.current_epoch}
         for logger in self.trainer.loggers:
@@ -266,7 +293,7 @@ class Task(pl.LightningModule):
         on_bar = {f"{stage}_loss", self.default_monitor}
         for name, value in values.items():
             # the same on all ranks: sync_dist only tells Lightning so
-            self.log(name, value, prog_bar=name in on_bar, sync_dist=_world_size() > 1)
+            self.log(name, value, prog_bar=name in on_bar, sync_dist=world_size() > 1)
         if stage == "valid" and self._trains():
             for config in self.trainer.lr_scheduler_configs:
                 # stochastic weight averaging puts its own schedule there
@@ -274,41 +301,6 @@ class Task(pl.LightningModule):
                     config.scheduler.observe(float(values["valid_loss"]))
 
 
-class _Window:
-    """Sum of the training losses since the last logged row."""
-
-    def __init__(self, number: int = -1, total: float = 0.0, count: int = 0) -> None:
-        self.number, self.total, self.count = number, total, count
-
-    def add(self, loss: Tensor, number: int) -> None:
-        if number != self.number:
-            self.number, self.total, self.count = number, loss, 1
-        else:
-            self.total, self.count = self.total + loss, self.count + 1
-
-    def mean(self) -> Tensor:
-        return self.total / self.count
-
-    def state(self) -> tuple[int, float, int]:
-        return self.number, float(self.total), self.count
-
-
 def monitor_mode(name: str) -> str:
     """`min` for losses and errors, `max` for scores: how a logged value tells the best."""
     return "min" if name.endswith(("loss", "bits", "perplexity", "mse")) else "max"
-
-
-def mean_over_ranks(loss_sum: Tensor, weight: Tensor) -> Tensor:
-    """loss_sum / weight, so weighted that the mean over ranks is that of one large batch."""
-    if _world_size() > 1:
-        weight = weight.detach().clone()
-        torch.distributed.all_reduce(weight)
-        weight = weight / _world_size()
-    # a batch without anything to predict has loss 0, not NaN
-    return loss_sum / weight.clamp(min=1e-12)
-
-
-def _world_size() -> int:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_world_size()
-    return 1
