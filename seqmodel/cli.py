@@ -128,6 +128,13 @@ def _pull(argv: Sequence[str]) -> int:
     return pull(argv)
 
 
+def _prune(argv: Sequence[str]) -> int:
+    """Remove half-made folders of submits that were cut off: `seqmodel prune FOLDER`."""
+    from seqmodel.job.command import prune
+
+    return prune(argv)
+
+
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": _run,
     "submit": _submit,
@@ -136,6 +143,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "cancel": _cancel,
     "resume": _resume,
     "pull": _pull,
+    "prune": _prune,
     "data": _data,
     "search": _search,
     "results": _results,
@@ -159,6 +167,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = did_you_mean(verb, list(VERBS))
         print(f"seqmodel: no verb {verb!r}; one of {', '.join(VERBS)}{hint}", file=sys.stderr)
         return 2
+    # a folder may have a name that is no UTF-8
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return VERBS[verb](argv[1:])
     except SeqmodelError as e:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 HOSTILE = "<script>window.hacked=1</script> \"quoted\" 'too' & <img src=x onerror=window.hacked=1>"
 T0 = 1_700_000_000
+TOKEN = "5f0e7c2ab914"  # no other process of this machine has it among its arguments
 
 
 def write_run(
@@ -64,10 +65,10 @@ def _write_job(folder, name, changed, state, stderr):
     settings = {"slurm_time_min": 60, "slurm_mem": "4G", "slurm_cpus": 2, "job_out_dir": "out"}
     job = {"schema": 1, "kind": "SlurmJob", "canonical": name, "version": 0, "changed": changed}
     (folder / "job.json").write_text(json.dumps(job | {"settings": settings, "interface": "cedar"}))
-    lines = [f"{T0} created token=abc grace_s=600"]
+    lines = [f"{T0} created token={TOKEN} grace_s=600"]
     if state != "created":
         lines += [
-            f"{T0} submitting submission=0 token=abc",
+            f"{T0} submitting submission=0 token={TOKEN}",
             f"{T0 + 1} submitted submission=0 job=77",
         ]
     if state not in ("created", "queued"):

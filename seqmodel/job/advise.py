@@ -132,7 +132,7 @@ def _alike(result: Result, given: Mapping[str, Any]) -> bool:
 
 def _busy(result: Result) -> float | None:
     cpu, wall = result.usage.get("cpu_s"), result.usage.get("wall_s")
-    return cpu / wall if cpu and wall else None
+    return cpu / wall if cpu and wall and wall > 1e-3 else None
 
 
 def _minutes(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The verbs submit, status, logs, cancel, resume and pull of the command line."""
+"""The verbs submit, status, logs, cancel, resume, pull and prune of the command line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from seqmodel.errors import HparamError, JobError
+from seqmodel.errors import ConnectionLost, HparamError, JobError
 from seqmodel.hparam.convert import parse_dict
 from seqmodel.hparam.hparams import HparamParser, Hparams
 from seqmodel.hparam.job import ShellHparams, SlurmHparams
 from seqmodel.hparam.value import did_you_mean, integer, str2bool
 from seqmodel.job.job import Job
 from seqmodel.job.os_interface import Interface, LocalInterface, SshInterface
+from seqmodel.job.prune import OLDER_THAN_MIN
+from seqmodel.job.prune import prune as prune_folders
 from seqmodel.job.replicate import RECORD, Replicate, parse_record
+from seqmodel.job.run_files import Damaged, why
+from seqmodel.job.state import Status
 from seqmodel.job.status_table import COLUMNS, StatusTable, read_status
 
 KINDS = {"ShellJob": "shell", "SlurmJob": "slurm"}
@@ -87,6 +91,21 @@ class PullHparams(Hparams):
         add = parser.add_argument
         add("--to", default="pulled", help="folder here")
         add("--checkpoints", type=str2bool, default=True, help="copy checkpoints too")
+
+
+class PruneHparams(Hparams):
+    """What prune removes."""
+
+    tracked = False
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
+        parser.add_argument(
+            "--older_than_min",
+            type=integer(0),
+            default=OLDER_THAN_MIN,
+            help="minutes in which nothing was written to a folder: a submitter may be at work",
+        )
 
 
 def submit(argv: Sequence[str]) -> int:
@@ -168,7 +187,15 @@ def logs(argv: Sequence[str]) -> int:
         for replicate in replicates:
             if len(replicates) > 1:
                 print(f"==> {replicate.path} <==")
-            text = job.logs(replicate, name=name, n_lines=chosen.n_lines)
+            try:
+                text = job.logs(replicate, name=name, n_lines=chosen.n_lines)
+            except ConnectionLost:
+                raise
+            except JobError as e:
+                if len(replicates) == 1:
+                    raise
+                print(e)
+                continue
             print(text, end="")
             while chosen.follow:
                 final = job.status([replicate])[0].is_final
@@ -239,6 +266,22 @@ def pull(argv: Sequence[str]) -> int:
     return 0
 
 
+def prune(argv: Sequence[str]) -> int:
+    """Removes half-made folders of submits that were cut off: `seqmodel prune FOLDER ...`."""
+    chosen, folders = _chosen(argv, prune, PruneHparams)
+    if chosen is None:
+        return 0
+    for folder in _needed(folders, "prune", "out"):
+        pruned = prune_folders(_interface(chosen), folder, chosen.older_than_min)
+        for path in pruned.removed:
+            print(f"removed  {path}")
+        for path, reason in pruned.kept.items():
+            print(f"kept     {path}: {reason}")
+        if not pruned.removed and not pruned.kept:
+            print(f"nothing to remove: no half-made folder below {folder}")
+    return 0
+
+
 def split(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """The names with their values (a list where one is repeated), and the words without a name."""
     words: dict[str, Any] = {}
@@ -287,9 +330,9 @@ def _chosen(
     return parse_dict(parser, words), folders
 
 
-def _needed(folders: list[str], verb: str) -> list[str]:
+def _needed(folders: list[str], verb: str, example: str = "out/<run>/version_0") -> list[str]:
     if not folders:
-        raise JobError(f"{verb} wants a folder: seqmodel {verb} out/<run>/version_0")
+        raise JobError(f"{verb} wants a folder: seqmodel {verb} {example}")
     return folders
 
 
@@ -323,28 +366,48 @@ def _kind(name: str) -> tuple[type[Job], HparamParser]:
     return ShellJob, ShellHparams.default_hparams()
 
 
-def _job_of(chosen: Namespace, interface: Interface, path: str) -> Job | None:
-    """The job class that made the replicate at `path`, for its job_out_dir."""
-    record = interface.read([f"{path}/{RECORD}"]).get(f"{path}/{RECORD}")
-    kind = chosen.scheduler
-    if kind is None and record is not None:
-        kind = KINDS.get(parse_record(record, path)["kind"])
-    if kind is None:
-        return None
-    return _kind(kind)[0](interface, job_out_dir=path.rsplit("/", 2)[0])
+def _jobs_of(
+    chosen: Namespace, interface: Interface, statuses: Sequence[Status]
+) -> list[tuple[Job, list[Status]]]:
+    """The replicates by the class of job that made them, from their records.
+
+    One whose record is damaged or missing becomes so; a half-made one is left out.
+    """
+    records = {}
+    if chosen.scheduler is None:
+        paths = [f"{s.folder}/{RECORD}" for s in statuses if s.state != "damaged"]
+        records = interface.read(paths)
+    groups: dict[str, list[Status]] = {}
+    for status in statuses:
+        path = f"{status.folder}/{RECORD}"
+        if status.state == "damaged" or status.reason == "half-made":
+            continue
+        try:
+            if chosen.scheduler is None and path not in records:
+                raise Damaged(f"{RECORD}: missing, or not a regular file")
+            kind = chosen.scheduler or KINDS.get(parse_record(records[path], path)["kind"])
+        except Exception as e:  # whatever is wrong with this one, the others are done
+            status.state, status.reason = "damaged", why(e)
+            continue
+        if kind is not None:
+            groups.setdefault(kind, []).append(status)
+    return [
+        (_kind(kind)[0](interface, job_out_dir=found[0].folder.rsplit("/", 2)[0]), found)
+        for kind, found in groups.items()
+    ]
 
 
 def _status(chosen: Namespace, folder: str) -> StatusTable:
     """States of a folder: the scheduler is asked where it is known and something is not final."""
     interface = _interface(chosen)
     found = read_status(interface, folder, None)
-    active = [s for s in found if not s.is_final]
-    if not active:
-        return StatusTable(found)
-    job = _job_of(chosen, interface, active[0].folder)
-    if job is None or not _is_here(job, interface):
-        return StatusTable(found)
-    return StatusTable(read_status(interface, folder, job._asker()))
+    by_folder = {s.folder: s for s in found}
+    for job, active in _jobs_of(chosen, interface, [s for s in found if not s.is_final]):
+        if _is_here(job, interface):
+            wanted = {s.folder for s in active}
+            told = read_status(interface, folder, job._asker())
+            by_folder |= {s.folder: s for s in told if s.folder in wanted}
+    return StatusTable(by_folder.values())
 
 
 def _is_here(job: Job, interface: Interface) -> bool:
@@ -357,7 +420,7 @@ def _is_here(job: Job, interface: Interface) -> bool:
 
 
 def _found(chosen: Namespace, folders: list[str]) -> list[tuple[Job, list[Replicate]]]:
-    """The replicates in each folder, with the job that made them."""
+    """The replicates in each folder, with the job that made them; damaged ones are told."""
     interface = _interface(chosen)
     found = []
     for folder in folders:
@@ -366,15 +429,21 @@ def _found(chosen: Namespace, folders: list[str]) -> list[tuple[Job, list[Replic
             raise JobError(
                 f"{folder}: no replicates there; give a folder with version_<n> below it"
             )
-        job = _job_of(chosen, interface, statuses[0].folder)
-        if job is None:
+        groups = _jobs_of(chosen, interface, statuses)
+        wrong = [s for s in statuses if s.state == "damaged"]
+        if not groups and wrong:
+            raise JobError(f"{wrong[0].folder}: damaged: {wrong[0].reason}")
+        if not groups:
             raise JobError(f"{statuses[0].folder}: no {RECORD} there; give --scheduler")
-        replicates = []
-        for s in statuses:
-            root, name, version = s.folder.rsplit("/", 2)
-            replicates.append(Replicate(interface, root, f"{name}/{version}", s.job))
-        found.append((job, replicates))
+        for s in wrong:
+            print(f"left out, as it is damaged: {s.folder}: {s.reason}", file=sys.stderr)
+        found += [(job, [_replicate(interface, s) for s in group]) for job, group in groups]
     return found
+
+
+def _replicate(interface: Interface, status: Status) -> Replicate:
+    root, name, version = status.folder.rsplit("/", 2)
+    return Replicate(interface, root, f"{name}/{version}", status.job)
 
 
 def _states(job: Job, replicates: list[Replicate]) -> list[Any]:

@@ -28,7 +28,8 @@ from seqmodel.job.contents import (
     template_fields,
 )
 from seqmodel.job.os_interface import Interface, LocalInterface, here
-from seqmodel.job.replicate import KEPT, Place, Replicate, put, take
+from seqmodel.job.prune import OLDER_THAN_MIN, prune
+from seqmodel.job.replicate import KEPT, RECORD, Place, Replicate, parse_record, put, take
 from seqmodel.job.template import read_template, render
 
 if TYPE_CHECKING:
@@ -325,9 +326,14 @@ class Job:
     def logs(self, replicate: Replicate, *, name: str = "stderr", n_lines: int = 40) -> str:
         """The last lines of stdout or stderr of a replicate."""
         path = f"{replicate.path}/{name}"
-        done = self.interface.run(["tail", "-n", str(n_lines), "--", path])
+        # a FIFO in the place of a file would never end
+        text = '[ -e "$1" ] && ! [ -f "$1" ] && exit 3; exec tail -n "$0" -- "$1"'
+        done = self.interface.run(["bash", "-c", text, str(n_lines), path])
+        if done.code == 3:
+            raise JobError(f"{path}: not a regular file; nothing of it is read")
         if done.code != 0:
-            raise JobError(f"{path}: {done.err.strip().splitlines()[-1:] or 'cannot be read'}")
+            why = done.err.strip().splitlines()[-1:] or ["cannot be read"]
+            raise JobError(f"{path}: {why[0]}")
         return done.out.decode("utf-8", "replace")
 
     def results(self, which: str | None = None) -> Results:
@@ -377,6 +383,9 @@ class Job:
 
         Raises:
             JobError: one of them runs, waits or is complete.
+
+        Returns:
+            Those that were submitted: of several, without those whose job.json is damaged.
         """
         found = self.status(replicates)
         by_path = {r.path: r for r in replicates or ()}
@@ -396,7 +405,13 @@ class Job:
         place.root = chosen[0].root
         paths = {r.path: f"{r.path}/job.json" for r in chosen}
         contents = self.interface.read(list(paths.values()))
-        files = self._again(chosen, {r: contents.get(paths[r.path], b"") for r in chosen}, settings)
+        records = {r: contents.get(paths[r.path], b"") for r in chosen}
+        if len(chosen) > 1:  # one whose record is damaged does not keep the others
+            kept = [i for i, r in enumerate(chosen) if _is_record(records[r])]
+            chosen, submissions = [chosen[i] for i in kept], [submissions[i] for i in kept]
+            if not chosen:
+                raise JobError(f"{place.root}: no replicate has a {RECORD} that can be read")
+        files = self._again(chosen, records, settings)
         self._root = self._root or place.root
         self._launch(chosen, submissions, place, files)
         return chosen
@@ -408,6 +423,8 @@ class Job:
             raise JobError(f"{status.folder}: complete; submit makes another replicate")
         if status.reason == "half-made":
             raise JobError(f"{status.folder}: {status.detail}")
+        if status.state == "damaged":
+            raise JobError(f"{status.folder}: damaged: {status.reason}")
 
     def _again(
         self,
@@ -416,8 +433,6 @@ class Job:
         settings: Mapping[str, Any],
     ) -> dict[str, bytes]:
         """The scripts of replicates that are submitted again, with the settings as they are now."""
-        from seqmodel.job.replicate import parse_record
-
         files: dict[str, bytes] = dict(self._node_functions())
         for name in settings:
             self._parser.hparam(name)
@@ -427,6 +442,8 @@ class Job:
                 raise JobError(
                     f"{replicate.path} was made by a {record['kind']}; resume it with one"
                 )
+            if "fields" not in record or "settings" not in record:
+                raise JobError(f"{replicate.path}/job.json: no fields of a script; it is damaged")
             replicate.fields = {**record["fields"]}  # type: ignore[attr-defined]
             fields = replicate.fields  # type: ignore[attr-defined]
             before = {n: v for n, v in record["settings"].items() if n in self._parser.declared}
@@ -444,15 +461,23 @@ class Job:
         names = [name for name in given if name in fields]
         return {name: getattr(settings, name) for name in names}
 
-    def prune(self) -> list[str]:
+    def prune(self, older_than_min: int = OLDER_THAN_MIN) -> list[str]:
         """Removes the half-made folders that submitters left when they were cut off.
 
+        Args:
+            older_than_min: minutes in which nothing was written there.
+
         Returns:
-            Their paths.
+            The paths of those that were removed.
         """
-        left = [s.folder for s in self.status() if s.reason == "half-made"]
-        for folder in left:
-            # rmdir of the rest fails where a submitter is still writing
-            text = 'cd -- "$0" && ! grep -q "^[0-9]* created " events 2>/dev/null && rm -rf -- "$0"'
-            self.interface.run(["bash", "-c", text, folder])
-        return left
+        root = self.find_root()
+        if self.interface.is_local and not os.path.isdir(root):
+            return []
+        return prune(self.interface, root, older_than_min).removed
+
+
+def _is_record(data: bytes) -> bool:
+    try:
+        return bool(parse_record(data, RECORD))
+    except JobError:
+        return False

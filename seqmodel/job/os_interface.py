@@ -21,6 +21,7 @@ import shlex
 import subprocess
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from seqmodel.errors import ConnectionLost, JobError
 from seqmodel.job.packed import (
@@ -35,6 +36,7 @@ from seqmodel.job.packed import (
     untar,
     untar_tree,
 )
+from seqmodel.job.run_files import Damaged
 
 TIMEOUT_S = 60.0
 
@@ -79,8 +81,13 @@ class LocalInterface:
 
     def read(self, paths: Sequence[str]) -> dict[str, bytes]:
         """The content of those of `paths` that are there; of large files head and tail."""
-        found = {path: read_file(path) for path in paths}
-        return {path: data for path, data in found.items() if data is not None}
+        found = {}
+        for path in paths:
+            with suppress(Damaged):
+                data = read_file(path)
+                if data is not None:
+                    found[path] = data
+        return found
 
     def snapshot(
         self, root: str, names: Sequence[str], commands: Mapping[str, str] | None = None
@@ -97,15 +104,19 @@ class LocalInterface:
             raise JobError(f"{root}: no such folder on this machine; give a folder of runs")
         # first, so that a job that ended meanwhile has its last word in the files
         outputs = {name: self.script(text).out for name, text in (commands or {}).items()}
-        files = {}
+        files: dict[str, dict[str, bytes]] = {}
+        damaged: dict[str, str] = {}
         for folder in replicate_folders(root):
-            read = {}
+            files[folder] = {}
             for name in names:
-                data = read_file(f"{root}/{folder}/{name}")
+                try:
+                    data = read_file(f"{root}/{folder}/{name}")
+                except Damaged as e:
+                    damaged.setdefault(folder, str(e))
+                    continue
                 if data is not None:
-                    read[name] = data
-            files[folder] = read
-        return Snapshot(root, files, outputs, time.time())
+                    files[folder][name] = data
+        return Snapshot(root, files, outputs, time.time(), damaged)
 
     def write(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
         """Writes a file so that it is either as before or whole; makes its folder.

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from seqmodel.errors import ConnectionLost, JobError
+from seqmodel.errors import ConnectionLost
+from seqmodel.job.run_files import NO_FILE, read_regular
 
 # a file up to this size is read whole; of a larger one the first and the last so many bytes
 WHOLE_BYTES = 48 * 1024
@@ -27,6 +29,7 @@ class Snapshot:
             cut, and its tail. A folder without any of the names is there, and empty.
         outputs: {name: bytes}, of the commands.
         now: seconds since 1970 on that machine.
+        damaged: {folder: why}, of folders in which one of the names is no regular file.
     """
 
     def __init__(
@@ -35,8 +38,10 @@ class Snapshot:
         files: dict[str, dict[str, bytes]],
         outputs: dict[str, bytes],
         now: float,
+        damaged: Mapping[str, str] | None = None,
     ) -> None:
         self.root, self.files, self.outputs, self.now = root, files, outputs, now
+        self.damaged = damaged or {}
 
 
 def replicate_folders(root: str) -> list[str]:
@@ -56,10 +61,15 @@ def replicate_folders(root: str) -> list[str]:
 def _versions(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            names = [e.name for e in entries if e.name.startswith("version_") and e.is_dir()]
-    except (NotADirectoryError, PermissionError, FileNotFoundError):
+            names = [e.name for e in entries if _is_version(e.name) and e.is_dir()]
+    except OSError:
         return []
     return sorted(names, key=_number)
+
+
+def _is_version(name: str) -> bool:
+    # a copy, as `version_0.bak`, has the events and the job of another
+    return name.startswith("version_") and name[8:].isdecimal()
 
 
 def _number(name: str) -> tuple[int, str]:
@@ -142,6 +152,7 @@ def unpack_snapshot(members: Mapping[str, bytes], names: Sequence[str]) -> Snaps
     root = members["./root"].decode("utf-8", "surrogateescape")
     folders = members["./folders"].decode("utf-8", "surrogateescape").split("\0")[:-1]
     folders = [folder.removeprefix("./") for folder in folders]
+    folders = [f for f in folders if f == "." or _is_version(f.rsplit("/", 1)[-1])]
     shallow = [f for f in folders if "/" not in f]
     folders = sorted(
         shallow or folders, key=lambda f: (f.split("/")[:-1], _number(f.split("/")[-1]))
@@ -151,7 +162,11 @@ def unpack_snapshot(members: Mapping[str, bytes], names: Sequence[str]) -> Snaps
         read = {name: joined(members, _member(folder, name)) for name in names}
         files[folder] = {name: data for name, data in read.items() if data is not None}
     outputs = {m[9:]: data for m, data in members.items() if m.startswith("./output.")}
-    return Snapshot(root, files, outputs, float(members["./now"]))
+    damaged: dict[str, str] = {}
+    for line in members["./special"].decode("utf-8", "surrogateescape").split("\0")[:-1]:
+        folder, _, name = line[4:].rpartition("/")
+        damaged.setdefault(folder or ".", f"{name}: {NO_FILE.get(line[0], NO_FILE['c'])}")
+    return Snapshot(root, files, outputs, float(members["./now"]), damaged)
 
 
 def _member(folder: str, name: str) -> str:
@@ -162,21 +177,18 @@ def read_file(path: str) -> bytes | None:
     """A file, of a large one head and tail; None if there is none.
 
     Raises:
-        JobError: it cannot be read.
+        Damaged: it is no regular file, or cannot be read.
     """
-    try:
-        # without buffering: one read for the many small files
-        with open(path, "rb", buffering=0) as file:
-            data = file.read(WHOLE_BYTES + 1)
-            if len(data) <= WHOLE_BYTES:
-                return data
-            size = os.fstat(file.fileno()).st_size
-            file.seek(max(size - TAIL_BYTES, HEAD_BYTES))
-            return data[:HEAD_BYTES] + CUT + file.read(TAIL_BYTES)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
-    except OSError as e:
-        raise JobError(f"cannot read {path}: {e.strerror}") from e
+    return read_regular(path, _head_and_tail)
+
+
+def _head_and_tail(file: Any, size: int) -> bytes:
+    # without buffering: one read for the many small files
+    data = file.read(WHOLE_BYTES + 1)
+    if len(data) <= WHOLE_BYTES:
+        return data
+    file.seek(max(size - TAIL_BYTES, HEAD_BYTES))
+    return data[:HEAD_BYTES] + CUT + file.read(TAIL_BYTES)
 
 
 # A large file goes as .head and .tail, in a folder beside; tar gives every file its length, so that
@@ -214,8 +226,11 @@ esac
 mkdir $tmp/tree
 find . -mindepth 1 -maxdepth $depth -name '.?*' -prune -o -type f \\( @NAMES@ \\) -size -{WHOLE_BYTES // 1024}k -print0 > $tmp/small
 find . -mindepth 1 -maxdepth $depth -name '.?*' -prune -o -type f \\( @NAMES@ \\) -size +{WHOLE_BYTES // 1024 - 1}k -print0 > $tmp/large
+find . -mindepth 1 -maxdepth $depth -name '.?*' -prune -o -type l \\( @NAMES@ \\) -xtype f -print0 >> $tmp/large
+find . -mindepth 1 -maxdepth $depth -name '.?*' -prune -o \\( @NAMES@ \\) \\( ! -xtype f -o ! -readable \\) -printf '%Y %p\\0' > $tmp/special
 while IFS= read -r -d '' f; do
     mkdir -p -- "$tmp/tree/${{f%/*}}"
+    if [ "$(wc -c < "$f")" -le {WHOLE_BYTES} ]; then cp -L -- "$f" "$tmp/tree/$f"; continue; fi
     head -c {HEAD_BYTES} < "$f" > "$tmp/tree/$f.head"; tail -c {TAIL_BYTES} < "$f" > "$tmp/tree/$f.tail"
 done < $tmp/large
 tar --transform='s,^\\./,./tree/,' --no-recursion --null -T $tmp/small -cf $tmp/small.tar 2>/dev/null

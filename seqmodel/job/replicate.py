@@ -24,6 +24,7 @@ from seqmodel.errors import JobError
 from seqmodel.hparam.run import Run
 from seqmodel.job.os_interface import Interface, quote_home
 from seqmodel.job.packed import tar_files
+from seqmodel.job.run_files import Damaged, check_job, parse_object
 
 KEPT = ".seqmodel"
 RECORD = "job.json"
@@ -368,9 +369,10 @@ def parse_record(data: bytes, path: str) -> dict[str, Any]:
         JobError: it is damaged, or of a newer seqmodel.
     """
     try:
-        record = json.loads(data)
-        schema = record["schema"]
-    except (ValueError, KeyError, TypeError) as e:
+        record = parse_object(data, os.path.basename(path))
+        check_job(record)
+        schema, _ = int(record["schema"]), record["kind"]
+    except (Damaged, ValueError, KeyError, TypeError) as e:
         raise JobError(f"{path}: missing or no record of a job ({e})") from e
     if schema > SCHEMA:
         raise JobError(f"{path}: written by a newer seqmodel; update to read it")

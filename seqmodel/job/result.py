@@ -10,23 +10,34 @@ From files alone, so a folder that was pulled, or that run.py wrote without a jo
 from __future__ import annotations
 
 import csv
-import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 from seqmodel.errors import JobError
 from seqmodel.job.os_interface import Interface, LocalInterface, quote_home
 from seqmodel.job.packed import CUT, untar
-from seqmodel.job.state import Status, exception_line, parse_events, tell
+from seqmodel.job.run_files import (
+    MAX_BYTES,
+    Damaged,
+    check_hparams,
+    check_job,
+    check_metrics,
+    check_test_curves,
+    check_usage,
+    parse_object,
+    read_regular,
+)
+from seqmodel.job.state import Status, damaged, exception_line, parse_events, tell
 
 WHOLE = ("hparams.json", "job.json", "metrics.csv", "usage.json", "test_curves.json")
 SMALL = ("events", "heartbeat")
 LOGS = ("stderr", "stdout")
 LOG_BYTES = 16 * 1024
 MAX_DEPTH = 5
+MAX_EPOCH = 1e9
 SILENT_S = 900  # a run without a job that wrote nothing for so long has ended
 _SKIPPED = ("checkpoints", "lightning_logs", "mlruns", "wandb", "tensorboard", "__pycache__")
 # as the task has them: see default_monitor and monitor_mode in seqmodel.task.task
@@ -42,24 +53,52 @@ class Result:
         files: the content of its files by name, as bytes.
         status: its state; see seqmodel.job.state.
         modified: seconds since 1970 at which metrics.csv was last written, if known.
+        record, job, usage: what hparams.json, job.json and usage.json hold; {} if missing.
+        test_curves: confusion matrix, ROC, precision and recall, or scatter, on the test split.
+
+    A run with a damaged file has the state "damaged", its logs, and nothing else: no score of it is
+    compared with those of the others.
     """
 
     def __init__(
-        self, folder: str, files: Mapping[str, bytes], now: float, modified: float = 0.0
+        self,
+        folder: str,
+        files: Mapping[str, bytes],
+        now: float,
+        modified: float = 0.0,
+        problem: str = "",
     ) -> None:
         self.folder, self.files, self.modified = folder, files, modified
-        if "events" in files:
-            self.status = tell(folder, files, now)
-        else:
+        try:
+            if problem:
+                raise Damaged(problem)
+            self._read(now)
+        except Exception as e:  # whatever is wrong with this run, the others are read
+            self.status = damaged(folder, e)
+            self._forget()
+
+    def _read(self, now: float) -> None:
+        half_made = not self.files.get("events") and not self.files.get("hparams.json")
+        if "events" in self.files or half_made:
+            self.status = tell(self.folder, self.files, now)
+            if self.status.state == "damaged":
+                raise Damaged(self.status.reason)
+            half_made = self.status.reason == "half-made"
+        read = {} if half_made else self.files
+        records = [_record(read, name, check) for name, check in _CHECKS.items()]
+        self.record, self.job, self.usage, self.test_curves = records
+        if "events" not in self.files and not half_made:
             self.status = self._without_job(now)
+        check_metrics(self.files.get("metrics.csv", b""))
+
+    def _forget(self) -> None:
+        self.files = {name: self.files[name] for name in LOGS if name in self.files}
+        for name in ("hparams", "run", "rows"):
+            self.__dict__.pop(name, None)
+        self.record, self.job, self.usage, self.test_curves = {}, {}, {}, {}
 
     def __repr__(self) -> str:
         return f"Result({self.folder!r}: {self.status.state})"
-
-    @cached_property
-    def record(self) -> dict[str, Any]:
-        """What hparams.json holds; nothing if it is missing or damaged."""
-        return _json(self.files.get("hparams.json", b""))
 
     @cached_property
     def hparams(self) -> dict[str, Any]:
@@ -69,23 +108,7 @@ class Result:
     @cached_property
     def run(self) -> dict[str, Any]:
         """The record of run.py: version, code, host, when it started."""
-        found = self.record.get("_run")
-        return found if isinstance(found, dict) else {}
-
-    @cached_property
-    def job(self) -> dict[str, Any]:
-        """What job.json holds."""
-        return _json(self.files.get("job.json", b""))
-
-    @cached_property
-    def usage(self) -> dict[str, Any]:
-        """What the run took, as it counted itself."""
-        return _json(self.files.get("usage.json", b""))
-
-    @cached_property
-    def test_curves(self) -> dict[str, Any]:
-        """Confusion matrix, ROC, precision and recall, or scatter, on the test split."""
-        return _json(self.files.get("test_curves.json", b""))
+        return self.record.get("_run") or {}
 
     @property
     def canonical(self) -> str:
@@ -130,7 +153,8 @@ class Result:
     def n_epochs(self) -> int:
         """Epochs of which something was logged; the test at the end is none."""
         trained = [row for row in self.rows if not any(name.startswith("test_") for name in row)]
-        return int(max((row["epoch"] for row in trained if "epoch" in row), default=-1)) + 1
+        epochs = [row["epoch"] for row in trained if abs(row.get("epoch", math.inf)) < MAX_EPOCH]
+        return int(max(epochs, default=-1)) + 1
 
     @property
     def elapsed_s(self) -> float:
@@ -174,7 +198,8 @@ class Result:
         if self.usage.get("ended") or tested:
             return Status(self.folder, "complete")
         planned = self.hparams.get("max_epochs")
-        if isinstance(planned, int) and self.n_epochs >= planned and "valid_loss" in self.rows[-1]:
+        last = self.rows[-1] if self.rows else {}
+        if isinstance(planned, int) and self.n_epochs >= planned and "valid_loss" in last:
             return Status(self.folder, "complete", "no test split")
         if self.modified and now - self.modified < SILENT_S:
             return Status(self.folder, "running", "no job: told from its last line")
@@ -203,7 +228,12 @@ def read_results(root: str = "out", interface: Interface | None = None) -> list[
     files = {folder: dict(found) for folder, found in snapshot.files.items()}
     _read_again(interface, snapshot.root, files)
     return [
-        Result(snapshot.root if folder == "." else f"{snapshot.root}/{folder}", found, snapshot.now)
+        Result(
+            snapshot.root if folder == "." else f"{snapshot.root}/{folder}",
+            found,
+            snapshot.now,
+            problem=snapshot.damaged.get(folder, ""),
+        )
         for folder, found in files.items()
     ]
 
@@ -216,11 +246,24 @@ def _read_here(root: str) -> list[Result]:
         raise JobError(f"{root}: no such folder on this machine; give a folder of runs")
     found = []
     for folder in sorted(_folders(root), key=_in_order):
-        files = {name: _bytes(f"{folder}/{name}") for name in (*WHOLE, *SMALL)}
-        files |= {name: _tail(f"{folder}/{name}") for name in LOGS}
-        there = {name: data for name, data in files.items() if data is not None}
-        found.append(Result(folder, there, time.time(), _modified(f"{folder}/metrics.csv")))
+        files, problem = _files(folder)
+        modified = _modified(f"{folder}/metrics.csv")
+        found.append(Result(folder, files, time.time(), modified, problem))
     return found
+
+
+def _files(folder: str) -> tuple[dict[str, bytes], str]:
+    """The files of a run by name, and what is wrong with the first that cannot be read."""
+    files, problem = {}, ""
+    for name in (*WHOLE, *SMALL, *LOGS):
+        try:
+            data = read_regular(f"{folder}/{name}", _tail if name in LOGS else None)
+        except Damaged as e:
+            problem = problem or str(e)
+            continue
+        if data is not None:
+            files[name] = data
+    return files, problem
 
 
 def _folders(root: str) -> Iterator[str]:
@@ -246,6 +289,11 @@ def _in_order(folder: str) -> tuple[str, int, str]:
     return (parent, int(digits) if digits.isdecimal() else -1, name)
 
 
+_REGULAR = f"""while IFS= read -r -d '' f; do
+    if [ -f "$f" ] && [ "$(wc -c < "$f")" -le {MAX_BYTES} ]; then printf '%s\\0' "$f"; fi
+done"""
+
+
 def _read_again(interface: Interface, root: str, files: dict[str, dict[str, bytes]]) -> None:
     """Reads files that came as head and tail in whole: in one connection, if there are any."""
     cut = [
@@ -257,19 +305,29 @@ def _read_again(interface: Interface, root: str, files: dict[str, dict[str, byte
     if not cut:
         return
     paths = "".join(f"{f}/{name}\0".removeprefix("./") for f, name in cut)
-    text = f"cd -- {quote_home(root)} && tar -czf - --null -T -"
+    text = f"cd -- {quote_home(root)} && {_REGULAR} | tar -czhf - --null -T -"
     done = interface.script(text, paths.encode("utf-8", "surrogateescape"), timeout=300)
     for path, data in untar(done.out).items():
         folder, _, name = path.rpartition("/")
         files[folder or "."][name] = data
 
 
-def _json(data: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(data)
-    except ValueError:
+_CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
+    "hparams.json": check_hparams,
+    "job.json": check_job,
+    "usage.json": check_usage,
+    "test_curves.json": check_test_curves,
+}
+
+
+def _record(
+    files: Mapping[str, bytes], name: str, check: Callable[[Mapping[str, Any]], None]
+) -> dict[str, Any]:
+    if name not in files:
         return {}
-    return found if isinstance(found, dict) else {}
+    found = parse_object(files[name], name)
+    check(found)
+    return found
 
 
 def parse_rows(data: bytes) -> Iterator[dict[str, float]]:
@@ -277,31 +335,20 @@ def parse_rows(data: bytes) -> Iterator[dict[str, float]]:
     text = data.decode("utf-8", "replace")
     reader = csv.reader(text[: text.rfind("\n") + 1].splitlines())
     columns = next(reader, [])
-    for row in reader:
-        if len(row) != len(columns):
-            continue
+    while True:
         try:
-            yield {name: float(text) for name, text in zip(columns, row, strict=True) if text}
-        except ValueError:
+            row = next(reader)
+            if len(row) == len(columns):
+                yield {name: float(text) for name, text in zip(columns, row, strict=True) if text}
+        except StopIteration:
+            return
+        except (ValueError, csv.Error):
             continue
 
 
-def _bytes(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError:
-        return None
-
-
-def _tail(path: str) -> bytes | None:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(max(0, size - LOG_BYTES))
-            return file.read()
-    except OSError:
-        return None
+def _tail(file: Any, size: int) -> bytes:
+    file.seek(max(0, size - LOG_BYTES))
+    return file.read(LOG_BYTES)
 
 
 def _list(folder: str) -> list[str]:

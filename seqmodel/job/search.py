@@ -28,7 +28,7 @@ from seqmodel.job.status_table import StatusTable
 __all__ = ["Search", "choice", "from_list", "grid", "integer", "log_uniform", "random", "uniform"]
 
 # the best that a replicate of a point can be comes first
-_RANKS = ("complete", "running", "queued", "created", "timeout", "error")
+_RANKS = ("complete", "running", "queued", "created", "timeout", "error", "damaged")
 RETRIES = ("all", "timeout", "none")
 
 
@@ -164,7 +164,8 @@ class Search:
     def _go_on(self, again: list[Replicate]) -> None:
         """Submits replicates again; those that a dead submitter claimed just now are left."""
         try:
-            self.job.resume(again) if again else None
+            gone_on = self.job.resume(again) if again else []
+            self.told["damaged"] = self.told.get("damaged", 0) + len(again) - len(gone_on)
         except JobError as e:
             if "somebody else is submitting" not in str(e) or len(again) == 1:
                 self.told["being submitted"] = self.told.get("being submitted", 0) + 1

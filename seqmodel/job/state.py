@@ -13,7 +13,9 @@ from collections import namedtuple
 from collections.abc import Mapping
 from typing import Any
 
-STATES = ("created", "running", "error", "timeout", "complete")
+from seqmodel.job.run_files import MAX_SECONDS, Damaged, check_metrics, why
+
+STATES = ("created", "running", "error", "timeout", "complete", "damaged")
 NAMES = ("events", "heartbeat", "metrics.csv", "stderr")  # the files that are read
 GRACE_S = 600
 CLAIM_S = 150
@@ -52,6 +54,12 @@ _EXCEPTION = re.compile(
 _TRIALS = ("environment", "staging", "preflight", "checkpoint_check")
 
 Event = namedtuple("Event", ["time", "what", "fields"])
+# the words of `events`; a line with another word tells nothing
+EVENTS = frozenset(
+    {"created", "submitting", "submitted", "refused", "start", "step", "run", "staged", "note",
+     "requeue", "end", "cancel", "seen", "superseded"}
+)  # fmt: skip
+CLOCK_S = 86_400  # no clock of a cluster is more than a day ahead
 
 
 class Status:
@@ -59,7 +67,7 @@ class Status:
 
     Attributes:
         folder: of the replicate, as it was asked for.
-        state: created, running, error, timeout or complete.
+        state: created, running, error, timeout, complete or damaged.
         reason: a few words; `detail` is the line that shows it, if there is one.
         queued: whether a created one is in a queue.
         job: the scheduler's id, or the process id; "" before it is known.
@@ -87,7 +95,7 @@ class Status:
     @property
     def is_final(self) -> bool:
         """Whether it stays as it is unless someone resumes it."""
-        return self.state in ("error", "timeout", "complete")
+        return self.state in ("error", "timeout", "complete", "damaged")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and tables."""
@@ -195,7 +203,7 @@ def parse_events(data: bytes) -> list[Event]:
     for line in data.decode("utf-8", "replace").split("\n")[:-1]:
         time, _, rest = line.partition(" ")
         what, _, rest = rest.partition(" ")
-        if not time.isdecimal() or not what.isidentifier():
+        if not time.isdecimal() or what not in EVENTS:
             continue
         rest, mark, text = rest.partition("text=")
         fields = dict(word.partition("=")[::2] for word in rest.split())
@@ -203,6 +211,12 @@ def parse_events(data: bytes) -> list[Event]:
             fields["text"] = text
         events.append(Event(float(time), what, fields))
     return events
+
+
+def damaged(folder: str, error: BaseException | str) -> Status:
+    """The status of a replicate whose files cannot be read, with the reason."""
+    reason = error if isinstance(error, str) else why(error)
+    return Status(folder, "damaged", reason, "the other runs are not affected; look at the file")
 
 
 def tell(folder: str, files: Mapping[str, bytes], now: float, seen: Seen | None = None) -> Status:
@@ -214,11 +228,24 @@ def tell(folder: str, files: Mapping[str, bytes], now: float, seen: Seen | None 
         now: seconds since 1970.
         seen: what the scheduler says; None if it was not asked.
     """
-    record = Record(parse_events(files.get("events", b"")))
+    try:
+        return _tell(folder, files, now, seen)
+    except Exception as e:  # whatever is wrong with this one, the others are told
+        return damaged(folder, e)
+
+
+def _tell(folder: str, files: Mapping[str, bytes], now: float, seen: Seen | None) -> Status:
+    try:
+        record = Record(parse_events(files.get("events", b"")))
+    except ValueError as e:
+        raise Damaged(f"events: {e}") from e
     status = _state(folder, record, files, now, seen)
     status.record, status.job, status.attempts = record, record.job, record.attempts
     status.elapsed_s = record.elapsed_s + _open_elapsed(record, files, now, status)
+    if not -MAX_SECONDS < status.elapsed_s < MAX_SECONDS:
+        raise Damaged("events: the times are out of range")
     if record.attempts:
+        check_metrics(files.get("metrics.csv", b""))
         status.metrics = last_metrics(files.get("metrics.csv", b""))
     return status
 
@@ -227,7 +254,11 @@ def _state(
     folder: str, record: Record, files: Mapping[str, bytes], now: float, seen: Seen | None
 ) -> Status:
     if not record.whole:
+        if b"\n" in files.get("events", b""):
+            raise Damaged("events: the first line is not `created`")
         detail = "a submitter was cut off before its files were whole; nothing was submitted: prune"
+        if "metrics.csv" in files:
+            detail = "a run without a job, which `seqmodel results` tells"
         return Status(folder, "created", "half-made", detail)
     if record.complete:
         return Status(folder, "complete")
@@ -285,6 +316,8 @@ def _running(
     if by_text is not None:
         return by_text
     silent = now - max(_heartbeat(files), record.started_at)
+    if silent < -CLOCK_S:
+        raise Damaged("heartbeat: more than a day in the future")
     if seen is not None and seen.state in FINAL:
         status = _by_scheduler(folder, seen, stderr)
         status.new = [f"seen state={seen.state} text={seen.reason}"]
@@ -394,7 +427,9 @@ def _attempt_text(stderr: bytes) -> str:
 
 def _heartbeat(files: Mapping[str, bytes]) -> float:
     text = files.get("heartbeat", b"").strip()
-    return float(text) if text.isdigit() else 0.0
+    if text and not (text.isdigit() and len(text) < 20):
+        raise Damaged("heartbeat: not a number of seconds")
+    return float(text or 0)
 
 
 def _grace(record: Record) -> float:

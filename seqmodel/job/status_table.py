@@ -14,7 +14,16 @@ from contextlib import suppress
 from typing import Any
 
 from seqmodel.job.os_interface import Interface, LocalInterface
-from seqmodel.job.state import NAMES, STATES, Record, Seen, Status, parse_events, tell
+from seqmodel.job.state import (
+    NAMES,
+    STATES,
+    Record,
+    Seen,
+    Status,
+    damaged,
+    parse_events,
+    tell,
+)
 
 
 class Asker:
@@ -51,7 +60,13 @@ def read_status(interface: Interface, root: str, asker: Asker | None) -> list[St
     found, notes = [], {}
     for folder, files in snapshot.files.items():
         path = snapshot.root if folder == "." else f"{snapshot.root}/{folder}"
-        status = _one(path, files, snapshot.now, asker)
+        if folder in snapshot.damaged:
+            found.append(damaged(path, snapshot.damaged[folder]))
+            continue
+        try:
+            status = _one(path, files, snapshot.now, asker)
+        except Exception as e:  # whatever is wrong with this run, the others are told
+            status = damaged(path, e)
         if status.new:
             notes[path] = status.new
         found.append(status)

@@ -43,7 +43,7 @@ def content(results: Results, root: str) -> dict[str, Any]:
         "root": root,
         "made": time.strftime("%Y-%m-%d %H:%M"),
         "seqmodel": VERSION,
-        "states": {s: sum(r.status.state == s for r in results) for s in STATES},
+        "states": _counts(results),
         "families": [_family_dict(i, name, results, runs) for i, name in enumerate(families)],
         "columns": _columns(results),
         "varying": results.varying,
@@ -51,6 +51,11 @@ def content(results: Results, root: str) -> dict[str, Any]:
         "runs": runs,
         "groups": results.grouped(),
     }
+
+
+def _counts(results: Results) -> dict[str, int]:
+    found = {state: sum(r.status.state == state for r in results) for state in STATES}
+    return {state: n for state, n in found.items() if n or state != "damaged"}
 
 
 def _family(result: Result) -> tuple[str, str]:
@@ -102,7 +107,7 @@ def _columns(results: Results) -> list[dict[str, str]]:
     rows = results.rows()
     always = ("state", "best")
     kept = [c for c in found if c[0] in always or any(row.get(c[0]) is not None for row in rows)]
-    if len({_family(r) for r in results}) > 1:
+    if len({_family(r) for r in results if r.hparams}) > 1:
         kept.insert(1, ("monitor", "monitor", "the score that tells the best checkpoint"))
     return [{"key": key, "label": label, "tip": tip} for key, label, tip in kept]
 
@@ -224,7 +229,7 @@ def memory_bytes(text: Any) -> float | None:
         return None
     unit = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}.get(text[-1].upper())
     digits = text[:-1] if unit else text
-    return float(digits) * (unit or 2**20) if digits.isdecimal() else None
+    return float(digits) * (unit or 2**20) if digits.isdecimal() and len(digits) < 20 else None
 
 
 def _short(value: Any) -> Any:

@@ -149,7 +149,7 @@
 
   // ---- what went wrong
   function problems() {
-    const wrong = data.runs.filter((run) => run.state === "error" || run.state === "timeout");
+    const wrong = data.runs.filter((run) => ["error", "timeout", "damaged"].includes(run.state));
     if (!wrong.length) return null;
     const list = el("div", {});
     const add = (runs) => { for (const run of runs) list.append(problem(run)); };

@@ -15,8 +15,14 @@ from seqmodel.job.results import Results
 from seqmodel.job.results_text import cell
 
 BARS = "▁▂▃▄▅▆▇█"
-COLOURS = {"complete": "green", "running": "blue", "error": "red", "timeout": "yellow"}
-_FIRST = {"running": 0, "created": 1, "error": 2, "timeout": 2, "complete": 3}
+COLOURS = {
+    "complete": "green",
+    "running": "blue",
+    "error": "red",
+    "timeout": "yellow",
+    "damaged": "magenta",
+}
+_FIRST = {"running": 0, "created": 1, "error": 2, "timeout": 2, "damaged": 2, "complete": 3}
 COLUMNS = (
     ("state", 20),
     ("curve", 16),
@@ -80,10 +86,12 @@ def page(found: Results, n_rows: int) -> Any:
     table.add_column("run", ratio=1, no_wrap=True)
     for result in sorted(found, key=lambda r: _FIRST[r.status.state])[:n_rows]:
         status = result.status
-        words = " ".join(filter(None, [status.state, status.reason]))
+        words = " ".join(filter(None, [status.state, status.state != "damaged" and status.reason]))
         state = Text(words[:30], style=COLOURS.get(status.state, "default"))
         set_here = [f"{n}={cell(_value(result, n))}" for n in found.varying if n in result.hparams]
         named = ", ".join(set_here) or result.canonical
+        if status.state == "damaged":
+            named = f"{result.canonical}: {status.reason}"
         table.add_row(state, *map(Text, _scores(result)), Text(named, overflow="ellipsis"))
     if len(found) > n_rows:
         table.caption = f"{len(found) - n_rows} more"

@@ -109,12 +109,15 @@ def test_latex_and_markdown_escape_what_they_would_read(tmp_path):
 def test_folders_without_a_job_and_damaged_files_are_read(tmp_path):
     run_folders.write_run(tmp_path / "deep" / "er", job=False, name="by_hand")
     broken = run_folders.write_run(tmp_path, name="broken")
-    (broken / "hparams.json").write_text("{")
+    damaged = run_folders.write_run(tmp_path, name="damaged")
+    (damaged / "hparams.json").write_text("{")
     (broken / "metrics.csv").write_text("epoch,step,valid_loss\n0,1,0.5\n0,x,1\n0,2")
     by_name = {r.folder.split("/")[-2]: r for r in results(str(tmp_path))}
     assert by_name["by_hand"].status.state == "complete"
+    assert by_name["damaged"].status.state == "damaged"
+    assert by_name["damaged"].rows == []
     assert by_name["broken"].rows == [{"epoch": 0.0, "step": 1.0, "valid_loss": 0.5}]
-    assert by_name["broken"].hparams == {}
+    assert by_name["damaged"].hparams == {}
 
 
 def test_the_mode_of_a_value_is_that_of_the_tasks():

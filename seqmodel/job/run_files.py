@@ -1,0 +1,241 @@
+"""How the files of a run folder are read: one damaged run never stops the reading of the others.
+
+A run folder may hold anything: a FIFO in the place of a file, a record that was cut off, numbers
+out of any range. Only regular files are opened, and a record has the types that its readers count
+on, or `Damaged` says which file is wrong and why. Standard library only.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import stat
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from seqmodel.errors import JobError
+
+MAX_BYTES = 256 * 2**20  # no file of a run is larger, but checkpoints, which are not read here
+MAX_DEPTH = 8  # lists within lists, in hparams.json
+MAX_SECONDS = 1e10  # 300 years
+MAX_COUNT = 2.0**62  # bytes, weights
+# what stands in the place of a file, by the letters of `find -printf %Y`
+NO_FILE = {
+    "d": "a folder stands in the place of the file",
+    "p": "a FIFO stands in the place of the file",
+    "s": "a socket stands in the place of the file",
+    "b": "a device stands in the place of the file",
+    "c": "a device stands in the place of the file",
+    "N": "a link to nothing stands in the place of the file",
+    "L": "a link to itself stands in the place of the file",
+    "f": "the file cannot be read: permission denied",
+}
+
+
+class Damaged(JobError):
+    """A file of a run that cannot be used: its name, and why."""
+
+
+def read_regular(path: str, pick: Callable[[Any, int], bytes] | None = None) -> bytes | None:
+    """The content of a regular file; None if there is none.
+
+    Args:
+        path: the file; a link to a regular file is one.
+        pick: reads a part, given the open file and its size; all of it unless given.
+
+    Raises:
+        Damaged: something else stands there, or it is too large, or it cannot be read.
+    """
+    name = os.path.basename(path)
+    try:
+        # before it is opened: a FIFO would hang, and a device may do anything
+        found = os.stat(path)
+        if stat.S_ISREG(found.st_mode):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(descriptor, "rb", buffering=0) as file:
+                if pick is not None:
+                    return pick(file, found.st_size)
+                if found.st_size > MAX_BYTES:
+                    raise Damaged(f"{name}: larger than {MAX_BYTES >> 20} MB")
+                return file.read(MAX_BYTES)
+    except (FileNotFoundError, NotADirectoryError) as e:
+        if os.path.islink(path):
+            raise Damaged(f"{name}: {NO_FILE['N']}") from e
+        return None
+    except OSError as e:
+        if e.errno == errno.ELOOP:
+            raise Damaged(f"{name}: {NO_FILE['L']}") from e
+        raise Damaged(f"{name}: the file cannot be read: {(e.strerror or '').lower()}") from e
+    letter = {stat.S_IFDIR: "d", stat.S_IFIFO: "p", stat.S_IFSOCK: "s"}
+    raise Damaged(f"{name}: {NO_FILE[letter.get(stat.S_IFMT(found.st_mode), 'c')]}")
+
+
+def parse_object(data: bytes, name: str) -> dict[str, Any]:
+    """The JSON object that a file holds; NaN and infinity in it become text.
+
+    Raises:
+        Damaged: it is empty, cut off, no JSON, or not an object.
+    """
+    if not data:
+        raise Damaged(f"{name}: the file is empty")
+    try:
+        found = json.loads(data, parse_constant=str)
+        if b"\\ud" in data or b"\\uD" in data:
+            json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except (ValueError, RecursionError) as e:
+        why = "nested too deeply" if isinstance(e, RecursionError) else _one_line(e)
+        raise Damaged(f"{name}: no JSON ({why})") from e
+    if not isinstance(found, dict):
+        raise Damaged(f"{name}: holds {_kind(found)}, not an object")
+    return found
+
+
+def check_hparams(record: Mapping[str, Any]) -> None:
+    """Refuses a record of hyperparameters that the tables cannot show.
+
+    Raises:
+        Damaged: it names the field.
+    """
+    for field, value in record.items():
+        if field != "_run":
+            _check_plain(value, f"hparams.json: {field}", 0)
+    _check(record, "hparams.json", {"monitor": _text, "task": _text, "encoder": _text})
+    run = record.get("_run")
+    if run is not None:
+        _check({"_run": run}, "hparams.json", {"_run": _object})
+        fields = {"name": _text, "host": _text, "seqmodel": _text, "started": _text}
+        _check(run, "hparams.json: _run", {**fields, "code": _object})
+
+
+def check_usage(record: Mapping[str, Any]) -> None:
+    """Refuses times and sizes that are no numbers, or out of any range.
+
+    Raises:
+        Damaged: it names the field.
+    """
+    counts = ("peak_rss_bytes", "peak_gpu_bytes", "n_weights")
+    fields = {**dict.fromkeys(("wall_s", "cpu_s"), _seconds), **dict.fromkeys(counts, _count)}
+    _check(record, "usage.json", fields)
+
+
+def check_job(record: Mapping[str, Any]) -> None:
+    """Refuses a job's record whose fields have other types than the readers count on.
+
+    Raises:
+        Damaged: it names the field.
+    """
+    texts = dict.fromkeys(("kind", "canonical", "interface"), _text)
+    _check(record, "job.json", {**texts, "settings": _object, "code": _object, "fields": _object})
+    settings = record.get("settings") or {}
+    fields = {"slurm_time_min": _count, "slurm_cpus": _count, "slurm_mem": _text}
+    _check(settings, "job.json: settings", {**fields, "slurm_gpus": _text})
+
+
+def check_test_curves(record: Mapping[str, Any]) -> None:
+    """Refuses curves that the report cannot draw.
+
+    Raises:
+        Damaged: it names the field.
+    """
+    if not record:
+        return
+    name = "test_curves.json"
+    try:
+        if not all(isinstance(text, str) for text in record.get("names", [])):
+            raise Damaged(f"{name}: names: not a list of texts")
+        for row in record.get("confusion", []):
+            _check_numbers(row)
+        for key, axes in _AXES.items():
+            for points in record.get(key, {}).values():
+                lengths = {_check_numbers(points[axis]) for axis in axes}
+                if len(lengths) != 1:
+                    raise Damaged(f"{name}: {key}: {' and '.join(axes)} have different lengths")
+        if "confusion" in record and {len(record["names"])} != {
+            len(record["confusion"]), *map(len, record["confusion"])
+        }:  # fmt: skip
+            raise Damaged(f"{name}: confusion: not one row and one column for each name")
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as e:
+        if isinstance(e, Damaged):
+            raise
+        raise Damaged(f"{name}: not the curves that a run writes ({_one_line(e)})") from e
+
+
+_AXES = {
+    "roc": ("fpr", "tpr"),
+    "pr": ("recall", "precision"),
+    "scatter": ("target", "predicted"),
+}
+
+
+def check_metrics(data: bytes) -> None:
+    """Refuses a metrics.csv whose first line names no step.
+
+    Raises:
+        Damaged: it does not.
+    """
+    head, end, _ = data.partition(b"\n")
+    if end and b"step" not in head.strip().split(b","):
+        raise Damaged("metrics.csv: the first line has no column `step`")
+
+
+def why(error: BaseException) -> str:
+    """One line about what was wrong with a run."""
+    if isinstance(error, JobError):
+        return _one_line(error)
+    return f"{type(error).__name__}: {_one_line(error)}"
+
+
+def _check(record: Mapping[str, Any], name: str, fields: Mapping[str, _Field]) -> None:
+    for field, (fits, wanted) in fields.items():
+        value = record.get(field)
+        if value is not None and not fits(value):
+            raise Damaged(f"{name}: {field} is {_shown(value)}, not {wanted}")
+
+
+def _check_plain(value: Any, name: str, depth: int) -> None:
+    """A value of a table's cell: text, a finite number, or lists and objects of these."""
+    if isinstance(value, (list, dict)):
+        if depth == MAX_DEPTH:
+            raise Damaged(f"{name}: nested too deeply")
+        for item in value if isinstance(value, list) else value.values():
+            _check_plain(item, name, depth + 1)
+    elif isinstance(value, (int, float)) and not _is_number(value):
+        raise Damaged(f"{name}: {_shown(value)} is out of range")
+
+
+def _check_numbers(values: Any) -> int:
+    """Raises unless `values` is a list of finite numbers; its length."""
+    if not isinstance(values, list) or not math.isfinite(math.fsum(values)):
+        raise Damaged("test_curves.json: not a list of finite numbers")
+    return len(values)
+
+
+def _is_number(value: Any, most: float = 1e300) -> bool:
+    # a comparison, as the conversion of a large int to float would fail
+    return isinstance(value, (int, float)) and -most <= value <= most
+
+
+_Field = tuple[Callable[[Any], bool], str]
+_text: _Field = (lambda v: isinstance(v, str), "text")
+_object: _Field = (lambda v: isinstance(v, dict), "an object")
+_seconds: _Field = (lambda v: _is_number(v, MAX_SECONDS) and v >= 0, "a number of seconds")
+_count: _Field = (lambda v: _is_number(v, MAX_COUNT) and v >= 0, "a count")
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = json.dumps(value)
+    except (ValueError, RecursionError):
+        text = type(value).__name__
+    return text if len(text) <= 40 else f"{text[:40]}..."
+
+
+def _kind(value: Any) -> str:
+    kinds = {list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
