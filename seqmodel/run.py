@@ -143,12 +143,15 @@ def _check_splits(run: Run, data: Any) -> None:
     if wanted not in data.splits:
         have = ", ".join(data.splits) or "none"
         raise RunError(
-            f"--mode={run.values.mode} needs a {wanted} split, but the data have: {have}"
+            f"--mode={run.values.mode} needs a {wanted} split, but the data have: {have}; "
+            f"say which are for it with --{wanted}_files, or another option that splits"
         )
 
 
 def _test(run: Run, parts: Parts, trainer: Trainer, data: Any, folder: Path) -> None:
     """Scores the test split: with the best checkpoint after training, else as loaded."""
+    from seqmodel.run_folder import add_to_record
+
     best = _best_checkpoint(trainer) if run.values.mode == "train" else None
     if best is not None:
         from seqmodel.checkpoint import load_weights
@@ -157,10 +160,25 @@ def _test(run: Run, parts: Parts, trainer: Trainer, data: Any, folder: Path) -> 
         load_weights(parts.task, best, alphabet=parts.data.alphabet.to_dict())
     trainer.test(parts.task, datamodule=data, verbose=False)
     if trainer.is_global_zero:
+        tested = _tested(trainer, parts.data)
+        _tell(f"test: {tested['n']:,} items of {_listed(tested['files'])}")
         values = [f"{name} {float(v):.4f}" for name, v in trainer.callback_metrics.items()]
         _tell("  ".join(["test:", *(v for v in values if v.startswith("test_") and "/" not in v)]))
         if not run.values.fast_dev_run:
+            add_to_record(folder, "tested", tested)
             _write_curves(parts, folder)
+
+
+def _tested(trainer: Trainer, data: Any) -> dict[str, Any]:
+    """How many items were scored, and which files have them."""
+    batches = trainer.num_test_batches[0] * trainer.world_size
+    n = min(len(data.readers["test"]), batches * data.hparams.batch_size)
+    return {"n": n, "files": data.files_of("test")}
+
+
+def _listed(paths: Sequence[str], most: int = 3) -> str:
+    names = ", ".join(os.path.basename(x) for x in paths[:most])
+    return names + (f" and {len(paths) - most} more" if len(paths) > most else "")
 
 
 def _write_curves(parts: Parts, folder: Path) -> None:

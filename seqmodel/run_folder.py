@@ -144,6 +144,14 @@ def write_record(folder: Path, run: Run, data: dict[str, Any]) -> list[str]:
     return told
 
 
+def add_to_record(folder: Path, name: str, value: Any) -> None:
+    """Notes something in the record of a run, under `_run`."""
+    path = folder / RECORD
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["_run"][name] = value
+    write_whole(path, json.dumps(record, indent=1) + "\n")
+
+
 def write_whole(path: Path, text: str) -> None:
     """Writes `text` so that `path` is either what it was or whole (write aside, rename)."""
     aside = path.with_name(f"{path.name}.{os.getpid()}.part")

@@ -110,6 +110,13 @@ class Data:
         hp = self.hparams
         return [x for name in SPLITS for x in getattr(hp, f"{name}_files")]
 
+    def files_of(self, split: str) -> list[str]:
+        """The files with the items of a split."""
+        hp = self.hparams
+        found = list(getattr(hp, f"{split}_files"))
+        divided = hp.split_column or (split != "train" and getattr(hp, f"{split}_prop"))
+        return found + [x for x in hp.train_files if divided and split != "train"]
+
     def describe(self) -> dict[str, Any]:
         """What a run would read, as plain types; dataset/describe.py makes text of it."""
         from seqmodel.dataset.describe import describe

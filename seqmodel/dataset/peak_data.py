@@ -75,6 +75,10 @@ class PeakData(StoreData):
             }
         return enough
 
+    def files_of(self, split: str) -> list[str]:
+        """The files with the peaks, whatever the split."""
+        return self.hparams.peaks
+
     def _files(self) -> list[str]:
         return [*super()._files(), *self.hparams.peaks]
 

@@ -203,6 +203,10 @@ class StoreData(Data):
         single = [x for x in (hp.contig_aliases, hp.fold_json) if x]
         return [*super()._files(), *hp.intervals, *hp.blacklist, *single]
 
+    def files_of(self, split: str) -> list[str]:
+        """The files with the items of a split; of the sequences, where those are all in windows."""
+        return super().files_of(split) or self.hparams.intervals or self.hparams.fasta
+
 
 class FastaData(StoreData):
     """Windows over whole contigs, or intervals of files; no labels."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from seqmodel.errors import HparamError
 from seqmodel.files import problem
-from seqmodel.hparam.hparams import HparamParser, Hparams
+from seqmodel.hparam.hparams import PLACE, READING, SPLIT, TARGET, HparamParser, Hparams
 from seqmodel.hparam.value import integer, number, str2bool
 
 SPLITS = ("train", "valid", "test")
@@ -17,29 +17,40 @@ SPLIT_FILES = tuple(f"{split}_files" for split in SPLITS)
 
 
 class DatasetHparams(Hparams):
-    """What is read, and in which batches."""
+    """What is read, and in which batches.
+
+    Each hyperparameter of a dataset declares its `group` (hparams.GROUPS): what a checkpoint brings
+    along when its model is applied to other data depends on it.
+    """
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--alphabet",
+            group=READING,
             default="dna",
             help="letters of the sequences: dna, rna, protein, or letters:XYZ for your own",
         )
         parser.add_argument(
             "--unknown",
+            group=READING,
             choices=["uniform", "zeros"],
             default="uniform",
             help="one-hot of an unknown letter such as N: 1/n for each letter, or zeros",
         )
         parser.add_argument(
             "--seq_len",
+            group=READING,
             type=integer(1),
             help="length of the sequences given to the model; longer than an interval: its "
             "surroundings too; default: the length of the intervals, or of the longest sequence",
         )
         parser.add_argument(
-            "--batch_size", type=integer(1), default=64, help="samples in a batch of one device"
+            "--batch_size",
+            group=READING,
+            type=integer(1),
+            default=64,
+            help="samples in a batch of one device",
         )
         _add_splits(parser)
         _add_augmentation(parser)
@@ -67,17 +78,20 @@ def _add_splits(parser: HparamParser) -> None:
     for split in SPLITS:
         parser.add_argument(
             f"--{split}_files",
+            group=PLACE,
             nargs="*",
             help=f"files of the {split} split: intervals, tables or arrays, as --dataset reads",
         )
     parser.add_argument(
         "--split_column",
+        group=SPLIT,
         help="column of the training files or intervals with the split of each row: train, valid "
         "(or val, dev), test",
     )
     for split in ("valid", "test"):
         parser.add_argument(
             f"--{split}_prop",
+            group=SPLIT,
             type=number(0, 1, open_hi=True),
             default=0.0,
             help=f"proportion taken out of the training data for the {split} split, by a digest of "
@@ -88,12 +102,14 @@ def _add_splits(parser: HparamParser) -> None:
 def _add_augmentation(parser: HparamParser) -> None:
     parser.add_argument(
         "--rc_prob",
+        group=READING,
         type=number(0, 1),
         default=0.0,
         help="probability that a training sample is read as its reverse complement",
     )
     parser.add_argument(
         "--noise_prop",
+        group=READING,
         type=number(0, 1),
         default=0.0,
         help="proportion of the letters of a training sample that are replaced by a random one",
@@ -107,6 +123,7 @@ class FilesHparams(DatasetHparams):
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--fasta",
+            group=PLACE,
             nargs="*",
             help="FASTA (plain, gzip, bgzip) or 2bit files; names must be unique over all of them",
         )
@@ -128,10 +145,14 @@ class StoreHparams(FilesHparams):
         for split, what in (("valid", "validation"), ("test", "test"), ("train", "training")):
             default = "; default: all that are in no other split" if split == "train" else ""
             parser.add_argument(
-                f"--{split}_contigs", nargs="*", help=f"contigs of the {what} split{default}"
+                f"--{split}_contigs",
+                group=SPLIT,
+                nargs="*",
+                help=f"contigs of the {what} split{default}",
             )
         parser.add_argument(
             "--fold_json",
+            group=PLACE,
             help='contigs of the splits as JSON: {"train": [...], "valid": [...], "test": [...]}',
         )
         _add_windows(parser)
@@ -163,21 +184,29 @@ class StoreHparams(FilesHparams):
 def _add_intervals(parser: HparamParser) -> None:
     parser.add_argument(
         "--intervals",
+        group=PLACE,
         nargs="*",
         help="BED, narrowPeak (read around the summit), GFF3, GTF files that are split by contig; "
         "to split by file use --train_files and so on",
     )
-    parser.add_argument("--feature", help="type of the GFF or GTF lines that are read, as gene")
+    parser.add_argument(
+        "--feature", group=READING, help="type of the GFF or GTF lines that are read, as gene"
+    )
     parser.add_argument(
         "--contig_aliases",
+        group=PLACE,
         help="file with the names of one contig in each line, where interval files or tracks use "
         "other names than the FASTA files (as UCSC's chromAlias.txt)",
     )
     parser.add_argument(
-        "--blacklist", nargs="*", help="interval files; windows that touch one are left out"
+        "--blacklist",
+        group=PLACE,
+        nargs="*",
+        help="interval files; windows that touch one are left out",
     )
     parser.add_argument(
         "--anchor",
+        group=READING,
         choices=["middle", "five_prime", "summit"],
         help="base of an interval or peak that is at index seq_len // 2 (peak_len // 2) of the "
         "window, on either strand: its middle, its 5' end, or the summit of a narrowPeak line; "
@@ -187,28 +216,36 @@ def _add_intervals(parser: HparamParser) -> None:
 
 def _add_windows(parser: HparamParser) -> None:
     parser.add_argument(
-        "--min_len", type=integer(1), default=1, help="intervals shorter than this are left out"
+        "--min_len",
+        group=READING,
+        type=integer(1),
+        default=1,
+        help="intervals shorter than this are left out",
     )
     parser.add_argument(
         "--incomplete",
+        group=READING,
         choices=["drop", "pad"],
         default="drop",
         help="windows that reach beyond their contig: left out, or padded",
     )
     parser.add_argument(
         "--max_unknown_prop",
+        group=READING,
         type=number(0, 1),
         default=1.0,
         help="windows with a larger proportion of unknown letters (N) are left out",
     )
     parser.add_argument(
         "--jitter",
+        group=READING,
         type=integer(0),
         default=0,
         help="training windows and their tracks are moved by up to so many letters to either side",
     )
     parser.add_argument(
         "--soft_mask_weight",
+        group=READING,
         type=number(0, 1),
         default=1.0,
         help="weight in the loss of letters in lower case, such as repeats",
@@ -222,18 +259,21 @@ class TilesHparams(StoreHparams):
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--stride",
+            group=READING,
             type=integer(1),
             help="letters from the start of a window to the start of the next; default: "
             "seq_len + skip_len",
         )
         parser.add_argument(
             "--skip_len",
+            group=READING,
             type=integer(0),
             default=0,
             help="letters between the end of a window and the start of the next",
         )
         parser.add_argument(
             "--random_offset",
+            group=READING,
             type=str2bool,
             default=False,
             help="move each training window on by a random number of letters below the stride, "
@@ -266,29 +306,34 @@ class LabelledHparams(DatasetHparams):
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--label_columns",
+            group=READING,
             nargs="*",
             help="columns with the labels, by name or by number from 1; default: label in tables, "
             "column 4 in BED files",
         )
         parser.add_argument(
             "--label_kind",
+            group=TARGET,
             choices=["class", "multilabel", "real"],
             default="class",
             help="one class, several columns of 0 and 1, or numbers; the last two may be missing",
         )
         parser.add_argument(
             "--class_names",
+            group=READING,
             nargs="*",
             help="names of the classes, in order, if the labels are not the numbers 0, 1, ...",
         )
         parser.add_argument(
             "--balanced",
+            group=READING,
             type=str2bool,
             default=False,
             help="draw the training samples with replacement, every class equally often",
         )
         parser.add_argument(
             "--weight_column",
+            group=READING,
             help="column with weights; draw the training samples with replacement, in proportion",
         )
 
@@ -316,6 +361,7 @@ class BedHparams(StoreHparams, LabelledHparams):
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--negatives_per_positive",
+            group=READING,
             type=number(0),
             default=0.0,
             help="take all intervals as class 1, and for each so many windows of the same split, "
@@ -341,12 +387,14 @@ class SequencesHparams(LabelledHparams):
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--sequence_column",
+            group=READING,
             default="sequence",
             help="column with the sequences, or with their names in --dataset=records; by name, or "
             "by number from 1 where the file has no line of names",
         )
         parser.add_argument(
             "--length_buckets",
+            group=READING,
             type=str2bool,
             default=False,
             help="make batches of sequences of like length, padded to the longest of the batch",
@@ -379,7 +427,11 @@ class BinnedHparams(StoreHparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
-            "--bin_len", type=integer(1), default=200, help="letters in a bin of the targets"
+            "--bin_len",
+            group=TARGET,
+            type=integer(1),
+            default=200,
+            help="letters in a bin of the targets",
         )
 
 
@@ -392,28 +444,36 @@ class PeaksHparams(BinnedHparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
-            "--peaks", nargs="*", help="interval files of peaks; see --factor_column"
+            "--peaks", group=PLACE, nargs="*", help="interval files of peaks; see --factor_column"
         )
         parser.add_argument(
             "--factor_column",
+            group=READING,
             help="column of the peak files that names the factor; default: each file is a factor",
         )
         parser.add_argument(
             "--peak_len",
+            group=TARGET,
             type=integer(1),
             help="take each peak as a window of this length around its --anchor; default: as it is",
         )
         parser.add_argument(
             "--min_covered_prop",
+            group=TARGET,
             type=number(0, 1, open_lo=True),
             default=0.5,
             help="a bin is positive if at least this proportion of it is covered by peaks",
         )
         parser.add_argument(
-            "--min_peaks", type=integer(1), default=1, help="factors with fewer peaks are left out"
+            "--min_peaks",
+            group=READING,
+            type=integer(1),
+            default=1,
+            help="factors with fewer peaks are left out",
         )
         parser.add_argument(
             "--empty_per_positive",
+            group=READING,
             type=number(0),
             default=0.0,
             help="bins without any peak that are kept, for each bin with one",
@@ -440,32 +500,45 @@ class TracksHparams(BinnedHparams, TilesHparams):
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
-        parser.add_argument("--tracks", nargs="*", help="bigWig files")
+        parser.add_argument("--tracks", group=PLACE, nargs="*", help="bigWig files")
         parser.add_argument(
-            "--track_names", nargs="*", help="names of the tracks; default: those of the files"
+            "--track_names",
+            group=SPLIT,
+            nargs="*",
+            help="names of the tracks; default: those of the files",
         )
         parser.add_argument(
             "--track_strands",
+            group=SPLIT,
             nargs="*",
             help="strand of each track, + - or . for none; the first + is the partner of the first "
             "-, and so on: they change places in a reverse complement",
         )
         parser.add_argument(
             "--target_len",
+            group=READING,
             type=integer(1),
             help="letters in the middle of a window whose bins are predicted; default: seq_len",
         )
         parser.add_argument(
             "--bin_value",
+            group=TARGET,
             choices=["sum", "mean"],
             default="sum",
             help="value of a bin, of its letters; letters without data are 0",
         )
         parser.add_argument(
-            "--clip", type=number(0, open_lo=True), help="values of bins above this are set to it"
+            "--clip",
+            group=TARGET,
+            type=number(0, open_lo=True),
+            help="values of bins above this are set to it",
         )
         parser.add_argument(
-            "--log1p", type=str2bool, default=False, help="take log(1 + value) of each bin, at last"
+            "--log1p",
+            group=TARGET,
+            type=str2bool,
+            default=False,
+            help="take log(1 + value) of each bin, at last",
         )
 
     @classmethod
@@ -502,12 +575,14 @@ class ArraysHparams(DatasetHparams):
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--array_names",
+            group=READING,
             nargs="*",
             help="names of the arrays with the sequences and with the labels; default: as DeepSEA "
             "and others call them (trainxdata traindata, x y, ...)",
         )
         parser.add_argument(
             "--onehot_letters",
+            group=READING,
             help="order of the letters in the arrays; default: AGCT in .mat (DeepSEA), else ACGT",
         )
 

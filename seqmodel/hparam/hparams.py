@@ -28,11 +28,28 @@ from seqmodel.hparam.value import (
     value_type,
 )
 
+PLACE, SPLIT, TARGET, READING = "place", "split", "target", "reading"
+GROUPS = (PLACE, SPLIT, TARGET, READING)
+"""What a hyperparameter of a dataset is about.
+
+    place: paths of files with data
+    split: which parts of these files are for what: splits, names of tracks
+    target: what the value of a target means; a model is applied to nothing else
+    reading: how items are found and read, by rules that suit other files as well
+
+A model that is applied to other data brings its targets and its reading along; its places and
+splits only as a whole, where none of them is given.
+"""
+SOURCE = (PLACE, SPLIT)
+
 
 class Hparam:
-    """One declared hyperparameter: its name, type, default, help and the class that defines it."""
+    """One declared hyperparameter: its name, type, default, help and the class that defines it.
 
-    __slots__ = ("default", "help", "inherited", "is_list", "name", "owner", "type")
+    `group` says what a hyperparameter of a dataset is about (one of GROUPS); None for others.
+    """
+
+    __slots__ = ("default", "group", "help", "inherited", "is_list", "name", "owner", "type")
 
     def __init__(
         self,
@@ -43,9 +60,10 @@ class Hparam:
         is_list: bool,
         owner: builtins.type[Hparams],
         inherited: bool = True,
+        group: str | None = None,
     ) -> None:
         self.name, self.type, self.help = name, type, help
-        self.default, self.is_list, self.owner = default, is_list, owner
+        self.default, self.is_list, self.owner, self.group = default, is_list, owner, group
         self.inherited = inherited  # False: never taken from a checkpoint or a record
 
     @property
@@ -97,10 +115,11 @@ class HparamParser(argparse.ArgumentParser):
         self._group: Any = self
 
     def add_argument(self, *flags: str, **kwargs: Any) -> argparse.Action:
-        """Declares one hyperparameter (`--name`, type, default, choices, nargs='*', help).
+        """Declares one hyperparameter (`--name`, type, default, choices, nargs, help, group).
 
         inherited=False says that a file must not set it: its value means "run this" or "trust
-        this", so that it is given again where a checkpoint or a run's record has it.
+        this", so that it is given again where a checkpoint or a run's record has it. `group` is
+        what a hyperparameter of a dataset is about.
         """
         return self._declare(_hparam(self._owner, flags, **kwargs))
 
@@ -130,9 +149,10 @@ class HparamParser(argparse.ArgumentParser):
     def set_default(self, name: str, value: object) -> None:
         """Moves the default of one declared hyperparameter (a choice that follows another)."""
         hparam = self.declared[name]
+        default = hparam.value(value)
         self.declared[name] = Hparam(
-            name, hparam.type, hparam.value(value), hparam.help, hparam.is_list, hparam.owner,
-            hparam.inherited,
+            name, hparam.type, default, hparam.help, hparam.is_list, hparam.owner,
+            hparam.inherited, hparam.group,
         )  # fmt: skip
         self.set_defaults(**{name: self.declared[name].default})
         for action in self._actions:
@@ -294,6 +314,7 @@ def _hparam(
     choices: list[Any] | tuple[Any, ...] | None = None,
     nargs: str | None = None,
     inherited: bool = True,
+    group: str | None = None,
 ) -> Hparam:
     where = f"{owner.__name__ if owner else 'parser'}: {flags}"
     if owner is None:
@@ -304,6 +325,8 @@ def _hparam(
         raise TypeError(f"{where}: a help text is compulsory")
     if nargs not in (None, "*", "+"):
         raise TypeError(f"{where}: nargs={nargs!r} is not supported, only '*' for lists")
+    if group not in (None, *GROUPS):
+        raise TypeError(f"{where}: group={group!r} is not one of {', '.join(GROUPS)}")
     kind = value_type(type)
     if choices is not None:
         kind = choice(kind, list(choices))
@@ -312,7 +335,8 @@ def _hparam(
         default = list(default or [])
     elif default is None:
         kind = optional(kind)
-    hparam = Hparam(flags[0][2:], kind, default, help.strip(), is_list, owner, inherited)
+    name = flags[0][2:]
+    hparam = Hparam(name, kind, default, help.strip(), is_list, owner, inherited, group)
     hparam.default = hparam.value(default)
     return hparam
 

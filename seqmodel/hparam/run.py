@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import warnings
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +19,7 @@ from seqmodel.hparam.config import Config, read_config
 from seqmodel.hparam.convert import changed_hparams, parse_args, parse_dict, to_args
 from seqmodel.hparam.dataset import check_files, files_elsewhere
 from seqmodel.hparam.header import read_header
-from seqmodel.hparam.hparams import GIVEN, Hparam, HparamParser, Hparams
+from seqmodel.hparam.hparams import GIVEN, SOURCE, TARGET, Hparam, HparamParser, Hparams
 from seqmodel.hparam.known import choices, known_hparams
 from seqmodel.hparam.trust import (
     TRUST,
@@ -108,12 +109,15 @@ def resolve(
         setattr(values, role, cls.name)
     with files_elsewhere() as files:
         for cls in [*_always(plan.known), *plan.classes.values()]:
-            cls.checks(values)
+            with plan.explained() if cls is plan.classes["dataset"] else nullcontext():
+                cls.checks(values)
     if files_here:
         for flag, path in files:
             check_files(flag, [path])
     if values.resume_from_checkpoint:
         check_resumed(plan.parser, values)
+    elif values.load_checkpoint_path:
+        check_same_targets(plan.parser, values, plan.header)
     return Run(plan.parser, values, plan.classes, files, plan.brought)
 
 
@@ -168,14 +172,53 @@ def check_resumed(parser: HparamParser, values: Namespace) -> None:
                 )
 
 
+def check_same_targets(parser: HparamParser, values: Namespace, header: Mapping[str, Any]) -> None:
+    """Refuses targets that mean something else than those that a loaded model predicts.
+
+    Raises:
+        HparamError: naming what differs.
+    """
+    for name, hparam in parser.declared.items():
+        if hparam.group == TARGET and name in header:
+            before, now = hparam.value(header[name]), getattr(values, name)
+            if before != now:
+                raise HparamError(
+                    f"--{name} was {before!r} when {values.load_checkpoint_path} was trained and "
+                    f"is now {now!r}: its model predicts other targets; leave it, or start a new "
+                    "model from its encoder with --load_encoder_from_checkpoint"
+                )
+
+
 class _Plan:
-    """What `given` asks for: the parser, the chosen classes, and the values below what is given."""
+    """What `given` asks for: the parser, the chosen classes, and the values below what is given.
+
+    Attributes:
+        header: the hyperparameters of the checkpoint that is named.
+        brought: those of them that its use brings along.
+        below: these, under those of the config file.
+        replaced: what was given of the data, if therefore the checkpoint's own are left out.
+    """
 
     def __init__(self, known: list[type[Hparams]], classes: dict[str, type[Hparams]]) -> None:
         self.known, self.classes = known, classes
         self.parser = _parser(tuple(known), tuple(classes.items()))
+        self.header: Mapping[str, Any] = {}
         self.below: dict[str, Any] = {}
         self.brought: dict[str, Any] = {}
+        self.replaced: list[str] = []
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Says of a refusal that the data of the checkpoint are not used, where that is so."""
+        try:
+            yield
+        except HparamError as e:
+            if not self.replaced:
+                raise
+            raise HparamError(
+                f"{e} (--{self.replaced[0]} is given, so the files and splits of the checkpoint "
+                "are not used: give all of them)"
+            ) from e
 
     def read(self, given: Sequence[str] | Mapping[str, object]) -> Namespace:
         """All values: what is given over what lies below it, over the defaults."""
@@ -226,7 +269,8 @@ def _plan(
     if file.is_record:
         config = {n: v for n, v in config.items() if n not in held[0].values}
     merged = {**config, **own}
-    inherited = _inherited(merged, header.get("hparams", {}), declared, known)
+    tells = header.get("hparams", {})
+    inherited, replaced = _inherited(merged, tells, declared, known, {*config, *_names(given)})
     try:
         classes = _chosen({**inherited, **merged}, known, complete=complete)
         plan = _Plan(known, classes)
@@ -244,6 +288,7 @@ def _plan(
         refuse_withheld(source, plan.parser.declared, {*config, *_names(given)})
     if header:
         plan.brought = {**inherited, **held[-1].values}
+    plan.header, plan.replaced = tells, replaced
     return plan
 
 
@@ -303,16 +348,28 @@ def _inherited(
     header: Mapping[str, Any],
     declared: Mapping[str, Hparam],
     known: list[type[Hparams]],
-) -> dict[str, Any]:
-    """Of a checkpoint's hyperparameters those that its use brings along."""
-    owner = {name: hparam.owner for name, hparam in declared.items() if hparam.inherited}
-    found = {name: value for name, value in header.items() if name in owner}
+    given: Set[str],
+) -> tuple[dict[str, Any], list[str]]:
+    """Of a checkpoint's hyperparameters those that its use brings along.
+
+    Where files or splits of data are given, or another kind of data, those of the checkpoint are
+    left out as a whole: what was given is the second thing that is returned.
+    """
+    found = {n: v for n, v in header.items() if n in declared and declared[n].inherited}
     if merged.get("resume_from_checkpoint"):
-        return {n: v for n, v in found.items() if n not in NOT_RESUMED}
+        return {n: v for n, v in found.items() if n not in NOT_RESUMED}, []
     if merged.get("load_checkpoint_path"):
-        return {n: v for n, v in found.items() if owner[n].tracked and n not in CHECKPOINTS}
+        found = {n: v for n, v in found.items() if declared[n].tracked and n not in CHECKPOINTS}
+        replaced = [n for n in declared if n in given and declared[n].group in SOURCE]
+        if merged.get("dataset") not in (None, found.get("dataset")):
+            replaced.append("dataset")
+        if replaced:
+            found = {n: v for n, v in found.items() if declared[n].group not in SOURCE}
+        return found, replaced
     kind = _kinds(known)["encoder"]
-    return {n: v for n, v in found.items() if n == "encoder" or issubclass(owner[n], kind)}
+    return {
+        n: v for n, v in found.items() if n == "encoder" or issubclass(declared[n].owner, kind)
+    }, []
 
 
 def _words(argv: Sequence[str]) -> list[str]:

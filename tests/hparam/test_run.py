@@ -1,5 +1,7 @@
 """Which hyperparameters a run has, config files, plugins, checkpoints' headers, and help."""
 
+import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -288,3 +290,141 @@ def test_the_page_of_hyperparameters_is_current():
     assert (ROOT / "docs/hparams.md").read_text(encoding="utf-8") == docs.markdown(), (
         "docs/hparams.md is stale: run `make docs`"
     )
+
+
+# -- what a checkpoint brings along of its data ----------------------------------------------------
+
+
+@pytest.fixture
+def tables(tmp_path, monkeypatch):
+    """A working folder with tables, intervals and the header of a model of one table's labels."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("old.csv", "new.csv", "old.bed", "new.bed", "old.fa", "new.fa"):
+        Path(name).write_text("")
+    given = ["--task=multilabel", "--dataset=table", "--train_files=old.csv", "--seq_len=50"]
+    given += ["--label_kind=multilabel", "--label_columns", "a", "b"]
+    old = resolve([*given, "--valid_prop=0.1", "--test_prop=0.2"])
+    write_header("table.ckpt", hparams=vars(old.values))
+    given = ["--task=classify", "--dataset=bed", "--fasta=old.fa", "--intervals=old.bed"]
+    given += ["--valid_contigs=b", "--test_contigs=c", "--class_names", "x", "y"]
+    old = resolve([*given, "--seq_len=50"])
+    write_header("bed.ckpt", hparams=vars(old.values))
+    return tmp_path
+
+
+LOADED = "--load_checkpoint_path=table.ckpt"
+
+
+def test_every_hyperparameter_of_a_dataset_says_what_it_is_about():
+    from seqmodel.hparam.dataset import DatasetHparams
+    from seqmodel.hparam.hparams import GROUPS
+
+    of_datasets = {
+        name: h
+        for cls in known_hparams()
+        if issubclass(cls, DatasetHparams)
+        for name, h in cls.default_hparams().declared.items()
+    }
+    assert len(of_datasets) > 40
+    assert {name for name, h in of_datasets.items() if h.group not in GROUPS} == set()
+
+
+def test_the_files_that_a_dataset_checks_are_the_places_that_it_declares():
+    from seqmodel.hparam.dataset import DatasetHparams, files_elsewhere
+
+    places, checked = set(), set()
+    for cls in known_hparams():
+        declared = cls.default_hparams().declared if issubclass(cls, DatasetHparams) else {}
+        for place in (n for n, h in declared.items() if h.group == "place"):
+            places.add(f"--{place}")
+            value = ["x"] if declared[place].is_list else "x"
+            values = argparse.Namespace(**{n: h.default for n, h in declared.items()})
+            values.fasta, values.seq_len = ["y"], 200
+            setattr(values, place, value)
+            with files_elsewhere() as files, contextlib.suppress(HparamError):
+                cls.checks(values)
+            checked |= {flag for flag, _ in files}
+    assert len(places) > 8
+    assert checked == places
+
+
+@pytest.mark.parametrize("form", ["command line", "dict", "config"])
+def test_data_that_are_given_replace_those_of_the_checkpoint_as_a_whole(tables, form):
+    if form == "dict":
+        given = {"mode": "test", "load_checkpoint_path": "table.ckpt", "test_files": ["new.csv"]}
+    elif form == "config":
+        Path("c.json").write_text('{"test_files": ["new.csv"]}')
+        given = ["--mode=test", LOADED, "--config=c.json"]
+    else:
+        given = ["--mode=test", LOADED, "--test_files=new.csv"]
+    v = resolve(given).values
+    assert (v.train_files, v.test_files) == ([], ["new.csv"])
+    assert (v.valid_prop, v.test_prop) == (0.0, 0.0)
+    assert (v.label_columns, v.label_kind, v.seq_len) == (["a", "b"], "multilabel", 50)
+
+
+@pytest.mark.parametrize("given", ["--valid_prop=0.5", "--lr=0.1", "--split_column=s"])
+def test_any_place_or_split_that_is_given_replaces_all(tables, given):
+    v = resolve([LOADED, "--train_files=new.csv", given]).values
+    assert (v.train_files, v.test_prop) == (["new.csv"], 0.0)
+
+
+def test_without_data_given_those_of_the_checkpoint_are_used(tables):
+    v = resolve([LOADED, "--mode=test", "--batch_size=7", "--label_kind=multilabel"]).values
+    assert (v.train_files, v.valid_prop, v.test_prop) == (["old.csv"], 0.1, 0.2)
+
+
+def test_half_of_the_data_is_refused_and_told_why(tables):
+    message = r"--fasta is not set.*\(--intervals is given, so the files and splits of the checkp"
+    with pytest.raises(HparamError, match=message):
+        resolve(["--load_checkpoint_path=bed.ckpt", "--intervals=new.bed"])
+    with pytest.raises(HparamError, match=r"--train_files is not set.*\(--valid_prop is given"):
+        resolve([LOADED, "--valid_prop=0.3"])
+    with pytest.raises(HparamError) as refused:  # what has to do with no data is told as before
+        resolve([LOADED, "--test_files=new.csv", "--load_encoder_from_checkpoint=bed.ckpt"])
+    assert "splits of the checkpoint" not in str(refused.value)
+
+
+def test_another_dataset_drops_the_files_of_the_first(tables):
+    given = ["--load_checkpoint_path=bed.ckpt", "--dataset=table"]
+    with pytest.raises(HparamError, match=r"--train_files is not set.*\(--dataset is given"):
+        resolve(given)
+    with pytest.raises(HparamError, match=r"--fasta is not set"):
+        resolve([LOADED, "--dataset=fasta"])
+    v = resolve([*given, "--test_files=new.csv", "--label_columns=kind"]).values
+    assert (v.dataset, v.class_names, v.seq_len) == ("table", ["x", "y"], 50)
+
+
+def test_an_encoder_brings_nothing_of_its_data(tables):
+    given = ["--task=classify", "--dataset=table", "--train_files=new.csv"]
+    v = resolve([*given, "--load_encoder_from_checkpoint=bed.ckpt"]).values
+    assert vars(v).keys() & {"fasta", "intervals"} == set()
+    assert (v.class_names, v.seq_len, v.test_files) == ([], None, [])
+
+
+def test_other_values_of_targets_are_refused(tables):
+    with pytest.raises(HparamError, match=r"--label_kind was 'multilabel' when table\.ckpt"):
+        resolve([LOADED, "--mode=test", "--label_kind=real"])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [LOADED, "--mode=test"],
+        [LOADED, "--mode=test", "--test_files=new.csv"],
+        [LOADED, "--label_columns=", "--train_files=new.csv", "--lr=1e-3"],
+        ["--load_checkpoint_path=bed.ckpt", "--class_names=", "--seq_len="],
+    ],
+)
+def test_the_command_line_of_a_run_gives_it_again_also_with_a_checkpoint(tables, given):
+    """Defaults that replace what a checkpoint brings along must be written."""
+    run = resolve(given)
+    assert resolve(run.to_args()).values == run.values
+
+
+def test_a_default_that_replaces_a_value_of_the_checkpoint_travels(tables, fasta):
+    old = resolve(masked(fasta, "--lr=0.5", "--n_layers=7"))
+    write_header("m.ckpt", hparams=vars(old.values))
+    run = resolve(["--load_checkpoint_path=m.ckpt", "--lr=1e-3"])
+    again = resolve(run.to_args())
+    assert (again.values.lr, again.values.n_layers) == (1e-3, 7)
