@@ -11,6 +11,7 @@ script is started, found and ended.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -327,8 +328,9 @@ class Job:
         """The last lines of stdout or stderr of a replicate."""
         path = f"{replicate.path}/{name}"
         # a FIFO in the place of a file would never end
-        text = '[ -e "$1" ] && ! [ -f "$1" ] && exit 3; exec tail -n "$0" -- "$1"'
-        done = self.interface.run(["bash", "-c", text, str(n_lines), path])
+        quoted = shlex.quote(path)
+        text = f"[ -e {quoted} ] && ! [ -f {quoted} ] && exit 3\ntail -n {n_lines} -- {quoted}"
+        done = self.interface.script(text)
         if done.code == 3:
             raise JobError(f"{path}: not a regular file; nothing of it is read")
         if done.code != 0:

@@ -77,7 +77,10 @@ class LocalInterface:
         Raises:
             JobError: bash is missing, or the script did not end within `timeout` seconds.
         """
-        return _run(["bash", "-s"], framed(text, payload), timeout, None, what="a script")
+        mark = os.urandom(8).hex()
+        data = framed(text, payload, mark)
+        done = _run(["bash", "-s"], data, timeout, None, what="a script")
+        return _behind(mark, done, "this machine")
 
     def read(self, paths: Sequence[str]) -> dict[str, bytes]:
         """The content of those of `paths` that are there; of large files head and tail."""
@@ -227,9 +230,10 @@ class SshInterface:
         self._need_master()
         self.n_connections += 1
         timeout = timeout or self.timeout_s
+        mark = os.urandom(8).hex()
         args = [*self._ssh(), "-T", "-o", "ProxyCommand=/bin/false", self.host, "bash -s"]
         try:
-            done = _run(args, framed(text, payload), timeout, None, what=self.host)
+            done = _run(args, framed(text, payload, mark), timeout, None, what=self.host)
         except _Late as e:
             raise ConnectionLost(
                 f"{self.host} did not answer within {timeout:g} s; the operation may or may not "
@@ -240,7 +244,7 @@ class SshInterface:
                 f"the connection to {self.host} was lost ({_last_line(done.err)}); the operation "
                 "may or may not have been done there: look with status, then repeat"
             )
-        return done
+        return _behind(mark, done, self.host)
 
     def read(self, paths: Sequence[str]) -> dict[str, bytes]:
         """The content of those of `paths` that are there; of large files head and tail."""
@@ -328,6 +332,12 @@ class SshInterface:
             return True
         if done.code in (12, 127) and "not found" in done.err:
             return False
+        if "is your shell clean" in done.err or "protocol version mismatch" in done.err:
+            raise JobError(
+                f"{self.host} prints text at login, and rsync reads it as data: remove it from "
+                "~/.bashrc there, or print it in interactive shells only, below a line "
+                "`[[ $- == *i* ]] || return`; nothing was copied"
+            )
         if "No such file" in done.err:
             raise JobError(f"{remote}: no such folder on {self.host}")
         raise ConnectionLost(
@@ -392,10 +402,32 @@ class SshInterface:
 Interface = LocalInterface | SshInterface
 
 
-def framed(text: str, payload: bytes) -> bytes:
-    """What goes to `bash -s`: the script as one command that is read whole, then its data."""
-    script = f"main() {{\n:\n{text}\n}}\nexport LC_ALL=C; main; exit $?\n"
+def framed(text: str, payload: bytes, mark: str) -> bytes:
+    """What goes to `bash -s`: the script as one command that is read whole, then its data.
+
+    It first prints `mark` on both outputs: what is before it was printed at login.
+    """
+    begin = f"printf '%s\\n' {mark}; printf '%s\\n' {mark} >&2"
+    script = f"main() {{\n:\n{text}\n}}\n{begin}; export LC_ALL=C; main; exit $?\n"
     return script.encode("utf-8", "surrogateescape") + payload
+
+
+def _behind(mark: str, done: Done, where: str) -> Done:
+    """The outputs without what the start files of a shell there printed before our script.
+
+    Raises:
+        JobError: the script did not begin.
+    """
+    line = f"{mark}\n"
+    before, found, out = done.out.partition(line.encode())
+    if not found:
+        told = _last_line(done.err) or _last_line(before.decode("utf-8", "replace"))
+        told = told[:200] or "it said nothing"
+        raise JobError(
+            f"no script runs on {where} (exit code {done.code}: {told}); "
+            "nothing was done there; bash must start there by `bash -s`"
+        )
+    return Done(done.code, out, done.err.partition(line)[2] if line in done.err else done.err)
 
 
 def quote_home(path: str) -> str:

@@ -80,7 +80,7 @@ class ShellJob(Job):
         text = claim_text(self._settings({})) + _ADD.replace("@BATCH@", batch)
         text = text.replace("@LIMIT@", str(limit)).replace("@KEPT@", KEPT)
         out = put(self.interface, place.root, {**files, **more}, then=text).decode()
-        if not out.startswith("added"):
+        if out.splitlines()[-1:] != ["added"]:
             raise JobError(f"{out.strip() or 'nothing was submitted'} on {self.interface.name}")
 
     def _asker(self) -> Asker:

@@ -20,9 +20,15 @@ HOST = "testcluster"
 
 
 class Sshd:
-    """An sshd; `env` is what its sessions have in their environment beside the usual."""
+    """An sshd.
 
-    def __init__(self, env=None):
+    Args:
+        env: what its sessions have in their environment beside the usual.
+        login: bash that each session runs before its command, as ~/.bashrc does.
+    """
+
+    def __init__(self, env=None, login=""):
+        self.login = login
         self.base = Path(tempfile.mkdtemp(prefix="sh", dir="/tmp"))
         self.config = self.base / "config"
         self.env = env or {}
@@ -89,12 +95,19 @@ class Sshd:
         (b / "authorized_keys").chmod(0o600)
         key = " ".join((b / "host_key.pub").read_text().split()[:2])
         (b / "known_hosts").write_text(f"[127.0.0.1]:{port} {key}\n")
+        force = ""
+        if self.login:
+            shell = b / "login_shell"
+            shell.write_text(f'#!/bin/bash\n{self.login}\nexec bash -c "$SSH_ORIGINAL_COMMAND"\n')
+            shell.chmod(0o755)
+            force = f"ForceCommand {shell}\n"
         env = " ".join(f'{name}="{value}"' for name, value in self.env.items())
         (b / "sshd_config").write_text(
             f"Port {port}\nListenAddress 127.0.0.1\nHostKey {b}/host_key\nPidFile {self.pid_file}\n"
             f"AuthorizedKeysFile {b}/authorized_keys\nStrictModes no\nPasswordAuthentication no\n"
             "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nUsePAM no\n"
-            f"PrintMotd no\nMaxSessions 20\nMaxStartups 100\n{f'SetEnv {env}' if env else ''}\n"
+            "PrintMotd no\nMaxSessions 20\nMaxStartups 100\n"
+            f"{f'SetEnv {env}' if env else ''}\n{force}"
         )
         self.config.write_text(
             f"Host {HOST}\n  HostName 127.0.0.1\n  Port {port}\n  User {getpass.getuser()}\n"
