@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from seqmodel import VERSION
 from seqmodel.errors import SeqmodelError
 from seqmodel.hparam.value import did_you_mean
+from seqmodel.terminal import plain
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -174,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return VERBS[verb](argv[1:])
     except SeqmodelError as e:
-        print(f"{type(e).__name__}: {e}", file=sys.stderr)
+        print(plain(f"{type(e).__name__}: {e}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -21,6 +21,7 @@ if __package__ in (None, ""):  # started as a script: its own folder would hide 
 
 from seqmodel.errors import SeqmodelError
 from seqmodel.hparam.run import Run, help_text, resolve
+from seqmodel.terminal import plain
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _told_if_out_of_memory(), _refused_if_ended():
             execute(run)
     except SeqmodelError as e:
-        print(f"{type(e).__name__}: {e}", file=sys.stderr)
+        print(plain(f"{type(e).__name__}: {e}"), file=sys.stderr)
         return 2
     return 0
 
@@ -213,11 +214,11 @@ def _n_weights(task: Any) -> int:
 
 def _tell(*lines: str) -> None:
     for line in lines:
-        print(line, flush=True)
+        print(plain(line), flush=True)
 
 
 def _show_warning(message: Any, category: type, *args: Any, **kwargs: Any) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    print(plain(f"warning: {message}"), file=sys.stderr)
 
 
 if __name__ == "__main__":

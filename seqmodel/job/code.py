@@ -2,21 +2,35 @@
 
 It holds the package as it lies here (the commit and whatever was changed since, both recorded
 beside it), whether a checkout or installed, and the user's plugins with the modules of the working
-directory that they import. A node unpacks it; nothing there needs git. Jobs that were made of one
-state of the code share one archive.
+directory that they import; which files exactly, code_files.py says. A node unpacks it; nothing
+there needs git. Jobs that were made of one state of the code share one archive.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from seqmodel.errors import JobError
+from seqmodel.hparam.plugin_files import digest_of, pieces
+from seqmodel.job.code_files import (
+    LIST,
+    MAX_ALL,
+    MAX_FILE,
+    file_list,
+    git_folder,
+    has_secret_text,
+    is_secret_name,
+    mark,
+    selected,
+)
+from seqmodel.job.git import GitFailed, as_new, changes, commit, untracked
+from seqmodel.terminal import plain_line
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ROOT = os.path.dirname(PACKAGE)
-_SKIPPED = frozenset(("__pycache__", ".git", ".venv", "node_modules"))
+N_SHOWN = 20
 
 
 class Code:
@@ -25,17 +39,44 @@ class Code:
     Attributes:
         digest: sixteen hex digits of the SHA-256 of all names and contents.
         record: what `code_state` says of the checkout.
+        left_out: name to reason, of files beside those that were packed.
     """
 
-    def __init__(self, files: dict[str, bytes], record: dict[str, Any]) -> None:
-        self.files, self.record = files, record
-        self.digest = _digest((n, len(data), [data]) for n, data in sorted(files.items()))
+    def __init__(
+        self,
+        files: dict[str, bytes],
+        record: dict[str, Any],
+        left_out: Mapping[str, str] | None = None,
+    ) -> None:
+        self.files, self.record, self.left_out = files, record, dict(left_out or {})
+        self.digest = digest_of((n, len(data), [data]) for n, data in sorted(files.items()))
 
     def archive(self) -> bytes:
-        """The tar.gz."""
+        """The tar.gz, readable for its owner alone, with the list of its files."""
         from seqmodel.job.packed import tar_files
 
-        return tar_files(self.files)
+        return tar_files({LIST: file_list(self.files), **self.files}, private=[""])
+
+    def withheld(self) -> list[str]:
+        """Names and reasons of the files left out although they are code or tracked by git."""
+        return [
+            f"{name} ({reason})"
+            for name, reason in self.left_out.items()
+            if "neither" not in reason
+        ]
+
+    def listing(self) -> list[str]:
+        """What travels with a job, in lines: each file with its size; what is left out and why."""
+        sizes = {name: len(data) for name, data in sorted(self.files.items())}
+        lines = [f"code {self.digest}: {len(sizes)} files, {sum(sizes.values()):,} bytes"]
+        lines += [f"  {size:>9,}  {name}" for name, size in sizes.items()]
+        if self.left_out:
+            lines.append(f"left out: {len(self.left_out)} files")
+        by_reason = sorted(self.left_out.items(), key=lambda both: ("neither" in both[1], both[0]))
+        lines += [f"  {name}  ({reason})" for name, reason in by_reason[:N_SHOWN]]
+        if len(by_reason) > N_SHOWN:
+            lines.append(f"  and {len(by_reason) - N_SHOWN} more")
+        return [plain_line(line) for line in lines]
 
 
 _kept: dict[tuple[Any, ...], Code] = {}
@@ -49,16 +90,17 @@ def current_code(plugins: Iterable[str] = (), cwd: str | None = None) -> Code:
         cwd: the working directory in which they are found.
 
     Raises:
-        JobError: a file cannot be read.
+        JobError: a file cannot be read, or all are too much to copy.
     """
     try:
-        paths = _code_files(plugins, cwd)
-        git = _git_folder()
-        marks = [_mark(path) for path in (*paths.values(), f"{git}/HEAD", f"{git}/index")]
-        key = (tuple(paths), tuple(marks))
+        found = selected(PACKAGE, plugins, cwd or os.getcwd())
+        git = git_folder(ROOT)
+        marks = [mark(path) for path in (*found.files.values(), f"{git}/HEAD", f"{git}/index")]
+        key = (tuple(found.files), tuple(marks), tuple(found.left_out.items()))
         if key not in _kept:
-            files = {name: _content(path) for name, path in sorted(paths.items())}
-            _kept[key] = Code(files, code_state(ROOT))
+            _refuse_large(found.files)
+            files = {name: _content(path) for name, path in sorted(found.files.items())}
+            _kept[key] = Code(files, code_state(ROOT), found.left_out)
     except OSError as e:
         raise JobError(f"cannot read the code to copy: {e.filename}: {e.strerror}") from e
     return _kept[key]
@@ -76,32 +118,14 @@ def code_record(plugins: Iterable[str] = ()) -> tuple[dict[str, Any], str]:
     record = code_state(ROOT)
     diff = record.pop("diff", "")
     try:
-        paths = sorted(_code_files(plugins).items())
-        digest = _digest((name, os.stat(path).st_size, _pieces(path)) for name, path in paths)
+        paths = sorted(selected(PACKAGE, plugins, os.getcwd()).files.items())
+        digest = digest_of((name, os.stat(path).st_size, pieces(path)) for name, path in paths)
         for name, path in paths:
             if name.endswith(".py") and not name.startswith("seqmodel/"):
                 diff += _as_new(name, _content(path))
     except OSError as e:
         raise JobError(f"cannot read the code: {e.filename}: {e.strerror}") from e
     return {**record, "digest": digest}, diff
-
-
-def _digest(files: Iterable[tuple[str, int, Iterable[bytes]]]) -> str:
-    """Sixteen hex digits of names, sizes and contents."""
-    from hashlib import sha256
-
-    hashed = sha256()
-    for name, size, pieces in files:
-        hashed.update(f"{name}\0{size}\0".encode())
-        for piece in pieces:
-            hashed.update(piece)
-    return hashed.hexdigest()[:16]
-
-
-def _pieces(path: str) -> Iterator[bytes]:
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            yield piece
 
 
 def _as_new(name: str, data: bytes) -> str:
@@ -114,128 +138,52 @@ def _as_new(name: str, data: bytes) -> str:
     return text if not text or text.endswith("\n") else f"{text}\n\\ No newline at end of file\n"
 
 
-def _code_files(plugins: Iterable[str], cwd: str | None = None) -> dict[str, str]:
-    return {**dict(_package_files()), **plugin_files(plugins, cwd or os.getcwd())}
-
-
-def plugin_files(plugins: Iterable[str], cwd: str) -> dict[str, str]:
-    """The files of plugins, and of the modules below `cwd` that they import or name as targets.
-
-    Modules that do not lie below `cwd` are installed there or here, not copied.
-    """
-    found: dict[str, str] = {}
-    waiting, seen = list(plugins), set()
-    while waiting:
-        top = waiting.pop().split(".")[0]
-        if top in seen or top == "seqmodel":
-            continue
-        seen.add(top)
-        for name, path in _module_files(top, cwd):
-            found[name] = path
-            if name.endswith(".py"):
-                waiting += _named_modules(_content(path))
-    return found
-
-
-def _module_files(top: str, cwd: str) -> Iterator[tuple[str, str]]:
-    if os.path.isfile(f"{cwd}/{top}.py"):
-        yield f"{top}.py", f"{cwd}/{top}.py"
-    elif os.path.isfile(f"{cwd}/{top}/__init__.py"):
-        yield from _tree(f"{cwd}/{top}", top)
-
-
-def _named_modules(source: bytes) -> list[str]:
-    """Modules that a source imports, or names in texts like "my_module:Object"."""
-    import ast
-
-    names: list[str] = []
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return names  # the import has failed before, or will on the node
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.append(node.module)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and ":" in node.value:
-            module = node.value.split(":")[0]
-            if all(part.isidentifier() for part in module.split(".")):
-                names.append(module)
-    return names
-
-
-def _package_files() -> Iterator[tuple[str, str]]:
-    return _tree(PACKAGE, "seqmodel")
-
-
-def _tree(folder: str, name: str) -> Iterator[tuple[str, str]]:
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda e: e.name):
-            if entry.name in _SKIPPED or entry.name.endswith((".pyc", ".part")):
-                continue
-            if entry.is_dir():
-                yield from _tree(entry.path, f"{name}/{entry.name}")
-            elif entry.is_file():
-                yield f"{name}/{entry.name}", entry.path
-
-
-def _git_folder() -> str:
-    """Where git keeps its state of this checkout; `.git` of a worktree is a file that names it."""
-    git = f"{ROOT}/.git"
-    if os.path.isfile(git):
-        with open(git, encoding="utf-8", errors="surrogateescape") as file:
-            git = os.path.join(ROOT, file.read().removeprefix("gitdir:").strip())
-    return git
-
-
 def code_state(root: str) -> dict[str, Any]:
-    """Commit, and the diff since (new files of the package too); no commit if it was installed.
+    """Commit, and the diff since (new sources of the package too); no commit if it was installed.
 
     Returns:
-        `path`, `commit`, `changed`, `diff`; and `problem`, a line, where git could not tell: then
-        what is not known is None.
+        `path`, `commit`, `changed`, `diff`; `not_in_diff`, name to reason, where the text of a file
+        is not in the diff; and `problem`, a line, where git could not tell: then what is not known
+        is None.
     """
     state: dict[str, Any] = {"path": root, "commit": None}
     if not os.path.exists(f"{root}/.git"):
         return state
+    diff, left_out = "", {}
     try:
-        commit = _git(root, "rev-parse", "HEAD").strip()
-        diff = _git(root, "diff", "HEAD", "--binary")
-        new = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "seqmodel")
-        for name in new.split("\0")[:-1]:
-            diff += _git(root, "diff", "--no-index", "--binary", "--", os.devnull, name)
-    except _GitFailed as e:
+        head = commit(root)
+        changed = list(changes(root))
+        new = [name for name in untracked(root, "seqmodel") if name.endswith(".py")]
+        changed += [(name, as_new(root, name)) for name in new]
+    except GitFailed as e:
         return {**state, "changed": None, "problem": f"git: {e}"}
-    return {**state, "commit": commit, "changed": bool(diff), "diff": diff}
+    for name, text in changed:
+        reason = _reason_against_diff(name, text)
+        if reason:
+            left_out[name] = reason
+        else:
+            diff += text
+    state |= {"commit": head, "changed": bool(changed), "diff": diff}
+    return {**state, "not_in_diff": left_out} if left_out else state
 
 
-class _GitFailed(Exception):
-    """What git said."""
+def _reason_against_diff(name: str, text: str) -> str:
+    if is_secret_name(name):
+        return "looks like a secret, by its name"
+    if len(text) > MAX_FILE and not name.endswith(".py"):
+        return f"larger than {MAX_FILE >> 20} MB"
+    return "looks like a secret, by its content" if has_secret_text(text.encode()) else ""
 
 
-def _git(root: str, *args: str) -> str:
-    import subprocess
-
-    try:
-        done = subprocess.run(
-            ["git", "-C", root, *args], capture_output=True, timeout=60, check=False
+def _refuse_large(files: Mapping[str, str]) -> None:
+    sizes = {name: os.path.getsize(path) for name, path in files.items()}
+    if sum(sizes.values()) > MAX_ALL:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise JobError(
+            f"the code to copy has {sum(sizes.values()) / 1e6:.1f} MB, more than "
+            f"{MAX_ALL >> 20} MB; the largest file is {largest} ({sizes[largest] / 1e6:.1f} MB): "
+            "move data out of the packages that the plugins import"
         )
-    except (OSError, subprocess.TimeoutExpired) as e:
-        raise _GitFailed(str(e)) from e
-    # 1 is how a comparison of two files says that they differ
-    if done.returncode == 0 or (done.returncode == 1 and "--no-index" in args):
-        return done.stdout.decode("utf-8", "replace")
-    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    raise _GitFailed(said[0] if said else f"exit code {done.returncode}")
-
-
-def _mark(path: str) -> tuple[int, int] | None:
-    try:
-        stat = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return stat.st_size, stat.st_mtime_ns
 
 
 def _content(path: str) -> bytes:

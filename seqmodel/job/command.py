@@ -22,6 +22,7 @@ from seqmodel.job.replicate import RECORD, Replicate, parse_record
 from seqmodel.job.run_files import Damaged, why
 from seqmodel.job.state import Status
 from seqmodel.job.status_table import COLUMNS, StatusTable, read_status
+from seqmodel.terminal import plain, plain_line, plain_log
 
 KINDS = {"ShellJob": "shell", "SlurmJob": "slurm"}
 
@@ -123,6 +124,8 @@ def submit(argv: Sequence[str]) -> int:
     job = _new_job(chosen, settings)
     if chosen.dry_run:
         print(job.script(**hparams), end="")
+        if job.code is not None:
+            print("".join(f"# {line}\n" for line in job.code.listing()), end="")
         return 0
     if chosen.create:
         made = job.create_all([hparams] * chosen.n_new)
@@ -132,7 +135,9 @@ def submit(argv: Sequence[str]) -> int:
         made = job.submit_all([hparams] * chosen.n_new)
     for replicate in made:
         state = "created" if chosen.create else getattr(replicate, "reason", "") or "submitted"
-        print(f"{replicate.job or '-'}  {state}  {replicate.path}")
+        print(plain_line(f"{replicate.job or '-'}  {state}  {replicate.path}"))
+    for name in job.code.withheld() if job.code else ():
+        print(f"left out of the copied code: {plain_line(name)}", file=sys.stderr)
     if job.code and "problem" in job.code.record:
         problem = job.code.record["problem"]
         print(f"the commit of the code is not known, only its digest: {problem}", file=sys.stderr)
@@ -158,7 +163,7 @@ def _submit_created(
     for job, replicates in _found(chosen, folders):
         for replicate in replicates:
             job.submit(replicate)
-            print(f"{replicate.job or '-'}  submitted  {replicate.path}")
+            print(plain_line(f"{replicate.job or '-'}  submitted  {replicate.path}"))
     return 0
 
 
@@ -186,7 +191,7 @@ def logs(argv: Sequence[str]) -> int:
     for job, replicates in _found(chosen, _needed(folders, "logs")):
         for replicate in replicates:
             if len(replicates) > 1:
-                print(f"==> {replicate.path} <==")
+                print(plain_line(f"==> {replicate.path} <=="))
             try:
                 text = job.logs(replicate, name=name, n_lines=chosen.n_lines)
             except ConnectionLost:
@@ -194,13 +199,13 @@ def logs(argv: Sequence[str]) -> int:
             except JobError as e:
                 if len(replicates) == 1:
                     raise
-                print(e)
+                print(plain(str(e)))
                 continue
-            print(text, end="")
+            print(plain_log(text), end="")
             while chosen.follow:
                 final = job.status([replicate])[0].is_final
                 new = job.logs(replicate, name=name, n_lines=1000)
-                print(_after(text, new), end="", flush=True)
+                print(plain_log(_after(text, new)), end="", flush=True)
                 text = new
                 if final:
                     break
@@ -222,7 +227,7 @@ def cancel(argv: Sequence[str]) -> int:
         if active:
             job.cancel(active)
         for replicate in active:
-            print(f"cancelled  {replicate.path}")
+            print(plain_line(f"cancelled  {replicate.path}"))
         if not active:
             print("nothing to cancel: no job waits or runs there")
     return 0
@@ -244,7 +249,7 @@ def resume(argv: Sequence[str]) -> int:
             if s.state in ("timeout", "error")
         ]
         for replicate in job.resume(wanted, **settings) if wanted else []:
-            print(f"{replicate.job or '-'}  resumed  {replicate.path}")
+            print(plain_line(f"{replicate.job or '-'}  resumed  {replicate.path}"))
         if not wanted:
             print("nothing to resume: no run timed out or failed there")
     return 0

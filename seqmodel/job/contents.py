@@ -104,7 +104,7 @@ def replicate_files(
 
 def code_files(code: Code) -> dict[str, bytes]:
     """The files that keep a state of the code: the archive, where it came from, and its diff."""
-    record = {**code.record, "diff": None}
+    record = {**code.record, "diff": None, "left_out": code.withheld()}
     files = {
         f"{KEPT}/code/{code.digest}.json": (json.dumps(record, indent=1) + "\n").encode(),
         f"{KEPT}/code/{code.digest}.tar.gz": code.archive(),

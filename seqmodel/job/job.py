@@ -135,13 +135,17 @@ class Job:
         return self.submit_all([hparams] * max(0, n - good))
 
     def script(self, **hparams: Any) -> str:
-        """The script that submit would write, for version_0; nothing is made."""
+        """The script that submit would write, for version_0; nothing is made.
+
+        `code.listing()` then tells which files would travel.
+        """
         given, settings = self._split(hparams)
         run = self._resolve(given, settings)
         place = Place()
         place.workdir = self._workdir(settings)
         place.root = os.path.join(place.workdir, settings.job_out_dir)
-        fields = self._fields(run, settings, place, run.canonical(), 0, self._code(run))
+        self.code = self._code(run)
+        fields = self._fields(run, settings, place, run.canonical(), 0, self.code)
         return self._render(fields)
 
     def _make(

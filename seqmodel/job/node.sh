@@ -273,6 +273,7 @@ stage() {
         tar -xzf "$code_archive" -C "$here" || return
         event "staged what=code archive=${code_archive##*/} where=$here"
     fi
+    link_rest_of_packages
     link_rest "$workdir" "$here"
     if [ "$stage_data" = 1 ]; then stage_data; fi
 }
@@ -346,6 +347,15 @@ real_folder() { # each folder on the way is a real one on the node, with links t
         fi
         link_rest "$workdir$at" "$here$at"
     done
+}
+
+link_rest_of_packages() { # of the user's packages the code alone was unpacked
+    local folder
+    find "$here" -mindepth 1 -type d ! -path "$here/seqmodel" ! -path "$here/seqmodel/*" -print0 |
+        while IFS= read -r -d '' folder; do
+            folder=${folder#"$here/"}
+            if [ -d "$workdir/$folder" ]; then link_rest "$workdir/$folder" "$here/$folder"; fi
+        done
 }
 
 link_rest() { # link_rest FROM TO: what TO lacks, as links; names that are there stay

@@ -18,6 +18,7 @@ WHOLE_BYTES = 48 * 1024
 HEAD_BYTES = 8 * 1024
 TAIL_BYTES = 16 * 1024
 CUT = b"\n...\n"
+PRIVATE_FOLDER = 0o700
 
 
 class Snapshot:
@@ -77,8 +78,16 @@ def _number(name: str) -> tuple[int, str]:
     return (int(digits) if digits.isdecimal() else 1 << 60, name)
 
 
-def tar_files(files: Mapping[str, bytes], links: Mapping[str, str] | None = None) -> bytes:
-    """A tar.gz of `links` (name to target) and then of `files`, in their order."""
+def tar_files(
+    files: Mapping[str, bytes],
+    links: Mapping[str, str] | None = None,
+    *,
+    private: Sequence[str] = (),
+) -> bytes:
+    """A tar.gz of `links` (name to target) and then of `files`, in their order.
+
+    Files and folders whose names begin with one of `private` are for their owner alone.
+    """
     import io
     import tarfile
 
@@ -90,11 +99,27 @@ def tar_files(files: Mapping[str, bytes], links: Mapping[str, str] | None = None
             member = tarfile.TarInfo(name)
             member.type, member.linkname = tarfile.SYMTYPE, target
             tar.addfile(member)
+        kept = [name for name in files if name.startswith(tuple(private))]
+        for folder in dict.fromkeys(parent for name in kept for parent in _parents(name)):
+            member = tarfile.TarInfo(folder)
+            member.type, member.mode = tarfile.DIRTYPE, PRIVATE_FOLDER
+            tar.addfile(member)
         for name, data in files.items():
             member = tarfile.TarInfo(name)
-            member.size, member.mode = len(data), 0o755 if name.endswith(".sh") else 0o644
+            member.size, member.mode = len(data), mode_of(name, name.startswith(tuple(private)))
             tar.addfile(member, io.BytesIO(data))
     return buffer.getvalue()
+
+
+def mode_of(name: str, is_private: bool) -> int:
+    """The mode of a file that is written: scripts can be run, private ones are the owner's."""
+    mode = 0o755 if name.endswith(".sh") else 0o644
+    return mode & 0o700 if is_private else mode
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split("/")[:-1]
+    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
 
 
 def tar_tree(folder: str) -> bytes:

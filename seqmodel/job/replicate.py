@@ -15,6 +15,7 @@ last: a folder without its first line was left by a submitter that was cut off, 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ from typing import Any
 from seqmodel.errors import JobError
 from seqmodel.hparam.run import Run
 from seqmodel.job.os_interface import Interface, quote_home
-from seqmodel.job.packed import tar_files
+from seqmodel.job.packed import PRIVATE_FOLDER, mode_of, tar_files
 from seqmodel.job.run_files import Damaged, check_job, parse_object
 
 KEPT = ".seqmodel"
@@ -406,7 +407,8 @@ def put(
         shared = {
             name: f"{name}.{nonce}.part" for name in files if name.startswith(f"{KEPT}/code/")
         }
-        data = tar_files({shared.get(name, name): d for name, d in files.items()}, links)
+        named = {shared.get(name, name): d for name, d in files.items()}
+        data = tar_files(named, links, private=[f"{KEPT}/"])
         moves = "".join(f"mv -f -- {part} {name} || exit 1\n" for name, part in shared.items())
         unpack = f"cd -- {quote_home(root)} && head -c {len(data)} | tar -xzmf - || exit 1\n"
         done = interface.script(unpack + moves + then, data, timeout=timeout)
@@ -423,9 +425,9 @@ def _put_here(root: str, files: Mapping[str, bytes], links: Mapping[str, str]) -
             path = f"{root}/{name}"
             parent = os.path.dirname(path)
             if parent not in made:
-                os.makedirs(parent, exist_ok=True)
+                _make_folder(root, parent)
                 made.add(parent)
-            mode = 0o755 if name.endswith(".sh") else 0o644
+            mode = mode_of(name, name.startswith(f"{KEPT}/"))
             # whoever reads it meanwhile finds it whole or not at all, also where many write it
             shared = name.startswith(f"{KEPT}/code/")
             where = f"{path}.{os.getpid()}.part" if shared else path
@@ -439,3 +441,16 @@ def _put_here(root: str, files: Mapping[str, bytes], links: Mapping[str, str]) -
             os.symlink(target, f"{root}/{link}")
     except OSError as e:
         raise JobError(f"cannot write {e.filename}: {e.strerror}") from e
+
+
+def _make_folder(root: str, path: str) -> None:
+    """Makes the folder of a file; what is kept beside the replicates is for its owner alone."""
+    os.makedirs(root, exist_ok=True)
+    at = root
+    for part in path[len(root) + 1 :].split("/"):
+        at = f"{at}/{part}"
+        is_kept = at == f"{root}/{KEPT}" or at.startswith(f"{root}/{KEPT}/")
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(at, PRIVATE_FOLDER if is_kept else 0o777)
+        if is_kept and (stat := os.stat(at)).st_uid == os.getuid() and stat.st_mode & 0o077:
+            os.chmod(at, PRIVATE_FOLDER)  # made by an earlier version

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seqmodel.errors import JobError
+from seqmodel.terminal import plain_line
 
 Row = dict[str, Any]
 KINDS = ("csv", "md", "tex", "json")
@@ -80,7 +81,7 @@ def table(rows: Sequence[Row]) -> str:
     if not rows:
         return "no runs"
     cells = [list(rows[0]), *([cell(v) for v in row.values()] for row in rows)]
-    cells = [[_one_line(text) for text in line] for line in cells]
+    cells = [[plain_line(_one_line(text)) for text in line] for line in cells]
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in cells]
     return "\n".join(line.rstrip() for line in lines)

@@ -24,6 +24,7 @@ from seqmodel.job.state import (
     parse_events,
     tell,
 )
+from seqmodel.terminal import plain_line
 
 
 class Asker:
@@ -146,13 +147,13 @@ class StatusTable(list[Status]):
         cut = _common(paths)
         return [
             (
-                s.folder[cut:],
+                plain_line(s.folder[cut:]),
                 s.state,
-                s.reason,
+                plain_line(s.reason),
                 str(s.attempts),
                 elapsed_text(s.elapsed_s),
-                metric_text(s.metrics),
-                s.job,
+                plain_line(metric_text(s.metrics)),
+                plain_line(s.job),
             )
             for s in self
         ]

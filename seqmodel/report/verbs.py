@@ -6,11 +6,11 @@ Each is called by seqmodel/cli.py with the words behind the verb, and returns th
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from seqmodel.errors import HparamError
+from seqmodel.terminal import plain
 
 
 class _Parser(argparse.ArgumentParser):
@@ -63,7 +63,8 @@ def results_verb(argv: Sequence[str]) -> int:
         found.write(args.out, grouped=args.grouped)
         return 0
     rows = found.grouped() if args.grouped else found.rows()
-    print(table(shown(rows)) if args.format == "table" else as_text(rows, args.format).rstrip("\n"))
+    text = table(shown(rows)) if args.format == "table" else as_text(rows, args.format)
+    print(plain(text.replace("\r\n", "\n").rstrip("\n")))
     return 0
 
 
@@ -93,7 +94,7 @@ def advise_verb(argv: Sequence[str]) -> int:
         return 0
     from seqmodel.job.advise import advise
 
-    print(advise(_results(args).where(*args.where)).text(args.runs, args.at_once))
+    print(plain(advise(_results(args).where(*args.where)).text(args.runs, args.at_once)))
     return 0
 
 
@@ -125,5 +126,5 @@ def search_verb(argv: Sequence[str]) -> int:
         return 0
     from seqmodel.job.search_file import run_file
 
-    print(run_file(args.file, dry_run=args.dry_run, cancel_left=args.cancel_left), file=sys.stdout)
+    print(plain(str(run_file(args.file, dry_run=args.dry_run, cancel_left=args.cancel_left))))
     return 0

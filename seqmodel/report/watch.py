@@ -13,6 +13,7 @@ from seqmodel.errors import JobError
 from seqmodel.job.result import Result
 from seqmodel.job.results import Results
 from seqmodel.job.results_text import cell
+from seqmodel.terminal import plain_line
 
 BARS = "▁▂▃▄▅▆▇█"
 COLOURS = {
@@ -87,12 +88,13 @@ def page(found: Results, n_rows: int) -> Any:
     for result in sorted(found, key=lambda r: _FIRST[r.status.state])[:n_rows]:
         status = result.status
         words = " ".join(filter(None, [status.state, status.state != "damaged" and status.reason]))
-        state = Text(words[:30], style=COLOURS.get(status.state, "default"))
+        state = Text(plain_line(words[:30]), style=COLOURS.get(status.state, "default"))
         set_here = [f"{n}={cell(_value(result, n))}" for n in found.varying if n in result.hparams]
         named = ", ".join(set_here) or result.canonical
         if status.state == "damaged":
             named = f"{result.canonical}: {status.reason}"
-        table.add_row(state, *map(Text, _scores(result)), Text(named, overflow="ellipsis"))
+        scores = [Text(plain_line(score)) for score in _scores(result)]
+        table.add_row(state, *scores, Text(plain_line(named), overflow="ellipsis"))
     if len(found) > n_rows:
         table.caption = f"{len(found) - n_rows} more"
     return table
