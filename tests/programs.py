@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import sys
+import tempfile
 
 import pytest
 
@@ -32,3 +34,16 @@ def need(program: str) -> str:
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
+
+
+def forget_plugins(monkeypatch):
+    """Forgets the modules that were imported from temporary folders, and these folders."""
+    from seqmodel.hparam import known
+
+    temporary = tempfile.gettempdir()
+    path = [folder for folder in sys.path if not folder.startswith(temporary)]
+    monkeypatch.setattr(sys, "path", path)
+    monkeypatch.setattr(known, "_added", [])
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(temporary):
+            del sys.modules[name]

@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from programs import forget_plugins
 
 from seqmodel.cli import main as seqmodel
 from seqmodel.errors import HparamError
@@ -42,14 +43,11 @@ MINE = {**MASKED, "encoder": "mine", "my_scale": 2.0, "plugins": ["mine"]}
 def place(tmp_path, monkeypatch):
     """A working directory with a FASTA file and the plugin `mine`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
+    forget_plugins(monkeypatch)
     (tmp_path / "a.fa").write_text(">a\nACGTACGTACGT\n")
     (tmp_path / "mine.py").write_text(PLUGIN.format(name="mine"))
-    before = set(sys.modules)
     yield tmp_path
-    for name in set(sys.modules) - before:
-        if name in ("mine", "hidden", "evil") or name.startswith("package"):
-            del sys.modules[name]
+    forget_plugins(monkeypatch)
 
 
 def checkpoint(path="a.ckpt", hparams=MINE, **more):

@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from programs import need
+from programs import forget_plugins, need
 
 from seqmodel.cli import main as seqmodel
 from seqmodel.errors import JobError
@@ -90,7 +90,9 @@ def workdir(tmp_path, monkeypatch):
     git(folder, "add", "-f", *(name for name in FILES if name not in UNTRACKED))
     git(folder, "commit", "-qm", "x")
     monkeypatch.chdir(folder)
-    return folder
+    forget_plugins(monkeypatch)
+    yield folder
+    forget_plugins(monkeypatch)
 
 
 def own(found):
