@@ -68,6 +68,7 @@ class Format(NamedTuple):
 _SPLIT_FILES = ("train_files", "valid_files", "test_files")
 _INTERVALS = ("intervals", "blacklist", "peaks", *_SPLIT_FILES)
 _INTERVAL_FILE = "seqmodel.dataset.interval_file:read_intervals"
+_GFF = "seqmodel.dataset.gff:read_gff"
 _ROWS = "seqmodel.dataset.table:read_rows"
 _ARRAYS = "seqmodel.dataset.array_data:ArrayData"
 
@@ -76,8 +77,8 @@ FORMATS = (
     Format("2bit", (".2bit",), "seqmodel.dataset.twobit:TwoBitReader", ("fasta",)),
     Format("BED", (".bed", ".bed.gz"), "seqmodel.dataset.bed:read_bed", _INTERVALS),
     Format("narrowPeak", (".narrowPeak", ".narrowPeak.gz"), _INTERVAL_FILE, _INTERVALS),
-    Format("GFF3", (".gff3", ".gff3.gz"), _INTERVAL_FILE, _INTERVALS),
-    Format("GTF", (".gtf", ".gtf.gz"), _INTERVAL_FILE, _INTERVALS),
+    Format("GFF3", (".gff3", ".gff3.gz"), _GFF, _INTERVALS),
+    Format("GTF", (".gtf", ".gtf.gz"), _GFF, _INTERVALS),
     Format(
         "contig aliases",
         (".txt", ".txt.gz"),

@@ -272,8 +272,9 @@ OPENERS = {
     "torch.load",
 }
 METHODS = {"read_text", "read_bytes", "open"}
-# modules that read what seqmodel itself wrote: stores, caches
+# modules that read what seqmodel itself wrote (stores, caches), or modules of Python
 OWN = {f"dataset/{x}.py" for x in ("store", "store_build", "array_cache", "source", "checksum")}
+OWN |= {"hparam/plugin_files.py"}
 # functions that read what seqmodel itself wrote, in modules that also read what users give
 OWN_FUNCTIONS = {("dataset/array_data.py", "_mapped_codes"), ("checkpoint.py", "save")}
 

@@ -12,24 +12,31 @@ import numpy as np
 
 from seqmodel.dataset.interval import Contigs
 
-_MOST_DIGITS = 12
+MOST_DIGITS = 12
 _ROUNDS = 64
 _TAB, _NEWLINE, _ZERO = 9, 10, 48
 _SIGN_OF = np.full(256, 9, dtype=np.int8)
-_SIGN_OF[[ord("+"), ord("-"), ord(".")]] = 1, -1, 0
+_SIGN_OF[[ord("+"), ord("-"), ord("."), ord("*")]] = 1, -1, 0, 0
 
 
 class Columns(NamedTuple):
-    """Columns of n lines."""
+    """Columns of n lines, and how many there are in each."""
 
     contig: np.ndarray
     start: np.ndarray
     end: np.ndarray
     strand: np.ndarray | int
+    width: int
 
 
-def plain_columns(block: bytes, contigs: Contigs) -> Columns | None:
-    """Columns of a block of whole lines, or None if it is not plain BED with known contigs."""
+def plain_columns(block: bytes, contigs: Contigs, strand_number: int | None) -> Columns | None:
+    """Columns of a block of whole lines, or None if it is not plain BED with known contigs.
+
+    Args:
+        block: the lines.
+        contigs: the contigs that are known.
+        strand_number: column with the strand, from 0, where there are so many; None for none.
+    """
     text = np.frombuffer(block if block.endswith(b"\n") else block + b"\n", dtype=np.uint8)
     ends = np.flatnonzero(text == _NEWLINE)
     tabs = np.flatnonzero(text == _TAB)
@@ -45,15 +52,17 @@ def plain_columns(block: bytes, contigs: Contigs) -> Columns | None:
     stops = np.column_stack((tabs, ends - (text[ends - 1] == ord("\r"))))
     contig = _contigs(text, starts[:, 0], stops[:, 0], contigs)
     start, end = (_integers(text, starts[:, i], stops[:, i]) for i in (1, 2))
-    strand = _strands(text, starts[:, 5], stops[:, 5]) if width > 4 else 0
+    strand: np.ndarray | int | None = 0
+    if strand_number is not None and strand_number <= width:
+        strand = _strands(text, starts[:, strand_number], stops[:, strand_number])
     if contig is None or start is None or end is None or strand is None:
         return None
-    return Columns(contig, start, end, strand)
+    return Columns(contig, start, end, strand, width + 1)
 
 
 def _integers(text: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray | None:
     size = stop - start
-    if size.min() < 1 or size.max() > _MOST_DIGITS:
+    if size.min() < 1 or size.max() > MOST_DIGITS:
         return None
     value = np.zeros(len(start), dtype=np.int64)
     for i in range(int(size.max())):

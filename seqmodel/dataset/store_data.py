@@ -138,7 +138,7 @@ class StoreData(Data):
         paths = self.hparams.blacklist
         if not paths:
             return None
-        beds = [read_intervals(x, self.contigs, summits=False) for x in paths]
+        beds = [read_intervals(x, self.contigs, summits=False, strand="none") for x in paths]
         return regions(concatenate([x.intervals for x in beds]))
 
     def _long_enough(self, split: str, items: Items) -> Items:
@@ -326,7 +326,8 @@ def read_anchored(
             "set it to middle or five_prime"
         )
     summits = summits and hparams.anchor in (None, "summit")
-    return read_intervals(path, contigs, column, hparams.feature, summits=summits)
+    strand = hparams.strand_column
+    return read_intervals(path, contigs, column, hparams.feature, summits=summits, strand=strand)
 
 
 def base_of(anchor: str | None) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,23 +69,28 @@ def is_parquet(path: str) -> bool:
     return path.lower().endswith((".parquet", ".pq"))
 
 
-def read_rows(paths: Sequence[str | os.PathLike], columns: Sequence[str], *, named: bool) -> Rows:
+def read_rows(
+    paths: Sequence[str | os.PathLike], columns: Sequence[str], *, named: bool, quotes: str = "auto"
+) -> Rows:
     """Chosen columns of tables, one table after the other.
 
     Args:
         paths: CSV or TSV (tabs if the first line has one), plain or gzip; or Parquet.
         columns: names of the columns, or their numbers from 1.
         named: the first line of a CSV or TSV file has the names of the columns.
+        quotes: what double quotes mean in CSV and TSV files, as `--quotes`.
 
     Raises:
-        LabelError: a file has no such column, or a row has too few.
+        LabelError: a file has no such column, or rows of different length.
     """
     names: list[str] = []
     found: list[list[str]] = [[] for _ in columns]
     ends, lines = [], []
     for path in map(os.fspath, paths):
-        read = _read_parquet if is_parquet(path) else _read_text
-        names, texts, numbers = read(path, list(columns), named)
+        if is_parquet(path):
+            names, texts, numbers = _read_parquet(path, list(columns))
+        else:
+            names, texts, numbers = _read_text(path, list(columns), named, quotes)
         if not numbers:
             raise LabelError(f"{path}: has no row")
         for column, more in zip(found, texts, strict=True):
@@ -94,36 +101,82 @@ def read_rows(paths: Sequence[str | os.PathLike], columns: Sequence[str], *, nam
 
 
 def _read_text(
-    path: str, columns: list[str], named: bool
+    path: str, columns: list[str], named: bool, quotes: str
 ) -> tuple[list[str], list[list[str]], list[int]]:
-    rows, lines = [], []
-    first = next(lines_of(path, LabelError), "")
-    reader = csv.reader(lines_of(path, LabelError), delimiter="\t" if "\t" in first else ",")
-    try:
-        for row in reader:
-            if row:
-                rows.append(row)
-                lines.append(reader.line_num)
-    except csv.Error as e:
-        raise LabelError(f"{path} line {reader.line_num + 1}: cannot be read ({e})") from e
+    rows, lines = _split(path, quotes)
     header = [x.strip() for x in rows[0]] if named and rows else []
     if header:
         rows, lines = rows[1:], lines[1:]
     if not rows:
         raise LabelError(f"{path}: has no row")
     wanted = [column_in(path, x, header) for x in columns]
-    short = next((i for i, x in enumerate(rows) if len(x) <= max(wanted)), None)
-    if short is not None:
+    width = len(header or rows[0])
+    uneven = next((i for i, x in enumerate(rows) if len(x) != width), None)
+    if uneven is not None:
         raise LabelError(
-            f"{path} line {lines[short]}: {len(rows[short])} columns, {max(wanted) + 1} are wanted"
+            f"{path} line {lines[uneven]}: {len(rows[uneven])} columns, the first line has {width} "
+            "(is it cut short, or is there a separator in a field?)"
         )
+    if max(wanted) >= width:
+        raise LabelError(f"{path}: {width} columns, column {max(wanted) + 1} is wanted")
     names = [header[i] if header else x for i, x in zip(wanted, columns, strict=True)]
     return names, [[x[i].strip() for x in rows] for i in wanted], lines
 
 
-def _read_parquet(
-    path: str, columns: list[str], named: bool
-) -> tuple[list[str], list[list[str]], list[int]]:
+def _split(path: str, quotes: str) -> tuple[list[list[str]], list[int]]:
+    """Fields of all rows that are not blank, and the line on which each begins."""
+    first = next(lines_of(path, LabelError), "")
+    separator = "\t" if "\t" in first else ","
+    if quotes == "none" or (quotes == "auto" and separator == "\t"):
+        texts = ((i, x.rstrip("\r\n")) for i, x in enumerate(lines_of(path, LabelError), 1))
+        found = [(i, x.split(separator)) for i, x in texts if x]
+    else:
+        with _long_fields():
+            found = list(_quoted(path, separator, quotes == "lines"))
+    return [x for _, x in found], [i for i, _ in found]
+
+
+def _quoted(path: str, separator: str, many_lines: bool) -> Iterator[tuple[int, list[str]]]:
+    """Rows with quotes, and the line on which each begins.
+
+    A quote that is not closed would join rows in silence, so a row ends with its line unless
+    `many_lines`.
+    """
+    n_done = 0
+
+    def one_by_one() -> Iterator[str]:
+        for number, line in enumerate(lines_of(path, LabelError), 1):
+            if number > n_done + 1 and not many_lines:
+                raise LabelError(
+                    f"{path} line {n_done + 1}: a quote is not closed in its line; --quotes=none "
+                    "if quotes mean nothing, --quotes=lines if fields contain line breaks"
+                )
+            yield line
+
+    reader = csv.reader(one_by_one(), delimiter=separator, strict=True)
+    try:
+        for row in reader:
+            if row:
+                yield n_done + 1, row
+            n_done = reader.line_num
+    except csv.Error as e:
+        raise LabelError(
+            f"{path} line {n_done + 1}: a quote is not closed, or text follows it ({e}); see "
+            "--quotes"
+        ) from e
+
+
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    """While it lasts, csv reads fields of any length: its limit is 131072 characters."""
+    before = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _read_parquet(path: str, columns: list[str]) -> tuple[list[str], list[list[str]], list[int]]:
     try:
         from pyarrow import parquet
     except ImportError as e:
@@ -147,14 +200,16 @@ def column_in(path: str, column: str, header: list[str]) -> int:
     Raises:
         LabelError: there is none.
     """
+    if header.count(column) > 1:
+        raise LabelError(f"{path}: several columns are named {column!r}; rename one")
     if column in header:
         return header.index(column)
     if column.isdigit() and 0 < int(column) <= (len(header) or int(column)):
         return int(column) - 1
     there = f"it has {', '.join(header)}" if header else "it has no line of names; give a number"
-    raise LabelError(
-        f"{path}: no column {column!r}; {there}; see --sequence_column and --label_columns"
-    )
+    is_quoted = any(x.startswith('"') for x in header)
+    advice = "--quotes=fields" if is_quoted else "--sequence_column and --label_columns"
+    raise LabelError(f"{path}: no column {column!r}; {there}; see {advice}")
 
 
 def encode_all(texts: list[str], alphabet: Alphabet, where: Callable[[int], str]) -> CodeArray:

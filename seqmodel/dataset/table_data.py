@@ -46,6 +46,7 @@ class TableData(Data):
                     paths,
                     [hp.sequence_column, *self._columns()],
                     named=not hp.sequence_column.isdigit(),
+                    quotes=hp.quotes,
                 )
                 for part, items in self._divide(split, rows).items():
                     found.setdefault(part, []).append(items)

@@ -193,6 +193,12 @@ def _add_intervals(parser: HparamParser) -> None:
         "--feature", group=READING, help="type of the GFF or GTF lines that are read, as gene"
     )
     parser.add_argument(
+        "--strand_column",
+        help="column of the interval files with the strand, by name or by number from 1, or none; "
+        "default: the column that the header line names strand, else column 6 of BED files and "
+        "column 7 of GFF and GTF files",
+    )
+    parser.add_argument(
         "--contig_aliases",
         group=PLACE,
         help="file with the names of one contig in each line, where interval files or tracks use "
@@ -398,6 +404,14 @@ class SequencesHparams(LabelledHparams):
             type=str2bool,
             default=False,
             help="make batches of sequences of like length, padded to the longest of the batch",
+        )
+        parser.add_argument(
+            "--quotes",
+            choices=["auto", "none", "fields", "lines"],
+            default="auto",
+            help="what double quotes mean in CSV and TSV files: nothing (none); they surround a "
+            "field (fields); they surround a field that may contain line breaks (lines); auto: "
+            "fields in CSV files, none in TSV files",
         )
 
     @classmethod

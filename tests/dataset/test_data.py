@@ -125,7 +125,11 @@ def test_columns_may_be_numbers_and_classes_have_names(folder):
     [
         ("sequence,label\nACGT,x\n", LabelError, r"t.csv line 2: label 'x' is not a whole number"),
         ("sequence,label\nACGT,-1\n", LabelError, r"t.csv line 2: label -1 is negative"),
-        ("sequence,label\nACGT,0\nAC\n", LabelError, r"t.csv line 3: 1 columns, 2 are wanted"),
+        (
+            "sequence,label\nACGT,0\nAC\n",
+            LabelError,
+            r"t.csv line 3: 1 columns, the first line has 2",
+        ),
         (
             "sequence,label\nACGT,0\nACZT,0\n",
             SequenceError,

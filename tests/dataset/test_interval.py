@@ -95,7 +95,7 @@ def test_widened_intervals_have_more_at_both_ends(by, length, is_constant):
 def test_bed_with_all_that_people_write(tmp_path):
     text = (
         "track name=x\nbrowser position a:1-2\n# comment\n\n"
-        "a\t0\t10\tn1\t0\t+\r\na 5 6\nc\t30\t37\tn3\t.\t-\textra"
+        "a\t0\t10\tn1\t0\t+\r\na 5 6  n2 0 .\nc\t30\t37\tn3\t.\t-"
     )
     found = bed(tmp_path, text)
     assert list(map(str, found.intervals)) == ["a:0-10(+)", "a:5-6", "c:30-37(-)"]

@@ -39,7 +39,9 @@ def test_narrowpeak_gives_the_summit_or_the_peak(tmp_path):
 def test_a_wrong_summit_is_named(tmp_path):
     for summit, message in (
         ("100", "summit 100 .* beyond the peak"),
-        ("x", "summit 'x' .column 10"),
+        ("x", "summit .column 10. 'x' is not a whole"),
+        ("9" * 30, "summit .column 10. 9+ is larger than any contig"),
+        ("-2", "summit -2 .* beyond the peak"),
     ):
         path = written(
             tmp_path, "x.narrowPeak", PEAK.format(0, 9, 3) + PEAK.format(100, 200, summit)
@@ -74,7 +76,7 @@ def test_gtf_has_attributes_in_quotes(tmp_path):
         ("chr9\tx\tg\t1\t2\t.\t+\t.\t\n", None, "x.gff3 line 1: contig 'chr9' is not in"),
         ("chr2\tx\tg\t1\t501\t.\t+\t.\t\n", None, r"x.gff3 line 1: chr2:0-501\(\+\) ends beyond"),
         ("chr2\tx\tg\t5\t4\t.\t+\t.\t\n", None, "x.gff3 line 1: end 4 is not after start 4"),
-        ("chr2\tx\tg\tx\t4\t.\t+\t.\t\n", None, "x.gff3 line 1: start 'x', end '4' are not whole"),
+        ("chr2\tx\tg\tx\t4\t.\t+\t.\t\n", None, "x.gff3 line 1: start 'x' is not a whole"),
     ],
 )
 def test_a_wrong_gff_names_line_and_value(tmp_path, text, feature, message):
