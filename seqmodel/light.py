@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 PACKAGES = ("hparam", "job", "report")
-MODULES = ("cli", "errors", "files", "light", "report", "run", "run_folder")
+MODULES = ("cli", "errors", "files", "folder_lock", "light", "report", "run", "run_folder")
 
 
 def modules() -> list[str]:

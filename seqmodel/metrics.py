@@ -14,6 +14,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from seqmodel.folder_lock import FolderLock
 from seqmodel.run_folder import write_whole
 
 FIRST = ("epoch", "step")
@@ -26,11 +27,14 @@ class MetricsCsv(Logger):
         path: the file; its folder exists.
         resumed_step: optimiser steps done at the checkpoint that is resumed; rows of later steps
             are dropped. None for a new run.
+        lock: of the folder; asked before each row.
     """
 
-    def __init__(self, path: Path, resumed_step: int | None = None) -> None:
+    def __init__(
+        self, path: Path, resumed_step: int | None = None, lock: FolderLock | None = None
+    ) -> None:
         super().__init__()
-        self.path = path
+        self.path, self.lock = path, lock or FolderLock()
         self.columns: list[str] = list(FIRST)
         if rank_zero_only.rank == 0 and resumed_step is not None and path.exists():
             rows = [row for row in read_rows(path) if int(row["step"]) < resumed_step]
@@ -53,7 +57,12 @@ class MetricsCsv(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Adds one row."""
+        """Adds one row.
+
+        Raises:
+            RunError: the folder was taken over by another process.
+        """
+        self.lock.check()
         row = {"step": step, **metrics}
         if "epoch" in row:
             row["epoch"] = int(row["epoch"])

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
     from seqmodel.build import Parts
+    from seqmodel.folder_lock import FolderLock
     from seqmodel.stopping import StopOnSignal
 
 
@@ -67,28 +68,31 @@ def execute(run: Run) -> dict[str, float]:
     Raises:
         SeqmodelError: something that the user can mend.
     """
+    from seqmodel.folder_lock import FolderLock
     from seqmodel.stopping import StopOnSignal
 
-    with StopOnSignal() as stopper, warnings.catch_warnings():
+    with FolderLock() as lock, StopOnSignal() as stopper, warnings.catch_warnings():
         for message in QUIET:
             warnings.filterwarnings("ignore", message=message)
-        return _execute(run, stopper)
+        return _execute(run, stopper, lock)
 
 
-def _execute(run: Run, stopper: StopOnSignal) -> dict[str, float]:
+def _execute(run: Run, stopper: StopOnSignal, lock: FolderLock) -> dict[str, float]:
     from seqmodel.allocator import kept_memory
     from seqmodel.build import build
-    from seqmodel.run_folder import run_folder, write_record
+    from seqmodel.run_folder import check_folder, run_folder, write_record
     from seqmodel.trainer import RunData, make_trainer
     from seqmodel.usage import Usage
 
+    # a trial leaves nothing behind, so that the run itself finds its folder free
+    trial = run.values.fast_dev_run
+    if not trial:
+        check_folder(run)
     parts = build(run)
     _check_splits(run, parts.data)
     record = parts.data.digests()
-    # a trial leaves nothing behind, so that the run itself finds its folder free
-    trial = run.values.fast_dev_run
-    folder = Path(os.devnull) if trial else run_folder(run)
-    trainer = make_trainer(run, folder, parts, record, stopper)
+    folder = Path(os.devnull) if trial else run_folder(run, lock)
+    trainer = make_trainer(run, folder, parts, record, stopper, lock)
     if trainer.is_global_zero:
         if not trial:
             told = write_record(folder, run, record)
@@ -104,7 +108,7 @@ def _execute(run: Run, stopper: StopOnSignal) -> dict[str, float]:
         if run.values.mode == "train":
             trainer.fit(parts.task, datamodule=data, ckpt_path=run.values.resume_from_checkpoint)
         if "test" in parts.data.splits:
-            _test(run, parts, trainer, data, folder)
+            _test(run, parts, trainer, data, folder, lock)
     for callback in trainer.callbacks:
         if isinstance(callback, Usage):
             callback.write(parts.task, ended=True)
@@ -149,7 +153,9 @@ def _check_splits(run: Run, data: Any) -> None:
         )
 
 
-def _test(run: Run, parts: Parts, trainer: Trainer, data: Any, folder: Path) -> None:
+def _test(
+    run: Run, parts: Parts, trainer: Trainer, data: Any, folder: Path, lock: FolderLock
+) -> None:
     """Scores the test split: with the best checkpoint after training, else as loaded."""
     from seqmodel.run_folder import add_to_record
 
@@ -166,6 +172,7 @@ def _test(run: Run, parts: Parts, trainer: Trainer, data: Any, folder: Path) -> 
         values = [f"{name} {float(v):.4f}" for name, v in trainer.callback_metrics.items()]
         _tell("  ".join(["test:", *(v for v in values if v.startswith("test_") and "/" not in v)]))
         if not run.values.fast_dev_run:
+            lock.check()
             add_to_record(folder, "tested", tested)
             _write_curves(parts, folder)
 

@@ -5,6 +5,7 @@
                  metrics.csv      one row each time something was logged
                  usage.json       memory and time that it took, and whether it ended
                  checkpoints/     best.ckpt, last.ckpt
+                 lock             while it runs: the process that writes here (folder_lock.py)
 
 hparams.json is itself a valid --config. The folder appears once everything that can be checked
 was checked, and nothing in it is overwritten by another run.
@@ -21,6 +22,7 @@ from typing import Any
 
 from seqmodel import VERSION
 from seqmodel.errors import RunError
+from seqmodel.folder_lock import FolderLock, in_job, refuse_if_held
 from seqmodel.hparam.run import Run
 from seqmodel.hparam.trust import plugin_digests
 
@@ -31,34 +33,63 @@ CHECKPOINTS = "checkpoints"
 FOLDER_VARIABLE = "SEQMODEL_RUN_FOLDER"
 
 
-def run_folder(run: Run) -> Path:
-    """The folder of `run`, made if it is new: as given, of the resumed run, or the next version.
+def check_folder(run: Run) -> None:
+    """Refuses a folder that is not free, before anything is read; changes nothing.
 
     Raises:
-        RunError: the folder that was given holds a run already, or cannot be made.
+        RunError: the folder holds a run already, or is being written.
     """
-    values = run.values
-    resumed = values.resume_from_checkpoint
+    folder = _given_folder(run)
+    if folder is None or is_other_rank():
+        return
+    if not in_job():  # which waits for the attempt before it, in run_folder
+        refuse_if_held(folder)
+    _refuse_old_run(run, folder)
+
+
+def run_folder(run: Run, lock: FolderLock) -> Path:
+    """The folder of `run`, made if it is new: as given, of the resumed run, or the next version.
+
+    The first rank holds `lock` from here on.
+
+    Raises:
+        RunError: the folder that was given holds a run already, is being written, or cannot be
+            made.
+    """
     if is_other_rank():
-        return _folder_of_first_rank(values.default_root_dir)
-    if resumed and not values.default_root_dir:
-        folder = Path(resumed).resolve().parent.parent
-    elif values.default_root_dir:
-        folder = Path(values.default_root_dir)
-        if _was_run(folder / RECORD) and not resumed:
-            raise RunError(
-                f"{folder} holds a run already; choose another --default_root_dir, or go on with "
-                f"--resume_from_checkpoint={folder / CHECKPOINTS / 'last.ckpt'}"
-            )
-    else:
-        return _taken(next_version(Path("out") / run.canonical()))
+        return _folder_of_first_rank(run.values.default_root_dir)
+    folder = _given_folder(run)
+    if folder is None:
+        folder = next_version(Path("out") / run.canonical())
+        lock.take(folder)
+        return _taken(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if resumed:
-            _take_over(Path(resumed).resolve().parent.parent, folder)
+        lock.take(folder)
+        _refuse_old_run(run, folder)
+        if run.values.resume_from_checkpoint:
+            _take_over(Path(run.values.resume_from_checkpoint).resolve().parent.parent, folder)
     except OSError as e:
         raise RunError(f"cannot make the run folder {folder}: {e.strerror}") from e
     return _taken(folder)
+
+
+def _given_folder(run: Run) -> Path | None:
+    """The folder that the command line names; None for the next version."""
+    values = run.values
+    if values.default_root_dir:
+        return Path(values.default_root_dir)
+    if values.resume_from_checkpoint:
+        return Path(values.resume_from_checkpoint).resolve().parent.parent
+    return None
+
+
+def _refuse_old_run(run: Run, folder: Path) -> None:
+    if _was_run(folder / RECORD) and not run.values.resume_from_checkpoint:
+        raise RunError(
+            f"{folder} holds a run already; choose another --default_root_dir, or go on with "
+            f"--resume_from_checkpoint={folder / CHECKPOINTS / 'last.ckpt'}"
+        )
 
 
 def _take_over(before: Path, folder: Path) -> None:

@@ -24,6 +24,7 @@ from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from seqmodel.checkpoint import SafeCheckpointIO, load, stamp
 from seqmodel.counter import hash64
 from seqmodel.errors import RunError
+from seqmodel.folder_lock import FolderLock
 from seqmodel.hparam.run import Run
 from seqmodel.hparam.trust import plugin_digests
 from seqmodel.metrics import MetricsCsv
@@ -138,6 +139,19 @@ class Stamp(Callback):
         checkpoint["seqmodel"] = self.entry
 
 
+class OneWriter(Callback):
+    """Lets a checkpoint be written while the run folder is this process's only."""
+
+    def __init__(self, lock: FolderLock) -> None:
+        self.lock = lock
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Asks for it; on other ranks than the first nothing is held, and nothing is written."""
+        self.lock.check()
+
+
 class BestCheckpoint(ModelCheckpoint):
     """best.ckpt, by a monitored value; what it holds is known wherever its folder was moved."""
 
@@ -229,9 +243,15 @@ def _validates(trainer: Trainer) -> bool:
 
 
 def make_trainer(
-    run: Run, folder: Path, parts: Any, data_record: dict[str, Any], stopper: StopOnSignal
+    run: Run,
+    folder: Path,
+    parts: Any,
+    data_record: dict[str, Any],
+    stopper: StopOnSignal,
+    lock: FolderLock | None = None,
 ) -> Trainer:
-    """The Trainer of `run`, writing into `folder`."""
+    """The Trainer of `run`, writing into `folder`; a `lock` that was lost ends it."""
+    lock = lock or FolderLock()
     for name in ("pytorch_lightning", "lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     v = run.values
@@ -264,10 +284,10 @@ def make_trainer(
         enable_progress_bar=shown == "bar",
         enable_checkpointing=not v.fast_dev_run,
         default_root_dir=folder,
-        logger=_loggers(run, folder),
+        logger=_loggers(run, folder, lock),
         callbacks=[
             *_callbacks(run, parts, shown, data_record),
-            *_saving(run, folder, parts, stopper),
+            *_saving(run, folder, parts, stopper, lock),
         ],
         plugins=_plugins(),
     )
@@ -279,11 +299,11 @@ def make_trainer(
     return trainer
 
 
-def _loggers(run: Run, folder: Path) -> list[Logger]:
+def _loggers(run: Run, folder: Path, lock: FolderLock) -> list[Logger]:
     """metrics.csv, always, and the further loggers that were asked for."""
     resumed = run.values.resume_from_checkpoint
     step = load(resumed)["global_step"] if resumed else None
-    loggers: list[Logger] = [MetricsCsv(folder / "metrics.csv", step)]
+    loggers: list[Logger] = [MetricsCsv(folder / "metrics.csv", step, lock)]
     if not run.values.fast_dev_run:
         loggers += [_further_logger(name, folder) for name in run.values.logger]
     for logger in loggers[1:]:
@@ -345,12 +365,14 @@ def _callbacks(run: Run, parts: Any, shown: str, data_record: dict[str, Any]) ->
     return callbacks
 
 
-def _saving(run: Run, folder: Path, parts: Any, stopper: StopOnSignal) -> list[Callback]:
+def _saving(
+    run: Run, folder: Path, parts: Any, stopper: StopOnSignal, lock: FolderLock
+) -> list[Callback]:
     v = run.values
     if v.fast_dev_run:
         return []
     where = folder / CHECKPOINTS
-    found: list[Callback] = [stopper, Usage(folder)]
+    found: list[Callback] = [stopper, OneWriter(lock), Usage(folder, lock)]
     if "valid" in parts.data.splits:
         monitor, mode = monitored(run, parts.task)
         best = BestCheckpoint(

@@ -13,6 +13,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from seqmodel.folder_lock import FolderLock
 from seqmodel.run_folder import write_whole
 
 SCHEMA = 1
@@ -24,8 +25,8 @@ _UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss: bytes there, Ki
 class Usage(Callback):
     """Keeps `usage.json` in the run folder up to date."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / USAGE
+    def __init__(self, folder: Path, lock: FolderLock) -> None:
+        self.path, self.lock = folder / USAGE, lock
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
@@ -42,6 +43,8 @@ class Usage(Callback):
     @rank_zero_only
     def write(self, module: LightningModule, *, ended: bool) -> None:
         """Writes the file; `ended` says that nothing of the run is left to be done."""
+        if not self.lock.is_own():
+            return  # the file is another process's now; the next checkpoint ends this one
         values = {"schema": SCHEMA, **used(), "n_weights": _n_weights(module), "ended": ended}
         write_whole(self.path, json.dumps(values) + "\n")
 

@@ -8,6 +8,7 @@ import pytest
 
 from seqmodel import run_folder
 from seqmodel.errors import RunError
+from seqmodel.folder_lock import FolderLock
 from seqmodel.hparam.run import resolve
 from seqmodel.job.code import current_code
 
@@ -23,6 +24,11 @@ def make_run(tmp_path, monkeypatch):
         return resolve(["--task=masked", "--fasta=a.fa", "--seq_len=4", *args])
 
     return make
+
+
+def folder_of(run):
+    with FolderLock() as lock:
+        return run_folder.run_folder(run, lock)
 
 
 def test_versions_are_given_out_once_to_many_at_a_time(tmp_path):
@@ -44,41 +50,41 @@ def test_a_folder_that_only_has_a_jobs_hyperparameters_is_taken(make_run, tmp_pa
     run = make_run("--default_root_dir=r")
     (tmp_path / "r").mkdir()
     (tmp_path / "r/hparams.json").write_text(json.dumps({"lr": 1}))
-    assert run_folder.run_folder(run).name == "r"
+    assert folder_of(run).name == "r"
     run_folder.write_record(tmp_path / "r", run, {})
     with pytest.raises(RunError, match="r holds a run already"):
-        run_folder.run_folder(run)
+        folder_of(run)
 
 
 def test_an_unreadable_record_is_not_replaced(make_run, tmp_path):
     (tmp_path / "r").mkdir()
     (tmp_path / "r/hparams.json").write_text('{"lr": 1')
     with pytest.raises(RunError, match="holds a run already"):
-        run_folder.run_folder(make_run("--default_root_dir=r"))
+        folder_of(make_run("--default_root_dir=r"))
 
 
 def test_a_file_in_the_way_is_told(make_run, tmp_path):
     (tmp_path / "r").write_text("")
     with pytest.raises(RunError, match="cannot make the run folder r: File exists"):
-        run_folder.run_folder(make_run("--default_root_dir=r"))
+        folder_of(make_run("--default_root_dir=r"))
     (tmp_path / "out").write_text("")
     with pytest.raises(RunError, match="cannot make a run folder below out/.*: Not a directory"):
-        run_folder.run_folder(make_run())
+        folder_of(make_run())
 
 
 @pytest.mark.parametrize(
     "ranks", [{"LOCAL_RANK": "1"}, {"RANK": "3"}, {"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}]
 )
 def test_other_ranks_take_the_folder_of_the_first(make_run, tmp_path, monkeypatch, ranks):
-    first = run_folder.run_folder(make_run())
+    first = folder_of(make_run())
     monkeypatch.chdir(tmp_path)
     for name, value in ranks.items():
         monkeypatch.setenv(name, value)
-    assert run_folder.run_folder(make_run()) == first.resolve()
+    assert folder_of(make_run()) == first.resolve()
     monkeypatch.delenv(run_folder.FOLDER_VARIABLE)
-    assert str(run_folder.run_folder(make_run("--default_root_dir=r"))) == "r"
+    assert str(folder_of(make_run("--default_root_dir=r"))) == "r"
     with pytest.raises(RunError, match="give --default_root_dir"):
-        run_folder.run_folder(make_run())
+        folder_of(make_run())
 
 
 def test_a_batch_step_of_slurm_is_the_first_rank(make_run, monkeypatch):

@@ -361,7 +361,7 @@ class Job:
         root = self.find_root()
         inside = source.startswith(f"{root}/")
         target = os.path.join(here(to), source[len(root) + 1 :]) if inside else here(to)
-        exclude = ["*.part"] + ([] if checkpoints else ["*.ckpt"])
+        exclude = ["*.part", "lock"] + ([] if checkpoints else ["*.ckpt"])
         self.interface.pull(source, target, exclude=exclude)
         return target
 

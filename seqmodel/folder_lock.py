@@ -1,0 +1,323 @@
+"""One writer for one run folder: the file `lock` in it names the process that writes. Light.
+
+Works where flock may not (NFS, Lustre): a lock is a file that is linked into place whole, which
+succeeds for one process only, and its heartbeat is its modification time. A killed process and a
+dead node leave the file behind; the next start takes it over. See docs/decisions/run-lock.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from seqmodel.errors import RunError
+
+LOCK = "lock"
+BEAT_S = 10.0  # seconds between two heartbeats
+DEAD_S = 120.0  # a process on another machine is dead after this silence
+WAIT_S = 180.0  # a job waits this long for the attempt before it
+
+
+class FolderLock:
+    """The lock of a run folder, held from `take` to `release`; before that it allows everything."""
+
+    def __init__(self) -> None:
+        self.token = os.urandom(8).hex()
+        self._path: Path | None = None
+        self._text = ""
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+    def take(self, folder: Path) -> None:
+        """Makes this process the one that writes into `folder`, which exists.
+
+        A job waits for the attempt before it, which may be ending or dead on another machine.
+
+        Raises:
+            RunError: another process writes there, or no file can be made there.
+        """
+        path = folder / LOCK
+        self._text = json.dumps({**_this_process(folder), "token": self.token})
+        end = time.monotonic() + (WAIT_S if in_job() else 0.0)
+        told = False
+        try:
+            while not self._try_to_take(path):
+                if time.monotonic() >= end:
+                    refuse_if_held(folder)
+                    continue  # it was given back just now
+                if not told:
+                    print(f"waiting for {_holder_text(path)} to end", file=sys.stderr)
+                    told = True
+                time.sleep(1.0)
+        except OSError as e:
+            raise RunError(f"cannot write the lock {path}: {e.strerror}") from e
+        self._path = path
+        self._thread = threading.Thread(target=self._beat, daemon=True, name="seqmodel-lock")
+        self._thread.start()
+
+    def check(self) -> None:
+        """Asks whether the folder is still this process's; call it before writing there.
+
+        Raises:
+            RunError: another process took the folder over, or it is gone.
+        """
+        if self._path is None:
+            return
+        try:
+            if self._is_own(self._path):
+                return
+            by = _holder_text(self._path)
+        except OSError as e:
+            raise RunError(f"the run folder {self._path.parent} is gone: {e.strerror}") from e
+        raise RunError(
+            f"{self._path.parent} was taken over by {by}, because this process gave no sign of "
+            f"life for {DEAD_S:.0f} s (was it suspended?); it ends here and writes nothing more"
+        )
+
+    def is_own(self) -> bool:
+        """Whether `check` passes."""
+        try:
+            self.check()
+        except RunError:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Gives the folder back, if it is still this process's."""
+        path, self._path = self._path, None
+        if path is None:
+            return
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(30.0)  # it would make the file again
+        with suppress(OSError):
+            if _token(_read(path)) == self.token:
+                path.unlink()
+
+    def _try_to_take(self, path: Path) -> bool:
+        holders = _holders(path)
+        if not holders:
+            return _create(path, self._text)
+        if _lives(*holders[-1]):
+            return False
+        # the claim has the name of what it replaces: only one process can make it
+        claim = _claim(path, holders[-1][0])
+        if not _create(claim, self._text):
+            return False
+        if _token(_read(path)) != _token(holders[0][0]):  # was replaced since it was read
+            claim.unlink()
+            return False
+        aside = path.with_name(f"{LOCK}.{self.token}.part")
+        aside.write_text(self._text, encoding="utf-8")
+        os.replace(aside, path)
+        for holder, _ in holders:
+            _claim(path, holder).unlink(missing_ok=True)
+        return True
+
+    def _is_own(self, path: Path) -> bool:
+        try:
+            found = _read(path)
+        except OSError:
+            return True  # the file system is away for a moment: whoever writes will notice
+        if found is None:  # removed by hand
+            return _create(path, self._text)
+        return _token(found) == self.token
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT_S):
+            path = self._path
+            with suppress(OSError):
+                if path is None or not self._is_own(path):
+                    return
+                os.utime(path)  # without times: by the clock of the file system
+
+
+def refuse_if_held(folder: Path) -> None:
+    """Looks at the lock of `folder` and changes nothing.
+
+    Raises:
+        RunError: another process writes there.
+    """
+    holders = _holders(folder / LOCK)
+    if holders and _lives(*holders[-1]):
+        raise RunError(
+            f"{folder} is being written by {_holder_text(folder / LOCK)}; a run folder has one "
+            "writer: wait until it ends, stop it, or choose another --default_root_dir"
+        )
+
+
+def in_job() -> bool:
+    """Whether node.sh started this process: it waits for a lock instead of being refused."""
+    return bool(os.environ.get("SEQMODEL_JOB_PID"))
+
+
+def _job() -> str:
+    env = os.environ
+    if env.get("SLURM_ARRAY_JOB_ID") and env.get("SLURM_ARRAY_TASK_ID"):
+        return f"{env['SLURM_ARRAY_JOB_ID']}_{env['SLURM_ARRAY_TASK_ID']}"
+    return env.get("SLURM_JOB_ID") or env.get("SEQMODEL_JOB_PID") or ""
+
+
+def _this_process(folder: Path) -> dict[str, Any]:
+    return {
+        "host": os.uname().nodename,
+        "machine": _machine(),
+        "pid": os.getpid(),
+        "started": _start_of(os.getpid()),
+        "job": _job(),
+        "since": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "folder": str(folder.resolve()),
+    }
+
+
+def _holder_text(path: Path) -> str:
+    """Names the process that holds `path`, for messages."""
+    holders = _holders(path)
+    if not holders or "pid" not in holders[-1][0]:
+        return "another process"
+    holder, _ = holders[-1]
+    job = f" (job {holder['job']})" if holder.get("job") else ""
+    return f"process {holder['pid']} on {holder.get('host')}{job}, since {holder.get('since')}"
+
+
+def _holders(path: Path) -> list[tuple[dict[str, Any], Path]]:
+    """The record at `path`, then those of who claimed it in turn, each with where it is.
+
+    The last one is the holder.
+    """
+    found: list[tuple[dict[str, Any], Path]] = []
+    at = path
+    while (record := _read(at)) is not None:
+        found.append((record, at))
+        at = _claim(path, record)
+    return found
+
+
+def _claim(path: Path, holder: Mapping[str, Any]) -> Path:
+    return path.with_name(f"{path.name}.{_token(holder)}.next")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """What a lock says; None without one. A damaged one says nothing but a token of its own."""
+    try:
+        with _open(path) as file:
+            data = file.read()
+    except FileNotFoundError:
+        return None
+    with suppress(ValueError, TypeError, KeyError):
+        record = json.loads(data)
+        if record["token"].isalnum() and record["folder"] and isinstance(record["pid"], int):
+            return dict(record)
+    return {"token": sha256(data).hexdigest()[:16]}
+
+
+def _token(holder: Mapping[str, Any] | None) -> str:
+    return str(holder["token"]) if holder else ""
+
+
+def _create(path: Path, text: str) -> bool:
+    """Makes the file whole and at once, if there is none; whether this process made it."""
+    token = json.loads(text)["token"]
+    aside = path.with_name(f"{LOCK}.{token}.part")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        os.link(aside, path)
+        return True
+    except FileExistsError:
+        # NFS may say so of its own link, whose answer was lost
+        return os.stat(aside).st_nlink > 1
+    except OSError:
+        return _create_exclusively(path, text)  # a file system without hard links
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _create_exclusively(path: Path, text: str) -> bool:
+    try:
+        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except FileExistsError:
+        return False
+    with os.fdopen(file, "w", encoding="utf-8") as opened:
+        opened.write(text)
+    return True
+
+
+def _lives(holder: Mapping[str, Any], at: Path) -> bool:
+    """Whether the process that the record at `at` names may still write."""
+    if holder.get("machine") != _machine():
+        return _silent_s(at) <= DEAD_S
+    with suppress(OSError):
+        if not os.path.samefile(holder["folder"], at.parent):
+            return False  # the folder is a copy of the one that is written
+    return _start_of(holder["pid"]) in ("unknown", holder.get("started"))
+
+
+def _silent_s(at: Path) -> float:
+    """Seconds since the last heartbeat, by the clock of the file system."""
+    probe = at.with_name(f"{LOCK}.{os.urandom(8).hex()}.part")
+    try:
+        probe.write_text(".")
+        return _mtime(probe) - _mtime(at)
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _mtime(path: Path) -> float:
+    try:
+        with _open(path) as file:
+            return os.fstat(file.fileno()).st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _open(path: Path) -> BinaryIO:
+    # opening asks an NFS server anew, which a mere stat may not; a FIFO must not block
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+
+
+def _machine() -> str:
+    """What tells machines and containers apart between which process ids mean nothing."""
+    parts = [os.uname().nodename]
+    with suppress(OSError):  # elsewhere than on Linux there are no such files
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
+
+
+def _start_of(pid: int) -> str | None:
+    """When the process started, in the way of this machine; None if it is dead."""
+    hidden = None
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return None
+    except PermissionError:
+        hidden = "unknown"  # it lives, but some machines hide other users' processes
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else fields[19]
+    except (FileNotFoundError, ProcessLookupError):
+        on_linux = Path("/proc/self/stat").exists()
+        return hidden if on_linux else _start_by_ps(pid) or hidden
+
+
+def _start_by_ps(pid: int) -> str | None:
+    command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    state, _, start = done.stdout.strip().partition(" ")
+    return None if not state or state.startswith("Z") else start.strip()
