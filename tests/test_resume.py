@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from seqmodel import checkpoint
+from seqmodel.metrics import read_rows
 from seqmodel.run import main
 
 pytestmark = pytest.mark.slow
@@ -210,6 +211,17 @@ def test_more_epochs_after_the_end_are_those_of_a_longer_run(folder):
     assert main([*RUN, "--default_root_dir=cut", "--max_epochs=2"]) == 0
     assert main(["--resume_from_checkpoint=cut/checkpoints/last.ckpt", "--max_epochs=4"]) == 0
     assert_same_run("whole", "cut")
+
+
+def test_more_epochs_have_the_learning_rates_of_the_longer_schedule(folder):
+    args = [*RUN, "--schedule=cosine", "--log_every_n_steps=1", "--default_root_dir=cut"]
+    assert main([*args, "--max_epochs=1"]) == 0
+    assert main(["--resume_from_checkpoint=cut/checkpoints/last.ckpt", "--max_epochs=3"]) == 0
+    rows = [row for row in read_rows(Path("cut/metrics.csv")) if row["lr"]]
+    rates = {int(row["step"]): float(row["lr"]) for row in rows}
+    ends = {step: STEPS if step < STEPS else 3 * STEPS for step in range(3 * STEPS)}
+    expected = {s: 1e-3 * 0.5 * (1 + np.cos(np.pi * s / end)) for s, end in ends.items()}
+    assert rates == pytest.approx(expected, rel=1e-4, abs=1e-9)
 
 
 def test_another_seed_is_another_run(folder):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -48,6 +48,21 @@ class Schedule(LambdaLR):
         """The learning rate of each group at this step."""
         return [lr * self.reduction for lr in super().get_lr()]
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up the step and the plateaus; the rate is that of this schedule, from now on.
+
+        The checkpoint has the rate of its own schedule: another one, if training is now longer.
+        """
+        super().load_state_dict(state_dict)
+        self._set_rates()
+
+    def _set_rates(self) -> None:
+        # what LambdaLR.get_lr computes, which warns outside of a step
+        curve, step = self.lr_lambdas[0], self.last_epoch
+        for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            group["lr"] = lr * curve(step) * self.reduction
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
     def observe(self, loss: float) -> None:
         """Tells it a validation loss; too many in a row without a better one cut the rate."""
         if self.factor is None:
@@ -58,6 +73,7 @@ class Schedule(LambdaLR):
         if self.n_bad > self.patience:
             self.n_bad = 0
             self.reduction *= self.factor
+            self._set_rates()
 
 
 def build_schedule(optimiser: Optimizer, hparams: Hparams, n_steps: float) -> Schedule:

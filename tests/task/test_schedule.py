@@ -8,6 +8,7 @@ from task_cases import Batches, SaveAfterTwoEpochs, batch_of, task_of, trainer_o
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.optim import (
+    AdamWHparams,
     ConstantHparams,
     CosineHparams,
     InverseSqrtHparams,
@@ -96,6 +97,55 @@ def test_a_resumed_run_goes_on_with_the_schedule(tmp_path):
     run(second, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
     assert len(whole.lr) == 20
     assert second.lr == whole.lr[10:]
+
+
+LONGER = {"epochs": {"max_epochs": 4}, "steps": {"max_epochs": 10, "max_steps": 18}}
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("longer", LONGER)
+@pytest.mark.parametrize("case", FORMS)
+def test_a_run_that_is_resumed_for_longer_has_the_rates_of_the_longer_schedule(
+    case, longer, accumulate, tmp_path
+):
+    """From its first step; the first two epochs had those of a training of two epochs."""
+    hparams, form, floor = FORMS[case]
+    batches = Batches([batch_of(2, 8, seed=i) for i in range(6 * accumulate)])
+    first, second = LearningRates(), LearningRates()
+
+    def run(rates, ends, **more):
+        callbacks = [rates, SaveAfterTwoEpochs(tmp_path / "half.ckpt")]
+        ends = ends | {"accumulate_grad_batches": accumulate, "callbacks": callbacks}
+        task = task_of(MaskedHparams(), schedule=hparams)
+        trainer_of(tmp_path, **ends).fit(task, batches, **more)
+
+    run(first, {"max_epochs": 2})
+    run(second, LONGER[longer], ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    n_steps = LONGER[longer].get("max_steps", 24)
+    short, long = (closed_form(hparams, form, floor, n) for n in (12, n_steps))
+    assert first.lr == pytest.approx([1e-3 * x for x in short])
+    assert second.lr == pytest.approx([1e-3 * x for x in long[12:]])
+
+
+def test_a_plateau_is_kept_where_a_run_is_resumed_for_longer(tmp_path):
+    """The cut of the last validation before the checkpoint holds in the first step after it."""
+    batches = Batches([batch_of(2, 8, seed=i) for i in range(3)])
+    whole, second = LearningRates(), LearningRates()
+
+    def run(rates, n_epochs, **more):
+        schedule = PlateauHparams(plateau_factor=0.5, plateau_patience=0, warmup_steps=2)
+        # weights that hardly move: no validation is better than the first
+        task = task_of(MaskedHparams(), schedule=schedule, optimiser=AdamWHparams(lr=1e-12))
+        callbacks = [rates, SaveAfterTwoEpochs(tmp_path / "half.ckpt")]
+        trainer = trainer_of(tmp_path, max_epochs=n_epochs, callbacks=callbacks)
+        trainer.fit(task, batches, batches, **more)
+
+    run(whole, 4)
+    expected = (1 / 3, 2 / 3, *[1] * 4, *[0.5] * 3, *[0.25] * 3)
+    assert [lr * 1e12 for lr in whole.lr] == pytest.approx(expected)
+    run(LearningRates(), 2)
+    run(second, 4, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    assert second.lr == whole.lr[6:]
 
 
 def test_a_warm_up_as_long_as_the_training_is_refused():
