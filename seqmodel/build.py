@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import torch
 
-from seqmodel.checkpoint import load_weights
+from seqmodel.checkpoint import load, load_weights, put_weights, saved_targets
+from seqmodel.dataset.targets import match
+from seqmodel.errors import CheckpointError, HparamError, LabelError
 from seqmodel.hparam.run import Run
 from seqmodel.model import adapt_encoder, build_decoder, build_encoder
 from seqmodel.model.build import resolve_target
@@ -28,6 +31,11 @@ def build(run: Run) -> Parts:
         SeqmodelError: data that cannot be read, or parts that do not fit each other.
     """
     data = build_data(run)
+    task_class = resolve_target(run.classes["task"].target)
+    loaded = run.values.resume_from_checkpoint or run.values.load_checkpoint_path
+    saved = load(loaded) if loaded else None
+    if saved is not None and getattr(task_class, "predicts_targets", True):
+        _match_targets(run, data, saved, loaded)
     torch.manual_seed(run.values.seed)
     encoder = build_encoder(run.hparams("encoder"), data.alphabet)
     source = run.values.load_encoder_from_checkpoint
@@ -35,7 +43,6 @@ def build(run: Run) -> Parts:
         load_weights(encoder, source, "encoder.", alphabet=data.alphabet.to_dict())
     # after loading: adapters give weights other names
     encoder = adapt_encoder(encoder, run.hparams("encoder"))
-    task_class = resolve_target(run.classes["task"].target)
     n_out = task_class.n_out(run.hparams("task"), data.alphabet, data.targets)
     decoder = build_decoder(run.hparams("decoder"), encoder, n_out)
     task = task_class(
@@ -47,10 +54,34 @@ def build(run: Run) -> Parts:
         optimiser=run.hparams("optimiser"),
         schedule=run.hparams("schedule"),
     )
-    source = run.values.resume_from_checkpoint or run.values.load_checkpoint_path
-    if source:
-        load_weights(task, source, alphabet=data.alphabet.to_dict())
+    if saved is not None:
+        put_weights(task, saved, loaded, alphabet=data.alphabet.to_dict())
     return Parts(data, encoder, decoder, task)
+
+
+def _match_targets(run: Run, data: Any, saved: dict[str, Any], path: str) -> None:
+    """Puts the targets of the data in the order of the model in a checkpoint, and says so.
+
+    Raises:
+        CheckpointError: the data have other targets than the model.
+    """
+    try:
+        found = match(saved_targets(saved, path), data.targets)
+    except LabelError as e:
+        raise CheckpointError(
+            f"{path}: {e}; give it its own targets, or start a new model from its encoder with "
+            "--load_encoder_from_checkpoint"
+        ) from e
+    weights = getattr(run.values, "class_weights", [])
+    before = saved["seqmodel"]["hparams"].get("class_weights") or []
+    if found.order is not None and weights != before:
+        raise HparamError(
+            f"--class_weights: the targets are given in another order than that of {path}; give "
+            f"them, and their weights, as {', '.join(found.targets.names[:5])}"
+        )
+    if found.note:
+        warnings.warn(f"{path}: {found.note}", stacklevel=3)
+    data.arrange(found)
 
 
 def build_data(run: Run) -> Any:

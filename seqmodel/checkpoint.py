@@ -21,6 +21,7 @@ from lightning_fabric.plugins import CheckpointIO
 from torch import nn
 
 from seqmodel import VERSION
+from seqmodel.dataset.targets import Targets, pairs_of
 from seqmodel.errors import CheckpointError, RunError
 from seqmodel.files import reading
 from seqmodel.hparam.header import HEADER, read_header
@@ -29,7 +30,9 @@ from seqmodel.hparam.migrate import HPARAM_STEPS, Step, migrated
 SCHEMA = 1
 
 # what later versions changed in the rest of the dictionary: names of weights, callbacks, loops
-CHECKPOINT_STEPS: tuple[Step, ...] = ()
+CHECKPOINT_STEPS: tuple[Step, ...] = (
+    Step("0.1.1", "targets tell the tracks that are a pair of strands", lambda c: _with_pairs(c)),
+)
 
 
 class SafeCheckpointIO(CheckpointIO):
@@ -146,13 +149,19 @@ def load_weights(
     Raises:
         CheckpointError: another alphabet, or other names or shapes: the first ones are told.
     """
-    checkpoint = load(path)
-    other = checkpoint["seqmodel"]["alphabet"]
-    if other["letters"] != alphabet["letters"]:
-        raise CheckpointError(
-            f"{path}: trained on the alphabet {other['name']} ({len(other['letters'])} letters), "
-            f"this run reads {alphabet['name']} ({len(alphabet['letters'])} letters)"
-        )
+    put_weights(module, load(path), path, prefix, alphabet=alphabet)
+
+
+def put_weights(
+    module: nn.Module,
+    checkpoint: dict[str, Any],
+    path: str | Path,
+    prefix: str = "",
+    *,
+    alphabet: dict[str, Any],
+) -> None:
+    """The same with what was loaded from `path`."""
+    _check_alphabet(path, checkpoint["seqmodel"]["alphabet"], alphabet)
     weights = {
         name.removeprefix(prefix): value
         for name, value in checkpoint["state_dict"].items()
@@ -173,6 +182,42 @@ def load_weights(
             "leave the model's hyperparameters as they were"
         )
     module.load_state_dict(weights)
+
+
+def _check_alphabet(path: str | Path, other: dict[str, Any], alphabet: dict[str, Any]) -> None:
+    if other["letters"] != alphabet["letters"]:
+        raise CheckpointError(
+            f"{path}: trained on the alphabet {other['name']} ({len(other['letters'])} letters), "
+            f"this run reads {alphabet['name']} ({len(alphabet['letters'])} letters)"
+        )
+    before, now = (x.get("unknown") for x in (other, alphabet))
+    if before != now:
+        raise CheckpointError(
+            f"{path}: trained with --unknown={before}, this run has --unknown={now}: its model "
+            f"would see other input for unknown letters; set --unknown={before}"
+        )
+
+
+def saved_targets(checkpoint: dict[str, Any], path: str | Path) -> Targets:
+    """What the model in a checkpoint predicts.
+
+    Raises:
+        CheckpointError: the checkpoint does not say it.
+    """
+    try:
+        return Targets.from_dict(checkpoint["seqmodel"]["targets"])
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise CheckpointError(f"{path}: damaged, it does not tell what its model predicts") from e
+
+
+def _with_pairs(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    own = checkpoint["seqmodel"]
+    strands = own["hparams"].get("track_strands") or []
+    if not strands:
+        return checkpoint
+    pairs = [list(x) for x in pairs_of(own["targets"]["names"], strands)]
+    targets = {**own["targets"], "pairs": pairs}
+    return {**checkpoint, "seqmodel": {**own, "targets": targets}}
 
 
 def _shape(tensor: torch.Tensor) -> str:

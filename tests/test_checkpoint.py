@@ -169,3 +169,20 @@ def test_checkpoints_of_earlier_versions_are_migrated_step_by_step(tmp_path, mon
     halfway = migrate.migrated({"lr": 50}, "0.0.2", steps)
     assert halfway == {}
     assert migrate.migrated({"lr": 50}, "0.0.2", steps[1:]) == {"lr": 0.5}
+
+
+@pytest.mark.parametrize(("version", "pairs"), [("0.1.0", (("p", "m"),)), ("0.1.1", ())])
+def test_the_pairs_of_tracks_of_an_earlier_version_follow_from_its_strands(
+    tmp_path, version, pairs
+):
+    hparams = {"track_strands": ["+", ".", "-"]}
+    targets = {"kind": "track", "names": ["p", "x", "m"]}
+    checkpoint.save(content(version=version, hparams=hparams, targets=targets), tmp_path / "a.ckpt")
+    loaded = checkpoint.load(tmp_path / "a.ckpt")
+    assert checkpoint.saved_targets(loaded, "a.ckpt").pairs == pairs
+
+
+@pytest.mark.parametrize("targets", [{}, {"kind": "real"}, {"kind": "x", "names": []}, 3])
+def test_a_checkpoint_that_does_not_tell_its_targets_is_refused(targets):
+    with pytest.raises(CheckpointError, match=r"a\.ckpt: damaged, it does not tell what its model"):
+        checkpoint.saved_targets({"seqmodel": {"targets": targets}}, "a.ckpt")

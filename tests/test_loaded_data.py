@@ -107,3 +107,200 @@ def test_windows_over_contigs_that_are_scored_are_counted(folder, capsys):
     line = capsys.readouterr().err
     assert "needs a test split, but the data have: train; say which are for it with --test" in line
     assert not Path("again").exists()
+
+
+# -- the targets of the model and of the data ------------------------------------------------------
+
+NOTED = pytest.mark.filterwarnings("default:.*in the order of the model", "default:.*taken for the")
+
+
+def told(capsys):
+    """The one line that a run printed as a warning or an error."""
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def write_swapped(path, source):
+    """The same rows with their columns in another order."""
+    with open(source, newline="") as file:
+        rows = list(csv.DictReader(file))
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, ["b", "number", "a", "kind", "sequence", "value"])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@NOTED
+@pytest.mark.parametrize("kind", ["multilabel", "real"])
+@pytest.mark.parametrize("mode", ["test", "train"])
+def test_columns_in_another_order_are_put_in_that_of_the_model(folder, capsys, kind, mode):
+    task = "multilabel" if kind == "multilabel" else "regress"
+    columns = ["a", "b"] if kind == "multilabel" else ["a", "value"]
+    args = [*TABLE, f"--task={task}", f"--label_kind={kind}", "--label_columns", *columns]
+    assert main([*args, *FAST, "--default_root_dir=run"]) == 0
+    assert main([*TEST, "--test_files=new.csv", "--default_root_dir=right"]) == 0
+    capsys.readouterr()
+    write_swapped("swapped.csv", "new.csv")
+    files = [f"--{mode}_files=swapped.csv", *(["--test_files=new.csv"] if mode == "train" else [])]
+    more = [f"--mode={mode}", *files, "--lr=0", "--weight_decay=0", "--default_root_dir=turned"]
+    assert main([*TEST, *more, "--label_columns", *reversed(columns)]) == 0
+    line = told(capsys)
+    assert line.startswith(
+        "warning: run/checkpoints/last.ckpt: targets are put in the order of the"
+    )
+    assert f"{columns[0]}, {columns[1]} (given: {columns[1]}, {columns[0]})" in line
+    assert scores("turned") == scores("right")
+
+
+@NOTED
+def test_classes_in_another_order_are_numbered_as_the_model_does(folder, capsys):
+    args = [*TABLE, "--task=classify", "--label_columns=kind", "--class_names", "few", "many"]
+    assert main([*args, *FAST, "--max_epochs=8", "--lr=0.01", "--default_root_dir=run"]) == 0
+    assert main([*TEST, "--test_files=new.csv", "--default_root_dir=right"]) == 0
+    assert float(scores("right")["test_accuracy"]) > 0.8
+    assert main([*TEST, "--test_files=new.csv", "--class_names", "many", "few"]) == 0
+    assert "classes are numbered in the order of the model: few, many" in capsys.readouterr().err
+    (again,) = Path("out").glob("*/version_0")
+    assert scores(again) == scores("right")
+    # weights of classes belong to the order in which both are given
+    args = [*TEST, "--test_files=new.csv", "--class_names", "many", "few", "--class_weights=1"]
+    assert main([*args, "--class_weights=2", "--default_root_dir=weighted"]) == 2
+    assert "--class_weights: the targets are given in another order" in told(capsys)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--class_names", "few", "lots"], r"(missing: many; new: lots)"),
+        (["--class_names", "few", "many", "lots"], r"(new: lots)"),
+        (["--class_names=", "--label_columns=three"], "the data have 3 classes (0, 1, 2)"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["test", "train"])
+def test_other_classes_are_refused_in_one_line(folder, capsys, given, message, mode):
+    args = [*TABLE, "--task=classify", "--label_columns=kind", "--class_names", "few", "many"]
+    assert main([*args, *FAST, "--max_epochs=1", "--default_root_dir=run"]) == 0
+    text = Path("new.csv").read_text().splitlines()
+    rows = [f"{line},{i % 3}" for i, line in enumerate(text[1:])]
+    table = "\n".join([f"{text[0]},three", *rows]) + "\n"
+    if "lots" in given:
+        table = table.replace("many", given[2])
+    Path("new.csv").write_text(table)
+    capsys.readouterr()
+    args = [*TEST, f"--mode={mode}", f"--{mode}_files=new.csv", *given]
+    assert main([*args, "--default_root_dir=other"]) == 2
+    line = told(capsys)
+    assert line.startswith(
+        "CheckpointError: run/checkpoints/last.ckpt: the model predicts 2 classes"
+    )
+    assert message in line
+    assert line.endswith("start a new model from its encoder with --load_encoder_from_checkpoint")
+    assert not Path("other").exists()
+
+
+@NOTED
+def test_fewer_classes_than_the_model_has_are_scored(folder):
+    args = [*TABLE, "--task=classify", "--label_columns=number", *FAST]
+    assert main([*args, "--default_root_dir=run"]) == 0
+    lines = Path("new.csv").read_text().splitlines()
+    Path("zeros.csv").write_text("\n".join(x for x in lines if x.split(",")[4] != "1") + "\n")
+    assert main([*TEST, "--test_files=zeros.csv", "--default_root_dir=zeros"]) == 0
+    assert scored("zeros")["n"] == len(lines) - 1 - sum(x.split(",")[4] == "1" for x in lines)
+
+
+def write_peaks(names):
+    """Peaks of factors at different places, a file each."""
+    for k, name in enumerate("abcd"):
+        lines = [f"{c}\t{s}\t{s + 50}\n" for c in "abc" for s in range(50 * k, 2000, 100 + 50 * k)]
+        if name in names:
+            Path(f"{name}.bed").write_text("".join(lines))
+    return ["--peaks", *(f"{x}.bed" for x in names)]
+
+
+PEAKS = ("--dataset=peaks", "--task=multilabel", "--fasta=g.fa", "--bin_len=50", "--seq_len=64")
+PEAKS += ("--incomplete=pad",)
+
+
+def test_other_factors_are_refused_by_their_names(folder, capsys):
+    split = ["--valid_contigs=b", "--test_contigs=c"]
+    assert main([*PEAKS, *write_peaks("abc"), *split, *FAST, "--default_root_dir=run"]) == 0
+    capsys.readouterr()
+    given = ["--fasta=g.fa", *split, *write_peaks("bcd")]
+    assert main([*TEST, *given, "--default_root_dir=other"]) == 2
+    line = told(capsys)
+    assert "3 labels (a, b, c), the data have 3 labels (b, c, d) (missing: a; new: d)" in line
+    assert not Path("other").exists()
+    # peak files in another order are the same factors
+    given = ["--fasta=g.fa", *split, *write_peaks("cab")]
+    assert main([*TEST, *given, "--default_root_dir=turned"]) == 0
+    assert scores("turned") == scores("run")
+    # and new factors may start from the encoder
+    given = [*PEAKS, *write_peaks("bcd"), *split, *FAST, "--default_root_dir=new"]
+    assert main([*given, "--load_encoder_from_checkpoint=run/checkpoints/last.ckpt"]) == 0
+
+
+def write_bigwigs():
+    import pybigtools
+
+    rng = np.random.default_rng(5)
+    for name in "pm":
+        file = pybigtools.open(f"{name}.bw", "w")
+        values = [(c, s, s + 16, float(rng.integers(9))) for c in "abc" for s in range(0, 2048, 16)]
+        file.write(dict.fromkeys("abc", 2048), iter(values))
+
+
+@pytest.mark.filterwarnings("default:.*of the model")
+def test_tracks_in_another_order_and_their_strands_are_those_of_the_model(folder, capsys):
+    write_bigwigs()
+    tracks = ["--dataset=tracks", "--task=profile", "--seq_len=64", "--bin_len=8"]
+    tracks += ["--bin_positions=8", "--average_strands=True", "--track_strands", "+", "-"]
+    data = ["--fasta=g.fa", "--valid_contigs=b", "--test_contigs=c"]
+    given = [*tracks, *data, "--tracks", "p.bw", "m.bw", *FAST, "--default_root_dir=run"]
+    assert main(given) == 0
+    for name, more in (("turned", []), ("named", ["--track_strands", "-", "+"])):
+        capsys.readouterr()
+        given = [*TEST, *data, "--tracks", "m.bw", "p.bw", *more, f"--default_root_dir={name}"]
+        assert main(given) == 0
+        assert "targets are put in the order of the model: p, m (given: m, p)" in told(capsys)
+        again, before = (
+            {k: float(v) for k, v in scores(x).items() if v and "/" not in k} for x in (name, "run")
+        )
+        assert again == pytest.approx(before, rel=1e-5)
+    given = [*TEST, *data, "--tracks", "m.bw", "p.bw", "--track_names", "x", "p"]
+    assert main([*given, "--default_root_dir=other"]) == 2
+    assert "(missing: m; new: x)" in told(capsys)
+    assert main([*TEST, "--log1p=True", "--default_root_dir=other"]) == 2
+    assert "HparamError: --log1p was False when run/checkpoints/last.ckpt was" in told(capsys)
+
+
+def test_the_letters_that_are_not_known_are_the_same_input(folder, capsys):
+    data = ["--task=masked", "--fasta=g.fa", "--seq_len=64", "--valid_contigs=b", "--unknown=zeros"]
+    assert main([*data, *FAST, "--default_root_dir=run"]) == 0
+    capsys.readouterr()
+    given = [*TABLE, "--task=classify", "--label_columns=number", *QUIET]
+    given += ["--load_encoder_from_checkpoint=run/checkpoints/last.ckpt"]
+    assert main([*given, "--default_root_dir=other"]) == 2
+    assert "trained with --unknown=zeros, this run has --unknown=uniform" in told(capsys)
+
+
+def test_a_model_of_letters_reads_data_with_any_labels(folder):
+    data = ["--fasta=g.fa", "--intervals=g.bed", "--test_contigs=c"]
+    args = ["--task=masked", "--dataset=bed", *data, *FAST, "--default_root_dir=run"]
+    assert main(args) == 0
+    given = [*TEST, "--dataset=fasta", "--fasta=g.fa", "--seq_len=64", "--test_contigs=c"]
+    assert main([*given, "--default_root_dir=other"]) == 0
+
+
+@NOTED
+def test_arrays_are_compared_by_how_many_targets_they_have(folder, capsys):
+    rng = np.random.default_rng(0)
+    x = np.eye(4, dtype=np.uint8)[rng.integers(4, size=(40, 20))]
+    for name, n in (("two.npz", 2), ("three.npz", 3)):
+        np.savez(name, x=x, y=rng.integers(2, size=(40, n)).astype(np.uint8))
+    data = ["--dataset=arrays", "--task=multilabel", "--train_files=two.npz", *FAST]
+    assert main([*data, "--default_root_dir=run"]) == 0
+    capsys.readouterr()
+    assert main([*TEST, "--test_files=three.npz", "--default_root_dir=three"]) == 2
+    assert "predicts 2 labels (0, 1), the data have 3 labels (0, 1, 2)" in told(capsys)
+    assert main([*TEST, "--test_files=two.npz", "--default_root_dir=two"]) == 0
+    assert scored("two") == {"n": 40, "files": ["two.npz"]}

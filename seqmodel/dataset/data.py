@@ -17,7 +17,7 @@ from seqmodel.dataset.loader import Loader
 from seqmodel.dataset.reader import Augment, SequenceReader
 from seqmodel.dataset.sampler import Sampler
 from seqmodel.dataset.split import SPLITS
-from seqmodel.dataset.targets import Targets
+from seqmodel.dataset.targets import Match, Targets
 from seqmodel.errors import HparamError, IntervalError, RunError
 from seqmodel.files import sha256_of
 from seqmodel.hparam import Hparams
@@ -109,6 +109,12 @@ class Data:
     def _files(self) -> list[str]:
         hp = self.hparams
         return [x for name in SPLITS for x in getattr(hp, f"{name}_files")]
+
+    def arrange(self, found: Match) -> None:
+        """Puts the targets in the order in which a model has them."""
+        self.targets = found.targets
+        for reader in self.readers.values():
+            reader.target = found.arrange(reader.target)
 
     def files_of(self, split: str) -> list[str]:
         """The files with the items of a split."""

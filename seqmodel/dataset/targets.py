@@ -1,9 +1,14 @@
-"""What is to be predicted: names and kind of the targets, and their values by item."""
+"""What is to be predicted: names and kind of the targets, and their values by item.
+
+A model predicts the targets of the data that it was trained on. `match` compares them with those of
+other data, and says in which order the columns of these are the model's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,29 +25,141 @@ class Targets:
         kind: None (no labels), "class" (one of n), "multilabel" (n times yes or no), "real"
             (n numbers) or "track" (n numbers for each of several bins).
         names: names of the classes, labels or tracks.
+        pairs: tracks that change places in a reverse complement, by their names.
     """
 
     kind: str | None = None
     names: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise LabelError(f"targets of kind {self.kind!r}: known are {KINDS}")
         object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "pairs", tuple((str(x), str(y)) for x, y in self.pairs))
 
     @property
     def n(self) -> int:
         """Number of classes, labels, numbers or tracks."""
         return len(self.names)
 
+    @property
+    def are_numbered(self) -> bool:
+        """Whether they have numbers for names, as classes 0, 1, ... or columns of a file do."""
+        return all(name.isdigit() for name in self.names)
+
+    @property
+    def partners(self) -> list[int]:
+        """Number of the target that takes the place of each in a reverse complement."""
+        other = dict(self.pairs) | {y: x for x, y in self.pairs}
+        return [self.names.index(other[x]) if x in other else i for i, x in enumerate(self.names)]
+
     def to_dict(self) -> dict[str, object]:
         """The targets as plain JSON types."""
-        return {"kind": self.kind, "names": list(self.names)}
+        found: dict[str, object] = {"kind": self.kind, "names": list(self.names)}
+        return found | ({"pairs": [list(x) for x in self.pairs]} if self.pairs else {})
 
     @classmethod
     def from_dict(cls, values: dict) -> Targets:
         """The targets that `to_dict` wrote."""
-        return cls(values["kind"], tuple(values["names"]))
+        return cls(values["kind"], tuple(values["names"]), tuple(values.get("pairs", ())))
+
+
+def pairs_of(names: Sequence[str], strands: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Names of the tracks that are a pair of strands: the k-th `+` and the k-th `-`."""
+    plus, minus = ([n for n, s in zip(names, strands, strict=False) if s == x] for x in "+-")
+    return tuple(zip(plus, minus, strict=False))
+
+
+class Match(NamedTuple):
+    """How the targets of data become those of a model.
+
+    Attributes:
+        targets: the targets, in the order of the model.
+        order: for each of them its number in the data, int64 [T]; None if the order is the same.
+        note: what the user should know of it, if anything.
+    """
+
+    targets: Targets
+    order: np.ndarray | None = None
+    note: str = ""
+
+    def arrange(self, target: Any) -> Any:
+        """Targets of items in the order of the model, from those in the order of the data."""
+        if target is None or (self.order is None and isinstance(target, np.ndarray)):
+            return target
+        if not isinstance(target, np.ndarray):
+            return target.arranged(self.order, self.targets)
+        if self.targets.kind == "class":
+            return np.argsort(self.order).astype(target.dtype)[target]
+        return target[..., self.order]
+
+
+def match(model: Targets, data: Targets) -> Match:
+    """Compares what a model predicts with the targets of data.
+
+    Classes that are numbers may be fewer in the data. Names that are unknown, on one side or on
+    both, are those in the same place; that is noted.
+
+    Raises:
+        LabelError: they are not the same targets: those that are missing or new are named.
+    """
+    if model.kind != data.kind:
+        raise LabelError(f"the model predicts {_shown(model)}, the data have {_shown(data)}")
+    pairs = _pairs(model, data)
+    if model.names == data.names:
+        return Match(model, None, pairs)
+    if sorted(model.names) == sorted(data.names) and len(set(model.names)) == model.n:
+        order = np.array([data.names.index(x) for x in model.names])
+        what = "classes are numbered" if model.kind == "class" else "targets are put"
+        note = f"{what} in the order of the model: {_listed(model.names)}"
+        return Match(model, order, f"{note} (given: {_listed(data.names)}){pairs and '; '}{pairs}")
+    if not (model.are_numbered or data.are_numbered):
+        missing = [x for x in model.names if x not in data.names]
+        new = [x for x in data.names if x not in model.names]
+        parts = {"missing": missing, "new": new}
+        both = "; ".join(f"{word}: {_listed(x)}" for word, x in parts.items() if x)
+        raise LabelError(
+            f"the model predicts {_shown(model)}, the data have {_shown(data)} ({both})"
+        )
+    fewer = model.kind == "class" and data.are_numbered and data.n < model.n
+    if data.n != model.n and not fewer:
+        raise LabelError(f"the model predicts {_shown(model)}, the data have {_shown(data)}")
+    named = data if model.are_numbered and not data.are_numbered else model
+    if model.are_numbered and data.are_numbered and model.kind == "class":
+        return Match(model)
+    return Match(
+        named, None, f"{_shown(data)} of the data are taken for the model's {_listed(model.names)}"
+    )
+
+
+def _pairs(model: Targets, data: Targets) -> str:
+    """A note if strands of tracks follow from the model alone.
+
+    Raises:
+        LabelError: they are not those of the model.
+    """
+    ours, theirs = ({frozenset(x) for x in side.pairs} for side in (data, model))
+    if ours and ours != theirs:
+        shown = "; ".join(f"{x} and {y}" for x, y in model.pairs) or "none"
+        raise LabelError(
+            f"--track_strands: the pairs of strands that the model was trained with are {shown}; "
+            "leave it out to have those"
+        )
+    return "" if ours == theirs else "the strands of the tracks are those of the model"
+
+
+def _shown(targets: Targets) -> str:
+    words = {None: "labels", "class": "classes", "real": "numbers", "multilabel": "labels"}
+    word = words.get(targets.kind, "tracks")
+    if targets.kind is None:
+        return f"no {word}"
+    return f"{targets.n} {word} ({_listed(targets.names)})"
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def class_ids(

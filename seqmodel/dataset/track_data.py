@@ -6,6 +6,8 @@ and of its surroundings, which are binned when they are read: input and target m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from seqmodel.dataset.array_cache import MappedArray, cached_array, key_of
@@ -13,7 +15,7 @@ from seqmodel.dataset.bigwig import BigWig
 from seqmodel.dataset.interval import Contigs, Intervals
 from seqmodel.dataset.peak_data import stem
 from seqmodel.dataset.store_data import FastaData
-from seqmodel.dataset.targets import Targets
+from seqmodel.dataset.targets import Targets, pairs_of
 from seqmodel.errors import LabelError
 
 BLOCK = 1 << 22
@@ -51,6 +53,7 @@ class TrackReader:
         target_len: letters that the bins of a window cover.
         jitter: letters in `values` before and after those.
         partners: track that takes the place of each in a reverse complement, [T].
+        order: number in `values` of each track that is given out, [T]; None: the same order.
     """
 
     def __init__(
@@ -59,10 +62,17 @@ class TrackReader:
         binning: Binning,
         target_len: int,
         jitter: int,
-        partners: np.ndarray,
+        partners: Sequence[int] | np.ndarray,
+        order: np.ndarray | None = None,
     ) -> None:
         self.values, self.binning, self.partners = values, binning, partners
-        self.target_len, self.jitter = target_len, jitter
+        self.target_len, self.jitter, self.order = target_len, jitter, order
+
+    def arranged(self, order: np.ndarray | None, targets: Targets) -> TrackReader:
+        """The same with its tracks in another order, as `targets` has them."""
+        return TrackReader(
+            self.values, self.binning, self.target_len, self.jitter, targets.partners, order
+        )
 
     def __len__(self) -> int:
         """Number of items."""
@@ -76,6 +86,8 @@ class TrackReader:
             found = self.binning(values[item[:, None], at]).astype(np.float32)
         else:
             found = np.asarray(values[item])
+        if self.order is not None:
+            found = found[:, :, self.order]
         rows = np.flatnonzero(flip)
         if len(rows):
             found[rows] = found[rows][:, ::-1, self.partners]
@@ -89,7 +101,10 @@ class TrackData(FastaData):
         hp = self.hparams
         super()._load()
         names = hp.track_names or [stem(x) for x in hp.tracks]
-        self.targets = Targets("track", tuple(names))
+        twice = next((x for i, x in enumerate(names) if x in names[:i]), None)
+        if twice is not None:
+            raise LabelError(f"two tracks are named {twice!r}; give each a name with --track_names")
+        self.targets = Targets("track", tuple(names), pairs_of(names, hp.track_strands))
         self.target_len = hp.target_len or self.seq_len
         if self.target_len % hp.bin_len:
             raise LabelError(
@@ -124,7 +139,7 @@ class TrackData(FastaData):
                 fill_track(out[:, :, i], path, self.contigs, wide, None if jitter else binning)
 
         array = cached_array(hp.tracks, key, shape, np.float32, fill, self.cache_dir)
-        partners = partners_of(hp.track_strands, len(hp.tracks))
+        partners = self.targets.partners
         return TrackReader(MappedArray(array), binning, self.target_len, jitter, partners)
 
     def _files(self) -> list[str]:
@@ -167,12 +182,3 @@ def _stretch(track: BigWig, contig: int, start: int, end: int, size: int) -> np.
     if inside < outside:
         values[inside - start : outside - start] = track.values(contig, inside, outside)
     return values
-
-
-def partners_of(strands: list[str], n: int) -> np.ndarray:
-    """Track that takes the place of each in a reverse complement: k-th + and k-th - swap."""
-    partners = np.arange(n)
-    plus = [i for i, x in enumerate(strands) if x == "+"]
-    minus = [i for i, x in enumerate(strands) if x == "-"]
-    partners[plus], partners[minus] = minus, plus
-    return partners

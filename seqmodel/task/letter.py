@@ -22,6 +22,7 @@ class LetterTask(Task):
     """Base of the tasks with one output a letter of the alphabet, at each position."""
 
     per_position = True
+    predicts_targets = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

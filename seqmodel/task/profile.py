@@ -35,6 +35,10 @@ class ProfileTask(Task):
             )
         return targets.n
 
+    def complement_outputs(self, outputs: Tensor) -> Tensor:
+        """The output of each track's partner on the other strand."""
+        return outputs[..., self.targets.partners] if self.targets.pairs else outputs
+
     def new_metric(self, stage: str) -> ProfileMetric:
         """Pearson over all bins of each track, and of the sums over each sequence."""
         return ProfileMetric(list(self.targets.names), stage)

@@ -318,7 +318,8 @@ def test_tracks_are_the_sums_that_pybigwig_gives(folder, jitter):
             valid_contigs=["chr2"],
         )
     )
-    assert data.targets.to_dict() == {"kind": "track", "names": ["p", "m"]}
+    named = {"kind": "track", "names": ["p", "m"], "pairs": [["p", "m"]]}
+    assert data.targets.to_dict() == named
     with py_bigwig.open("p.bw") as p, py_bigwig.open("m.bw") as m:
         for split in data.splits:
             found = column(data.loader(split, train=False))

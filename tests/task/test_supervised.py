@@ -144,6 +144,22 @@ def test_profile_scores_are_those_of_scipy(encoder, tmp_path):
         )
 
 
+@pytest.mark.parametrize("how", ["averaged", "equivariant"])
+def test_the_strands_of_a_pair_of_tracks_change_places_in_a_reverse_complement(how):
+    targets = Targets("track", ("p", "both", "m"), (("p", "m"),))
+    encoder = TransformerHparams(n_dims=16, n_layers=1, rc_equivariant=how == "equivariant")
+    task = task_of(
+        ProfileTaskHparams(average_strands=how == "averaged"),
+        targets,
+        encoder=encoder,
+        decoder=ProfileHparams(bin_positions=4),
+    ).eval()
+    tokens = batch_of(5, 64)["tokens"]
+    with torch.no_grad():
+        here, there = task(tokens), task(3 - tokens.flip(1))  # ids of A, C, G, T
+    torch.testing.assert_close(there, here.flip(1)[:, :, [2, 1, 0]], rtol=1e-4, atol=1e-5)
+
+
 def test_padding_is_not_scored_in_a_profile():
     task = task_of(ProfileTaskHparams(), TRACKS, decoder=ProfileHparams(bin_positions=4)).eval()
     batch = profile_batches()[0]
