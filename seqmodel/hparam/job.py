@@ -139,17 +139,27 @@ def _add_places(parser: HparamParser) -> None:
     add(
         "--template", type=line, help="a script template of yours; the kind of job's own unless set"
     )
-    add("--python", type=line, help="Python there; this one for jobs here, else python3")
-    add("--venv", type=line, help="existing virtual environment there")
+    add(
+        "--python",
+        type=line,
+        help="Python there, by its name or its path; this one for jobs here, else python3",
+    )
+    add(
+        "--venv",
+        type=line,
+        help="existing virtual environment there; a relative path starts from workdir",
+    )
     add(
         "--requirements",
         type=line,
-        help="lock file there from which each node makes an environment",
+        help="lock file there from which each node makes an environment; a relative path starts "
+        "from workdir",
     )
     add(
         "--wheels",
         type=line,
-        help="folder of wheels there from which the environment is made, without the network",
+        help="folder of wheels there from which the environment is made, without the network; a "
+        "relative path starts from workdir",
     )
     add("--modules", nargs="*", type=word, help="environment modules that are loaded first")
 

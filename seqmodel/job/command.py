@@ -239,8 +239,8 @@ def resume(argv: Sequence[str]) -> int:
     parser = _parser(ShellHparams, SlurmHparams)
     if _help(argv, resume, _parser(), parser):
         return 0
-    settings = {n: v for n, v in words.items() if n in parser.declared}
     own = _parser()
+    settings = {n: v for n, v in words.items() if n in parser.declared and n not in own.declared}
     chosen = parse_dict(own, {n: v for n, v in words.items() if n not in settings})
     for job, replicates in _found(chosen, _needed(folders, "resume")):
         wanted = [

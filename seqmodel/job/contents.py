@@ -54,6 +54,20 @@ def template_fields(
     }
 
 
+def needs(settings: Any) -> list[tuple[str, str, str]]:
+    """What the settings name on the machine of the job: flag, kind (x f d, as of `test`), path."""
+    found = []
+    if settings.venv:
+        found.append(("--venv", "x", f"{settings.venv.rstrip('/')}/bin/python"))
+    if settings.python and ("/" in settings.python or settings.python == "~"):
+        found.append(("--python", "x", settings.python))
+    if settings.requirements:
+        found.append(("--requirements", "f", settings.requirements))
+    if settings.wheels:
+        found.append(("--wheels", "d", settings.wheels))
+    return found
+
+
 def replicate_files(
     replicate: Replicate,
     run: Run,

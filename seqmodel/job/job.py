@@ -24,6 +24,7 @@ from seqmodel.job.code import ROOT, Code, current_code
 from seqmodel.job.contents import (
     code_files,
     header_there,
+    needs,
     node_functions,
     replicate_files,
     template_fields,
@@ -174,6 +175,7 @@ class Job:
             workdir=self._workdir(first),
             code=codes[0].digest,
             ask_arrays=self._asks_arrays and len(runs) > 1,
+            needed=[need for _, settings in split for need in needs(settings)],
         )
         self._root, self.code = place.root, codes[0]
         files = {} if place.has_code else code_files(codes[0])

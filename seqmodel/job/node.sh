@@ -12,6 +12,7 @@ event() { printf '%s %s\n' "$(date +%s)" "$*" >> "$folder/events"; }
 say() { printf 'seqmodel: %s\n' "$*"; }
 
 job_main() {
+    from_workdir python venv requirements wheels node_storage
     case "${1-}" in
         stage) node_folder && environment && stage; exit ;;
         rank) shift; node_folder && found_environment && start_python "$@"; exit ;;
@@ -31,6 +32,22 @@ job_main() {
     run "${args[@]}" "--default_root_dir=$folder" ${resume[@]+"${resume[@]}"}
     if [ "$code" = 75 ]; then put_back; fi
     finish
+}
+
+from_workdir() { # from_workdir VARIABLE...: paths below the home folder or workdir become absolute
+    local name value
+    for name in "$@"; do
+        value=${!name-}
+        case $value in
+            '' | /*) continue ;;
+            '~' | '~/'*) value=$HOME${value#?} ;;
+            */*) value=$workdir/$value ;;
+            *)
+                if [ "$name" = python ]; then continue; fi # a program, which PATH finds
+                value=$workdir/$value ;;
+        esac
+        printf -v "$name" %s "$value"
+    done
 }
 
 begin() {

@@ -28,6 +28,7 @@ from seqmodel.job.packed import PRIVATE_FOLDER, mode_of, tar_files
 from seqmodel.job.run_files import Damaged, check_job, parse_object
 
 KEPT = ".seqmodel"
+KINDS = {"x": "program", "f": "file", "d": "folder"}
 RECORD = "job.json"
 SCHEMA = 1
 
@@ -92,6 +93,8 @@ class Place:
     Attributes:
         root, workdir: absolute, there.
         taken: (canonical, n) in the order in which they were asked for.
+        missing, lacking, moved: files of data that are not there; kind and path of what else is
+            not; canonical names whose defaults are others.
         has_code: whether the archive is there already.
         max_array: the scheduler's MaxArraySize, if it was asked.
     """
@@ -100,6 +103,7 @@ class Place:
         self.root = self.workdir = ""
         self.taken: list[tuple[str, int]] = []
         self.missing: list[str] = []
+        self.lacking: list[str] = []
         self.moved: list[str] = []
         self.has_code = False
         self.max_array = 0
@@ -135,6 +139,7 @@ def take(
     code: str,
     ask_arrays: bool = False,
     accept: Iterable[str] = (),
+    needed: Sequence[tuple[str, str, str]] = (),
 ) -> Place:
     """Takes a new version_<n> for each run, if all can be had; in one connection.
 
@@ -146,21 +151,30 @@ def take(
         code: digest of the code's archive.
         ask_arrays: ask the scheduler for the largest job array.
         accept: canonical names whose defaults were looked at and are as they were.
+        needed: flag, kind and path of what else must be there: `x` a program, `f` a file, `d` a
+            folder; relative to workdir, or below ~/.
 
     Raises:
-        JobError: a folder or a file of data is missing there, or a default moved.
+        JobError: a folder, a file of data or what is needed is missing there, or a default moved.
     """
     names = [run.canonical() for run in runs]
     wanted = dict(zip(names, map(identity, runs), strict=True))
     files = {path: flag for run in runs for flag, path in run.files}
     if interface.is_local:
-        place = _take_here(names, wanted, files, job_out_dir, workdir, code, set(accept))
+        place = _take_here(names, wanted, files, job_out_dir, workdir, code, set(accept), needed)
         if ask_arrays:
             out = interface.script(_ARRAYS + "array_size").out.decode()
             place.max_array = int(out) if out.strip().isdecimal() else 0
     else:
         place = _take_there(
-            interface, names, wanted, files, job_out_dir, workdir, code, ask_arrays, set(accept)
+            interface, names, wanted, files, job_out_dir, workdir, code, ask_arrays, set(accept),
+            needed,
+        )  # fmt: skip
+    if place.lacking:
+        flag, kind, path = next(need for need in needed if list(need[1:]) == place.lacking)
+        raise JobError(
+            f"{flag}: {path}: no such {KINDS[kind]} on {interface.name} (relative paths start from "
+            f"workdir, {place.workdir}); nothing was submitted"
         )
     if place.missing:
         path = place.missing[0]
@@ -172,7 +186,7 @@ def take(
         _compare_defaults(interface, place, dict(zip(names, runs, strict=True)))
         return take(
             interface, runs, job_out_dir=job_out_dir, workdir=workdir, code=code,
-            ask_arrays=ask_arrays, accept={*accept, *place.moved},
+            ask_arrays=ask_arrays, accept={*accept, *place.moved}, needed=needed,
         )  # fmt: skip
     return place
 
@@ -185,6 +199,7 @@ def _take_here(
     workdir: str,
     code: str,
     accept: set[str],
+    needed: Sequence[tuple[str, str, str]],
 ) -> Place:
     place = Place()
     place.workdir = os.path.abspath(os.path.expanduser(workdir))
@@ -192,6 +207,10 @@ def _take_here(
     place.root = os.path.normpath(place.root)
     if not os.path.isdir(place.workdir):
         raise JobError(f"workdir {workdir}: no such folder on this machine")
+    for _, kind, path in needed:
+        if not _is_there(os.path.join(place.workdir, os.path.expanduser(path)), kind):
+            place.lacking = [kind, path]
+            return place
     place.missing = [p for p in files if not os.path.isfile(os.path.join(place.workdir, p))]
     place.has_code = os.path.exists(f"{place.root}/{KEPT}/code/{code}.tar.gz")
     if place.missing:
@@ -205,6 +224,12 @@ def _take_here(
     except OSError as e:
         raise JobError(f"cannot make {e.filename}: {e.strerror}; nothing was submitted") from e
     return place
+
+
+def _is_there(path: str, kind: str) -> bool:
+    if kind == "d":
+        return os.path.isdir(path)
+    return os.path.isfile(path) and (kind == "f" or os.access(path, os.X_OK))
 
 
 def _identity_here(parent: str, mark: str) -> str:
@@ -245,6 +270,15 @@ printf 'root %s\\0' "$root"
 if [ -e "$root/@KEPT@/code/@CODE@.tar.gz" ]; then printf 'code\\0'; fi
 if [ @ARRAYS@ = 1 ]; then printf 'array %s\\0' "$(array_size)"; fi
 missing=0
+while IFS= read -r -d '' kind && [ -n "$kind" ] && IFS= read -r -d '' path; do
+    case $path in
+        '~' | '~/'*) there=$HOME${path#?} ;;
+        *) there=$path ;;
+    esac
+    if ! [ -"$kind" "$there" ] || { [ "$kind" = x ] && [ -d "$there" ]; }; then
+        printf 'lacking %s %s\\0' "$kind" "$path"; exit 0
+    fi
+done
 while IFS= read -r -d '' path && [ -n "$path" ]; do
     if ! [ -f "$path" ]; then printf 'missing %s\\0' "$path"; missing=1; fi
 done
@@ -292,9 +326,11 @@ def _take_there(
     code: str,
     ask_arrays: bool,
     accept: set[str],
+    needed: Sequence[tuple[str, str, str]],
 ) -> Place:
     counts = {name: names.count(name) for name in wanted} if len(wanted) < len(names) else {}
-    words = [*files, ""]
+    words = [word for need in needed for word in need[1:]]
+    words += ["", *files, ""]
     for name, mark in wanted.items():
         words += [name, "any" if name in accept else mark, str(counts.get(name, 1))]
     text = _ARRAYS + _TAKE.replace("@WORKDIR@", quote_home(workdir)).replace(
@@ -315,6 +351,8 @@ def _take_there(
             setattr(place, what, rest)
         elif what in ("missing", "moved"):
             getattr(place, what).append(rest)
+        elif what == "lacking":
+            place.lacking = rest.split(" ", 1)
         elif what == "code":
             place.has_code = True
         elif what == "array" and rest.isdecimal():

@@ -26,7 +26,9 @@ def read_template(path: str) -> str:
     Raises:
         JobError: it cannot be read.
     """
-    where = path if os.sep in path or os.path.exists(path) else os.path.join(HERE, path)
+    where = os.path.expanduser(path)
+    if os.sep not in path and not os.path.exists(path):
+        where = os.path.join(HERE, path)
     try:
         with open(where, encoding="utf-8") as file:
             return file.read()

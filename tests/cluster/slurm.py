@@ -171,7 +171,7 @@ class Slurm:
         ports = free_ports(self.n_nodes + 1)
         nodes = "\n".join(
             f"NodeName=node{i} NodeHostname={host_name()} NodeAddr=127.0.0.1 "
-            f"Port={ports[i]} CPUs={self.cpus} RealMemory=16000"
+            f"Port={ports[i]} CPUs={self.cpus} RealMemory=64000 Gres=gpu:1"
             for i in range(1, self.n_nodes + 1)
         )
         for i in range(1, self.n_nodes + 1):
@@ -187,6 +187,7 @@ class Slurm:
             f'd={scratch}\necho "export SLURM_TMPDIR=$d"\necho export MASTER_ADDR=127.0.0.1',
         )
         self.conf.write_text(_conf(b, ports[0], self.n_nodes, nodes, bool(self.fast)))
+        (b / "etc/gres.conf").write_text("Name=gpu File=/dev/null\n")
         (b / "etc/cgroup.conf").write_text("CgroupPlugin=cgroup/v1\nConstrainRAMSpace=no\n")
 
     def _script(self, name, text):
@@ -241,6 +242,7 @@ CompleteWait=0
 MaxJobCount=20000
 MaxArraySize={MAX_ARRAY}
 JobRequeue=1
+GresTypes=gpu
 AccountingStorageType=accounting_storage/none
 {nodes}
 PartitionName=main Nodes=node[1-{n_nodes}] Default=YES MaxTime=INFINITE DefaultTime=60 State=UP

@@ -206,7 +206,8 @@ def test_an_environment_is_made_on_the_node_from_wheels_without_the_network(
     # the environment has no torch: made from the lock file, and from nothing else
     assert (found.state, found.detail) == ("error", "ModuleNotFoundError: No module named 'torch'")
     assert "step phase=environment" in Path(replicate.path, "events").read_text()
-    missing = job.submit(**TINY, requirements=str(tmp_path / "none.txt"))
+    lock.write_text("no-such-package==1.0\n")
+    missing = job.submit(**TINY)
     found = wait_final(job, [missing], 120)[0]
     assert (found.state, found.reason) == ("error", "environment")
 
