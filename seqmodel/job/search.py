@@ -165,7 +165,8 @@ class Search:
         """Submits replicates again; those that a dead submitter claimed just now are left."""
         try:
             gone_on = self.job.resume(again) if again else []
-            self.told["damaged"] = self.told.get("damaged", 0) + len(again) - len(gone_on)
+            if len(gone_on) < len(again):
+                self.told["damaged"] = self.told.get("damaged", 0) + len(again) - len(gone_on)
         except JobError as e:
             if "somebody else is submitting" not in str(e) or len(again) == 1:
                 self.told["being submitted"] = self.told.get("being submitted", 0) + 1
