@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import torch
 
 from seqmodel.checkpoint import load, load_weights, put_weights, saved_targets
+from seqmodel.dataset.data import changed_files, files_in
 from seqmodel.dataset.targets import match
-from seqmodel.errors import CheckpointError, HparamError, LabelError
+from seqmodel.errors import CheckpointError, HparamError, LabelError, RunError
+from seqmodel.hparam.hparams import PLACE
 from seqmodel.hparam.run import Run
 from seqmodel.model import adapt_encoder, build_decoder, build_encoder
 from seqmodel.model.build import resolve_target
@@ -22,6 +24,8 @@ class Parts(NamedTuple):
     encoder: Any
     decoder: Any
     task: Any
+    changed_data: tuple[str, ...] = ()
+    """Files that are not what they were when the resumed run began, where that is allowed."""
 
 
 def build(run: Run) -> Parts:
@@ -34,6 +38,7 @@ def build(run: Run) -> Parts:
     task_class = resolve_target(run.classes["task"].target)
     loaded = run.values.resume_from_checkpoint or run.values.load_checkpoint_path
     saved = load(loaded) if loaded else None
+    changed = _changed_data(run, data, saved) if run.values.resume_from_checkpoint else ()
     if saved is not None and getattr(task_class, "predicts_targets", True):
         _match_targets(run, data, saved, loaded)
     torch.manual_seed(run.values.seed)
@@ -56,7 +61,27 @@ def build(run: Run) -> Parts:
     )
     if saved is not None:
         put_weights(task, saved, loaded, alphabet=data.alphabet.to_dict())
-    return Parts(data, encoder, decoder, task)
+    return Parts(data, encoder, decoder, task, changed)
+
+
+def _changed_data(run: Run, data: Any, saved: Any) -> tuple[str, ...]:
+    """What the data files of a resumed run have become, if they may: a few words a file.
+
+    Raises:
+        RunError: they may not.
+    """
+    places = [n for n, h in run.parser.declared.items() if h.group == PLACE]
+    now = {name: files_in(getattr(run.values, name)) for name in places}
+    own = saved["seqmodel"]
+    before = {name: files_in(own["hparams"].get(name)) for name in places}
+    changed = changed_files(before, own.get("data") or {}, now, data.digests())
+    if changed and not run.values.allow_changed_data:
+        more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+        raise RunError(
+            f"{changed[0]}{more}: a run is resumed on the same data; restore the file, start a new "
+            "run with --load_checkpoint_path, or continue with --allow_changed_data"
+        )
+    return tuple(changed)
 
 
 def _match_targets(run: Run, data: Any, saved: dict[str, Any], path: str) -> None:

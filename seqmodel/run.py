@@ -95,7 +95,7 @@ def _execute(run: Run, stopper: StopOnSignal, lock: FolderLock) -> dict[str, flo
     trainer = make_trainer(run, folder, parts, record, stopper, lock)
     if trainer.is_global_zero:
         if not trial:
-            told = write_record(folder, run, record)
+            told = write_record(folder, run, record, parts.changed_data)
             _tell(f"run folder: {folder}")
             for line in told:
                 _tell(line)

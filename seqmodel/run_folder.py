@@ -17,6 +17,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,15 +135,24 @@ def next_version(parent: Path) -> Path:
         raise RunError(f"cannot make a run folder below {parent}: {e.strerror}") from e
 
 
-def write_record(folder: Path, run: Run, data: dict[str, Any]) -> list[str]:
+def write_record(
+    folder: Path, run: Run, data: dict[str, Any], changed: Sequence[str] = ()
+) -> list[str]:
     """Writes hparams.json and code.diff; a resumed run adds a line to the record that is there.
 
+    Args:
+        folder: the run folder.
+        run: the run.
+        data: digests of its data.
+        changed: what changed in them since the resumed run began, a line each.
+
     Returns:
-        What the user should be told of the code, a line each.
+        What the user should be told of the code and the data, a line each.
     """
     from seqmodel.job.code import code_record
 
-    path, told = folder / RECORD, []
+    path, told = folder / RECORD, list(changed)
+    attempt = _attempt(run) | ({"changed_data": list(changed), "data": data} if changed else {})
     code, diff = code_record(run.values.plugins)
     code["plugins"] = plugin_digests(run.values.plugins)
     digest = code["digest"]
@@ -150,7 +160,7 @@ def write_record(folder: Path, run: Run, data: dict[str, Any]) -> list[str]:
         told.append(f"the commit of the code is not known, only its digest: {code['problem']}")
     if path.exists() and run.values.resume_from_checkpoint:
         record = json.loads(path.read_text(encoding="utf-8"))
-        record["_run"].setdefault("resumed", []).append({**_attempt(run), "code": code})
+        record["_run"].setdefault("resumed", []).append({**attempt, "code": code})
         before = record["_run"].get("code", {}).get("digest", digest)
         if before != digest:
             told.append(f"the code is not that of the run so far: {digest}, was {before}")
@@ -160,6 +170,7 @@ def write_record(folder: Path, run: Run, data: dict[str, Any]) -> list[str]:
             write_whole(folder / "code.diff", diff)
         record = {
             **vars(run.values),
+            "allow_changed_data": False,  # allowed for this time, not for what uses the record
             "_run": {
                 "schema": SCHEMA,
                 "seqmodel": VERSION,
@@ -168,7 +179,7 @@ def write_record(folder: Path, run: Run, data: dict[str, Any]) -> list[str]:
                 "code": code,
                 "packages": packages(),
                 "data": data,
-                **_attempt(run),
+                **attempt,
             },
         }
     write_whole(path, json.dumps(record, indent=1) + "\n")

@@ -8,6 +8,8 @@ and array_data.py.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,13 @@ from seqmodel.dataset.alphabet import alphabet_from_name
 from seqmodel.dataset.loader import Loader
 from seqmodel.dataset.reader import Augment, SequenceReader
 from seqmodel.dataset.sampler import Sampler
+from seqmodel.dataset.source import known_sha256
 from seqmodel.dataset.split import SPLITS
+from seqmodel.dataset.store import SequenceStore
 from seqmodel.dataset.targets import Match, Targets
 from seqmodel.errors import HparamError, IntervalError, RunError
 from seqmodel.files import sha256_of
-from seqmodel.hparam import Hparams
+from seqmodel.hparam.hparams import PLACE, Hparams
 
 
 class Data:
@@ -33,9 +37,12 @@ class Data:
         readers: what is read in each split, without augmentation.
         weights: by split, weights with which training samples are drawn, where there are any.
         left_out: by split, how many items were left out, by the reason.
+        store: the FASTA files, if the sequences come from such.
     """
 
     targets = Targets()
+    store: SequenceStore | None = None
+    _digests: dict[str, dict[str, Any]] | None = None
 
     def __init__(self, hparams: Hparams, cache_dir: str | None = None) -> None:
         type(hparams).checks(hparams.hparams)
@@ -103,12 +110,19 @@ class Data:
         return Loader(reader, sampler, n_workers, start_method)
 
     def digests(self) -> dict[str, dict[str, Any]]:
-        """Size and SHA-256 of each file that was read, by path."""
-        return {path: digest_of(path) for path in self._files()}
+        """Size and SHA-256 of each file that was read, by path; those of FASTA files come first."""
+        if self._digests is None:
+            store = self.store.digests() if self.store is not None else {}
+            self._digests = store | {path: digest_of(path) for path in self._files()}
+        return self._digests
 
     def _files(self) -> list[str]:
+        """The files with data, but those whose digests the store knows."""
         hp = self.hparams
-        return [x for name in SPLITS for x in getattr(hp, f"{name}_files")]
+        declared = hp.default_hparams().declared
+        known = ("fasta",) if self.store is not None else ()
+        places = [n for n, h in declared.items() if h.group == PLACE and n not in known]
+        return [x for name in places for x in files_in(getattr(hp, name))]
 
     def arrange(self, found: Match) -> None:
         """Puts the targets in the order in which a model has them."""
@@ -130,6 +144,55 @@ class Data:
         return describe(self)
 
 
+def files_in(value: Any) -> list[str]:
+    """The paths in the value of a hyperparameter: a list, or one path or none."""
+    return value if isinstance(value, list) else [value] if value else []
+
+
 def digest_of(path: str) -> dict[str, Any]:
-    """Size and SHA-256 of a file."""
-    return {"size": os.path.getsize(path), "sha256": sha256_of(path, RunError)}
+    """Size and SHA-256 of a file; not read for it if this process knows it."""
+    sha256 = known_sha256(path) or sha256_of(path, RunError)
+    return {"size": os.path.getsize(path), "sha256": sha256}
+
+
+Digests = Mapping[str, Mapping[str, Any]]
+
+
+def changed_files(
+    before: Mapping[str, list[str]],
+    digests_before: Digests,
+    now: Mapping[str, list[str]],
+    digests_now: Digests,
+) -> list[str]:
+    """Files whose content is not what it was: path, size and digest, a line each.
+
+    The k-th file of a hyperparameter is compared with the k-th of it, wherever both lie.
+
+    Args:
+        before: files by the hyperparameter that named them.
+        digests_before: size and SHA-256 of them, by path.
+        now: the same hyperparameters now.
+        digests_now: size and SHA-256 of these files.
+    """
+    found = []
+    for name, paths in now.items():
+        for old_path, path in zip(before.get(name, []), paths, strict=False):
+            old, new = _digest_in(digests_before, old_path), _digest_in(digests_now, path)
+            if old and new and old.get("sha256") != new["sha256"]:
+                was, now_is = (f"{x['size']} bytes, SHA-256 {x['sha256'][:12]}" for x in (old, new))
+                found.append(f"{path} (--{name}) has changed: {now_is}, was {was}")
+    return found
+
+
+def _digest_in(digests: Digests, path: str) -> Mapping[str, Any] | None:
+    """The digest of a file that may be noted under its absolute path, then or in another place."""
+    if path in digests:
+        return digests[path]
+    end = path.split("/")[::-1]
+
+    def n_shared(other: str) -> int:
+        pairs = zip(end, other.split("/")[::-1], strict=False)
+        return sum(1 for _ in takewhile(lambda x: x[0] == x[1], pairs))
+
+    nearest = max(digests, key=n_shared, default="")
+    return digests[nearest] if nearest and n_shared(nearest) else None

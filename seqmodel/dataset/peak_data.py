@@ -79,9 +79,6 @@ class PeakData(StoreData):
         """The files with the peaks, whatever the split."""
         return self.hparams.peaks
 
-    def _files(self) -> list[str]:
-        return [*super()._files(), *self.hparams.peaks]
-
 
 def positive_bins(bins: Intervals, peaks: Intervals, min_covered_prop: float) -> np.ndarray:
     """Indices of the bins of which at least that proportion is covered by the peaks, sorted."""

@@ -67,7 +67,14 @@ class Source:
     def read(cls, path: str) -> Source:
         """Digests a file."""
         stamp = Stamp.of(path)
-        return cls(os.path.abspath(path), sha256_of(path), stamp)
+        found = cls(os.path.abspath(path), sha256_of(path), stamp)
+        found.remember(path)
+        return found
+
+    def remember(self, path: str) -> None:
+        """Notes for `known_sha256` that `path` has this content."""
+        if self.stamp.is_settled():
+            _known[os.path.realpath(path)] = self
 
     @classmethod
     def from_dict(cls, x: dict[str, Any]) -> Source:
@@ -85,16 +92,34 @@ def sha256_of(path: str) -> str:
     return files.sha256_of(path, SequenceError)
 
 
+def known_sha256(path: str) -> str | None:
+    """The digest of a file if this process knows it, as far as its stamp can show it.
+
+    Stores and cached arrays know those of their sources: gigabytes are not read for it again.
+    """
+    found = _known.get(os.path.realpath(path))
+    with contextlib.suppress(OSError):
+        if found is not None and found.stamp.is_file(Stamp.of(path)):
+            return found.sha256
+    return None
+
+
+_known: dict[str, Source] = {}
+
+
 def look_same(target: str, sources: Sequence[Source], paths: Sequence[str]) -> bool:
     """Whether `paths` are the unchanged `sources` of `target`, by their stamps alone."""
     if len(sources) != len(paths):
         return False
     now = [Stamp.of(x) for x in paths]
     seen = [[x.stamp for x in sources], *_read_note(target, sources)]
-    return any(
+    same = any(
         all(a.is_settled() and a.is_file(b) for a, b in zip(stamps, now, strict=True))
         for stamps in seen
     )
+    for source, path, stamp in zip(sources, paths, now, strict=True) if same else ():
+        Source(path, source.sha256, stamp).remember(path)
+    return same
 
 
 def read_again(sources: Sequence[Source], paths: Sequence[str]) -> list[Source] | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqmodel.dataset.bed import Bed
-from seqmodel.dataset.data import Data, digest_of
+from seqmodel.dataset.data import Data
 from seqmodel.dataset.interval import Contigs, Intervals, concatenate, tiles
 from seqmodel.dataset.interval_file import has_summits, read_aliases, read_intervals
 from seqmodel.dataset.interval_ops import covered, regions
@@ -193,15 +193,6 @@ class StoreData(Data):
                 stacklevel=2,
             )
         return self._keep(split, items, kept, "beyond their contig")
-
-    def digests(self) -> dict[str, dict[str, Any]]:
-        """Size and SHA-256 of each file that was read, by path."""
-        return self.store.digests() | {path: digest_of(path) for path in self._files()}
-
-    def _files(self) -> list[str]:
-        hp = self.hparams
-        single = [x for x in (hp.contig_aliases, hp.fold_json) if x]
-        return [*super()._files(), *hp.intervals, *hp.blacklist, *single]
 
     def files_of(self, split: str) -> list[str]:
         """The files with the items of a split; of the sequences, where those are all in windows."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqmodel.dataset.data import Data, digest_of
+from seqmodel.dataset.data import Data
 from seqmodel.dataset.interval import Contigs, Intervals
 from seqmodel.dataset.labels import labels_of, numbers_of, targets_of
 from seqmodel.dataset.reader import SequenceReader
@@ -138,10 +138,6 @@ class RecordsData(TableData):
             i = int(empty[0])
             raise SequenceError(f"{where(i)}: record {texts[i]!r} is empty; leave out the row")
         return self.store, found
-
-    def digests(self) -> dict[str, dict[str, Any]]:
-        """Size and SHA-256 of each file that was read, by path."""
-        return self.store.digests() | {path: digest_of(path) for path in self._files()}
 
 
 def _join(parts: list[Labelled]) -> Labelled:

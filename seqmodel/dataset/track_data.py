@@ -142,9 +142,6 @@ class TrackData(FastaData):
         partners = self.targets.partners
         return TrackReader(MappedArray(array), binning, self.target_len, jitter, partners)
 
-    def _files(self) -> list[str]:
-        return [*super()._files(), *self.hparams.tracks]
-
 
 def fill_track(
     out: np.ndarray, path: str, contigs: Contigs, windows: Intervals, binning: Binning | None

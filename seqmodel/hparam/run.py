@@ -19,7 +19,7 @@ from seqmodel.hparam.config import Config, read_config
 from seqmodel.hparam.convert import changed_hparams, parse_args, parse_dict, to_args
 from seqmodel.hparam.dataset import check_files, files_elsewhere
 from seqmodel.hparam.header import read_header
-from seqmodel.hparam.hparams import GIVEN, SOURCE, TARGET, Hparam, HparamParser, Hparams
+from seqmodel.hparam.hparams import GIVEN, PLACE, SOURCE, TARGET, Hparam, HparamParser, Hparams
 from seqmodel.hparam.known import choices, known_hparams
 from seqmodel.hparam.trust import (
     TRUST,
@@ -43,7 +43,14 @@ HeaderOf = Callable[[str], dict[str, Any]]
 Given = Sequence[str] | Mapping[str, object]
 # in the order in which they are asked for the hyperparameters they bring along
 CHECKPOINTS = ("resume_from_checkpoint", "load_checkpoint_path", "load_encoder_from_checkpoint")
-NOT_RESUMED = ("mode", "config", "resume_from_checkpoint", "default_root_dir", "fast_dev_run")
+NOT_RESUMED = (
+    "mode",
+    "config",
+    "resume_from_checkpoint",
+    "default_root_dir",
+    "fast_dev_run",
+    "allow_changed_data",
+)
 
 
 class Run:
@@ -165,11 +172,17 @@ def check_resumed(parser: HparamParser, values: Namespace) -> None:
             continue
         if name in old and name not in ("max_epochs", "max_steps"):
             before, now = hparam.value(old[name]), getattr(values, name)
+            if hparam.group == PLACE and _n_files(before) == _n_files(now):
+                continue  # files may be moved: what is in them is compared (build.py)
             if before != now:
                 raise HparamError(
                     f"--resume_from_checkpoint goes on with one run, but {name} was {before!r} and "
                     f"is now {now!r}; leave it, or start a new run with --load_checkpoint_path"
                 )
+
+
+def _n_files(value: Any) -> int:
+    return len(value) if isinstance(value, list) else int(value is not None)
 
 
 def check_same_targets(parser: HparamParser, values: Namespace, header: Mapping[str, Any]) -> None:

@@ -161,6 +161,12 @@ def _add_run_folder(parser: HparamParser) -> None:
         help="go on with the run that wrote this checkpoint, in its whole state",
     )
     add(
+        "--allow_changed_data",
+        type=str2bool,
+        default=False,
+        help="continue a run although its data files are not those it was trained on so far",
+    )
+    add(
         "--checkpoint_every_n_steps",
         type=integer(1),
         help="optimiser steps between two writes of last.ckpt, beside the one an epoch",
