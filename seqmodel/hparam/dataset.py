@@ -194,6 +194,7 @@ def _add_intervals(parser: HparamParser) -> None:
     )
     parser.add_argument(
         "--strand_column",
+        group=READING,
         help="column of the interval files with the strand, by name or by number from 1, or none; "
         "default: the column that the header line names strand, else column 6 of BED files and "
         "column 7 of GFF and GTF files",
