@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -173,7 +174,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        return VERBS[verb](argv[1:])
+        code = VERBS[verb](argv[1:])
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # by `| head`: nobody reads what is left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except SeqmodelError as e:
         print(plain(f"{type(e).__name__}: {e}"), file=sys.stderr)
         return 2

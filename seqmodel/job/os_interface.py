@@ -109,7 +109,11 @@ class LocalInterface:
         outputs = {name: self.script(text).out for name, text in (commands or {}).items()}
         files: dict[str, dict[str, bytes]] = {}
         damaged: dict[str, str] = {}
-        for folder in replicate_folders(root):
+        try:
+            folders = replicate_folders(root)
+        except OSError as e:
+            raise JobError(f"cannot list {root}: {e.strerror}") from e
+        for folder in folders:
             files[folder] = {}
             for name in names:
                 try:
@@ -444,11 +448,21 @@ def _copy_tree(source: str, target: str, exclude: Sequence[str] = ()) -> None:
 
     if not os.path.isdir(source):
         raise JobError(f"{source}: no such folder")
-    ignore = shutil.ignore_patterns(*exclude) if exclude else None
+    patterns = shutil.ignore_patterns(*exclude)
+
+    def ignore(folder: str, names: list[str]) -> set[str]:
+        # rsync leaves out FIFOs, sockets and devices too
+        special = {n for n in names if not _is_copied(os.path.join(folder, n))}
+        return {*patterns(folder, names), *special}
+
     try:
         shutil.copytree(source, target, symlinks=True, ignore=ignore, dirs_exist_ok=True)
     except (OSError, shutil.Error) as e:
         raise JobError(f"cannot copy {source} to {target}: {e}") from e
+
+
+def _is_copied(path: str) -> bool:
+    return os.path.islink(path) or os.path.isdir(path) or os.path.isfile(path)
 
 
 class _Late(JobError):

@@ -7,10 +7,11 @@ only. Standard library only.
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seqmodel.errors import ConnectionLost
+from seqmodel.errors import ConnectionLost, JobError
 from seqmodel.job.run_files import NO_FILE, read_regular
 
 # a file up to this size is read whole; of a larger one the first and the last so many bytes
@@ -62,10 +63,17 @@ def replicate_folders(root: str) -> list[str]:
 def _versions(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            names = [e.name for e in entries if _is_version(e.name) and e.is_dir()]
+            names = [e.name for e in entries if _is_version(e.name) and _is_folder(e)]
     except OSError:
         return []
     return sorted(names, key=_number)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _is_version(name: str) -> bool:
@@ -134,12 +142,28 @@ def tar_tree(folder: str) -> bytes:
 
 
 def untar_tree(data: bytes, folder: str) -> None:
-    """Unpacks a tar.gz into `folder`; members that would lie outside of it are refused."""
+    """Unpacks a tar.gz into `folder`, without FIFOs, devices and what would lie outside of it.
+
+    Raises:
+        ConnectionLost: it was cut off.
+        JobError: it cannot be written.
+    """
     import io
     import tarfile
 
-    with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as tar:
-        tar.extractall(folder, filter="data")
+    def inside(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+        try:
+            return tarfile.data_filter(member, path)
+        except tarfile.FilterError:
+            return None
+
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as tar:
+            tar.extractall(folder, filter=inside)
+    except (tarfile.TarError, EOFError, zlib.error) as e:
+        raise ConnectionLost(f"the copy was cut off ({e}); repeat it") from e
+    except OSError as e:
+        raise JobError(f"cannot write below {folder}: {e.strerror or e}") from e
 
 
 def untar(data: bytes) -> dict[str, bytes]:
@@ -158,7 +182,7 @@ def untar(data: bytes) -> dict[str, bytes]:
                 file = tar.extractfile(member) if member.isreg() else None
                 if file is not None:
                     members[member.name] = file.read()
-    except (tarfile.TarError, EOFError, OSError) as e:
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as e:
         raise ConnectionLost(f"the answer was cut off ({e}); repeat it") from e
     return members
 

@@ -25,7 +25,7 @@ from seqmodel.errors import JobError
 from seqmodel.hparam.run import Run
 from seqmodel.job.os_interface import Interface, quote_home
 from seqmodel.job.packed import PRIVATE_FOLDER, mode_of, tar_files
-from seqmodel.job.run_files import Damaged, check_job, parse_object
+from seqmodel.job.run_files import Damaged, check_job, parse_object, read_regular
 
 KEPT = ".seqmodel"
 KINDS = {"x": "program", "f": "file", "d": "folder"}
@@ -240,8 +240,11 @@ def _identity_here(parent: str, mark: str) -> str:
             file.write(mark)
         return mark
     except FileExistsError:
-        with open(path, encoding="ascii") as file:
-            return file.read() or mark  # empty: another one is writing it
+        try:
+            data = read_regular(path) or b""
+        except Damaged as e:
+            raise JobError(f"{path}: {e}; move the folder away") from e
+        return data.decode("ascii", "replace") or mark  # empty: another one is writing it
 
 
 def _next_here(parent: str) -> int:
@@ -374,15 +377,22 @@ def _compare_defaults(interface: Interface, place: Place, runs: Mapping[str, Run
         versions = [n for n in interface.list_dir(parent) if n.startswith("version_")]
         versions.sort(key=lambda n: int(n[8:]) if n[8:].isdecimal() else 1 << 60)
         records = interface.read([f"{parent}/{version}/{RECORD}" for version in versions])
+        before, wrong = None, None
         for path, data in records.items():
-            before, run = parse_record(data, path), runs[name]
-            _compare(parent, before, run)
-            break
+            try:
+                before = parse_record(data, path)
+                break
+            except JobError as e:  # of another replicate the defaults are the same
+                wrong = wrong or e
+        if before is not None:
+            _compare(parent, before, runs[name])
+        elif wrong is not None:
+            raise wrong
 
 
 def _compare(parent: str, before: Mapping[str, Any], run: Run) -> None:
     now = json.loads(json.dumps(tracked_defaults(run)))
-    old = before["defaults"]
+    old = before.get("defaults", {})
     moved = [
         f"{name} ({old[name]!r}, now {now[name]!r})" if name in now else f"{name} (now gone)"
         for name in old
@@ -394,7 +404,7 @@ def _compare(parent: str, before: Mapping[str, Any], run: Run) -> None:
             "they were, or use another job_out_dir. Nothing was submitted"
         )
     changed = {n: v for n, v in run.changed().items() if run.parser.declared[n].tracked}
-    if before["changed"] != json.loads(json.dumps(changed)):
+    if before.get("changed") != json.loads(json.dumps(changed)):
         raise JobError(
             f"{parent}: holds replicates of other hyperparameters ({before['changed']}); use "
             "another job_out_dir. Nothing was submitted"

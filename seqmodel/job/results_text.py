@@ -159,7 +159,8 @@ def _finite(value: Any) -> Any:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    # no control character of a run reaches the terminal
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 def _write_parquet(rows: Sequence[Row], path: str) -> None:
@@ -175,6 +176,8 @@ def _write_parquet(rows: Sequence[Row], path: str) -> None:
 
 def _one_type(values: list[Any]) -> list[Any]:
     there = {type(v) for v in values if v is not None}
+    if int in there and any(isinstance(v, int) and abs(v) >= 2**63 for v in values):
+        return [None if v is None else str(v) for v in values]  # no integer of a Parquet file
     if len(there) <= 1 or there <= {int, float}:
         return [float(v) if v is not None and there == {int, float} else v for v in values]
     return [None if v is None else str(v) for v in values]

@@ -26,6 +26,20 @@ def _parsed(parser: _Parser, argv: Sequence[str]) -> argparse.Namespace | None:
         return None
 
 
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, got {text!r}")
+    return value
+
+
 def _folder(parser: _Parser) -> None:
     parser.add_argument("folder", nargs="?", default="out", help="folder of runs (default: out)")
     parser.add_argument("--host", help="look there over SSH, by the name you type after ssh")
@@ -86,9 +100,9 @@ def advise_verb(argv: Sequence[str]) -> int:
     """`seqmodel advise [FOLDER]`."""
     parser = _Parser("seqmodel advise", description="What to ask for, from what runs took.")
     _folder(parser)
-    parser.add_argument("--runs", type=int, default=0, help="runs to be submitted: their cost")
+    parser.add_argument("--runs", type=_count, default=0, help="runs to be submitted: their cost")
     parser.add_argument("--where", nargs="*", default=[], help="of these runs: encoder=cnn")
-    parser.add_argument("--at_once", type=int, help="runs at once: how long it would take")
+    parser.add_argument("--at_once", type=_count, help="runs at once: how long it would take")
     args = _parsed(parser, argv)
     if args is None:
         return 0
@@ -102,7 +116,7 @@ def watch_verb(argv: Sequence[str]) -> int:
     """`seqmodel watch [FOLDER]`."""
     parser = _Parser("seqmodel watch", description="A live page of all runs, until Ctrl-C.")
     _folder(parser)
-    parser.add_argument("--every", type=float, default=5.0, help="seconds between two looks")
+    parser.add_argument("--every", type=_positive, default=5.0, help="seconds between two looks")
     parser.add_argument("--once", action="store_true", help="look once and end")
     args = _parsed(parser, argv)
     if args is None:

@@ -3,14 +3,18 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 from pathlib import Path
 
 import pytest
 import run_folders
+from job_helpers import FAKE_PYTHON, wait_final
 
 from seqmodel.cli import main
+from seqmodel.errors import JobError
+from seqmodel.job import ShellJob
 from seqmodel.job.os_interface import LocalInterface
 from seqmodel.job.result import read_results
 from seqmodel.job.state import EVENTS, parse_events
@@ -293,6 +297,57 @@ def test_over_ssh_each_damaged_run_is_told_as_here(ssh, tmp_path):
     ]  # fmt: skip
     assert states == dict.fromkeys(states, "damaged")
     assert len(states) == len(CASES)
+
+
+def test_what_is_no_run_hides_none(tmp_path, ssh):
+    write_healthy(tmp_path)
+    parent = tmp_path / "a_complete"
+    (parent / "version_5").symlink_to("version_5")
+    (parent / "version_6").symlink_to("nowhere")
+    os.mkfifo(parent / "version_7")
+    (parent / "version_8").write_text("")
+    shutil.copytree(parent / "version_0", parent / "version_0.bak")  # with the id of its job
+    (tmp_path / "events").mkdir()
+    os.mkfifo(tmp_path / "z_error/hparams.json")
+    for interface in (LocalInterface(), ssh):
+        names = [s.folder.split("/")[-2] for s in read_status(interface, str(tmp_path), None)]
+        assert names == ["a_complete", "m_queued", "z_error"]
+
+
+def test_a_damaged_run_keeps_no_other_from_being_resumed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.fa").write_text(">c1\nACGT\n")
+    job = ShellJob(python=FAKE_PYTHON, heartbeat_s=1)
+    run = {"task": "masked", "fasta": "a.fa", "seq_len": 4}
+    made = job.create_all([{**run, "seed": s} for s in range(3)])
+    Path(made[1].path, "job.json").write_text("{")
+    assert set(job.resume(made)) == {made[0], made[2]}
+    assert [s.state for s in wait_final(job, [made[0], made[2]], 120)] == ["complete"] * 2
+    with pytest.raises(JobError, match="job.json: missing or no record of a job"):
+        job.resume([made[1]])
+    # nor the run from having another replicate
+    (tmp_path / made[0].path / "job.json").write_text("[]")
+    identity = Path(made[0].path).parent / "identity"
+    job.create(**run, seed=0)
+    identity.write_text("defaults=other")
+    assert job.create(**run, seed=0).version == 2
+    identity.unlink()
+    identity.mkdir()
+    with pytest.raises(JobError, match="identity: a folder stands in the place of the file"):
+        job.create(**run, seed=0)
+
+
+def test_special_files_are_not_copied(tmp_path, ssh, monkeypatch):
+    source = tmp_path / "source"
+    write_bad(source, "usage.json", "fifo")
+    (source / "outside").symlink_to("/etc/hostname")
+    LocalInterface().pull(str(source), f"{tmp_path}/here")
+    monkeypatch.setattr("shutil.which", lambda *a, **k: None)  # no rsync
+    ssh.pull(str(source), f"{tmp_path}/there")
+    for copy in ("here", "there"):
+        folder = tmp_path / copy / "b_0/version_0"
+        assert (folder / "events").exists()
+        assert not os.path.lexists(folder / "usage.json")
 
 
 def test_the_words_of_events_are_those_that_are_written():

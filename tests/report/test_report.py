@@ -25,6 +25,8 @@ def driver():
 def states(tmp_path_factory):
     root = tmp_path_factory.mktemp("states") / "it's a <b>folder"
     run_folders.write_every_state(root / "out")
+    damaged = run_folders.write_run(root / "out", name="damaged_run")
+    (damaged / "usage.json").write_text('{"wall_s": "<b>abc"}')
     return write_report(str(root / "out"), str(root / "report.html"))
 
 
@@ -60,10 +62,11 @@ def test_it_loads_quietly_and_draws_every_chart(driver, name, request):
 def test_every_state_is_counted_with_its_offending_line(driver, states):
     open_page(driver, states)
     counts = {t.split("\n")[1]: int(t.split("\n")[0]) for t in texts(driver, "button[data-state]")}
-    assert counts == {"created": 3, "running": 1, "error": 3, "timeout": 1, "complete": 4}
+    assert counts == {"created": 3, "running": 1, "error": 3, "timeout": 1, "complete": 4, "damaged": 1}
     shown = "\n".join(texts(driver, ".problem"))
     assert "Detected 1 oom_kill event in StepId=77.batch. Some of the step tasks" in shown
     assert "ValueError: bad" in shown
+    assert 'usage.json: wall_s is "<b>abc", not a number of seconds' in shown
 
 
 def test_hostile_texts_are_shown_as_text(driver, states):
