@@ -63,9 +63,9 @@ def _family(result: Result) -> tuple[str, str]:
 
 
 def _families(results: Results) -> list[tuple[str, str]]:
-    """(task, monitored value), those with most runs first."""
+    """(task, monitored value), those with most runs first, and those without a record last."""
     found = [_family(result) for result in results]
-    return sorted(set(found), key=lambda family: (-found.count(family), family))
+    return sorted(set(found), key=lambda f: (not f[0], -found.count(f), f))
 
 
 def _family_dict(
