@@ -62,7 +62,14 @@ def test_it_loads_quietly_and_draws_every_chart(driver, name, request):
 def test_every_state_is_counted_with_its_offending_line(driver, states):
     open_page(driver, states)
     counts = {t.split("\n")[1]: int(t.split("\n")[0]) for t in texts(driver, "button[data-state]")}
-    assert counts == {"created": 3, "running": 1, "error": 3, "timeout": 1, "complete": 4, "damaged": 1}
+    assert counts == {
+        "created": 3,
+        "running": 1,
+        "error": 3,
+        "timeout": 1,
+        "complete": 4,
+        "damaged": 1,
+    }
     shown = "\n".join(texts(driver, ".problem"))
     assert "Detected 1 oom_kill event in StepId=77.batch. Some of the step tasks" in shown
     assert "ValueError: bad" in shown
