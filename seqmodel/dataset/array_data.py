@@ -13,6 +13,7 @@ import numpy as np
 from seqmodel.dataset.array_cache import MappedArray, cached_array, key_of
 from seqmodel.dataset.data import Data
 from seqmodel.dataset.interval import Contigs, Intervals
+from seqmodel.dataset.labels import FLOAT32_MAX, targets_of
 from seqmodel.dataset.reader import SequenceReader
 from seqmodel.dataset.split import SPLITS, WORDS
 from seqmodel.dataset.table import SLACK
@@ -81,22 +82,24 @@ class ArrayData(Data):
         reversed_ = is_mat and not isinstance(x, np.ndarray)  # HDF5 has MATLAB's axes reversed
         shape = tuple(reversed(x.shape)) if reversed_ else tuple(x.shape)
         n, length = _shape(path, shape, len(letters))
-        n_y = y.shape[-1] if reversed_ else y.shape[0]
-        if n_y != n:
+        n_y = 0 if not y.shape else y.shape[-1] if reversed_ else y.shape[0]
+        if n_y != n or not n:
             raise LabelError(f"{path}: {n} sequences but {n_y} rows of labels")
+        with reading(path, LabelError, "HDF5 file"):
+            labels = np.asarray(y).T if reversed_ else np.asarray(y)
         ids = np.array([self.alphabet.letters.index(a) for a in letters], dtype=np.uint8)
 
         def fill(out: np.ndarray) -> None:
             codes = out[SLACK : SLACK + n * length].reshape(n, length)
             for i in range(0, n, _PART):
-                part = x[..., i : i + _PART].T if reversed_ else x[i : i + _PART]
+                with reading(path, LabelError, "HDF5 file"):
+                    part = x[..., i : i + _PART].T if reversed_ else x[i : i + _PART]
                 codes[i : i + _PART] = _codes(part, length, ids, self.alphabet.none_id)
 
         key = key_of(split, hp.array_names, letters, self.alphabet.to_dict())
         size = (n * length + 2 * SLACK,)
         codes = cached_array([path], key, size, np.uint8, fill, self.cache_dir)
-        labels = np.asarray(y).T if reversed_ else np.asarray(y)
-        return MappedCodes(MappedArray(codes), n, length), _compact(path, np.squeeze(labels))
+        return MappedCodes(MappedArray(codes), n, length), _compact(path, labels)
 
 
 def _shape(path: str, shape: tuple[int, ...], n_letters: int) -> tuple[int, int]:
@@ -124,6 +127,17 @@ def _compact(path: str, labels: np.ndarray) -> np.ndarray:
     """Labels as uint8 if they are 0 and 1, as int64 if they are classes, else as float32."""
     if labels.dtype.kind not in "buif":
         raise LabelError(f"{path}: labels of type {labels.dtype} are no numbers")
+    shape = [x for x in labels.shape[1:] if x != 1]
+    if len(shape) > 1:
+        raise LabelError(f"{path}: labels of shape {list(labels.shape)}; wanted is [n] or [n, T]")
+    labels = labels.reshape(len(labels), *shape)
+    infinite = np.argwhere(np.abs(labels) > FLOAT32_MAX)
+    if len(infinite):
+        place = infinite[0].tolist()
+        raise LabelError(
+            f"{path}: the label at {place} is {labels[tuple(place)]}, infinite in float32; write "
+            "NaN if it is missing"
+        )
     missing = np.isnan(labels).any() if labels.dtype.kind == "f" else False
     if labels.ndim == 2 and not missing and ((labels == 0) | (labels == 1)).all():
         return labels.astype(np.uint8)
@@ -135,8 +149,7 @@ def _compact(path: str, labels: np.ndarray) -> np.ndarray:
 def _targets(labels: list[np.ndarray]) -> Targets:
     first = labels[0]
     if all(x.ndim == 1 and x.dtype == np.int64 for x in labels):
-        n = max(int(x.max()) for x in labels) + 1
-        return Targets("class", tuple(map(str, range(max(n, 2)))))
+        return targets_of("class", (), (), labels)
     n = first.shape[1] if first.ndim == 2 else 1
     kind = "multilabel" if all(x.dtype == np.uint8 for x in labels) else "real"
     return Targets(kind, tuple(map(str, range(n))))

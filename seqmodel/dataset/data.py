@@ -109,6 +109,9 @@ class Data:
         )
         return Loader(reader, sampler, n_workers, start_method)
 
+    def check_counts(self) -> None:
+        """Refuses targets below 0, for tasks whose targets are counts; here there are none."""
+
     def digests(self) -> dict[str, dict[str, Any]]:
         """Size and SHA-256 of each file that was read, by path; those of FASTA files come first."""
         if self._digests is None:

@@ -11,6 +11,10 @@ from seqmodel.errors import LabelError
 
 MISSING = {"", ".", "na", "nan", "none", "null"}
 
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+MOST_CLASSES = 1 << 20
+"""A class number beyond this is taken for a mistake: each class has weights of its own."""
+
 Where = Callable[[int], str]
 
 
@@ -49,10 +53,16 @@ def numbers_of(texts: Sequence[str], where: Where) -> np.ndarray:
         found = np.fromiter(map(float, texts), np.float64, len(texts))
     except ValueError:
         found = np.array([_number(x, i, where) for i, x in enumerate(texts)], dtype=np.float64)
-    infinite = np.flatnonzero(np.isinf(found))
+    if any("_" in x for x in texts):  # Python reads 1_000 as a number
+        i = next(i for i, x in enumerate(texts) if "_" in x)
+        raise LabelError(f"{where(i)}: label {texts[i]!r} is not a number")
+    infinite = np.flatnonzero(np.abs(found) > FLOAT32_MAX)
     if len(infinite):
         i = int(infinite[0])
-        raise LabelError(f"{where(i)}: label {texts[i]!r} is infinite")
+        raise LabelError(
+            f"{where(i)}: label {texts[i]!r} is infinite in float32; leave it empty if it is "
+            "missing, or change its unit"
+        )
     return found
 
 
@@ -74,4 +84,9 @@ def targets_of(
     if kind != "class":
         return Targets(kind, tuple(column_names))
     highest = max(int(x.max()) for x in labels if len(x))
+    if highest >= MOST_CLASSES:
+        raise LabelError(
+            f"the labels have class {highest}, so there would be {highest + 1} classes; number the "
+            "classes from 0 on, or set --class_names, or --label_kind=real if they are numbers"
+        )
     return Targets("class", tuple(class_names or map(str, range(max(highest, 1) + 1))))

@@ -179,7 +179,7 @@ def class_ids(
     get = int if numbers is None else numbers.__getitem__
     try:
         ids = np.fromiter(map(get, texts), np.int64, len(texts))
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, OverflowError):
         i = next(i for i, x in enumerate(texts) if not _is_class(x, numbers))
         what = (
             "is not a whole number from 0 on; set --class_names if the classes have names"
@@ -197,6 +197,6 @@ def _is_class(text: str, numbers: dict[str, int] | None) -> bool:
     if numbers is not None:
         return text in numbers
     try:
-        return int(text) >= 0
+        return 0 <= int(text) < 1 << 63
     except ValueError:
         return False

@@ -13,6 +13,7 @@ import numpy as np
 from seqmodel.dataset.array_cache import MappedArray, cached_array, key_of
 from seqmodel.dataset.bigwig import BigWig
 from seqmodel.dataset.interval import Contigs, Intervals
+from seqmodel.dataset.labels import FLOAT32_MAX
 from seqmodel.dataset.peak_data import stem
 from seqmodel.dataset.store_data import FastaData
 from seqmodel.dataset.targets import Targets, pairs_of
@@ -130,27 +131,122 @@ class TrackData(FastaData):
             middle.contig,
             middle.start,
         )
+        if hp.track_abs:
+            key = key_of(key, "abs")
         n_bins = self.target_len + 2 * jitter if jitter else self.target_len // hp.bin_len
         shape = (len(windows), n_bins, len(hp.tracks))
 
         def fill(out: np.ndarray) -> None:
             for i, path in enumerate(hp.tracks):
                 wide = middle.widened(jitter)
-                fill_track(out[:, :, i], path, self.contigs, wide, None if jitter else binning)
+                track = Track(path, self.contigs, hp.track_abs)
+                fill_track(out[:, :, i], track, wide, binning, binned=not jitter)
 
         array = cached_array(hp.tracks, key, shape, np.float32, fill, self.cache_dir)
         partners = self.targets.partners
         return TrackReader(MappedArray(array), binning, self.target_len, jitter, partners)
 
+    def check_counts(self) -> None:
+        """Refuses values below 0, for tasks whose targets are counts.
+
+        Raises:
+            LabelError: a bin is negative; the file, the place and what to do are named.
+        """
+        hp = self.hparams
+        for number, path in enumerate(hp.tracks if not hp.track_abs else ()):
+            track = BigWig(path, self.contigs)
+            track.close()
+            if track.least is not None and track.least >= 0:
+                continue
+            for reader in self.readers.values():
+                found = _first_negative(reader.target.values.array, number)
+                if found is not None:
+                    item, position = found
+                    window = reader.intervals[item]
+                    jitter = reader.target.jitter
+                    margin = (self.seq_len - self.target_len) // 2 - jitter
+                    start = window.start + margin + position * (1 if jitter else hp.bin_len)
+                    raise LabelError(negative(path, f"{window.contig}:{start}", "a count"))
+
+
+def negative(path: str, place: str, what: str) -> str:
+    """The message for a value below 0."""
+    return (
+        f"{path}: the value at {place} is negative, and {what} cannot be; tracks of the minus "
+        "strand are often written so: --track_abs=True takes absolute values"
+    )
+
+
+def _first_negative(values: np.ndarray, track: int) -> tuple[int, int] | None:
+    """Item and position of the first value below 0 of a track, in values [n, W, T]."""
+    step = max(1, BLOCK // values[0].size)
+    for i in range(0, len(values), step):
+        found = np.argwhere(values[i : i + step, :, track] < 0)
+        if len(found):
+            return i + int(found[0, 0]), int(found[0, 1])
+    return None
+
+
+class Track:
+    """Values of one bigWig file for windows.
+
+    Args:
+        path: the file.
+        contigs: contigs of the sequences.
+        absolute: take the absolute value of each letter.
+    """
+
+    def __init__(self, path: str, contigs: Contigs, absolute: bool = False) -> None:
+        self.path, self.contigs, self.absolute = path, contigs, absolute
+        self.file = BigWig(path, contigs)
+
+    def stretch(self, contig: int, start: int, end: int) -> np.ndarray:
+        """Values of a stretch, float64 [end - start]; NaN outside of the contig."""
+        values = np.full(end - start, np.nan, dtype=np.float64)
+        inside, outside = max(start, 0), min(end, int(self.contigs.lengths[contig]))
+        if inside < outside:
+            values[inside - start : outside - start] = self.file.values(contig, inside, outside)
+        return np.abs(values) if self.absolute else values
+
+    def check(self, letters: np.ndarray, contig: int, starts: np.ndarray, log1p: bool) -> None:
+        """Refuses letters [n, W] of windows that have no logarithm or are too large to add up.
+
+        Raises:
+            LabelError: the place of the first one is named.
+        """
+        if log1p:
+            wrong = np.argwhere(letters < 0)
+            if len(wrong):
+                place = self._place(contig, int(starts[wrong[0, 0]] + wrong[0, 1]))
+                raise LabelError(negative(self.path, place, "the logarithm of --log1p"))
+        sums = np.nansum(np.abs(letters), axis=1)
+        wrong = np.flatnonzero(sums > FLOAT32_MAX)
+        if len(wrong):
+            i = int(wrong[0])
+            place = self._place(contig, int(starts[i] + np.nanargmax(np.abs(letters[i]))))
+            raise LabelError(
+                f"{self.path}: the values around {place} add up to {sums[i]:g}, which is infinite "
+                "in float32; correct the file"
+            )
+
+    def _place(self, contig: int, position: int) -> str:
+        return f"{self.contigs.names[contig]}:{position}"
+
 
 def fill_track(
-    out: np.ndarray, path: str, contigs: Contigs, windows: Intervals, binning: Binning | None
+    out: np.ndarray, track: Track, windows: Intervals, binning: Binning, *, binned: bool
 ) -> None:
     """Writes the values of one track for windows of one length into out [n, W].
 
     The file is read in stretches, each once. Letters outside of a contig are NaN, missing.
+
+    Args:
+        out: float32 [n, W]: bins if `binned`, else letters.
+        track: the track.
+        windows: n windows.
+        binning: how letters become bins, here or when they are read.
+        binned: put letters into bins here.
     """
-    track = BigWig(path, contigs)
     length = int(windows.length[0])
     order = np.lexsort((windows.start, windows.contig))
     contig, start = windows.contig[order], windows.start[order]
@@ -160,22 +256,18 @@ def fill_track(
         last = int(np.searchsorted(contig, number, side="right"))
         stop = at + int(np.searchsorted(start[at:last], first + BLOCK))
         here = start[at:stop]
-        values = _stretch(
-            track, number, first, int(here[-1]) + length, int(contigs.lengths[number])
-        )
+        values = track.stretch(number, first, int(here[-1]) + length)
+        with np.errstate(over="ignore"):
+            is_odd = not (np.fmax.reduce(np.abs(values)) * length <= FLOAT32_MAX)
+        is_odd = is_odd or bool(binning.log1p and (values < 0).any())
         rows = np.lib.stride_tricks.sliding_window_view(values, length)
         step = max(1, BLOCK // length)
         for i in range(0, len(here), step):
-            letters = rows[here[i : i + step] - first][:, :, None]
-            found = letters if binning is None else binning(letters)
-            out[order[at + i : at + i + len(letters)]] = found[:, :, 0]
+            starts = here[i : i + step]
+            letters = rows[starts - first]
+            if is_odd:
+                track.check(letters, number, starts, binning.log1p)
+            found = binning(letters[:, :, None])[:, :, 0] if binned else letters
+            out[order[at + i : at + i + len(letters)]] = found
         at = stop
-    track.close()
-
-
-def _stretch(track: BigWig, contig: int, start: int, end: int, size: int) -> np.ndarray:
-    values = np.full(end - start, np.nan, dtype=np.float64)
-    inside, outside = max(start, 0), min(end, size)
-    if inside < outside:
-        values[inside - start : outside - start] = track.values(contig, inside, outside)
-    return values
+    track.file.close()

@@ -408,6 +408,7 @@ class SequencesHparams(LabelledHparams):
         )
         parser.add_argument(
             "--quotes",
+            group=READING,
             choices=["auto", "none", "fields", "lines"],
             default="auto",
             help="what double quotes mean in CSV and TSV files: nothing (none); they surround a "
@@ -541,6 +542,14 @@ class TracksHparams(BinnedHparams, TilesHparams):
             choices=["sum", "mean"],
             default="sum",
             help="value of a bin, of its letters; letters without data are 0",
+        )
+        parser.add_argument(
+            "--track_abs",
+            group=TARGET,
+            type=str2bool,
+            default=False,
+            help="take the absolute value of each letter: tracks of the minus strand are often "
+            "written with negative values, and counts cannot be negative",
         )
         parser.add_argument(
             "--clip",

@@ -24,6 +24,7 @@ class ProfileTask(Task):
     """Predicts the logarithm of the count of each bin and track."""
 
     per_position = True
+    counts = True
 
     @classmethod
     def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Any) -> int:

@@ -62,11 +62,13 @@ class Task(pl.LightningModule):
         default_monitor: the logged value that tells the best checkpoint; see `monitor_mode`.
         per_position: whether the task wants a decoder with one output a position; None for any.
         predicts_targets: whether it predicts the labels of its data; if not they are not read.
+        counts: whether the targets are counts, so that none may be negative.
     """
 
     default_monitor: ClassVar[str] = "valid_loss"
     per_position: ClassVar[bool | None] = None
     predicts_targets: ClassVar[bool] = True
+    counts: ClassVar[bool] = False
 
     # Lightning calls empty hooks through a profiler at each step, and passes over None
     on_train_batch_start = None

@@ -1,0 +1,114 @@
+"""Whether the header and the trees of a bigWig file can be true of a file of its size.
+
+The libraries that read bigWig files believe the sizes that they find: a flipped bit in one of them
+ends the process, and no error can be caught. Values are not looked at here.
+
+Format: Kent et al. 2010, doi:10.1093/bioinformatics/btq351, supplementary tables 5 to 16.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+
+MAGIC = 0x888FFC26
+_CHROM_MAGIC, _INDEX_MAGIC = 0x78CA8C91, 0x2468ACE0
+_MOST_UNPACKED = 1 << 28
+_MOST_KEY = 1 << 16
+
+
+class _File:
+    def __init__(self, data: np.ndarray) -> None:
+        self.data = data
+        head = self.data[:4].tobytes()
+        self.order = "<" if int.from_bytes(head, "little") == MAGIC else ">"
+        if self.take("I", 0)[0] != MAGIC:
+            raise ValueError("it does not begin as a bigWig file does")
+
+    def take(self, form: str, at: int) -> tuple:
+        """Numbers at an offset."""
+        size = struct.calcsize(self.order + form)
+        return struct.unpack(self.order + form, self.part(at, size).tobytes())
+
+    def part(self, at: int, size: int) -> np.ndarray:
+        """Bytes of the file; they must be in it."""
+        if at < 0 or at + size > len(self.data):
+            raise ValueError(f"bytes {at} to {at + size} of {len(self.data)} are wanted")
+        return self.data[at : at + size]
+
+
+def check_bigwig(data: np.ndarray) -> float | None:
+    """Follows all offsets and sizes of a file.
+
+    Args:
+        data: the whole file, mapped; uint8.
+
+    Returns:
+        The least of all its values; None if the file does not say.
+
+    Raises:
+        ValueError: one of them cannot be; the file is damaged, cut short or no bigWig file.
+    """
+    file = _File(data)
+    _, _, n_zooms, chroms, data, index, _, _, _, summary, unpacked, _ = file.take("I2H3Q2H2QIQ", 0)
+    if unpacked > _MOST_UNPACKED:
+        raise ValueError(f"blocks of {unpacked} bytes")
+    file.part(data, 4)
+    _check_chroms(file, chroms)
+    _check_index(file, index)
+    for i in range(n_zooms):
+        _, _, zoom_data, zoom_index = file.take("2I2Q", 64 + 24 * i)
+        file.part(zoom_data, 4)
+        _check_index(file, zoom_index)
+    if not summary:
+        return None
+    n, least = file.take("Q4d", summary)[:2]
+    return float(least) if n else None
+
+
+def _check_chroms(file: _File, at: int) -> None:
+    magic, _, key, value, n_contigs, _ = file.take("4I2Q", at)
+    if magic != _CHROM_MAGIC or value != 8 or not 0 < key < _MOST_KEY:
+        raise ValueError("the table of its contigs is damaged")
+    n_found = 0
+    for node, is_leaf, n in _nodes(file, at + 32, key + 8):
+        file.part(node, n * (key + 8))
+        n_found += n if is_leaf else 0
+    if n_found != n_contigs:
+        raise ValueError(f"{n_found} contigs where it says {n_contigs}")
+
+
+def _check_index(file: _File, at: int) -> None:
+    if file.take("I", at)[0] != _INDEX_MAGIC:
+        raise ValueError("its index is damaged")
+    for node, is_leaf, n in _nodes(file, at + 48, 24):
+        if is_leaf and n:
+            places = _numbers(file, node, n, 32, 16, 2)
+            if int(places.max()) > len(file.data) or (places.sum(axis=1) > len(file.data)).any():
+                raise ValueError("its index points beyond the end of the file")
+
+
+def _nodes(file: _File, root: int, width: int) -> Iterator[tuple[int, bool, int]]:
+    """Each node of a tree: where its items begin, whether it is a leaf, how many there are.
+
+    Items of inner nodes have `width` bytes, the last eight of which say where a child begins.
+    """
+    waiting: list[int] = [root]
+    seen: set[int] = set()
+    while waiting:
+        at = waiting.pop()
+        if at in seen:
+            raise ValueError("a tree within it goes in circles")
+        seen.add(at)
+        is_leaf, _, n = file.take("2BH", at)
+        yield at + 4, bool(is_leaf), n
+        if not is_leaf:
+            waiting += _numbers(file, at + 4, n, width, width - 8, 1)[:, 0].tolist()
+
+
+def _numbers(file: _File, at: int, n: int, width: int, skipped: int, n_words: int) -> np.ndarray:
+    """`n_words` words of 8 bytes of each of n items, which begin after `skipped` bytes."""
+    items = file.part(at, n * width).reshape(n, width)[:, skipped : skipped + 8 * n_words]
+    return np.ascontiguousarray(items).view(f"{file.order}u8").astype(np.uint64)
