@@ -48,7 +48,7 @@ def build(run: Run) -> Parts:
         load_weights(encoder, source, "encoder.", alphabet=data.alphabet.to_dict())
     # after loading: adapters give weights other names
     encoder = adapt_encoder(encoder, run.hparams("encoder"))
-    if task_class.counts:
+    if getattr(task_class, "counts", False):
         data.check_counts()
     n_out = task_class.n_out(run.hparams("task"), data.alphabet, data.targets)
     decoder = build_decoder(run.hparams("decoder"), encoder, n_out)
