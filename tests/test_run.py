@@ -204,7 +204,11 @@ BAD = {
     "a contig that is not there": (["--test_contigs=z"], {}, r"'z'"),
     "no training split": (["--train_contigs=z"], {}, r"'z'"),
     "stray word": (["lr=3"], {}, "stray word 'lr=3'"),
-    "missing config": (["--config=none.toml"], {}, r"--config none\.toml: cannot be read \(No such file"),
+    "missing config": (
+        ["--config=none.toml"],
+        {},
+        r"--config none\.toml: cannot be read \(No such file",
+    ),
     "decoder that does not fit": (["--decoder=position"], {}, "cannot use --decoder=position; use"),
 }
 
