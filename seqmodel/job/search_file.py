@@ -15,6 +15,9 @@ KINDS = ("grid", "random", "list", "adaptive")
 _TOP = ("kind", "name", "folder", "n", "seed", "n_replicates", "retry", "job", "base", "space")
 _ADAPTIVE = ("sampler", "pruner", "n_at_once", "metric")
 _JOB = ("kind", "host", "ssh_config", "open_master")
+_TEXTS = ("name", "folder", "retry", "sampler", "pruner", "metric")
+_COUNTS = ("n", "n_replicates", "n_at_once")
+_TABLES = ("job", "base", "space")
 _RANGES: dict[str, Any] = {"uniform": uniform, "log_uniform": log_uniform, "integer": integer}
 
 
@@ -72,8 +75,28 @@ def read_file(path: str) -> dict[str, Any]:
         if name not in known:
             hint = did_you_mean(name, known)
             raise JobError(f"{path}: no entry {name!r} in a {kind} search{hint}")
+    _check_types(given, path)
     given.setdefault("name", os.path.splitext(os.path.basename(path))[0])
     return given
+
+
+def _check_types(given: Mapping[str, Any], path: str) -> None:
+    points = given.get("points", [])
+    if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
+        raise JobError(f"{path}: points must be a list of tables, as [[points]], got {points!r}")
+    wanted: list[tuple[tuple[str, ...], Any, str]] = [(_TEXTS, str, "text")]
+    wanted += [(_TABLES, dict, "a table, as [job]")]
+    wanted += [(_COUNTS, int, "a whole number of at least 1"), (("seed",), int, "a whole number")]
+    for names, kind, described in wanted:
+        for name in names:
+            value = given.get(name)
+            right = isinstance(value, kind) and not isinstance(value, bool)
+            if value is not None and not (right and (name not in _COUNTS or value > 0)):
+                raise JobError(f"{path}: {name} must be {described}, got {value!r}")
+    for name in ("kind", "host", "ssh_config"):
+        value = given.get("job", {}).get(name)
+        if value is not None and not isinstance(value, str):
+            raise JobError(f"{path}: [job] {name} must be text, got {value!r}")
 
 
 def make_job(given: Mapping[str, Any]) -> Any:
@@ -104,6 +127,8 @@ def _range(name: str, value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     conditions = value.get("when", {})
+    if not isinstance(conditions, Mapping):
+        raise JobError(f"[space] {name}: when = {{other = value}}, got {conditions!r}")
     log = value.get("log", False)
     kinds = [key for key in value if key not in ("when", "log")]
     if len(kinds) != 1 or kinds[0] not in (*_RANGES, "choice"):
@@ -111,6 +136,8 @@ def _range(name: str, value: Any) -> Any:
             f"[space] {name}: one of choice, {', '.join(_RANGES)}, got {', '.join(kinds) or 'none'}"
         )
     bounds = value[kinds[0]]
+    if kinds[0] == "choice" and not isinstance(bounds, list):
+        raise JobError(f"[space] {name}: choice = [values], got {bounds!r}")
     if kinds[0] == "choice":
         found: Range = choice(bounds)
     elif not isinstance(bounds, list) or len(bounds) != 2:

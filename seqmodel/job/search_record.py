@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from seqmodel.errors import JobError
+from seqmodel.job.run_files import Damaged, parse_object, read_regular
 
 SCHEMA = 1
 LOCK_WAIT_S = 2.0
@@ -39,12 +40,17 @@ class SearchRecord:
         """
         path = f"{self.path}/search.json"
         try:
-            with open(path, encoding="utf-8") as file:
-                record = json.load(file)
-            schema = record["schema"]
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, KeyError, TypeError) as e:
+            data = read_regular(path)
+            if data is None:
+                return {}
+            record = parse_object(data, "search.json")
+            schema = int(record["schema"])
+            points, left = record.get("points", {}), record.get("left", [])
+            if not isinstance(points, dict) or not isinstance(left, list):
+                raise ValueError("points or left have another type")
+            if not all(isinstance(name, str) for name in left):
+                raise ValueError("left is not a list of names")
+        except (Damaged, ValueError, KeyError, TypeError) as e:
             raise JobError(f"{path}: no record of a search ({e}); move it away") from e
         if schema > SCHEMA:
             raise JobError(f"{path}: written by a newer seqmodel; update to read it")

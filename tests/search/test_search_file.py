@@ -75,3 +75,59 @@ def test_the_file_in_the_documentation_is_a_search(tmp_path):
     assert {"n_heads" in p for p in points} == {True, False}
     for point in points:
         resolve({**given["base"], **point}, files_here=False)
+
+
+BASE = '[base]\ntask = "masked"\nfasta = "a.fa"\nseq_len = 8\n'
+SPACE = "[space]\nlr = [1e-3]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("job = 5\n" + BASE + SPACE, "job must be a table, as [job], got 5"),
+        ("base = []\n" + SPACE, "base must be a table, as [job], got []"),
+        ("space = [1]\n" + BASE, "space must be a table, as [job], got [1]"),
+        ('kind = "random"\nn = "a"\n' + BASE, "n must be a whole number of at least 1, got 'a'"),
+        ('kind = "random"\nn = 1.5\n' + BASE, "n must be a whole number of at least 1, got 1.5"),
+        ('kind = "random"\nn = -1\n' + BASE, "n must be a whole number of at least 1, got -1"),
+        ('kind = "random"\nseed = "x"\n' + BASE, "seed must be a whole number, got 'x'"),
+        (
+            "n_replicates = true\n" + BASE + SPACE,
+            "n_replicates must be a whole number of at least 1",
+        ),
+        ("name = 5\n" + BASE + SPACE, "name must be text, got 5"),
+        ("folder = []\n" + BASE + SPACE, "folder must be text, got []"),
+        ('kind = "list"\npoints = 5\n' + BASE, "points must be a list of tables"),
+        ('kind = "list"\npoints = ["a"]\n' + BASE, "points must be a list of tables"),
+        ('[job]\nkind = ["shell"]\n' + BASE + SPACE, "[job] kind must be text, got ['shell']"),
+        ("[job]\nhost = 5\n" + BASE + SPACE, "[job] host must be text, got 5"),
+        (BASE + "[space]\nlr = { choice = 5 }\n", "[space] lr: choice = [values], got 5"),
+        (BASE + "[space]\nlr = { choice = [1], when = 5 }\n", "when = {other = value}, got 5"),
+        ('kind = "adaptive"\nsampler = 5\n' + BASE + SPACE, "sampler must be text, got 5"),
+        ('kind = "adaptive"\nn_at_once = "x"\n' + BASE + SPACE, "n_at_once must be a whole number"),
+        ('kind = "adaptive"\nmetric = 5\n' + BASE + SPACE, "metric must be text, got 5"),
+    ],
+)
+def test_an_entry_of_another_type_is_one_line(workdir, capsys, text, message):
+    Path("s.toml").write_text(text)
+    assert main(["search", "s.toml"]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{", '{"schema": "x"}', '{"schema": 1, "points": 5}', '{"schema": 1, "left": [[]]}',
+     "[" * 100_000, "\0"],
+)  # fmt: skip
+def test_a_damaged_record_of_a_search_is_one_line(workdir, capsys, content):
+    Path("s.toml").write_text(BASE + SPACE)
+    Path("searches/s").mkdir(parents=True)
+    Path("searches/s/search.json").write_text(content)
+    assert main(["search", "s.toml"]) == 2
+    told = capsys.readouterr().err
+    assert "searches/s/search.json: no record of a search" in told
+    assert told.count("\n") == 1
+    assert not Path("out").exists()
