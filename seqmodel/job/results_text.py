@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from seqmodel.errors import JobError
@@ -38,7 +39,9 @@ def write(rows: Sequence[Row], path: str) -> None:
                 file.write(text)
         os.replace(aside, path)
     except OSError as e:
-        raise JobError(f"cannot write {path}: {e.strerror}") from e
+        with suppress(OSError):
+            os.unlink(aside)
+        raise JobError(f"cannot write {path!r}: {e.strerror}") from e
 
 
 def as_text(rows: Sequence[Row], kind: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from html import escape
 from importlib import import_module
 
@@ -60,7 +61,9 @@ def write_report(root: str, path: str = "report.html", found: Results | None = N
             file.write(text)
         os.replace(aside, path)
     except OSError as e:
-        raise JobError(f"cannot write {path}: {e.strerror}") from e
+        with suppress(OSError):
+            os.unlink(aside)
+        raise JobError(f"cannot write {path!r}: {e.strerror}") from e
     return os.path.abspath(path)
 
 

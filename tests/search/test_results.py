@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import os
 import statistics
 
 import pytest
@@ -118,6 +119,19 @@ def test_folders_without_a_job_and_damaged_files_are_read(tmp_path):
     assert by_name["damaged"].rows == []
     assert by_name["broken"].rows == [{"epoch": 0.0, "step": 1.0, "valid_loss": 0.5}]
     assert by_name["damaged"].hparams == {}
+
+
+@pytest.mark.parametrize("verb", ["results", "report"])
+def test_a_table_or_page_that_cannot_be_written_leaves_nothing(verb, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("seqmodel.report.page._plotly", lambda: "")
+    run_folders.write_run(tmp_path / "out")
+    (tmp_path / "a.csv").mkdir()
+    before = sorted(os.listdir())
+    for path in ("a.csv", "nowhere/x.csv", "out/default/version_0/events/x.csv"):
+        assert main([verb, "out", f"--out={path}"]) == 2
+        assert f"cannot write {path!r}: " in capsys.readouterr().err
+    assert sorted(os.listdir()) == before
 
 
 def test_the_mode_of_a_value_is_that_of_the_tasks():
