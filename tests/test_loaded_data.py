@@ -48,6 +48,10 @@ def write_table(path, n, seed):
         writer.writerows(rows)
 
 
+def lines_of(path):
+    return Path(path).read_text().splitlines()
+
+
 def scores(folder):
     """The last test scores in metrics.csv."""
     row = [r for r in read_rows(Path(folder, "metrics.csv")) if r.get("test_loss")][-1]
@@ -107,6 +111,32 @@ def test_windows_over_contigs_that_are_scored_are_counted(folder, capsys):
     line = capsys.readouterr().err
     assert "needs a test split, but the data have: train; say which are for it with --test" in line
     assert not Path("again").exists()
+
+
+@pytest.mark.parametrize("dataset", ["table", "bed"])
+def test_files_of_other_splits_need_no_column_that_training_alone_uses(folder, dataset):
+    """Weights of samples and words for splits."""
+    words = ["train", "train", "valid", "test"]
+    if dataset == "bed":
+        rows = [f"{x}\t{1 + i % 2}\t.\t{words[i % 4]}" for i, x in enumerate(lines_of("g.bed"))]
+        Path("old.bed").write_text("\n".join(rows) + "\n")
+        Path("new.bed").write_text("c\t0\t64\t1\nc\t64\t128\t0\n")
+        data = ["--dataset=bed", "--fasta=g.fa", "--train_files=old.bed"]
+        data += ["--weight_column=5", "--split_column=7"]
+        new, n = ["--fasta=g.fa", "--test_files=new.bed"], 2
+    else:
+        rows = [f"{x},{1 + i % 2},{words[i % 4]}" for i, x in enumerate(lines_of("old.csv")[1:])]
+        Path("with.csv").write_text("\n".join([f"{lines_of('old.csv')[0]},w,s", *rows]) + "\n")
+        data = ["--dataset=table", "--train_files=with.csv", "--label_columns=number"]
+        data += ["--weight_column=w", "--split_column=s"]
+        new, n = ["--test_files=new.csv"], 50
+    assert main(["--task=classify", *data, *FAST, "--default_root_dir=run"]) == 0
+    assert main([*TEST, *new, "--default_root_dir=new"]) == 0
+    assert scored("new")["n"] == n
+    # training rows for the test are joined with those of its own file
+    more = [x for x in new if x.startswith("--test_files")]
+    assert main(["--task=classify", *data, *more, *FAST, "--default_root_dir=both"]) == 0
+    assert scored("both")["n"] == n + scored("run")["n"]
 
 
 # -- the targets of the model and of the data ------------------------------------------------------
@@ -180,7 +210,7 @@ def test_classes_in_another_order_are_numbered_as_the_model_does(folder, capsys)
 def test_other_classes_are_refused_in_one_line(folder, capsys, given, message, mode):
     args = [*TABLE, "--task=classify", "--label_columns=kind", "--class_names", "few", "many"]
     assert main([*args, *FAST, "--max_epochs=1", "--default_root_dir=run"]) == 0
-    text = Path("new.csv").read_text().splitlines()
+    text = lines_of("new.csv")
     rows = [f"{line},{i % 3}" for i, line in enumerate(text[1:])]
     table = "\n".join([f"{text[0]},three", *rows]) + "\n"
     if "lots" in given:
@@ -202,7 +232,7 @@ def test_other_classes_are_refused_in_one_line(folder, capsys, given, message, m
 def test_fewer_classes_than_the_model_has_are_scored(folder):
     args = [*TABLE, "--task=classify", "--label_columns=number", *FAST]
     assert main([*args, "--default_root_dir=run"]) == 0
-    lines = Path("new.csv").read_text().splitlines()
+    lines = lines_of("new.csv")
     Path("zeros.csv").write_text("\n".join(x for x in lines if x.split(",")[4] != "1") + "\n")
     assert main([*TEST, "--test_files=zeros.csv", "--default_root_dir=zeros"]) == 0
     assert scored("zeros")["n"] == len(lines) - 1 - sum(x.split(",")[4] == "1" for x in lines)

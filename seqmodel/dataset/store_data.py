@@ -81,8 +81,8 @@ class StoreData(Data):
         """Items of files that are not split yet, on the contigs `names`."""
         raise NotImplementedError
 
-    def _read(self, paths: list[str]) -> Items:
-        """Items of interval files."""
+    def _read(self, paths: list[str], *, training: bool = True) -> Items:
+        """Items of interval files; weights and words for splits of training files alone."""
         raise NotImplementedError
 
     def _finish(self, split: str, items: Items) -> Items:
@@ -92,7 +92,11 @@ class StoreData(Data):
     def _find(self) -> dict[str, Items]:
         files = {x: getattr(self.hparams, f"{x}_files") for x in SPLITS}
         if any(files.values()):
-            found = {split: self._read(paths) for split, paths in files.items() if paths}
+            found = {
+                split: self._read(paths, training=split == "train")
+                for split, paths in files.items()
+                if paths
+            }
         else:
             names = self._contigs_of_splits()
             found = {split: self._items(split, x) for split, x in names.items()}
@@ -223,12 +227,12 @@ class FastaData(StoreData):
         except IntervalError as e:
             raise IntervalError(f"{split} split: {e}") from None
 
-    def _read(self, paths: list[str]) -> Items:
-        hp = self.hparams
+    def _read(self, paths: list[str], *, training: bool = True) -> Items:
+        column = self.hparams.split_column if training else None
         parts = []
         for path in paths:
-            bed = self._read_anchored(path, hp.split_column)
-            words = split_by_words(bed.texts, bed.where) if hp.split_column else None
+            bed = self._read_anchored(path, column)
+            words = split_by_words(bed.texts, bed.where) if column else None
             parts.append(Items(bed.intervals, split=words))
         return join(parts)
 
@@ -248,10 +252,10 @@ class BedData(StoreData):
     def _items(self, split: str | None, names: list[str] | None) -> Items:
         return on_contigs(self._read(self.hparams.intervals), split, names)
 
-    def _read(self, paths: list[str]) -> Items:
-        return join([self._read_file(x) for x in paths])
+    def _read(self, paths: list[str], *, training: bool = True) -> Items:
+        return join([self._read_file(x, training) for x in paths])
 
-    def _read_file(self, path: str) -> Items:
+    def _read_file(self, path: str, training: bool) -> Items:
         hp = self.hparams
         columns = [] if hp.negatives_per_positive else hp.label_columns or ["4"]
         beds = [self._read_anchored(path, x) for x in columns or [None]]
@@ -263,11 +267,11 @@ class BedData(StoreData):
         self._labels.append(labels)
         self._names = list(columns)
         weight = split = None
-        if hp.weight_column:
+        if hp.weight_column and training:
             weight = numbers_of(self._texts(path, hp.weight_column), first.where)
         elif hp.balanced:
             weight = np.zeros(len(labels))  # made when it is known which items are kept
-        if hp.split_column:
+        if hp.split_column and training:
             split = split_by_words(self._texts(path, hp.split_column), first.where)
         return Items(first.intervals, labels, weight, split)
 

@@ -44,7 +44,7 @@ class TableData(Data):
             if paths:
                 rows = read_rows(
                     paths,
-                    [hp.sequence_column, *self._columns()],
+                    [hp.sequence_column, *self._columns(split)],
                     named=not hp.sequence_column.isdigit(),
                     quotes=hp.quotes,
                 )
@@ -61,9 +61,10 @@ class TableData(Data):
         labels = [x.target for x in items.values()]
         self.targets = targets_of(hp.label_kind, self._names, hp.class_names, labels)
 
-    def _columns(self) -> list[str]:
+    def _columns(self, split: str) -> list[str]:
+        """Columns beside the sequences; what is drawn and how it is split is of training files."""
         hp = self.hparams
-        more = [x for x in (hp.weight_column, hp.split_column) if x]
+        more = [x for x in (hp.weight_column, hp.split_column) if x and split == "train"]
         return [*(hp.label_columns or ["label"]), *more]
 
     def _divide(self, split: str, rows: Rows) -> dict[str, Labelled]:
@@ -77,7 +78,8 @@ class TableData(Data):
         )
         self._names = rows.names[1 : 1 + n_labels]
         target = labels_of(labels, hp.label_kind, hp.class_names, rows.where)
-        weight = numbers_of(rest.pop(0), rows.where) if hp.weight_column else None
+        weighted = hp.weight_column and split == "train"
+        weight = numbers_of(rest.pop(0), rows.where) if weighted else None
         codes, sequence = self._sequences(texts, lambda i: rows.cell(i, 0))
         items = Labelled(codes, sequence, target, weight)
         if split != "train":
@@ -89,6 +91,7 @@ class TableData(Data):
         else:
             return {split: items}
         parts = {x: items.select(which == i) for i, x in enumerate(SPLITS)}
+        parts |= {x: parts[x]._replace(weight=None) for x in SPLITS[1:]}
         return {x: part for x, part in parts.items() if len(part.sequence)}
 
     def _sequences(self, texts: list[str], where: Any) -> tuple[Codes, np.ndarray]:
