@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if __package__ in (None, ""):  # started as a script: its own folder would hide other modules
-    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    _here = os.path.dirname(os.path.abspath(__file__))
+    if sys.path[0] in (_here, os.path.realpath(_here)):
+        del sys.path[0]
+    # the folder above: first for this package, then last, so that no file in it passes for torch
+    sys.path.insert(0, os.path.dirname(_here))
+    import seqmodel  # noqa: F401
+
+    sys.path.append(sys.path.pop(0))
 
 from seqmodel.errors import SeqmodelError
 from seqmodel.hparam.run import Run, help_text, resolve

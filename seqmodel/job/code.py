@@ -25,7 +25,7 @@ from seqmodel.job.code_files import (
     mark,
     selected,
 )
-from seqmodel.job.git import GitFailed, as_new, changes, commit, untracked
+from seqmodel.job.git import GitFailed, changes, commit, untracked
 from seqmodel.terminal import plain_line
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -152,9 +152,8 @@ def code_state(root: str) -> dict[str, Any]:
     diff, left_out = "", {}
     try:
         head = commit(root)
-        changed = list(changes(root))
         new = [name for name in untracked(root, "seqmodel") if name.endswith(".py")]
-        changed += [(name, as_new(root, name)) for name in new]
+        changed = list(changes(root, new))
     except GitFailed as e:
         return {**state, "changed": None, "problem": f"git: {e}"}
     for name, text in changed:

@@ -116,6 +116,28 @@ def replicate_files(
     }
 
 
+def refuse_foreign(replicate: Replicate, fields: Mapping[str, Any]) -> None:
+    """A job that is submitted again runs what its record names: it must be one of this user's.
+
+    Raises:
+        JobError: the folder is a copy, or somebody else's.
+    """
+    if not replicate.interface.is_local:
+        return
+    made = str(fields.get("folder"))
+    if os.path.realpath(made) != os.path.realpath(replicate.path):
+        raise JobError(
+            f"{replicate.path} is a copy: its job was made in {made}, and its script runs what "
+            "that record names; submit the run anew, with --load_checkpoint_path for its weights"
+        )
+    owner = os.stat(f"{replicate.path}/job.json").st_uid
+    if os.getuid() not in (0, owner):
+        raise JobError(
+            f"{replicate.path} belongs to another user (uid {owner}), and resuming it runs what "
+            "its record names; submit the run anew"
+        )
+
+
 def code_files(code: Code) -> dict[str, bytes]:
     """The files that keep a state of the code: the archive, where it came from, and its diff."""
     record = {**code.record, "diff": None, "left_out": code.withheld()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 _OFF = (
     "core.fsmonitor=",
@@ -63,15 +63,18 @@ def untracked(root: str, below: str) -> list[str]:
     return _names(_git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", below))
 
 
-def changes(root: str) -> Iterator[tuple[str, str]]:
-    """What differs from the commit: for each file its name and its diff, for `git apply`."""
+def changes(root: str, new: Iterable[str] = ()) -> Iterator[tuple[str, str]]:
+    """What differs from the commit: for each file its name and its diff, for `git apply`.
+
+    Args:
+        root: the checkout.
+        new: files that git does not track, whose diff makes them.
+    """
     filters = _filters_off(root)
     yield from _by_file(_git(root, "diff", "HEAD", *_DIFF, options=filters))
-
-
-def as_new(root: str, name: str) -> str:
-    """The diff that makes the file `name`."""
-    return _git(root, "diff", "--no-index", *_DIFF, "--", os.devnull, name)
+    for name in new:
+        words = ("diff", "--no-index", *_DIFF, "--", os.devnull, name)
+        yield name, _git(root, *words, options=filters)
 
 
 def _names(listed: str) -> list[str]:

@@ -26,6 +26,7 @@ from seqmodel.job.contents import (
     header_there,
     needs,
     node_functions,
+    refuse_foreign,
     replicate_files,
     template_fields,
 )
@@ -452,6 +453,7 @@ class Job:
                 )
             if "fields" not in record or "settings" not in record:
                 raise JobError(f"{replicate.path}/job.json: no fields of a script; it is damaged")
+            refuse_foreign(replicate, record["fields"])
             replicate.fields = {**record["fields"]}  # type: ignore[attr-defined]
             fields = replicate.fields  # type: ignore[attr-defined]
             before = {n: v for n, v in record["settings"].items() if n in self._parser.declared}

@@ -27,6 +27,7 @@ from seqmodel.job.result import DEFAULT_MONITOR, mode, parse_rows, read_results
 from seqmodel.job.results import Results, results
 from seqmodel.job.search import _replicate, _root, rank, statuses
 from seqmodel.job.search_record import SearchRecord
+from seqmodel.job.search_sampler import cma_es
 from seqmodel.job.search_space import DIGITS, Choice, Integer, Range, Space, Uniform, random_number
 from seqmodel.job.state import Status
 
@@ -108,7 +109,7 @@ class AdaptiveSearch:
         backend = optuna.storages.journal.JournalFileBackend(path, lock_obj=_Alone())
         with _quiet(optuna):
             self.study = optuna.create_study(
-                storage=optuna.storages.JournalStorage(backend),
+                storage=_storage(optuna, backend, path),
                 study_name=self.record.name,
                 direction={"min": "minimize", "max": "maximize"}[mode(self.metric)],
                 load_if_exists=True,
@@ -310,6 +311,13 @@ class _Alone:
         """Nothing to release."""
 
 
+def _storage(optuna: Any, backend: Any, path: str) -> Any:
+    try:
+        return optuna.storages.JournalStorage(backend)
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise JobError(f"{path}: no study of a search ({e}); move it away") from e
+
+
 def _cut_last_line(path: str) -> None:
     """Cuts off a line of the study that a killed driver left unfinished."""
     if not os.path.exists(path):
@@ -349,7 +357,7 @@ def _sampler(optuna: Any, given: Any, seed: int) -> Any:
         # points in flight count as bad ones, so that a batch spreads out
         "tpe": lambda: optuna.samplers.TPESampler(seed=seed, constant_liar=True),
         "random": lambda: optuna.samplers.RandomSampler(seed=seed),
-        "cmaes": lambda: optuna.samplers.CmaEsSampler(seed=seed),
+        "cmaes": lambda: cma_es(optuna, seed),
         "gp": lambda: optuna.samplers.GPSampler(seed=seed),
         "qmc": lambda: optuna.samplers.QMCSampler(seed=seed),
     }

@@ -26,16 +26,20 @@ def read_template(path: str) -> str:
     Raises:
         JobError: it cannot be read.
     """
-    where = os.path.expanduser(path)
-    if os.sep not in path and not os.path.exists(path):
-        where = os.path.join(HERE, path)
+    # one of ours is ours, also where a file of its name lies in the working directory
+    where = os.path.join(HERE, path) if path in _ours() else os.path.expanduser(path)
     try:
         with open(where, encoding="utf-8") as file:
             return file.read()
     except (OSError, UnicodeDecodeError) as e:
         reason = getattr(e, "strerror", None) or "not UTF-8 text"
-        ours = ", ".join(sorted(n for n in os.listdir(HERE) if n.startswith("template_")))
-        raise JobError(f"template {path}: {reason}; give a path, or one of {ours}") from e
+        raise JobError(
+            f"template {path}: {reason}; give a path, or one of {', '.join(_ours())}"
+        ) from e
+
+
+def _ours() -> list[str]:
+    return sorted(name for name in os.listdir(HERE) if name.startswith("template_"))
 
 
 def check_template(text: str, fields: Iterable[str], name: str = "template") -> None:

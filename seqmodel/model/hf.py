@@ -8,7 +8,10 @@ called on the text, and each token's vector is given to all of its letters. Need
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,13 +38,16 @@ class HfEncoder(Encoder):
         transformers = _import_transformers()
         folder = _folder(hparams.hf_path)
         options = {"trust_remote_code": hparams.hf_trust_remote_code, "local_files_only": True}
-        config = _config(transformers, folder, options)
-        if hparams.hf_pretrained:
-            self.model = transformers.AutoModel.from_pretrained(folder, config=config, **options)
-        else:
-            self.model = transformers.AutoModel.from_config(
-                config, trust_remote_code=hparams.hf_trust_remote_code
-            )
+        with _told(folder):
+            config = transformers.AutoConfig.from_pretrained(folder, **options)
+            if hparams.hf_pretrained:
+                model = transformers.AutoModel.from_pretrained(folder, config=config, **options)
+            else:
+                model = transformers.AutoModel.from_config(
+                    config, trust_remote_code=hparams.hf_trust_remote_code
+                )
+            tokeniser = transformers.AutoTokenizer.from_pretrained(folder, **options)
+        self.model = model
         self.model.float().train()
         for name in UNUSED:
             # heads without a gradient: they would stop DDP
@@ -52,7 +58,6 @@ class HfEncoder(Encoder):
         self.n_out = config.hidden_size
         self.n_blocks = config.num_hidden_layers
         self.scales_masked = bool(getattr(config, "token_dropout", False))
-        tokeniser = transformers.AutoTokenizer.from_pretrained(folder, **options)
         self.alphabet = alphabet
         self.words = None if _is_by_letter(tokeniser, alphabet) else tokeniser
         self._bridge(tokeniser, alphabet)
@@ -153,16 +158,19 @@ def _folder(path: str | None) -> str:
     return path
 
 
-def _config(transformers: Any, folder: str, options: dict[str, Any]) -> Any:
+@contextmanager
+def _told(folder: str) -> Iterator[None]:
+    """What transformers raises of a folder, in one line."""
     try:
-        return transformers.AutoConfig.from_pretrained(folder, **options)
-    except ValueError as e:
-        if "trust_remote_code" not in str(e):
-            raise
-        raise HparamError(
-            f"--hf_path={folder} has Python code of its own, which is not run; read it, and then "
-            "set --hf_trust_remote_code=True"
-        ) from e
+        yield
+    except (ValueError, OSError, ImportError, KeyError, UnpicklingError) as e:
+        if "trust_remote_code" in str(e):
+            raise HparamError(
+                f"--hf_path={folder} has Python code of its own, which is not run; read it, and "
+                "then set --hf_trust_remote_code=True"
+            ) from e
+        reason = " ".join(str(e).split())[:300] or type(e).__name__
+        raise HparamError(f"--hf_path={folder}: transformers cannot load it: {reason}") from e
 
 
 def _is_by_letter(tokeniser: Any, alphabet: Alphabet) -> bool:

@@ -1,0 +1,70 @@
+"""CMA-ES of optuna, which keeps its state as a pickle in the study: read so that it runs nothing.
+
+A study is a file, and others may have written it. Only the classes that this state has are built.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+from seqmodel.errors import JobError
+
+_ALLOWED = frozenset(
+    [
+        ("numpy", "dtype"),
+        ("numpy", "ndarray"),
+        *((f"numpy.{core}.multiarray", name) for core in ("core", "_core")
+          for name in ("_reconstruct", "scalar")),
+        *((f"cmaes._{name.lower()}", name) for name in ("CMA", "CMAwM", "SepCMA")),
+    ]
+)  # fmt: skip
+
+
+class _State(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise JobError(
+                f"the study names {module}.{name}, which the state of CMA-ES does not have: "
+                "refused, nothing in it was run; move the study away"
+            )
+        return super().find_class(module, name)
+
+
+def cma_es(optuna: Any, seed: int) -> Any:
+    """Optuna's sampler CmaEsSampler, with a careful reading of its state.
+
+    Raises:
+        JobError: a version of optuna whose reading of the state is not known.
+    """
+    base = optuna.samplers.CmaEsSampler
+    if not hasattr(base, "_restore_optimizer") or not hasattr(base, "_concat_optimizer_attrs"):
+        raise JobError(
+            f"--sampler=cmaes is not possible with optuna {optuna.__version__}: how it reads its "
+            "state is not known; choose another sampler"
+        )
+
+    class CmaEs(base):  # type: ignore[misc, valid-type]
+        def _restore_optimizer(self, completed_trials: Sequence[Any], *more: Any) -> Any:
+            for trial in reversed(completed_trials):
+                start = self._attr_key_optimizer
+                kept = {k: v for k, v in trial.system_attrs.items() if k.startswith(start)}
+                if kept:
+                    return read_state(self._concat_optimizer_attrs(kept))
+            return None
+
+    return CmaEs(seed=seed)
+
+
+def read_state(text: str) -> Any:
+    """The object whose pickle `text` is, in hex digits.
+
+    Raises:
+        JobError: it is damaged, or holds anything but the state of CMA-ES.
+    """
+    try:
+        return _State(io.BytesIO(bytes.fromhex(text))).load()
+    except (pickle.UnpicklingError, ValueError, EOFError, IndexError, TypeError, KeyError) as e:
+        raise JobError(f"the state of CMA-ES in the study is damaged ({e})") from e
