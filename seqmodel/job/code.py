@@ -147,7 +147,8 @@ def code_state(root: str) -> dict[str, Any]:
         is None.
     """
     state: dict[str, Any] = {"path": root, "commit": None}
-    if not os.path.exists(f"{root}/.git"):
+    # beside an unpacked archive may lie the .git of a working directory that is another checkout
+    if os.path.exists(f"{root}/{LIST}") or not os.path.exists(f"{root}/.git"):
         return state
     diff, left_out = "", {}
     try:

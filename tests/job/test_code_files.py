@@ -152,10 +152,12 @@ def test_an_unpacked_archive_is_the_same_code(workdir, tmp_path, monkeypatch):
         assert mode == (0o700 if (there / name).is_dir() or name.endswith(".sh") else 0o600)
     (there / "models/untracked.txt").symlink_to(workdir / "models/untracked.txt")
     (there / "seqmodel/new.py").write_text("")
+    (there / ".git").symlink_to(workdir / ".git")
     monkeypatch.chdir(there)
     monkeypatch.setattr("seqmodel.job.code.ROOT", str(there))
     monkeypatch.setattr("seqmodel.job.code.PACKAGE", str(there / "seqmodel"))
     record, _ = code.code_record(["mine"])
+    assert record["commit"] is None
     files = ((n, len(d), [d]) for n, d in sorted(made.files.items()))
     assert record["digest"] == made.digest == digest_of(files)
 

@@ -222,7 +222,11 @@ def test_hostile_values_arrive_as_they_are_and_nothing_is_executed(tmp_path, mon
 
 
 def test_the_code_and_data_of_the_moment_of_submission_are_used_on_the_node(shell_job, workdir):
-    (workdir / "plug_in.py").write_text("from seqmodel.hparam import Hparams\nimport plug_more\n")
+    (workdir / "plug_in.py").write_text("import plug_more\nimport plug_pack.inner\n")
+    (workdir / "plug_pack/inner").mkdir(parents=True)
+    for folder in ("plug_pack", "plug_pack/inner"):
+        (workdir / folder / "__init__.py").write_text("")
+        (workdir / folder / "a table.txt").write_text("x")
     (workdir / "plug_more.py").write_text("VALUE = 1\n")
     (workdir / "other").mkdir()
     (workdir / "other/more.txt").write_text("x")
@@ -233,6 +237,9 @@ def test_the_code_and_data_of_the_moment_of_submission_are_used_on_the_node(shel
     node = Path(json.loads(Path(replicate.path, "argv.json").read_text())["cwd"])
     assert (node / "plug_more.py").read_text() == "VALUE = 1\n"
     assert (node / "seqmodel/run.py").exists()
+    for folder in ("plug_pack", "plug_pack/inner"):  # code is copied, the rest is there, in place
+        assert not (node / folder / "__init__.py").is_symlink()
+        assert (node / folder / "a table.txt").is_symlink()
     assert not (node / "a.fa").is_symlink()
     assert (node / "other").is_symlink()  # the rest is there, in place
     shell_job.cancel([replicate])
