@@ -289,6 +289,8 @@ def _ended(folder: str, record: Record, stderr: str, seen: Seen | None) -> Statu
         return Status(folder, "error", "disk full", detail)
     if phase in _TRIALS:
         return Status(folder, "error", phase, detail or f"exit code {code}")
+    if code == "3" and detail.startswith("DivergedError"):
+        return Status(folder, "error", "diverged", detail)
     if code == "75":
         return Status(
             folder, "timeout", "stopped with its state saved", "resume goes on from there"
