@@ -14,17 +14,15 @@ from seqmodel.hparam.convert import parse_dict
 from seqmodel.hparam.hparams import HparamParser, Hparams
 from seqmodel.hparam.job import ShellHparams, SlurmHparams
 from seqmodel.hparam.value import did_you_mean, integer, str2bool
-from seqmodel.job.job import Job
+from seqmodel.job.job import Job, known_settings
+from seqmodel.job.kinds import base_class, classes
 from seqmodel.job.os_interface import Interface, LocalInterface, SshInterface
 from seqmodel.job.prune import OLDER_THAN_MIN
 from seqmodel.job.prune import prune as prune_folders
-from seqmodel.job.replicate import RECORD, Replicate, parse_record
-from seqmodel.job.run_files import Damaged, why
+from seqmodel.job.replicate import RECORD, Replicate
 from seqmodel.job.state import Status
 from seqmodel.job.status_table import COLUMNS, StatusTable, read_status
 from seqmodel.terminal import plain, plain_line, plain_log
-
-KINDS = {"ShellJob": "shell", "SlurmJob": "slurm"}
 
 
 class WhereHparams(Hparams):
@@ -188,16 +186,18 @@ def logs(argv: Sequence[str]) -> int:
     if chosen is None:
         return 0
     name = "stdout" if chosen.stdout else "stderr"
-    for job, replicates in _found(chosen, _needed(folders, "logs")):
+    groups = _found(chosen, _needed(folders, "logs"))
+    n = sum(len(replicates) for _, replicates in groups)
+    for job, replicates in groups:
         for replicate in replicates:
-            if len(replicates) > 1:
+            if n > 1:
                 print(plain_line(f"==> {replicate.path} <=="))
             try:
                 text = job.logs(replicate, name=name, n_lines=chosen.n_lines)
             except ConnectionLost:
                 raise
             except JobError as e:
-                if len(replicates) == 1:
+                if n == 1:
                     raise
                 print(plain(str(e)))
                 continue
@@ -218,18 +218,25 @@ def cancel(argv: Sequence[str]) -> int:
     chosen, folders = _chosen(argv, cancel)
     if chosen is None:
         return 0
+    failed, n = [], 0
     for job, replicates in _found(chosen, _needed(folders, "cancel")):
         active = [
             replicate
             for replicate, s in zip(replicates, _states(job, replicates), strict=True)
-            if not s.is_final and (s.queued or s.state == "running")
+            if s.alive or (not s.is_final and (s.queued or s.state == "running"))
         ]
-        if active:
+        n += len(active)
+        try:
             job.cancel(active)
+        except JobError as e:  # the other jobs are ended all the same
+            failed.append(e)
+            active = getattr(e, "replicates", [])
         for replicate in active:
             print(plain_line(f"cancelled  {replicate.path}"))
-        if not active:
-            print("nothing to cancel: no job waits or runs there")
+    if failed:
+        raise failed[0]
+    if not n:
+        print("nothing to cancel: no job waits or runs there")
     return 0
 
 
@@ -242,16 +249,24 @@ def resume(argv: Sequence[str]) -> int:
     own = _parser()
     settings = {n: v for n, v in words.items() if n in parser.declared and n not in own.declared}
     chosen = parse_dict(own, {n: v for n, v in words.items() if n not in settings})
-    for job, replicates in _found(chosen, _needed(folders, "resume")):
-        wanted = [
-            replicate
-            for replicate, s in zip(replicates, _states(job, replicates), strict=True)
-            if s.state in ("timeout", "error")
-        ]
-        for replicate in job.resume(wanted, **settings) if wanted else []:
+    groups = _found(chosen, _needed(folders, "resume"))
+    known = known_settings([job for job, _ in groups], settings)
+    alive: list[tuple[Job, Status]] = []
+    n = 0
+    for (job, replicates), given in zip(groups, known, strict=True):
+        wanted = []
+        for replicate, s in zip(replicates, _states(job, replicates), strict=True):
+            if s.state in ("timeout", "error") and s.alive:
+                alive.append((job, s))
+            elif s.state in ("timeout", "error"):
+                wanted.append(replicate)
+        n += len(wanted)
+        for replicate in job.resume(wanted, **given) if wanted else []:
             print(plain_line(f"{replicate.job or '-'}  resumed  {replicate.path}"))
-        if not wanted:
-            print("nothing to resume: no run timed out or failed there")
+    for job, s in alive:
+        job.refuse_resume(s)
+    if not n:
+        print("nothing to resume: no run timed out or failed there")
     return 0
 
 
@@ -378,28 +393,15 @@ def _jobs_of(
 
     One whose record is damaged or missing becomes so; a half-made one is left out.
     """
-    records = {}
-    if chosen.scheduler is None:
-        paths = [f"{s.folder}/{RECORD}" for s in statuses if s.state != "damaged"]
-        records = interface.read(paths)
-    groups: dict[str, list[Status]] = {}
-    for status in statuses:
-        path = f"{status.folder}/{RECORD}"
-        if status.state == "damaged" or status.reason == "half-made":
-            continue
-        try:
-            if chosen.scheduler is None and path not in records:
-                raise Damaged(f"{RECORD}: missing, or not a regular file")
-            kind = chosen.scheduler or KINDS.get(parse_record(records[path], path)["kind"])
-        except Exception as e:  # whatever is wrong with this one, the others are done
-            status.state, status.reason = "damaged", why(e)
-            continue
-        if kind is not None:
-            groups.setdefault(kind, []).append(status)
-    return [
-        (_kind(kind)[0](interface, job_out_dir=found[0].folder.rsplit("/", 2)[0]), found)
-        for kind, found in groups.items()
-    ]
+    whole = [s for s in statuses if s.state != "damaged" and s.reason != "half-made"]
+    default = base_class(chosen.scheduler) if chosen.scheduler else None
+    known = classes(interface, whole, default)
+    groups: dict[tuple[type[Job], str], list[Status]] = {}
+    for status in whole:
+        if status.folder in known:
+            root = status.folder.rsplit("/", 2)[0]
+            groups.setdefault((known[status.folder], root), []).append(status)
+    return [(cls(interface, job_out_dir=root), found) for (cls, root), found in groups.items()]
 
 
 def _status(chosen: Namespace, folder: str) -> StatusTable:
@@ -419,9 +421,7 @@ def _is_here(job: Job, interface: Interface) -> bool:
     """Whether the programs of the scheduler are: a copy of the folder may be anywhere."""
     import shutil
 
-    return (
-        not interface.is_local or "Slurm" not in type(job).__name__ or bool(shutil.which("squeue"))
-    )
+    return not interface.is_local or job.kind != "slurm" or bool(shutil.which("squeue"))
 
 
 def _found(chosen: Namespace, folders: list[str]) -> list[tuple[Job, list[Replicate]]]:

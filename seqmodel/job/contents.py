@@ -83,7 +83,7 @@ def replicate_files(
         run: its hyperparameters.
         settings: those of the job.
         code: what it will run.
-        more: `kind`, `given` and `fields` of its record.
+        more: `kind`, `base`, `class`, `given` and `fields` of its record.
         script: the script.
     """
     tracked = run.parser.declared
@@ -108,7 +108,8 @@ def replicate_files(
         "job.json": json.dumps(record, indent=1) + "\n",
         "stdout": "",
         "stderr": "",
-        "events": f"{int(time.time())} created token={token} grace_s={settings.grace_s}\n",
+        "events": f"{int(time.time())} created token={token} grace_s={settings.grace_s} "
+        f"kind={more['base']} class={more['class']}\n",
     }
     return {
         f"{replicate.folder}/{name}": text.encode("utf-8", "surrogateescape")

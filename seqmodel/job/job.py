@@ -30,6 +30,7 @@ from seqmodel.job.contents import (
     replicate_files,
     template_fields,
 )
+from seqmodel.job.kinds import KINDS, base_class, classes, path_of
 from seqmodel.job.os_interface import Interface, LocalInterface, here
 from seqmodel.job.prune import OLDER_THAN_MIN, prune
 from seqmodel.job.replicate import KEPT, RECORD, Place, Replicate, parse_record, put, take
@@ -53,6 +54,7 @@ class Job:
         code: the code of the replicates that were made last; None before.
     """
 
+    kind: ClassVar[str] = ""  # shell or slurm
     hparams_class: ClassVar[type[JobHparams]] = JobHparams
     template: ClassVar[str] = ""
 
@@ -185,7 +187,10 @@ class Job:
         for (given, settings), run, (name, n) in zip(split, resolved, place.taken, strict=True):
             made.append(Replicate(self.interface, place.root, f"{name}/version_{n}"))
             fields = self._fields(run, settings, place, name, n, codes[0])
-            record = {"kind": type(self).__name__, "given": dict(given), "fields": fields}
+            record = {
+                "kind": type(self).__name__, "base": self.kind, "class": path_of(type(self)),
+                "given": dict(given), "fields": fields,
+            }  # fmt: skip
             script = self._render(fields)
             files |= replicate_files(made[-1], run, settings, codes[0], record, script)
         return made, files, place
@@ -297,7 +302,11 @@ class Job:
         Returns:
             A StatusTable: a list of Status that shows itself, with to_dicts() and to_pandas().
         """
-        from seqmodel.job.status_table import StatusTable, read_status
+        return self._look(which)[0]
+
+    def _look(self, which: str | Replicate | Iterable[Replicate] | None) -> tuple[Any, Any]:
+        """The states, and whoever asked the schedulers."""
+        from seqmodel.job.status_table import StatusTable
 
         if isinstance(which, Replicate):
             which = [which]
@@ -305,27 +314,56 @@ class Job:
             if which is None:
                 which = self.find_root()
                 if self.interface.is_local and not os.path.isdir(which):
-                    return StatusTable([])
-            return StatusTable(read_status(self.interface, which, self._asker()))
+                    return StatusTable([]), self._asker()
+            found, asker = self._ask(which)
+            return StatusTable(found), asker
         chosen = list(which)
         if not chosen:
-            return StatusTable([])
-        root = chosen[0].path if len(chosen) == 1 else chosen[0].root
-        found = read_status(self.interface, root, self._asker())
+            return StatusTable([]), self._asker()
+        found, asker = self._ask(chosen[0].path if len(chosen) == 1 else chosen[0].root)
         if len(chosen) == 1:
             for status in found:
                 status.folder = chosen[0].path
-            return StatusTable(found)
+            return StatusTable(found), asker
         wanted = {replicate.path for replicate in chosen}
-        return StatusTable([s for s in found if s.folder in wanted])
+        return StatusTable([s for s in found if s.folder in wanted]), asker
+
+    def _ask(self, root: str) -> tuple[list[Any], Any]:
+        """The states below a folder; those of other kinds of job are asked of their schedulers."""
+        from seqmodel.job.status_table import Several, read_status
+
+        asker = self._asker()
+        found = read_status(self.interface, root, asker)
+        others = {s.record.kind for s in found if not s.is_final} & set(KINDS) - {self.kind}
+        if others:
+            out = found[0].folder.rsplit("/", 2)[0]
+            siblings = [self._sibling(base_class(kind), out) for kind in sorted(others)]
+            asker = Several([self._asker(), *(job._asker() for job in siblings)])
+            found = read_status(self.interface, root, asker)
+        return found, asker
+
+    def _sibling(self, cls: type[Job], root: str) -> Job:
+        """A job of another class for the job_out_dir `root`, absolute."""
+        if cls is type(self):
+            return self
+        job = cls(self.interface, job_out_dir=root)
+        job._root = root
+        return job
+
+    def _by_class(self, statuses: Sequence[Any]) -> list[tuple[Job, list[Any]]]:
+        """Jobs of the classes that made these replicates, each with its own."""
+        found = classes(self.interface, statuses, type(self))
+        groups: dict[type[Job], list[Any]] = {}
+        for status in statuses:
+            groups.setdefault(found[status.folder], []).append(status)
+        return [
+            (self._sibling(cls, chosen[0].folder.rsplit("/", 2)[0]), chosen)
+            for cls, chosen in groups.items()
+        ]
 
     def find(self, folder: str) -> list[Replicate]:
         """The replicates in a folder: itself, of a canonical name, or of a whole job_out_dir."""
-        found = []
-        for status in self.status(folder):
-            root, name, version = status.folder.rsplit("/", 2)
-            found.append(Replicate(self.interface, root, f"{name}/{version}", status.job))
-        return found
+        return [_replicate(self.interface, status) for status in self.status(folder)]
 
     def _asker(self) -> Any:
         """How the scheduler is asked; see status_table.Asker."""
@@ -373,10 +411,32 @@ class Job:
     def cancel(self, replicates: Sequence[Replicate], why: str = "") -> None:
         """Ends jobs that wait or run; what they saved stays.
 
+        Each is ended by the class of job that made it.
+
         Args:
             replicates: which.
             why: the reason that their status tells; "cancelled" unless given.
+
+        Raises:
+            JobError: some could not be ended; they are as they were, and can be cancelled again.
         """
+        if not replicates:
+            return
+        statuses, asker = self._look(replicates)
+        failed: dict[str, str] = {}
+        for job, chosen in self._by_class(statuses):
+            failed |= job._cancel(chosen, asker, why)
+        if failed:
+            path, reason = next(iter(failed.items()))
+            more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+            error = JobError(
+                f"not cancelled on {self.interface.name}: {path}{more}: {reason}; cancel it again"
+            )
+            error.replicates = [r for r in replicates if r.path not in failed]  # type: ignore
+            raise error
+
+    def _cancel(self, chosen: Sequence[Any], asker: Any, why: str) -> dict[str, str]:
+        """Ends what its own class started; the folders that could not be ended, and why."""
         raise NotImplementedError
 
     def resume(
@@ -396,23 +456,31 @@ class Job:
         Returns:
             Those that were submitted: of several, without those whose job.json is damaged.
         """
-        found = self.status(replicates)
-        by_path = {r.path: r for r in replicates or ()}
-        chosen, submissions, files, place = [], [], {}, Place()
+        found = [
+            s for s in self.status(replicates)
+            if replicates is not None or (s.state in ("timeout", "error") and not s.alive)
+        ]  # fmt: skip
         for status in found:
-            if replicates is None and status.state not in ("timeout", "error"):
-                continue
-            self._refuse_resume(status)
-            root, name, version = status.folder.rsplit("/", 2)
-            replicate = by_path.get(status.folder) or Replicate(
-                self.interface, root, f"{name}/{version}"
-            )
-            chosen.append(replicate)
-            submissions.append(status.record.submission + 1)
-        if not chosen:
-            return []
+            self.refuse_resume(status)
+        groups = self._by_class(found) if found else []
+        own = known_settings([job for job, _ in groups], settings)
+        by_path = {r.path: r for r in replicates or ()}
+        resumed: list[Replicate] = []
+        for (job, statuses), known in zip(groups, own, strict=True):
+            chosen = [by_path.get(s.folder) or _replicate(self.interface, s) for s in statuses]
+            resumed += job._resume(chosen, [s.record.submission + 1 for s in statuses], known)
+        return resumed
+
+    def _resume(
+        self,
+        chosen: Sequence[Replicate],
+        submissions: Sequence[int],
+        settings: Mapping[str, Any],
+    ) -> Sequence[Replicate]:
+        place = Place()
         place.root = chosen[0].root
-        paths = {r.path: f"{r.path}/job.json" for r in chosen}
+        self._root = self._root or place.root
+        paths = {r.path: f"{r.path}/{RECORD}" for r in chosen}
         contents = self.interface.read(list(paths.values()))
         records = {r: contents.get(paths[r.path], b"") for r in chosen}
         if len(chosen) > 1:  # one whose record is damaged does not keep the others
@@ -421,11 +489,11 @@ class Job:
             if not chosen:
                 raise JobError(f"{place.root}: no replicate has a {RECORD} that can be read")
         files = self._again(chosen, records, settings)
-        self._root = self._root or place.root
         self._launch(chosen, submissions, place, files)
         return chosen
 
-    def _refuse_resume(self, status: Any) -> None:
+    def refuse_resume(self, status: Any) -> None:
+        """Raises a JobError if a replicate in this state must not be submitted again."""
         if status.state == "running" or (status.state == "created" and status.queued):
             raise JobError(f"{status.folder}: {status.state} {status.reason}; cancel it first")
         if status.state == "complete":
@@ -434,6 +502,12 @@ class Job:
             raise JobError(f"{status.folder}: {status.detail}")
         if status.state == "damaged":
             raise JobError(f"{status.folder}: damaged: {status.reason}")
+        if status.alive:
+            where = f" on {status.record.node}" if status.record.node else ""
+            raise JobError(
+                f"{status.folder}: {status.state} {status.reason}, but its last attempt still "
+                f"gives signs of life{where}; cancel it, or wait until it has ended, then resume it"
+            )
 
     def _again(
         self,
@@ -443,16 +517,10 @@ class Job:
     ) -> dict[str, bytes]:
         """The scripts of replicates that are submitted again, with the settings as they are now."""
         files: dict[str, bytes] = dict(self._node_functions())
-        for name in settings:
-            self._parser.hparam(name)
         for replicate in chosen:
-            record = parse_record(contents[replicate], f"{replicate.path}/job.json")
-            if record["kind"] != type(self).__name__:
-                raise JobError(
-                    f"{replicate.path} was made by a {record['kind']}; resume it with one"
-                )
+            record = parse_record(contents[replicate], f"{replicate.path}/{RECORD}")
             if "fields" not in record or "settings" not in record:
-                raise JobError(f"{replicate.path}/job.json: no fields of a script; it is damaged")
+                raise JobError(f"{replicate.path}/{RECORD}: no fields of a script; it is damaged")
             refuse_foreign(replicate, record["fields"])
             replicate.fields = {**record["fields"]}  # type: ignore[attr-defined]
             fields = replicate.fields  # type: ignore[attr-defined]
@@ -491,3 +559,20 @@ def _is_record(data: bytes) -> bool:
         return bool(parse_record(data, RECORD))
     except JobError:
         return False
+
+
+def _replicate(interface: Interface, status: Any) -> Replicate:
+    root, name, version = status.folder.rsplit("/", 2)
+    return Replicate(interface, root, f"{name}/{version}", status.job)
+
+
+def known_settings(jobs: Sequence[Job], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The settings that each job has.
+
+    Raises:
+        HparamError: one is a setting of none of them.
+    """
+    for name in settings:
+        if jobs and not any(name in job._parser.declared for job in jobs):
+            jobs[0]._parser.hparam(name)  # says what it is nearest to
+    return [{n: v for n, v in settings.items() if n in job._parser.declared} for job in jobs]

@@ -11,6 +11,14 @@
 event() { printf '%s %s\n' "$(date +%s)" "$*" >> "$folder/events"; }
 say() { printf 'seqmodel: %s\n' "$*"; }
 
+job_id() { # what the scheduler calls this job; SLURM_JOB_ID of one element is the whole array's id
+    if [ -n "${SLURM_ARRAY_JOB_ID-}" ]; then
+        printf '%s_%s' "$SLURM_ARRAY_JOB_ID" "$SLURM_ARRAY_TASK_ID"
+    else
+        printf %s "${SLURM_JOB_ID:-$$}"
+    fi
+}
+
 job_main() {
     from_workdir python venv requirements wheels node_storage
     case "${1-}" in
@@ -22,7 +30,7 @@ job_main() {
     begin
     step environment environment_everywhere
     step staging stage_everywhere
-    if [ "$attempt" = 1 ]; then
+    if ! grep -q '^[0-9]* run' events; then # no attempt has passed its trials yet
         if [ "$fast_dev_run_first" = 1 ]; then check preflight "--fast_dev_run=True"; fi
         if [ "$checkpoint_check" = 1 ]; then check_resume; fi
     fi
@@ -60,43 +68,75 @@ begin() {
     await_last_attempt
     if grep -q '^[0-9]* end code=0 ' events; then exit 0; fi # put back although it was complete
     attempt=$(($(grep -c '^[0-9]* start ' events) + 1))
-    event "start attempt=$attempt submission=$submission job=${SLURM_JOB_ID:-$$}" \
-        "pid=$$ node=${SLURMD_NODENAME:-$(uname -n)}"
+    event "start attempt=$attempt submission=$submission job=$(job_id)" \
+        "pid=$$ beat=$heartbeat_s node=${SLURMD_NODENAME:-$(uname -n)}"
     say "attempt $attempt" >&2 # what stands below it in stderr is of this attempt
     export SEQMODEL_JOB_PID=$$
     node_folder || { code=1 phase=staging; finish; }
     (
-        trap - USR1 TERM INT
+        trap '' USR1 TERM INT # it beats until the job has ended, also while that is stopping
         while kill -0 $$; do
             date +%s > "$folder/heartbeat"
             sleep "$heartbeat_s"
         done
     ) > /dev/null 2>&1 < /dev/null &
     beat=$!
+    disown "$beat" # its end is not reported
     # bash runs a trap only once its foreground command ended, so the run is in the background
     trap 'on_signal USR1' USR1
     trap 'on_signal TERM' TERM INT
 }
 
 await_last_attempt() { # one that was cancelled and submitted again may still be writing
-    local line pid='' end=$((SECONDS + 120))
-    line=$(awk '$2 == "start" {l = $0} $2 ~ /^(end|requeue|seen)$/ {l = ""} END {print l}' events)
-    if [ -z "$line" ]; then return; fi
+    local line pid='' began=0 end=$((SECONDS + ${await_s:-$((120 + 2 * heartbeat_s))}))
+    while last_start && last_attempt_lives; do
+        if [ "$SECONDS" -ge "$end" ]; then
+            event "kept_out submission=$submission node=${line##* node=}"
+            say "the last attempt still runs on ${line##* node=}: nothing was started" >&2
+            exit 1
+        fi
+        sleep 0.2
+    done
+}
+
+last_start() { # the start that has no end: line, its time, and its process where that is to be seen
+    # what the scheduler had said (`seen`) is no end: a node that it lost may still write
+    line=$(awk '$2 == "start" {l = $0} $2 ~ /^(end|requeue)$/ {l = ""} END {print l}' events)
+    began=${line%% *} pid=''
     if [ "${line##* node=}" = "${SLURMD_NODENAME:-$(uname -n)}" ]; then
         pid=${line##* pid=} pid=${pid%% *}
     fi
-    while [ "$SECONDS" -lt "$end" ] && last_attempt_lives; do sleep 0.2; done
+    [ -n "$line" ]
 }
 
 last_attempt_lives() { # by its process; on another machine by its heartbeat
-    # in containers this process may have the number that the last one had
-    if [ -n "$pid" ]; then [ "$pid" != $$ ] && kill -0 "$pid" 2> /dev/null; return; fi
+    if [ -n "$pid" ]; then
+        # in containers this process may have the number that the last one had
+        if [ "$pid" = $$ ] || ! kill -0 "$pid" 2> /dev/null; then return 1; fi
+        # a number may be that of another process by now; ours may have been stopped
+        case "$(ps -ww -o args= -p "$pid" 2> /dev/null)" in
+            *"$script"* | *slurm_script* | *./[0-9]*.sh\ *) return 0 ;;
+        esac
+    fi
     local beat
-    beat=$(cat heartbeat 2> /dev/null) || return 1
-    [ "$(($(date +%s) - ${beat:-0}))" -le "$((heartbeat_s + 10))" ]
+    beat=$(cat heartbeat 2> /dev/null)
+    if [ "${beat:-0}" -lt "${began:-0}" ]; then beat=$began; fi
+    [ "$(($(date +%s) - beat))" -le "$((heartbeat_s + 10))" ]
 }
 
-cancelled() { awk '$2 == "submitting" {n = 0} $2 == "cancel" {n = 1} END {exit !n}' events; }
+cancelled() { # a cancel that was only asked for is confirmed by whoever obeys it
+    local word
+    word=$(awk '
+        $2 == "submitting" {done = asked = 0}
+        $2 == "cancel" {done = 1}
+        $2 == "cancel_failed" {asked = 0}
+        $2 == "cancelling" {asked = 1; i = index($0, " text="); text = i ? substr($0, i) : ""}
+        END {if (done) print "cancel"; else if (asked) print "cancelling" text}' events)
+    case "$word" in
+        '') return 1 ;;
+        cancelling*) event "cancel${word#cancelling}" ;;
+    esac
+}
 
 on_signal() {
     signal=${signal:-$1}
@@ -107,9 +147,16 @@ step() { # step PHASE COMMAND...
     phase=$1
     shift
     local start=$SECONDS
-    "$@" || { code=$?; finish; }
-    if [ -n "$signal" ]; then code=75; put_back; finish; fi
+    "$@" || code=$?
+    if [ -n "$signal" ]; then stopped; fi
+    if [ "$code" != 0 ]; then finish; fi
     event "step phase=$phase seconds=$((SECONDS - start))"
+}
+
+stopped() { # before the run had begun: there is nothing to save, and nothing was lost
+    code=75
+    put_back
+    finish
 }
 
 check() { # check PHASE ARGS...: a trial of the run in its own place, that leaves nothing behind
@@ -117,6 +164,7 @@ check() { # check PHASE ARGS...: a trial of the run in its own place, that leave
     shift
     local start=$SECONDS
     run "${args[@]}" "$@"
+    if [ -n "$signal" ]; then stopped; fi
     if [ "$code" != 0 ]; then finish; fi
     event "step phase=$phase seconds=$((SECONDS - start))"
 }
@@ -183,7 +231,9 @@ start_python() {
 }
 
 put_back() { # the scheduler starts this job again, in the same folder
-    if [ "$requeue" != 1 ] || [ -z "${SLURM_JOB_ID-}" ] || cancelled; then return; fi
+    if [ "$requeue" != 1 ] || [ -z "${SLURM_JOB_ID-}" ]; then return; fi
+    # scancel ends a job by SIGTERM alone; a time limit announces itself by SIGUSR1
+    if [ "$signal" = TERM ] || cancelled; then return; fi
     local n
     n=$(($(grep -c '^[0-9]* requeue ' events) + 1))
     if [ "$n" -gt "$max_requeues" ]; then
@@ -191,10 +241,10 @@ put_back() { # the scheduler starts this job again, in the same folder
         return
     fi
     event "requeue n=$n"
-    kill "$beat" 2> /dev/null
+    kill -KILL "$beat" 2> /dev/null
     clean
     # the scheduler ends this attempt at once, and scontrol with it: that is no refusal
-    (trap '' TERM && exec scontrol requeue "$SLURM_JOB_ID")
+    (trap '' TERM && exec scontrol requeue "$(job_id)")
     local refused=$?
     if [ "$refused" = 0 ] || [ "$refused" -gt 128 ]; then
         sleep 60
@@ -210,7 +260,7 @@ finish() {
     fi
     rm -f -- "$folder/.probe"
     event "end code=$code phase=$phase submission=$submission${signal:+ signal=$signal}$full"
-    kill "$beat" 2> /dev/null
+    kill -KILL "$beat" 2> /dev/null
     clean
     exit "$code"
 }

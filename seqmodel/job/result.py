@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from seqmodel.errors import JobError
+from seqmodel.job.events import parse_events
 from seqmodel.job.os_interface import Interface, LocalInterface, quote_home
 from seqmodel.job.packed import CUT, untar
 from seqmodel.job.run_files import (
@@ -30,7 +31,7 @@ from seqmodel.job.run_files import (
     parse_object,
     read_regular,
 )
-from seqmodel.job.state import Status, damaged, exception_line, parse_events, tell
+from seqmodel.job.state import Status, damaged, exception_line, tell
 
 WHOLE = ("hparams.json", "job.json", "metrics.csv", "usage.json", "test_curves.json")
 SMALL = ("events", "heartbeat")

@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 from seqmodel.errors import JobError
 from seqmodel.hparam.job import ShellHparams
 from seqmodel.job import worker
+from seqmodel.job.events import Record
 from seqmodel.job.job import Job
-from seqmodel.job.os_interface import LocalInterface, quote_home
+from seqmodel.job.os_interface import Interface, LocalInterface, quote_home
 from seqmodel.job.replicate import KEPT, Place, Replicate, put
-from seqmodel.job.state import CLAIM_S, Record, Seen
+from seqmodel.job.state import CLAIM_S, Seen, Status
 from seqmodel.job.status_table import Asker
 
 
@@ -25,6 +26,7 @@ class ShellJob(Job):
     `n_at_once` run at once, the others wait their turn; a queue is of one machine and job_out_dir.
     """
 
+    kind = "shell"
     hparams_class = ShellHparams
     template: ClassVar[str] = "template_shell.sh"
 
@@ -86,13 +88,12 @@ class ShellJob(Job):
     def _asker(self) -> Asker:
         return _Processes(self)
 
-    def cancel(self, replicates: Sequence[Replicate], why: str = "") -> None:
-        """Takes jobs out of the queue, and ends running ones: SIGTERM, and SIGKILL 10 s later."""
-        words = "".join(f"{replicate.path}\0" for replicate in replicates)
-        text = f"line={shlex.quote(cancel_line(why))}\n" + _CANCEL
-        done = self.interface.script(text, words.encode("utf-8", "surrogateescape"))
-        if done.code != 0:
-            raise JobError(f"cannot cancel on {self.interface.name}: {done.err.strip()[-300:]}")
+    def _cancel(self, chosen: Sequence[Status], asker: Asker, why: str) -> dict[str, str]:
+        words = ""
+        for status in chosen:  # SIGTERM, and SIGKILL 10 s later
+            record = status.record
+            words += f"{status.folder}\0{record.token}\0{record.node if status.alive else ''}\0"
+        return cancel_by(_CANCEL, words, self.interface, why)
 
 
 # Takes submit.<k> of each replicate, which one submitter gets; without all, none is kept.
@@ -144,29 +145,59 @@ note_each @BATCH@/folders 'submitted submission=$k job=shell'
 echo added
 """
 # Entries are named after the tokens that stand in events; a process is found by its arguments.
+# The intent comes first, so that a job that starts meanwhile ends.
 _CANCEL = """
 pids=()
-while IFS= read -r -d '' folder; do
-    printf '%s\\n' "$line" >> "$folder/events" || exit 1
-    token=$(grep '^[0-9]* submitting ' "$folder/events" | tail -n 1)
-    token=${token##*token=} token=${token%% *}
-    if [ -z "$token" ]; then continue; fi
-    rm -f -- "${folder%/*/*}"/.seqmodel/queue/*/waiting/*"-$token"
-    found=$(ps -A -ww -o pid= -o args= | awk -v t="$token" '$NF == t && $2 ~ /bash$/ {print $1}')
-    for pid in $found; do
-        kill -TERM -- "-$pid" 2>/dev/null && pids+=("$pid")
+while IFS= read -r -d '' folder && IFS= read -r -d '' token && IFS= read -r -d '' node; do
+    note "$folder" "cancelling$text"
+    found='' why=''
+    if [ -n "$token" ]; then
+        rm -f -- "${folder%/*/*}"/.seqmodel/queue/*/waiting/*"-$token" 2> "$errors" ||
+            why=$(tail -n 1 "$errors")
+        found=$(ps -A -ww -o pgid= -o args= |
+            awk -v t="$token" '$NF == t && $2 ~ /bash$/ {print $1}' | sort -u)
+    fi
+    for pid in $found; do # each leads a group of its own
+        if kill -TERM -- "-$pid" 2> "$errors"; then pids+=("$pid")
+        elif ps -A -o pgid= | grep -qx " *$pid"; then
+            why="process $pid: $(sed 's/.* - //' "$errors")"
+        fi
     done
+    if [ -z "$found" ] && [ -n "$node" ]; then
+        if [ "$node" != "$(uname -n)" ]; then why="it runs on $node: cancel it there"
+        else why="it runs outside of the queue: end it by its process"; fi
+    fi
+    if [ -n "$why" ]; then fail "$folder" "$why"
+    else note "$folder" "cancel$text"; fi
 done
 if [ ${#pids[@]} != 0 ]; then
     (sleep 10; for pid in "${pids[@]}"; do kill -KILL -- "-$pid"; done) >/dev/null 2>&1 </dev/null &
 fi
-exit 0
+"""
+_NOTE = """
+errors=$(mktemp) || exit 1
+trap 'rm -f -- "$errors"' EXIT
+note() { printf '%s %s\\n' "$(date +%s)" "$2" >> "$1/events" || exit 1; }
+fail() {
+    note "$1" "cancel_failed text=$2"
+    printf '%s\\0%s\\0' "$1" "$2"
+}
 """
 
 
-def cancel_line(why: str) -> str:
-    """What `events` says of a job that is ended on purpose."""
-    return f"{int(time.time())} cancel" + (f" text={' '.join(why.split())}" if why else "")
+def cancel_by(program: str, words: str, interface: Interface, why: str) -> dict[str, str]:
+    """Runs a program of bash that ends jobs; the folders of those that it could not end, and why.
+
+    Raises:
+        JobError: it could not be run to its end.
+    """
+    text = f" text={' '.join(why.split())}" if why else ""
+    program = f"text={shlex.quote(text)}\n{_NOTE}{program}exit 0\n"
+    done = interface.script(program, words.encode("utf-8", "surrogateescape"))
+    if done.code != 0:
+        raise JobError(f"cannot cancel on {interface.name}: {done.err.strip()[-300:]}")
+    told = done.out.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    return dict(zip(told[::2], (" ".join(why.split()) for why in told[1::2]), strict=True))
 
 
 def claim_seconds(settings: Any) -> int:
@@ -221,6 +252,8 @@ def _append(replicate: Replicate, line: str) -> None:
 
 class _Processes(Asker):
     """What waits in the queue, and which processes there are."""
+
+    kind = "shell"
 
     def __init__(self, job: ShellJob) -> None:
         root = quote_home(job.find_root())

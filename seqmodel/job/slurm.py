@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from seqmodel.errors import HparamError, JobError
 from seqmodel.hparam.job import SlurmHparams
 from seqmodel.hparam.run import Run
+from seqmodel.job.events import Record
 from seqmodel.job.job import Job
 from seqmodel.job.replicate import KEPT, Place, Replicate, put
-from seqmodel.job.shell import cancel_line, claim_text, claims
-from seqmodel.job.state import ABSENT, Record, Seen
+from seqmodel.job.shell import cancel_by, claim_text, claims
+from seqmodel.job.state import ABSENT, Seen, Status
 from seqmodel.job.status_table import Asker
 
 MAX_ARRAY = 1001  # Slurm's own default, where it does not say another
 _MEMORY = re.compile(r"\d+[KMGT]?")
+_TOKEN = re.compile(r"\.([0-9a-f]{12})$")  # in the names of jobs that were submitted here
+_BY_HAND = re.compile(r"_version_\d+\.sh$")  # the name that sbatch gives to a script
 
 
 class SlurmJob(Job):
@@ -28,6 +30,7 @@ class SlurmJob(Job):
         n_calls: how often Slurm's programs were started: sbatch, squeue, sacct, scancel, scontrol.
     """
 
+    kind = "slurm"
     hparams_class = SlurmHparams
     template: ClassVar[str] = "template_slurm.sh"
     _asks_arrays: ClassVar[bool] = True
@@ -148,22 +151,16 @@ class SlurmJob(Job):
     def _asker(self) -> Asker:
         return _Queue(self)
 
-    def cancel(self, replicates: Sequence[Replicate], why: str = "") -> None:
-        """Ends jobs that wait or run, by one scancel."""
-        words, jobs = "", []
-        for replicate, status in zip(replicates, self._of(replicates), strict=True):
-            words += f"{replicate.path}\0"
-            if status.job:
-                jobs.append(status.job)
-        text = f"line={shlex.quote(cancel_line(why))}\n" + _CANCEL.replace("@JOBS@", " ".join(jobs))
+    def _cancel(self, chosen: Sequence[Status], asker: Asker, why: str) -> dict[str, str]:
+        words = ""
+        for status in chosen:
+            job_id = asker.id_of(status.record)
+            # a job that no queue knows is not ended by ours
+            is_outside = status.alive and asker.seen(status.record) == ABSENT
+            outside = status.record.node or "another machine" if is_outside else ""
+            words += f"{status.folder}\0{job_id}\0{outside}\0"
         self.n_calls["scancel"] += 1
-        done = self.interface.script(text, words.encode("utf-8", "surrogateescape"))
-        if done.code != 0:
-            raise JobError(f"cannot cancel on {self.interface.name}: {done.err.strip()[-300:]}")
-
-    def _of(self, replicates: Sequence[Replicate]) -> list[Any]:
-        by_path = {status.folder: status for status in self.status(replicates)}
-        return [by_path[replicate.path] for replicate in replicates]
+        return cancel_by(_CANCEL, words, self.interface, why)
 
 
 def directives(settings: Any, n_nodes: int, devices: int) -> str:
@@ -204,18 +201,18 @@ def _take_up(out: str, batches: Mapping[str, Sequence[Replicate]], name: str) ->
             for replicate in chosen:
                 replicate.reason = rest  # type: ignore[attr-defined]
         elif chosen:
-            refused.append((chosen[0], len(chosen), what, rest))
+            refused.append((chosen[0], len(chosen), what, rest.strip()))
     if refused:
         replicate, n, what, why = refused[0]
         many = f" and {n - 1} more" if n > 1 else ""
         if what == "late":
             raise JobError(
-                f"sbatch on {name} gave no answer in time; whether {replicate.path}{many} was "
-                "queued is found by its token: status tells"
+                f"sbatch on {name}: {why}; whether {replicate.path}{many} was queued is "
+                "found by its token: seqmodel status tells. Do not submit it a second time"
             )
         raise JobError(
             f"sbatch refused the job on {name}: {why}. Kept, not queued: {replicate.path}{many}. "
-            "Mend the setting and resume it"
+            "Fix the setting and resume it"
         )
 
 
@@ -224,6 +221,16 @@ for name in ${!SLURM@} ${!SBATCH@}; do
     if [ "$name" != SLURM_CONF ]; then unset "$name"; fi
 done
 tokens=()
+id_in() { # id_in FILE...: the id, among whatever else sbatch printed; nothing if several could be
+    sed -n -E 's/\\r$//
+        s/^([0-9]+)(;[^ ;]*)?$/\\1/p
+        s/^(.* )?Submitted batch job ([0-9]+)( .*)?$/\\2/p' "$@" |
+        sort -u | awk '{id = $0} END {if (NR == 1) print id}'
+}
+id_by_token() { # id_by_token TOKEN: of a job that is in the queue
+    timeout 30 squeue -h -t all -u "$(id -un)" -o '%F|%j' 2> /dev/null |
+        awk -F '|' -v t=".$1" 'substr($0, length($0) - length(t) + 1) == t {id = $1} END {print id}'
+}
 submit() { # submit TOKEN
     local dir=$PWD/.seqmodel/submitted/$1 args=() arg id code
     if ! claim "$dir/folders" > "$dir/claim"; then
@@ -231,8 +238,10 @@ submit() { # submit TOKEN
         return
     fi
     while IFS= read -r -d '' arg; do args+=("$arg"); done < "$dir/args"
-    id=$(cd -- "$dir" && timeout 100 sbatch "${args[@]}" 2> sbatch.err < /dev/null)
-    code=$? id=${id%%;*}
+    (cd -- "$dir" && timeout 100 sbatch "${args[@]}" > sbatch.out 2> sbatch.err < /dev/null)
+    code=$? id=''
+    if [ $code = 0 ]; then id=$(id_in "$dir/sbatch.out" "$dir/sbatch.err"); fi
+    if [ -z "$id" ] && [ $code != 124 ]; then id=$(id_by_token "$1"); fi
     case $id in
         [0-9]*)
             printf %s "$id" > "$dir/job"
@@ -243,10 +252,17 @@ submit() { # submit TOKEN
             printf 'job %s %s\\n' "$1" "$id"
             tokens+=("$1") ;;
         *)
-            if [ $code = 124 ]; then printf 'late %s -\\n' "$1"; return; fi
             local why folder k rest
             why=$(tr '\\n' ' ' < "$dir/sbatch.err")
             why=${why#sbatch: error: }
+            # it may have been queued all the same: submit.<k> stays taken
+            if [ $code = 124 ]; then printf 'late %s no answer in time\\n' "$1"; return; fi
+            if [ $code = 0 ]; then printf 'late %s no id of a job\\n' "$1"; return; fi
+            if grep -qiE 'timed? ?out|zero bytes|communication|transport' "$dir/sbatch.err"; then
+                printf 'late %s %s\\n' "$1" "$why"
+                return
+            fi
+            why=${why:-exit code $code, without a reason}
             note_each "$dir/folders" "refused text=$why"
             while read -r folder k rest; do
                 rm -f -- "$folder/submit.$k" "$folder/submit.$k".*
@@ -264,12 +280,29 @@ why() { # what the scheduler says of those that were queued just now
     done
 }
 """
+# The intent comes first, so that a job that starts meanwhile ends; it holds once scancel took it.
 _CANCEL = """
-while IFS= read -r -d '' folder; do
-    printf '%s\\n' "$line" >> "$folder/events" || exit 1
+folders=() jobs=() outside=() all=() left='' why=''
+while IFS= read -r -d '' folder && IFS= read -r -d '' job && IFS= read -r -d '' where; do
+    folders+=("$folder") jobs+=("$job") outside+=("$where")
+    if [ -n "$job" ]; then all+=("$job"); fi
+    note "$folder" "cancelling$text"
 done
-jobs="@JOBS@"
-if [ -n "$jobs" ]; then timeout 60 scancel $jobs; fi
+if [ ${#all[@]} != 0 ] && ! timeout 60 scancel "${all[@]}" 2> "$errors" < /dev/null; then
+    why=$(tr '\\n' ' ' < "$errors")
+    why=${why#scancel: error: } why=${why:-no answer in 60 s}
+    # one that has ended meanwhile is no failure; without an answer none is confirmed
+    left=$(timeout 25 squeue -h -r -u "$(id -un)" -t PD,R,S,CF -o %i) ||
+        left=${all[*]}
+fi
+for i in "${!folders[@]}"; do
+    if [ -n "${outside[i]}" ]; then
+        fail "${folders[i]}" "it runs on ${outside[i]} outside of the queue: end it there"
+    elif [ -n "${jobs[i]}" ] && case " ${left//[!0-9_]/ } " in
+        *" ${jobs[i]} "*) ;; *) false ;; esac
+    then fail "${folders[i]}" "scancel: $why"
+    else note "${folders[i]}" "cancel$text"; fi
+done
 """
 _SQUEUE = """
 timeout 25 squeue -h -r -t all -u "$(id -un)" -o '%A|%F|%K|%T|%r|%j' && echo answered
@@ -282,11 +315,13 @@ timeout 25 sacct -n -P -X -S now-14days -o JobIDRaw,JobID,State 2>/dev/null && e
 class _Queue(Asker):
     """What squeue says, and sacct of jobs that squeue does not know any more."""
 
+    kind = "slurm"
+
     def __init__(self, job: SlurmJob) -> None:
         self.job = job
         self.commands = {"squeue": _SQUEUE}
         self.answered = False
-        self.by_id: dict[str, Seen] = {}
+        self.by_id: dict[str, tuple[Seen, str]] = {}  # with the name of the job
         self.by_token: dict[tuple[str, str], str] = {}
         self._accounts: dict[str, Seen] | None = None
 
@@ -298,18 +333,20 @@ class _Queue(Asker):
         for line in lines[:-1]:
             raw, array, index, state, reason, name = (line.split("|", 5) + [""] * 6)[:6]
             seen = Seen(state, "" if reason == "None" else reason)
-            ids = [raw, f"{array}_{index}"] if index.isdecimal() else [raw]
-            for job_id in ids:
-                self.by_id[job_id] = seen
-            place = index if index.isdecimal() else "0"
-            self.by_token[name.rpartition(".")[2], place] = ids[-1]
+            job_id, place = (f"{array}_{index}", index) if index.isdecimal() else (raw, "0")
+            self.by_id[job_id] = (seen, name)
+            # the raw id of one element is that of the whole array, which is no run's
+            if raw != array:
+                self.by_id[raw] = (seen, name)
+            self.by_token[name.rpartition(".")[2], place] = job_id
 
     def seen(self, record: Record) -> Seen | None:
         """The word of squeue, else of sacct; None where neither answered."""
         if not self.answered:
             return None
-        if record.job in self.by_id:
-            return self.by_id[record.job]
+        job_id = self.id_of(record)
+        if job_id in self.by_id:
+            return self.by_id[job_id][0]
         if record.job and (record.running or record.waiting):
             return self._account().get(record.job, ABSENT)
         return ABSENT
@@ -318,6 +355,26 @@ class _Queue(Asker):
         """The job of a submission whose id nobody noted."""
         return self.by_token.get((record.token, record.index or "0"), "")
 
+    def id_of(self, record: Record) -> str:
+        """The id under which squeue lists the job of this record, else the one that sbatch gave.
+
+        It is "" where squeue lists the job of somebody else under that one.
+        """
+        if self._is_listed(record):
+            return record.job
+        return self.found(record) or ("" if record.submitted_job in self.by_id else
+                                      record.submitted_job)  # fmt: skip
+
+    def _is_listed(self, record: Record) -> bool:
+        """Whether the recorded id is of this run: ids come again, process ids look the same."""
+        if record.job not in self.by_id:
+            return False
+        name = self.by_id[record.job][1]
+        token = _TOKEN.search(name)
+        if token is not None:
+            return token[1] == record.token
+        return record.job == record.submitted_job or _BY_HAND.search(name) is not None
+
     def _account(self) -> dict[str, Seen]:
         if self._accounts is None:
             self._accounts = {}
@@ -325,6 +382,8 @@ class _Queue(Asker):
             out = self.job.interface.script(_SACCT).out.decode("utf-8", "replace").splitlines()
             for line in out[:-1] if out[-1:] == ["answered"] else []:
                 raw, job_id, state = [*line.split("|"), "", "", ""][:3]
-                # "CANCELLED by 1000"
-                self._accounts[raw] = self._accounts[job_id] = Seen(state.split(" ")[0], "")
+                seen = Seen(state.split(" ")[0], "")  # "CANCELLED by 1000"
+                self._accounts[job_id] = seen
+                if raw != job_id.split("_")[0]:
+                    self._accounts[raw] = seen
         return self._accounts

@@ -13,12 +13,15 @@ from collections import namedtuple
 from collections.abc import Mapping
 from typing import Any
 
+from seqmodel.job.events import Record, parse_events
 from seqmodel.job.run_files import MAX_SECONDS, Damaged, check_metrics, why
 
 STATES = ("created", "running", "error", "timeout", "complete", "damaged")
 NAMES = ("events", "heartbeat", "metrics.csv", "stderr")  # the files that are read
 GRACE_S = 600
 CLAIM_S = 150
+ENDING_S = 120  # what a cancelled job may take to end
+CLOCK_S = 86_400  # no clock of a cluster is more than a day ahead
 
 # What a scheduler says of a job: its word for the state, and why it waits or ended.
 Seen = namedtuple("Seen", ["state", "reason"])
@@ -53,14 +56,6 @@ _EXCEPTION = re.compile(
 )
 _TRIALS = ("environment", "staging", "preflight", "checkpoint_check")
 
-Event = namedtuple("Event", ["time", "what", "fields"])
-# the words of `events`; a line with another word tells nothing
-EVENTS = frozenset(
-    {"created", "submitting", "submitted", "refused", "start", "step", "run", "staged", "note",
-     "requeue", "end", "cancel", "seen", "superseded"}
-)  # fmt: skip
-CLOCK_S = 86_400  # no clock of a cluster is more than a day ahead
-
 
 class Status:
     """The state of one replicate, and how it is known.
@@ -70,6 +65,8 @@ class Status:
         state: created, running, error, timeout, complete or damaged.
         reason: a few words; `detail` is the line that shows it, if there is one.
         queued: whether a created one is in a queue.
+        alive: whether its last attempt may still write: it has no last word, its heart beats, and
+            nobody who can know it said that it was ended.
         job: the scheduler's id, or the process id; "" before it is known.
         attempts: how often it was started.
         elapsed_s: seconds that all attempts took.
@@ -78,13 +75,14 @@ class Status:
     """
 
     __slots__ = (
-        "attempts", "detail", "elapsed_s", "folder", "job", "metrics", "new", "queued", "reason",
-        "record", "state",
+        "alive", "attempts", "detail", "elapsed_s", "folder", "job", "metrics", "new", "queued",
+        "reason", "record", "state",
     )  # fmt: skip
 
     def __init__(self, folder: str, state: str, reason: str = "", detail: str = "") -> None:
         self.folder, self.state, self.reason, self.detail = folder, state, reason, detail
         self.queued, self.job, self.attempts, self.elapsed_s = False, "", 0, 0.0
+        self.alive = False
         self.metrics: dict[str, str] = {}
         self.new: list[str] = []
         self.record = Record([])
@@ -110,107 +108,6 @@ class Status:
             "elapsed_s": round(self.elapsed_s, 1),
             "metrics": self.metrics,
         }
-
-
-class Record:
-    """What `events` says, read from the first line to the last."""
-
-    def __init__(self, events: list[Event]) -> None:
-        self.whole = bool(events) and events[0].what == "created"
-        self.made = events[0].fields if self.whole else {}
-        self.submission = -1  # the last one that was begun; -1 for none
-        self.token = self.index = self.node = ""
-        self.job, self.attempts, self.phase = "", 0, ""
-        self.submitted_at = self.started_at = 0.0
-        self.claimed = self.waiting = self.requeued = self.running = self.complete = False
-        self.cancelled, self.why = False, ""
-        self.end: dict[str, str] | None = None
-        self.seen: dict[str, str] | None = None
-        self.elapsed_s, self.refusal = 0.0, ""
-        for event in events:
-            getattr(self, f"_{event.what}", self._other)(event.time, event.fields)
-
-    def _other(self, time: float, fields: dict[str, str]) -> None:
-        """An event that changes no state."""
-
-    def _submitting(self, time: float, fields: dict[str, str]) -> None:
-        self._clear()
-        self.claimed, self.cancelled, self.submitted_at = True, False, time
-        self.submission, self.token = _whole(fields.get("submission", "")), fields.get("token", "")
-        self.index = fields.get("index", "")
-
-    def _submitted(self, time: float, fields: dict[str, str]) -> None:
-        if _whole(fields.get("submission", "")) >= self.submission and not self.running:
-            self.waiting = self.end is None
-        self.job = fields.get("job", "")
-
-    def _refused(self, time: float, fields: dict[str, str]) -> None:
-        self._clear()
-        self.submission -= 1
-        self.refusal = fields.get("text", "")
-
-    def _start(self, time: float, fields: dict[str, str]) -> None:
-        self._stop(time)
-        self._clear()
-        self.running, self.started_at, self.phase = True, time, "environment"
-        self.attempts, self.job = self.attempts + 1, fields.get("job", self.job)
-        self.node = fields.get("node", "")
-
-    def _step(self, time: float, fields: dict[str, str]) -> None:
-        self.phase = f"after {fields.get('phase', '')}"
-
-    def _run(self, time: float, fields: dict[str, str]) -> None:
-        self.phase = "run"
-
-    def _requeue(self, time: float, fields: dict[str, str]) -> None:
-        self._stop(time)
-        self._clear()
-        self.waiting = self.requeued = True
-        self.submitted_at = time
-
-    def _end(self, time: float, fields: dict[str, str]) -> None:
-        self.complete = self.complete or fields.get("code") == "0"
-        if "submission" in fields and _whole(fields["submission"]) < self.submission:
-            return  # the last word of a cancelled attempt, after it was submitted again
-        self._stop(time)
-        self.end, self.waiting = fields, False
-
-    def _cancel(self, time: float, fields: dict[str, str]) -> None:
-        # until it is submitted again: the job may write its start and its end after this line
-        self.cancelled, self.why = True, fields.get("text", "")
-
-    def _seen(self, time: float, fields: dict[str, str]) -> None:
-        self._stop(time)
-        self.seen = fields
-
-    def _stop(self, time: float) -> None:
-        if self.running:
-            self.elapsed_s += time - self.started_at
-        self.running = False
-
-    def _clear(self) -> None:
-        self.claimed = self.waiting = self.requeued = self.running = False
-        self.end = self.seen = None
-
-
-def _whole(text: str) -> int:
-    return int(text) if text.isdecimal() else 0
-
-
-def parse_events(data: bytes) -> list[Event]:
-    """The events of a file, without a last line that was cut short, and lines that are none."""
-    events = []
-    for line in data.decode("utf-8", "replace").split("\n")[:-1]:
-        time, _, rest = line.partition(" ")
-        what, _, rest = rest.partition(" ")
-        if not time.isdecimal() or what not in EVENTS:
-            continue
-        rest, mark, text = rest.partition("text=")
-        fields = dict(word.partition("=")[::2] for word in rest.split())
-        if mark:
-            fields["text"] = text
-        events.append(Event(float(time), what, fields))
-    return events
 
 
 def damaged(folder: str, error: BaseException | str) -> Status:
@@ -244,6 +141,7 @@ def _tell(folder: str, files: Mapping[str, bytes], now: float, seen: Seen | None
     status.elapsed_s = record.elapsed_s + _open_elapsed(record, files, now, status)
     if not -MAX_SECONDS < status.elapsed_s < MAX_SECONDS:
         raise Damaged("events: the times are out of range")
+    status.alive = _is_alive(record, files, now, seen)
     if record.attempts:
         check_metrics(files.get("metrics.csv", b""))
         status.metrics = last_metrics(files.get("metrics.csv", b""))
@@ -263,7 +161,7 @@ def _state(
     if record.complete:
         return Status(folder, "complete")
     stderr = _attempt_text(files.get("stderr", b""))
-    if record.cancelled:
+    if _is_cancelled(record) and not _outlived(record, files):
         return Status(folder, "error", record.why or "cancelled")
     if record.end is not None:
         return _ended(folder, record, stderr, seen)
@@ -287,11 +185,12 @@ def _ended(folder: str, record: Record, stderr: str, seen: Seen | None) -> Statu
     detail = exception_line(stderr)
     if end.get("disk") == "full":
         return Status(folder, "error", "disk full", detail)
-    if phase in _TRIALS:
+    if phase in _TRIALS and "signal" not in end:
         return Status(folder, "error", phase, detail or f"exit code {code}")
-    if code == "3" and detail.startswith("DivergedError"):
-        return Status(folder, "error", "diverged", detail)
-    if code == "75":
+    if code == "75" and end.get("signal") != "TERM":
+        if phase in _TRIALS:
+            detail = f"in {phase}; resume starts it again"
+            return Status(folder, "timeout", "stopped before its run began", detail)
         return Status(
             folder, "timeout", "stopped with its state saved", "resume goes on from there"
         )
@@ -331,7 +230,43 @@ def _running(
         status.new = [f"seen state=ABSENT text={detail}"] if seen else []
         return status
     reason = record.phase if record.phase != "run" else ""
-    return Status(folder, "running", reason, f"silent for {silent:.0f} s" if silent > grace else "")
+    detail = f"silent for {silent:.0f} s" if silent > grace else ""
+    return Status(folder, "running", reason, _cancel_text(record) or detail)
+
+
+def _cancel_text(record: Record) -> str:
+    """What became of a cancel that did not end the job."""
+    if record.cancelled:
+        return "it was cancelled, and runs all the same: cancel it again"
+    if record.refused_cancel:
+        return f"the cancel failed: {record.refused_cancel}"
+    return "a cancel was asked for, and is not confirmed" if record.cancelling else ""
+
+
+def _is_cancelled(record: Record) -> bool:
+    """Whether it is as good as ended on purpose: that was confirmed, or it obeyed."""
+    if record.cancelled:
+        return True
+    end = record.end or {}
+    # a worker writes `killed` for a job that was ended from outside
+    stopped = end.get("signal") == "TERM" or end.get("phase") == "killed"
+    return record.cancelling and stopped
+
+
+def _outlived(record: Record, files: Mapping[str, bytes]) -> bool:
+    """Whether the job of a cancel lives on although it had time to end."""
+    since = max(record.cancelled_at, record.started_at)
+    return record.running and _heartbeat(files) > since + ENDING_S
+
+
+def _is_alive(record: Record, files: Mapping[str, bytes], now: float, seen: Seen | None) -> bool:
+    if not record.open or (record.cancelled and not _outlived(record, files)):
+        return False
+    last = seen.state if seen is not None else (record.seen or {}).get("state", "")
+    # a node that the scheduler lost may go on by itself
+    if last == "COMPLETING" or (last in FINAL and last not in ("NODE_FAIL", "BOOT_FAIL")):
+        return False
+    return now - max(_heartbeat(files), record.started_at) <= record.beat_s + 10
 
 
 def _waiting(folder: str, record: Record, stderr: str, now: float, seen: Seen | None) -> Status:
@@ -346,7 +281,7 @@ def _waiting(folder: str, record: Record, stderr: str, now: float, seen: Seen | 
         return _not_in_queue(folder, record, now, asked=seen is not None)
     again = "again, " if record.requeued else ""
     status = Status(folder, "created", f"queued {again}{seen.reason if seen else ''}".strip(" ,"))
-    status.queued = True
+    status.queued, status.detail = True, _cancel_text(record)
     if seen is not None and seen.state in ("RUNNING", "COMPLETING", "CONFIGURING"):
         status.reason = "starting"
     return status

@@ -13,17 +13,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from seqmodel.job.events import Record, parse_events
 from seqmodel.job.os_interface import Interface, LocalInterface
-from seqmodel.job.state import (
-    NAMES,
-    STATES,
-    Record,
-    Seen,
-    Status,
-    damaged,
-    parse_events,
-    tell,
-)
+from seqmodel.job.state import NAMES, STATES, Seen, Status, damaged, tell
 from seqmodel.terminal import plain_line
 
 
@@ -32,9 +24,11 @@ class Asker:
 
     Attributes:
         commands: {name: shell command}, run where the files are, before they are read.
+        kind: of the jobs that it knows.
     """
 
     commands: Mapping[str, str] = {}
+    kind = ""
 
     def begin(self, outputs: Mapping[str, bytes]) -> None:
         """Takes up what the commands printed."""
@@ -46,6 +40,45 @@ class Asker:
     def found(self, record: Record) -> str:
         """The id of a job that is in the queue although its submitter never heard of it, or ""."""
         return ""
+
+    def id_of(self, record: Record) -> str:
+        """The id by which the scheduler knows the job of this record now, or ""."""
+        return record.job
+
+
+class Several(Asker):
+    """Schedulers of a folder that holds jobs of several kinds: each is asked about its own.
+
+    Args:
+        askers: of different kinds; the first also answers for jobs whose kind is not known.
+    """
+
+    def __init__(self, askers: Iterable[Asker]) -> None:
+        self.askers = list(askers)
+        self.commands = {n: text for asker in self.askers for n, text in asker.commands.items()}
+
+    def begin(self, outputs: Mapping[str, bytes]) -> None:  # noqa: D102
+        for asker in self.askers:
+            asker.begin(outputs)
+
+    def seen(self, record: Record) -> Seen | None:  # noqa: D102
+        asker = self.of(record)
+        return asker.seen(record) if asker else None
+
+    def found(self, record: Record) -> str:  # noqa: D102
+        asker = self.of(record)
+        return asker.found(record) if asker else ""
+
+    def id_of(self, record: Record) -> str:  # noqa: D102
+        asker = self.of(record)
+        return asker.id_of(record) if asker else ""
+
+    def of(self, record: Record) -> Asker | None:
+        """Who knows the job of this record."""
+        for asker in self.askers:
+            if record.kind in ("", asker.kind):
+                return asker
+        return None
 
 
 def status(which: str = "out") -> StatusTable:
@@ -84,6 +117,8 @@ def _one(path: str, files: Mapping[str, bytes], now: float, asker: Asker | None)
         return tell(path, files, now)
     if not (record.running or record.waiting or record.claimed):
         return tell(path, files, now)
+    if record.kind and asker.kind and record.kind != asker.kind:
+        return tell(path, files, now)  # its scheduler is another one
     job = (
         asker.found(record) if record.claimed and not record.waiting and not record.running else ""
     )
@@ -94,7 +129,9 @@ def _one(path: str, files: Mapping[str, bytes], now: float, asker: Asker | None)
         status = tell(path, files, now, asker.seen(record))
         status.new.insert(0, line)
         return status
-    return tell(path, files, now, asker.seen(record))
+    status = tell(path, files, now, asker.seen(record))
+    status.job = asker.id_of(record) or status.job
+    return status
 
 
 def _note(interface: Interface, notes: Mapping[str, list[str]]) -> None:

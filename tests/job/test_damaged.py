@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,9 @@ from job_helpers import FAKE_PYTHON, wait_final
 from seqmodel.cli import main
 from seqmodel.errors import JobError
 from seqmodel.job import ShellJob
+from seqmodel.job.events import EVENTS, parse_events
 from seqmodel.job.os_interface import LocalInterface
 from seqmodel.job.result import read_results
-from seqmodel.job.state import EVENTS, parse_events
 from seqmodel.job.status_table import read_status
 
 ROOT = Path(__file__).parents[2]
@@ -120,15 +121,22 @@ def write_healthy(root):
     run_folders.write_run(root, name="a_complete", lr=1e-3, curves=run_folders.class_curves())
     run_folders.write_run(root, name="m_queued", state="queued", lr=2e-3)
     run_folders.write_run(root, name="z_error", state="error", lr=3e-3)
-    for path in root.glob("*/version_0/job.json"):
-        path.write_text(path.read_text().replace("SlurmJob", "ShellJob"))
+    for folder in root.glob("*/version_0"):
+        of_shell(folder)
+
+
+def of_shell(folder):
+    for name, old, new in (("job.json", "SlurmJob", "ShellJob"), ("events", "job=77", "job=shell")):
+        path = folder / name
+        path.write_text(path.read_text().replace(old, new))
 
 
 def write_bad(root, name, content, run="b_0"):
     """A run that goes on, in whose folder one file is `content`."""
     folder = run_folders.write_run(root, name=run, state="running", lr=5e-3)
-    record = folder / "job.json"
-    record.write_text(record.read_text().replace("SlurmJob", "ShellJob"))
+    # silent for a while, or a cancel is refused: it runs on another machine
+    (folder / "heartbeat").write_text(f"{time.time() - 100:.0f}\n")
+    of_shell(folder)
     path = folder / name
     path.unlink(missing_ok=True)
     if content == "fifo":

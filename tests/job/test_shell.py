@@ -14,8 +14,8 @@ from seqmodel import VERSION
 from seqmodel.errors import CheckpointError, HparamError, JobError
 from seqmodel.job import ShellJob, status
 from seqmodel.job.contents import PACKAGE
+from seqmodel.job.events import Record, parse_events
 from seqmodel.job.shell import _Processes
-from seqmodel.job.state import Record, parse_events
 
 NODE = f"{PACKAGE}/job/node.sh"
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqmodel.job.state import ABSENT, STATES, Seen, last_metrics, parse_events, tell
+from seqmodel.job.events import parse_events
+from seqmodel.job.state import ABSENT, STATES, Seen, last_metrics, tell
 
 CREATED = "100 created token=a grace_s=600\n"
 QUEUED = CREATED + "101 submitting submission=0 token=b index=0\n102 submitted submission=0 job=7\n"
