@@ -259,7 +259,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, fasta):
     path.write_bytes(b"not a zip")
     with pytest.raises(CheckpointError, match="not a checkpoint that seqmodel wrote"):
         resolve(masked(fasta, f"--load_checkpoint_path={path}"))
-    with pytest.raises(CheckpointError, match="No such file"):
+    with pytest.raises(CheckpointError, match="no such file"):
         resolve(masked(fasta, f"--load_encoder_from_checkpoint={tmp_path}/b.ckpt"))
 
 
