@@ -14,6 +14,8 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from seqmodel.errors import RunError
+from seqmodel.files import read_text
 from seqmodel.folder_lock import FolderLock
 from seqmodel.run_folder import write_whole
 
@@ -37,7 +39,7 @@ class MetricsCsv(Logger):
         self.path, self.lock = path, lock or FolderLock()
         self.columns: list[str] = list(FIRST)
         if rank_zero_only.rank == 0 and resumed_step is not None and path.exists():
-            rows = [row for row in read_rows(path) if int(row["step"]) < resumed_step]
+            rows = [row for row in read_rows(path) if _step(path, row) < resumed_step]
             self.columns = list(rows[0]) if rows else self.columns
             self._rewrite(rows)
 
@@ -84,7 +86,28 @@ class MetricsCsv(Logger):
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of the metrics.csv at `path`, as text, without a last line that was cut short."""
-    text = path.read_text(encoding="utf-8")
+    """The rows of the metrics.csv at `path`, as text, without a last line that was cut short.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    text = read_text(path, RunError)
     lines = text[: text.rfind("\n") + 1].splitlines()
-    return list(csv.DictReader(lines))
+    try:
+        rows = list(csv.DictReader(lines))
+    except csv.Error as e:
+        raise RunError(f"{path}: is damaged ({e}); correct it, or move it away") from e
+    wrong = next((i for i, row in enumerate(rows, 2) if None in row or None in row.values()), None)
+    if wrong is not None:
+        raise RunError(
+            f"{path} line {wrong}: has not as many values as there are columns; correct it, or "
+            "move it away"
+        )
+    return rows
+
+
+def _step(path: Path, row: dict[str, Any]) -> int:
+    text = row.get("step") or ""
+    if not text.removeprefix("-").isdecimal():
+        raise RunError(f"{path}: the step {text!r} is no whole number; correct it, or move it away")
+    return int(text)

@@ -23,6 +23,7 @@ from typing import Any
 
 from seqmodel import VERSION
 from seqmodel.errors import RunError
+from seqmodel.files import read_text
 from seqmodel.folder_lock import FolderLock, in_job, refuse_if_held
 from seqmodel.hparam.run import Run
 from seqmodel.hparam.trust import plugin_digests
@@ -99,7 +100,7 @@ def _take_over(before: Path, folder: Path) -> None:
 
     for name in ("metrics.csv", f"{CHECKPOINTS}/best.ckpt"):
         source, target = before / name, folder / name
-        if source.exists() and not target.exists():
+        if source.is_file() and not target.exists():
             target.parent.mkdir(exist_ok=True)
             aside = target.with_name(f"{target.name}.part")
             shutil.copyfile(source, aside)
@@ -108,12 +109,31 @@ def _take_over(before: Path, folder: Path) -> None:
 
 def _was_run(path: Path) -> bool:
     """Whether a run has begun; a job that only was made leaves its hyperparameters alone."""
-    try:
-        return "_run" in json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    if not os.path.lexists(path):
         return False
-    except (OSError, ValueError):
+    try:
+        return "_run" in json.loads(read_text(path, RunError))
+    except (RunError, ValueError, TypeError, RecursionError):
         return True  # unreadable: not ours to replace
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The hparams.json of a run that has begun.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    text = read_text(path, RunError)
+    try:
+        record = json.loads(text)
+        run = record["_run"]
+        resumed, code = run.get("resumed", []), run.get("code", {})
+        if isinstance(record, dict) and isinstance(resumed, list) and isinstance(code, dict):
+            return record
+        reason = "it has other types"
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
+        reason = f"{type(e).__name__}: {e}"
+    raise RunError(f"{path}: is no record of a run ({reason}); restore it, or move it away")
 
 
 def next_version(parent: Path) -> Path:
@@ -159,7 +179,7 @@ def write_record(
     if "problem" in code:
         told.append(f"the commit of the code is not known, only its digest: {code['problem']}")
     if path.exists() and run.values.resume_from_checkpoint:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_record(path)
         record["_run"].setdefault("resumed", []).append({**attempt, "code": code})
         before = record["_run"].get("code", {}).get("digest", digest)
         if before != digest:
@@ -189,7 +209,7 @@ def write_record(
 def add_to_record(folder: Path, name: str, value: Any) -> None:
     """Notes something in the record of a run, under `_run`."""
     path = folder / RECORD
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = read_record(path)
     record["_run"][name] = value
     write_whole(path, json.dumps(record, indent=1) + "\n")
 

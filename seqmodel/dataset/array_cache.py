@@ -147,6 +147,8 @@ def check_array(path: str) -> int:
 def _load(
     path: str, shape: tuple[int, ...], dtype: np.dtype | type
 ) -> tuple[np.ndarray, _End] | None:
+    if not os.path.isfile(path):  # a FIFO would be waited for
+        return None
     header = _header(shape, np.dtype(dtype))
     with contextlib.suppress(OSError, *DAMAGED):
         with open(path, "rb") as f:

@@ -5,6 +5,9 @@ They are turned into codes once, in parts, and cached memory-mapped (array_cache
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,7 +22,7 @@ from seqmodel.dataset.split import SPLITS, WORDS
 from seqmodel.dataset.table import SLACK
 from seqmodel.dataset.targets import Targets
 from seqmodel.errors import HparamError, LabelError
-from seqmodel.files import open_binary, reading
+from seqmodel.files import COPY_AGAIN, open_binary, reading
 
 _PART = 4096
 _ANY_X = ("x", "X", "sequences", "sequence", "seq", "inputs", "input", "onehot")
@@ -168,6 +171,7 @@ def _open(path: str, is_mat: bool) -> Mapping[str, Any]:
         if is_mat:
             from scipy.io import loadmat
 
+            _check_mat(path)
             with reading(path, LabelError, ".mat file"):
                 return loadmat(path)
     except ImportError as e:
@@ -181,6 +185,19 @@ def _hdf5(path: str) -> Mapping[str, Any]:
     with reading(path, LabelError, "HDF5 file"):
         found = h5py.File(path, "r").items()
         return {name: x for name, x in found if isinstance(x, h5py.Dataset)}
+
+
+def _check_mat(path: str) -> None:
+    """Reads a MATLAB 5 file in a process of its own: damage may crash SciPy's reader.
+
+    Raises:
+        LabelError: it did.
+    """
+    program = "import sys; from scipy.io import loadmat; loadmat(sys.argv[1])"
+    command = [sys.executable, "-P", "-c", program, os.path.abspath(path)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if done.returncode < 0:
+        raise LabelError(f"{path}: cannot be read as .mat file (its reader crashed); {COPY_AGAIN}")
 
 
 def _named(path: str, arrays: Mapping[str, Any], split: str, names: list[str]) -> tuple[Any, Any]:

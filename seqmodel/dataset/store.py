@@ -224,6 +224,8 @@ def _found_or_built(targets: list[str], files: list[str], alphabet: Alphabet, qu
 
 def _read_index(path: str) -> dict | None:
     """The index of a store, or None if there is no whole store of this format."""
+    if not os.path.isfile(path):  # a FIFO would be waited for
+        return None
     with contextlib.suppress(OSError, *DAMAGED), open(path, "rb") as f:
         head = f.read(40)
         if head[:8] == MAGIC:

@@ -335,11 +335,13 @@ def parse_rows(data: bytes) -> Iterator[dict[str, float]]:
     """The rows of a metrics.csv; a last line that was cut short, and damaged ones, are left out."""
     text = data.decode("utf-8", "replace")
     reader = csv.reader(text[: text.rfind("\n") + 1].splitlines())
-    columns = next(reader, [])
+    columns: list[str] = []
     while True:
         try:
             row = next(reader)
-            if len(row) == len(columns):
+            if not columns:
+                columns = row
+            elif len(row) == len(columns):
                 yield {name: float(text) for name, text in zip(columns, row, strict=True) if text}
         except StopIteration:
             return

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from seqmodel.errors import JobError
+from seqmodel.files import problem, read_text
 
 # without these a script would not run what was asked, or not where it is looked for
 NEEDED = ("args", "folder", "node_functions", "script", "token")
@@ -28,14 +29,10 @@ def read_template(path: str) -> str:
     """
     # one of ours is ours, also where a file of its name lies in the working directory
     where = os.path.join(HERE, path) if path in _ours() else os.path.expanduser(path)
-    try:
-        with open(where, encoding="utf-8") as file:
-            return file.read()
-    except (OSError, UnicodeDecodeError) as e:
-        reason = getattr(e, "strerror", None) or "not UTF-8 text"
-        raise JobError(
-            f"template {path}: {reason}; give a path, or one of {', '.join(_ours())}"
-        ) from e
+    reason = problem(where)
+    if reason:
+        raise JobError(f"template {path}: {reason}; give a path, or one of {', '.join(_ours())}")
+    return read_text(where, JobError)
 
 
 def _ours() -> list[str]:
