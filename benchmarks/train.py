@@ -1,6 +1,7 @@
 """Tokens a second while training, against minimal loops and HuggingFace models; one JSON line each.
 
     python benchmarks/train.py [CASE ...] [--peers bare hf_bert hf_esm] [--rounds 6] [--steps 3]
+        [--device cuda] [--sizes n_layers=2 seq_len=64]
 
 `ours` is what `seqmodel run` does: data, loader, Trainer, logging and callbacks, all at their
 defaults, but for the checkpoint that a run writes after its last step. `bare` is a loop written by
@@ -9,7 +10,8 @@ few steps each after three that are not timed; values are medians over the round
 the median of the ratios within each round, above 1 where ours is faster. `empty_step` has a task
 with one weight: milliseconds of a step in which nothing is computed, against Lightning's Trainer
 bare and at its defaults. `compiled` and `bf16` are ours again, with --compile or
---precision=bf16-mixed. The extra `hf` is needed for hf_bert and hf_esm.
+--precision=bf16-mixed. The extra `hf` is needed for hf_bert and hf_esm. `--sizes` replaces
+hyperparameters of the cases. On a card the clock is read when the card has done its work.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -73,6 +75,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--sizes", nargs="*", default=[], metavar="NAME=VALUE")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     warnings.simplefilter("ignore")
@@ -86,28 +90,30 @@ def main() -> None:
 
 def training(case: str, folder: Path, args: argparse.Namespace) -> None:
     """Tokens a second of one case."""
-    settings = CASES[case]
+    sizes = dict(size.split("=") for size in args.sizes)
+    settings = CASES[case] | {name: int(value) for name, value in sizes.items()}
     run = make_run(settings, folder, args)
     parts = build(run)
-    contestants: dict[str, Contestant] = {"ours": ours(run, parts, folder)}
+    contestants: dict[str, Contestant] = {"ours": ours(run, parts, folder, args)}
     made = {"bare": bare, "hf_bert": hugging_face, "hf_esm": hugging_face}
     variants = {"compiled": {"compile": True}, "bf16": {"precision": "bf16-mixed"}}
     for peer in [peer for peer in PEERS[case] if peer in args.peers]:
         if peer in variants:
             other = make_run(settings | variants[peer], folder, args)
-            contestants[peer] = ours(other, build(other), folder)
+            contestants[peer] = ours(other, build(other), folder, args)
         else:
-            contestants[peer] = made[peer](peer, parts, settings)
+            contestants[peer] = made[peer](peer, parts, settings, args)
     n_tokens = settings["seq_len"] * settings["batch_size"] * args.steps
     seconds = take_turns(contestants, args.rounds, args.steps)
     speeds = {name: [n_tokens / s for s in times] for name, times in seconds.items()}
     for peer in [name for name in speeds if name != "ours"] or [None]:
         tell(case, speeds, peer, "tokens/s", args, larger_is_better=True)
-    n_flops = 3 * forward_flops(parts, settings)
+    n_flops = 3 * forward_flops(parts, settings, args)
     reached = statistics.median(speeds["ours"]) * n_flops / settings["seq_len"]
-    plain = plain_matmul_flops()
+    plain = plain_matmul_flops(args)
     line = {"case": f"{case}_flops", "ours": round(reached / 1e9, 1), "peer": "matmul"}
     line |= {"peer_value": round(plain / 1e9, 1), "unit": "GFLOP/s"}
+    line |= {"card": card(args)}
     print(json.dumps(line | {"ratio": round(reached / plain, 3)}), flush=True)
 
 
@@ -128,19 +134,20 @@ def make_run(settings: dict, folder: Path, args: argparse.Namespace) -> Run:
     data |= {"alphabet": f"letters:{LETTERS}", "cache_dir": str(folder)}
     # a last step that is not timed: after it a checkpoint is written, as in no minimal loop
     training = {"dropout": 0.0, "max_steps": WARM_UP + args.steps + 1, "progress": "none"}
+    training["accelerator"] = "gpu" if args.device == "cuda" else "cpu"
     return resolve(data | training | settings)
 
 
-def ours(run: Run, parts: object, folder: Path) -> Contestant:
+def ours(run: Run, parts: object, folder: Path, args: argparse.Namespace) -> Contestant:
     """The whole of `seqmodel run` after its start."""
     if run.values.compile:
         parts.task.encoder.compile()
 
     def steps(n: int) -> float:
-        clock = Clock(n)
+        clock = Clock(n, args)
         trainer = make_trainer(run, folder, parts, {}, StopOnSignal())
         trainer.callbacks.append(clock)
-        with kept_memory():
+        with kept_memory() if args.device == "cpu" else nullcontext():
             trainer.fit(parts.task, datamodule=RunData(parts.data, run))
         return clock.seconds
 
@@ -150,36 +157,49 @@ def ours(run: Run, parts: object, folder: Path) -> Contestant:
 class Clock(pl.Callback):
     """Seconds of n steps after the first ones."""
 
-    def __init__(self, n: int) -> None:
-        self.n, self.seconds = n, 0.0
+    def __init__(self, n: int, args: argparse.Namespace) -> None:
+        self.n, self.seconds, self.args = n, 0.0, args
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         """Looks at the clock."""
         if batch_idx == WARM_UP - 1:
-            self.start = time.perf_counter()
+            self.start = now(self.args)
         if batch_idx == WARM_UP + self.n - 1:
-            self.seconds = time.perf_counter() - self.start
+            self.seconds = now(self.args) - self.start
 
 
-def bare(peer: str, parts: object, settings: dict) -> Contestant:
+def now(args: argparse.Namespace) -> float:
+    """Seconds, once the device has done what was asked of it."""
+    if args.device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def card(args: argparse.Namespace) -> str:
+    return torch.cuda.get_device_name() if args.device == "cuda" else args.device
+
+
+def bare(peer: str, parts: object, settings: dict, args: argparse.Namespace) -> Contestant:
     """A minimal loop around the same model: no Lightning, no loader, no logging."""
     encoder, decoder = parts.encoder, parts.decoder
-    batches = random_batches(settings)
+    batches = random_batches(settings, args)
 
     def loss_of(tokens: torch.Tensor) -> torch.Tensor:
         if settings["task"] == "classify":
-            return cross_entropy(decoder(encoder(tokens)), torch.arange(len(tokens)) % 2)
+            return cross_entropy(
+                decoder(encoder(tokens)), torch.arange(len(tokens), device=tokens.device) % 2
+            )
         if settings["task"] == "causal":
             logits = decoder(encoder(tokens)[:, :-1])
             return cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten().long())
-        chosen = torch.rand(tokens.shape) < 0.15
+        chosen = torch.rand(tokens.shape, device=tokens.device) < 0.15
         hidden = encoder(tokens.masked_fill(chosen, len(LETTERS)))
         return cross_entropy(decoder(hidden[chosen][None])[0], tokens[chosen].long())
 
-    return loop([encoder, decoder], batches, loss_of)
+    return loop([encoder, decoder], batches, loss_of, args)
 
 
-def hugging_face(peer: str, parts: object, settings: dict) -> Contestant:
+def hugging_face(peer: str, parts: object, settings: dict, args: argparse.Namespace) -> Contestant:
     """A minimal loop around a model for masked letters of transformers, with its own loss."""
     import transformers
 
@@ -202,20 +222,23 @@ def hugging_face(peer: str, parts: object, settings: dict) -> Contestant:
         model = transformers.EsmForMaskedLM(transformers.EsmConfig(**sizes, **esm))
 
     def loss_of(tokens: torch.Tensor) -> torch.Tensor:
-        chosen = torch.rand(tokens.shape) < 0.15
+        chosen = torch.rand(tokens.shape, device=tokens.device) < 0.15
         labels = tokens.long().masked_fill(~chosen, -100)
         ids = tokens.long().masked_fill(chosen, len(LETTERS))
         return model(input_ids=ids, labels=labels).loss
 
-    return loop([model], random_batches(settings), loss_of)
+    return loop([model], random_batches(settings, args), loss_of, args)
 
 
 def loop(
     modules: list[nn.Module],
     batches: Iterator[torch.Tensor],
     loss_of: Callable[[torch.Tensor], torch.Tensor],
+    args: argparse.Namespace,
 ) -> Contestant:
     """The loop written by hand: fused AdamW, gradients clipped as ours are."""
+    for module in modules:
+        module.to(args.device)
     parameters = [p for module in modules for p in module.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
 
@@ -227,22 +250,23 @@ def loop(
 
     def steps(n: int) -> float:
         for module in modules:
-            module.train()
+            module.to(args.device).train()  # Lightning leaves ours on the CPU
         for _ in range(WARM_UP):
             step()
-        start = time.perf_counter()
+        start = now(args)
         for _ in range(n):
             step()
-        return time.perf_counter() - start
+        return now(args) - start
 
     return steps
 
 
-def random_batches(settings: dict) -> Iterator[torch.Tensor]:
+def random_batches(settings: dict, args: argparse.Namespace) -> Iterator[torch.Tensor]:
     shape = (settings["batch_size"], settings["seq_len"])
     made = [torch.randint(0, len(LETTERS), shape, dtype=torch.uint8) for _ in range(4)]
     while True:
-        yield from made
+        for tokens in made:
+            yield tokens.to(args.device)
 
 
 def take_turns(contestants: dict[str, Contestant], rounds: int, n: int) -> dict[str, list[float]]:
@@ -258,24 +282,24 @@ def take_turns(contestants: dict[str, Contestant], rounds: int, n: int) -> dict[
     return times
 
 
-def forward_flops(parts: object, settings: dict) -> float:
+def forward_flops(parts: object, settings: dict, args: argparse.Namespace) -> float:
     """Floating-point operations of the forward pass for one sequence, as torch counts them."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    tokens = next(random_batches(settings))[:1]
+    tokens = next(random_batches(settings, args))[:1]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        parts.encoder.eval()(tokens)
+        parts.encoder.to(args.device).eval()(tokens)
     return counter.get_total_flops()
 
 
-def plain_matmul_flops(n: int = 1536, repeats: int = 8) -> float:
+def plain_matmul_flops(args: argparse.Namespace, n: int = 1536, repeats: int = 8) -> float:
     """Floating-point operations a second of a square matrix product; the best of some."""
-    a, b = torch.randn(2, n, n)
+    a, b = torch.randn(2, n, n, device=args.device)
     best = float("inf")
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = now(args)
         a @ b
-        best = min(best, time.perf_counter() - start)
+        best = min(best, now(args) - start)
     return 2 * n**3 / best
 
 
@@ -340,11 +364,11 @@ def empty_step(folder: Path, args: argparse.Namespace) -> None:
     (folder / "a.fa").write_text(">a\nACGT\n")
     run = resolve(
         {"task": "masked", "dataset": "fasta", "fasta": [str(folder / "a.fa")], "seq_len": 4}
-        | {"max_epochs": 1, "progress": "lines"}
+        | {"max_epochs": 1, "progress": "lines", "accelerator": "cpu"}
     )
 
     def measured(task: pl.LightningModule, trainer: pl.Trainer) -> float:
-        clock = Clock(n)
+        clock = Clock(n, args)
         trainer.callbacks.append(clock)
         trainer.fit(task, Repeated(WARM_UP + n))
         return clock.seconds * 1000 / n
@@ -400,7 +424,7 @@ def tell(
         line |= {"ratio": round(statistics.median(ratios), 3)}
         line |= {"ratio_min": round(min(ratios), 3), "ratio_max": round(max(ratios), 3)}
     line |= {"unit": unit, "threads": args.threads, "rounds": args.rounds}
-    line |= {"torch": torch.__version__}
+    line |= {"torch": torch.__version__, "card": card(args)}
     print(json.dumps(line), flush=True)
 
 

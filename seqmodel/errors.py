@@ -8,16 +8,20 @@
     |- SamplerError (ValueError)      the order and the shares in which samples are read
     |- CheckpointError (ValueError)   a checkpoint that is hostile, foreign, too new or does not fit
     |- RunError (RuntimeError)        a run that cannot go on, with what to change
+    |  `- DivergedError               its loss is not finite any more
     `- JobError (RuntimeError)        submitting, finding, ending jobs
        `- ConnectionLost              the way to the other machine broke off; repeat the call
 
 A message is one line that says what, where, what came and what to do. The command line prints it
-and exits with 2; a traceback is for our own bugs only. Light: standard library only.
+and exits with 2, or with 3 for DivergedError; a traceback is for our own bugs only. Light: standard
+library only.
 """
 
 
 class SeqmodelError(Exception):
-    """Base of all errors that a user can mend."""
+    """Base of all errors that a user can mend; `exit_code` is that of the command line."""
+
+    exit_code = 2
 
 
 class HparamError(SeqmodelError, ValueError):
@@ -46,6 +50,12 @@ class CheckpointError(SeqmodelError, ValueError):
 
 class RunError(SeqmodelError, RuntimeError):
     """A run that cannot start or go on."""
+
+
+class DivergedError(RunError):
+    """A training whose loss is not a finite number any more."""
+
+    exit_code = 3
 
 
 class JobError(SeqmodelError, RuntimeError):

@@ -26,8 +26,9 @@ if __package__ in (None, ""):  # started as a script: its own folder would hide 
 
     sys.path.append(sys.path.pop(0))
 
-from seqmodel.errors import SeqmodelError
+from seqmodel.errors import DivergedError, SeqmodelError
 from seqmodel.hparam.run import Run, help_text, resolve
+from seqmodel.run_folder import is_other_rank
 from seqmodel.terminal import plain
 
 if TYPE_CHECKING:
@@ -64,8 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _told_if_out_of_memory(), _refused_if_ended():
             execute(run)
     except SeqmodelError as e:
-        print(plain(f"{type(e).__name__}: {e}"), file=sys.stderr)
-        return 2
+        if not (isinstance(e, DivergedError) and is_other_rank()):  # all ranks see it at once
+            print(plain(f"{type(e).__name__}: {e}"), file=sys.stderr)
+        return e.exit_code
     return 0
 
 
@@ -87,6 +89,7 @@ def execute(run: Run) -> dict[str, float]:
 def _execute(run: Run, stopper: StopOnSignal, lock: FolderLock) -> dict[str, float]:
     from seqmodel.allocator import kept_memory
     from seqmodel.build import build
+    from seqmodel.checks import check_contents, check_monitor
     from seqmodel.run_folder import check_folder, run_folder, write_record
     from seqmodel.trainer import RunData, make_trainer
     from seqmodel.usage import Usage
@@ -97,6 +100,8 @@ def _execute(run: Run, stopper: StopOnSignal, lock: FolderLock) -> dict[str, flo
         check_folder(run)
     parts = build(run)
     _check_splits(run, parts.data)
+    check_monitor(run, parts)
+    check_contents(run, parts)
     record = parts.data.digests()
     folder = Path(os.devnull) if trial else run_folder(run, lock)
     trainer = make_trainer(run, folder, parts, record, stopper, lock)
@@ -205,6 +210,8 @@ def _write_curves(parts: Parts, folder: Path) -> None:
     if tested is None or targets.kind not in ("class", "multilabel", "real"):
         return
     outputs, target = (x.cpu() for x in tested)
+    if not outputs.isfinite().all():
+        return  # there is nothing to draw
     if targets.kind == "class":
         outputs = outputs.softmax(-1)
     elif targets.kind == "multilabel":

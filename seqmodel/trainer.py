@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import os
 import sys
 import warnings
@@ -36,6 +37,7 @@ from seqmodel.task.task import monitor_mode
 from seqmodel.usage import Usage
 
 _DROPOUT_STREAM = 0xD06
+log = logging.getLogger("seqmodel.task")
 
 
 class RunData(LightningDataModule):
@@ -172,14 +174,39 @@ class BestCheckpoint(ModelCheckpoint):
             {**state_dict, **moved, "best_k_models": models, "dirpath": self.dirpath}
         )
 
+    def _save_topk_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Any]) -> None:
+        """Saves if the monitor is better; Lightning would save the first that is NaN as the best.
+
+        A monitor that is undefined (AUROC of one class, a value that was not logged yet) chooses
+        nothing.
+        """
+        current = monitor_candidates.get(self.monitor or "")
+        if current is not None and bool(torch.isfinite(current)):
+            super()._save_topk_checkpoint(trainer, monitor_candidates)
+        elif trainer.is_global_zero:
+            log.warning(
+                "%s is %s after step %d: it chooses no best checkpoint and stops nothing",
+                self.monitor,
+                "not logged yet" if current is None else float(current),
+                trainer.global_step,
+            )
+
 
 class StopEarly(EarlyStopping):
-    """Lightning's, which forgets that it has stopped: a run resumed after that would train on."""
+    """Lightning's, which forgets that it has stopped: a run resumed after that would train on.
+
+    A monitor that is undefined does not count as one that is no better.
+    """
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Stops at once where it had stopped before the checkpoint was written."""
         if self.wait_count >= self.patience:
             trainer.should_stop = True
+
+    def _evaluate_stopping_criteria(self, current: torch.Tensor) -> tuple[bool, str | None]:
+        if not torch.isfinite(current):
+            return False, None
+        return super()._evaluate_stopping_criteria(current)
 
 
 class LastCheckpoint(Checkpoint):
@@ -296,7 +323,18 @@ def make_trainer(
     # over the data of the next; counted by epochs it does not, and max_steps ends training all the
     # same
     trainer.fit_loop._iteration_based_training = lambda: False
+    if v.fast_dev_run:
+        _cut_short(trainer, run, parts)
     return trainer
+
+
+def _cut_short(trainer: Trainer, run: Run, parts: Any) -> None:
+    """Makes a trial the run itself, but for its length: Lightning takes it for a shorter run."""
+    if "valid" not in parts.data.splits:
+        trainer.limit_val_batches = 0
+    if run.values.mode == "train":
+        loader = parts.data.loader("train", world_size=trainer.world_size)
+        parts.task.n_steps = whole_run_steps(run, len(loader))
 
 
 def _loggers(run: Run, folder: Path, lock: FolderLock) -> list[Logger]:
@@ -359,8 +397,8 @@ def _callbacks(run: Run, parts: Any, shown: str, data_record: dict[str, Any]) ->
         callbacks.append(PlainLines())
     if v.patience and "valid" in parts.data.splits:
         monitor, mode = monitored(run, parts.task)
-        # a score that is NaN for lack of one class is no reason to stop
-        stop = StopEarly(monitor, mode=mode, patience=v.patience, check_finite=False)
+        # not strict: a value that was not logged yet is undefined
+        stop = StopEarly(monitor, mode=mode, patience=v.patience, strict=False)
         callbacks.append(stop)
     return callbacks
 
@@ -390,6 +428,14 @@ def _saving(
     # after the best one, whose score it holds
     found.append(LastCheckpoint(where / "last.ckpt", v.checkpoint_every_n_steps, stopper))
     return found
+
+
+def whole_run_steps(run: Run, n_batches: int) -> int:
+    """Optimiser steps of a run whose epoch has `n_batches`, on one rank; as Lightning counts."""
+    v = run.values
+    an_epoch = min(n_batches, v.limit_train_batches or n_batches)
+    steps = math.ceil(an_epoch / v.accumulate_grad_batches) * v.max_epochs
+    return steps if v.max_steps < 0 else min(steps, v.max_steps)
 
 
 def monitored(run: Run, task: Any) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from seqmodel import VERSION
 from seqmodel.errors import CheckpointError
-from seqmodel.files import check, reading
+from seqmodel.files import problem, reading
 from seqmodel.hparam.migrate import HPARAM_STEPS, migrated, version_tuple
 
 HEADER = "seqmodel.json"
@@ -25,7 +25,8 @@ def read_header(path: str) -> dict[str, Any]:
     """
     import zipfile
 
-    check(path, CheckpointError)
+    if (why := problem(path)) is not None:
+        raise CheckpointError(f"{path}: cannot be read ({why}); give the path of a .ckpt file")
     try:
         with reading(path, CheckpointError, "checkpoint"), zipfile.ZipFile(path) as archive:
             record = next((n for n in archive.namelist() if n.split("/")[-1] == HEADER), None)

@@ -122,6 +122,15 @@ class LabelHparams(TaskHparams):
             help="focal loss: well classified samples weigh (1 - p) ** focal_gamma",
         )
 
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses weights that leave nothing to learn."""
+        if values.class_weights and not any(values.class_weights):
+            raise HparamError(
+                f"--class_weights: all {len(values.class_weights)} are 0, which leaves nothing to "
+                "learn; at least one must be above 0"
+            )
+
 
 class ClassifyHparams(LabelHparams):
     """Predict the class of a sequence, out of two or more."""

@@ -81,6 +81,8 @@ class _Number(ValueType):
             value = math.nan
         if math.isnan(value) or not self._inside(value):
             raise self.refuse(raw)
+        if math.isinf(value):
+            raise ArgumentTypeError(f"must be {self.described} and finite, got {raw!r}")
         return value + 0.0  # -0.0 and 0.0 are one setting
 
     def text(self, value: object) -> str:
@@ -142,7 +144,7 @@ def number(
     open_lo: bool = False,
     open_hi: bool = False,
 ) -> ValueType:
-    """The type of floating-point numbers in [lo, hi]; the open ends are excluded; never NaN."""
+    """The type of finite floating-point numbers in [lo, hi]; the open ends are excluded."""
     return _Number(lo, hi, open_lo, open_hi)
 
 

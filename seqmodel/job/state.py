@@ -187,6 +187,8 @@ def _ended(folder: str, record: Record, stderr: str, seen: Seen | None) -> Statu
         return Status(folder, "error", "disk full", detail)
     if phase in _TRIALS and "signal" not in end:
         return Status(folder, "error", phase, detail or f"exit code {code}")
+    if code == "3" and detail.startswith("DivergedError"):
+        return Status(folder, "error", "diverged", detail)
     if code == "75" and end.get("signal") != "TERM":
         if phase in _TRIALS:
             detail = f"in {phase}; resume starts it again"

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from seqmodel.errors import HparamError
 from seqmodel.task.loss import full
 from seqmodel.task.metric import LetterMetric
-from seqmodel.task.task import Scored, Task
+from seqmodel.task.task import Batch, Scored, Task
 
 if TYPE_CHECKING:
     from seqmodel.dataset.alphabet import Alphabet
@@ -41,6 +41,13 @@ class LetterTask(Task):
     def new_metric(self, stage: str) -> LetterMetric:
         """Nats, bits, perplexity, accuracy."""
         return LetterMetric()
+
+    def has_something_to_predict(self, batch: Batch) -> bool:
+        """Whether there is a known letter that weighs anything."""
+        known = batch["tokens"] < self.alphabet.n_letters
+        if "weight" in batch:
+            known &= batch["weight"] > 0
+        return bool(known.any())
 
     def complement_outputs(self, outputs: Tensor) -> Tensor:
         """The output of each letter's complement."""

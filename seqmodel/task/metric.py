@@ -7,6 +7,7 @@ numbers. The numbers themselves are in scores.py.
 from __future__ import annotations
 
 import math
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,11 +27,19 @@ class SplitMetric(Metric):
     """The mean loss over a split; base of the others."""
 
     full_state_update = False
+    value_names: ClassVar[tuple[str, ...] | None] = ("loss",)
+    """What `compute` gives for the validation split; None if that is not known before."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "value_names" not in vars(cls) and not {"scores", "compute"}.isdisjoint(vars(cls)):
+            cls.value_names = None  # a plugin's own values
 
     def __init__(self) -> None:
         super().__init__()
         self.add_state("loss_sum", torch.zeros(()), dist_reduce_fx="sum")
         self.add_state("weight", torch.zeros(()), dist_reduce_fx="sum")
+        self.total_weight: Tensor | None = None  # over all ranks, once computed
 
     def update(self, loss_sum: Tensor, weight: Tensor, outputs: Tensor, target: Tensor) -> None:
         """Adds what was scored of one batch."""
@@ -45,6 +54,7 @@ class SplitMetric(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Name (without the split) to value; NaN where a value is not defined."""
+        self.total_weight = self.weight
         return {"loss": self.loss_sum / self.weight, **self.scores()}
 
     def scores(self) -> dict[str, Tensor]:
@@ -54,6 +64,8 @@ class SplitMetric(Metric):
 
 class LetterMetric(SplitMetric):
     """Loss of predicted letters in nats and bits, perplexity, and how many were right."""
+
+    value_names = ("loss", "bits", "perplexity", "accuracy")
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,10 +80,12 @@ class LetterMetric(SplitMetric):
     def scores(self) -> dict[str, Tensor]:
         """Bits a base, perplexity, accuracy."""
         nats = self.loss_sum / self.weight
+        accuracy = self.n_right / self.n_seen
         return {
             "bits": nats / math.log(2),
             "perplexity": nats.exp(),
-            "accuracy": self.n_right / self.n_seen,
+            # the largest of NaN outputs is no prediction, and the loss is NaN with them
+            "accuracy": torch.where(nats.isnan(), nats.float(), accuracy),
         }
 
 
@@ -95,9 +109,19 @@ class _KeepingMetric(SplitMetric):
         self.last = dim_zero_cat(self.outputs), dim_zero_cat(self.target)
         return self.last
 
-    def with_means(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The mean of each score over its targets; in the test split each target's too."""
-        means = {name: value.nanmean() for name, value in values.items()}
+    def with_means(self, values: dict[str, Tensor], broken: Tensor) -> dict[str, Tensor]:
+        """The mean of each score over its targets; in the test split each target's too.
+
+        Args:
+            values: name to the scores of the targets, NaN where undefined.
+            broken: which targets have outputs that are NaN: their scores are no numbers, nor are
+                means that would leave them out, bool [T].
+        """
+        nan = float("nan")
+        values = {name: value.masked_fill(broken, nan) for name, value in values.items()}
+        means = {
+            name: value.nanmean().masked_fill(broken.any(), nan) for name, value in values.items()
+        }
         if self.stage != "test" or len(self.names) == 1:
             return means
         each = {
@@ -116,6 +140,8 @@ class ClassMetric(_KeepingMetric):
         stage: "valid" or "test", for messages.
     """
 
+    value_names = ("loss", "accuracy", "f1", "mcc", "auroc", "auprc")
+
     def scores(self) -> dict[str, Tensor]:
         """The scores of the split; what is undefined is told."""
         outputs, target = self.kept()
@@ -130,13 +156,16 @@ class MultilabelMetric(_KeepingMetric):
         stage: "valid" or "test", for messages; each label's scores are given for "test" only.
     """
 
+    value_names = ("loss", "auroc", "auprc")
+
     def scores(self) -> dict[str, Tensor]:
         """The scores of the split; what is undefined is told."""
         outputs, target = self.kept()
         pairs = [ranking_scores(*known(p, y)) for p, y in zip(outputs.T, target.T, strict=True)]
         auroc, auprc = (torch.stack(values) for values in zip(*pairs, strict=True))
         tell_undefined(self.stage, "AUROC and AUPRC", self.names, auroc)
-        return self.with_means({"auroc": auroc, "auprc": auprc})
+        broken = (outputs.isnan() & ~target.isnan()).any(0)
+        return self.with_means({"auroc": auroc, "auprc": auprc}, broken)
 
 
 class RegressionMetric(_KeepingMetric):
@@ -147,6 +176,8 @@ class RegressionMetric(_KeepingMetric):
         stage: "valid" or "test", for messages; each number's scores are given for "test" only.
     """
 
+    value_names = ("loss", "mse", "pearson", "spearman")
+
     def scores(self) -> dict[str, Tensor]:
         """The scores of the split; what is undefined is told."""
         outputs, target = self.kept()
@@ -155,7 +186,8 @@ class RegressionMetric(_KeepingMetric):
         pearson, spearman = (torch.stack(values) for values in zip(*correlations, strict=True))
         tell_undefined(self.stage, "Pearson and Spearman", self.names, pearson)
         mse = torch.stack([(p - y).square().mean() for p, y in pairs])
-        return self.with_means({"mse": mse, "pearson": pearson, "spearman": spearman})
+        broken = (~outputs.isfinite() & ~target.isnan()).any(0)
+        return self.with_means({"mse": mse, "pearson": pearson, "spearman": spearman}, broken)
 
 
 class ProfileMetric(_KeepingMetric):
@@ -167,6 +199,8 @@ class ProfileMetric(_KeepingMetric):
         names: of the tracks.
         stage: "valid" or "test", for messages; each track's scores are given for "test" only.
     """
+
+    value_names = ("loss", "pearson", "count_pearson")
 
     def __init__(self, names: list[str], stage: str) -> None:
         super().__init__(names, stage)
@@ -195,4 +229,5 @@ class ProfileMetric(_KeepingMetric):
         pairs = [known(p, t) for p, t in zip(outputs.T, target.T, strict=True)]
         counts = torch.stack([correlation_scores(p, t)[0] for p, t in pairs])
         tell_undefined(self.stage, "Pearson of counts", self.names, counts)
-        return self.with_means({"pearson": pearson, "count_pearson": counts})
+        broken = ~self.moments.isfinite().all(0)
+        return self.with_means({"pearson": pearson, "count_pearson": counts}, broken)

@@ -64,8 +64,11 @@ class Schedule(LambdaLR):
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
     def observe(self, loss: float) -> None:
-        """Tells it a validation loss; too many in a row without a better one cut the rate."""
-        if self.factor is None:
+        """Tells it a validation loss; too many in a row without a better one cut the rate.
+
+        A loss that is undefined (NaN: no label was known) says neither.
+        """
+        if self.factor is None or math.isnan(loss):
             return
         better = loss < self.best
         self.best = min(self.best, loss) if better else self.best

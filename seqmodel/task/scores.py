@@ -3,7 +3,8 @@
 torchmetrics and scikit-learn give 0 or 1 for some undefined values (AUROC of one class); here:
 - AUROC, AUPRC and MCC of a split that has one class only are NaN;
 - MCC of a constant prediction of two classes is 0, as in scikit-learn: no better than chance;
-- the mean over classes or targets is over those that are defined.
+- the mean over classes or targets is over those that are defined;
+- scores of outputs that are NaN are NaN, as is every mean that would leave them out.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ def class_scores(
         stage: of the split, for messages.
     """
     n_classes = len(names)
+    if probabilities.isnan().any():
+        log.warning("%s: the outputs are NaN, and so are the scores", stage)
+        return dict.fromkeys(("accuracy", "f1", "mcc", "auroc", "auprc"), _nan(target))
     predicted = probabilities.argmax(1)
     counts = torch.bincount(target, minlength=n_classes)
     classes = [1] if n_classes == 2 else range(n_classes)
@@ -51,12 +55,12 @@ def ranking_scores(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
     """Area under the ROC curve and average precision; NaN unless there are both kinds.
 
     Args:
-        scores: larger for more likely positive, float [n].
+        scores: larger for more likely positive, float [n]; both areas are NaN if one is NaN.
         positive: bool [n].
     """
     positive = positive.bool()
     n_positive = int(positive.sum())
-    if n_positive in (0, positive.numel()):
+    if n_positive in (0, positive.numel()) or scores.isnan().any():
         return _nan(scores), _nan(scores)
     # ranks, not values: torchmetrics squashes what is outside of [0, 1], which makes ties
     ranks = _exact(torch.unique(scores, return_inverse=True)[1])
@@ -73,7 +77,8 @@ def correlation_scores(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tenso
         predicted: float [n].
         target: float [n].
     """
-    if predicted.numel() < 2 or any(bool((x == x[0]).all()) for x in (predicted, target)):
+    both = (predicted, target)
+    if predicted.numel() < 2 or any(bool((x == x[0]).all() or x.isnan().any()) for x in both):
         return _nan(predicted), _nan(predicted)
     x, y = _exact(predicted), _exact(target)
     return _pearson(x, y), _pearson(_average_ranks(x), _average_ranks(y))
@@ -125,7 +130,7 @@ def tell_undefined(stage: str, what: str, names: list[str], values: Tensor) -> N
     if missing:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         log.warning(
-            "%s: %s undefined (NaN) for %d of %d: %s (one class only, or constant)",
+            "%s: %s undefined (NaN) for %d of %d: %s (one class only, constant, or NaN outputs)",
             *(stage, what, len(missing), len(names), shown),
         )
 

@@ -7,6 +7,9 @@ and its schedule. Leaves out the Trainer, its callbacks and checkpoints (run.py)
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import pytorch_lightning as pl
@@ -16,6 +19,7 @@ from torch import Tensor, nn
 from seqmodel.errors import HparamError
 from seqmodel.model.equivariant import swap_strands
 from seqmodel.model.strand import reverse_complement, reverse_outputs
+from seqmodel.task.divergence import diverged
 from seqmodel.task.optim import build_optimiser
 from seqmodel.task.schedule import Schedule, build_schedule
 from seqmodel.task.step import Accumulation, LossWindow, mean_weight, weighted_mean, world_size
@@ -63,6 +67,7 @@ class Task(pl.LightningModule):
         per_position: whether the task wants a decoder with one output a position; None for any.
         predicts_targets: whether it predicts the labels of its data; if not they are not read.
         counts: whether the targets are counts, so that none may be negative.
+        n_steps: optimiser steps of the whole run, where the trainer does fewer on trial.
     """
 
     default_monitor: ClassVar[str] = "valid_loss"
@@ -99,6 +104,7 @@ class Task(pl.LightningModule):
         self.decoder = decoder
         self._metrics: dict[str, SplitMetric] = {}
         self.tested: tuple[Tensor, Tensor] | None = None
+        self.n_steps: int | None = None
         self._window = LossWindow()
         self._accumulation: Accumulation | None = None
 
@@ -118,6 +124,16 @@ class Task(pl.LightningModule):
     def new_metric(self, stage: str) -> SplitMetric:
         """An empty metric for "valid" or "test"."""
         raise NotImplementedError
+
+    def logged_names(self) -> tuple[str, ...] | None:
+        """Names of the values that choose the best checkpoint; None where a metric tells none."""
+        names = self.new_metric("valid").value_names
+        return None if names is None else (*(f"valid_{name}" for name in names), "train_loss")
+
+    def has_something_to_predict(self, batch: Batch) -> bool:
+        """Whether anything in the batch has a loss: a label that is known, a letter."""
+        target = batch.get("target")
+        return target is None or not target.is_floating_point() or not bool(target.isnan().all())
 
     def forward(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
         """The outputs of the decoder for ids or one-hot rows `x`.
@@ -166,9 +182,9 @@ class Task(pl.LightningModule):
         weight = mean_weight(scored.weight)
         if self.trainer.accumulate_grad_batches == 1:
             loss = weighted_mean(scored.loss_sum, weight)
-            self._log_step(loss.detach())
+            self._log_step(loss.detach(), batch)
         else:
-            loss = self._accumulate(scored.loss_sum, weight, batch_idx)
+            loss = self._accumulate(scored.loss_sum, weight, batch, batch_idx)
         return loss
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
@@ -199,7 +215,7 @@ class Task(pl.LightningModule):
         # Lightning refuses to clip where a fused optimiser could undo a loss scaling by itself
         fused = not (mixed and self.trainer.gradient_clip_val)
         optimiser = build_optimiser(self, self.optimiser_hparams, fused=fused)
-        n_steps = self.trainer.estimated_stepping_batches
+        n_steps = self.n_steps or self.trainer.estimated_stepping_batches
         schedule = build_schedule(optimiser, self.schedule_hparams, n_steps)
         return {
             "optimizer": optimiser,
@@ -207,11 +223,18 @@ class Task(pl.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps each rank's losses since the last logged row: a resumed run logs the same."""
+        """Keeps each rank's losses since the last logged row: a resumed run logs the same.
+
+        Raises:
+            DivergedError: one of them is not finite; such a state is not kept.
+        """
         states: list[Any] = [self._window.state()]
         if world_size() > 1:
             states = states * world_size()
             torch.distributed.all_gather_object(states, self._window.state())
+        for _, total, _ in states:
+            if not math.isfinite(total):
+                raise diverged(self, "train_loss", total)
         checkpoint["train_loss_windows"] = states
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -221,14 +244,14 @@ class Task(pl.LightningModule):
         if len(states) == self.trainer.world_size:
             self._window = LossWindow(*states[self.trainer.global_rank])
 
-    def _accumulate(self, loss_sum: Tensor, weight: Tensor, batch_idx: int) -> Tensor:
+    def _accumulate(self, loss_sum: Tensor, weight: Tensor, batch: Batch, batch_idx: int) -> Tensor:
         n_batches = self.trainer.accumulate_grad_batches
         # Lightning clears the gradients before the same batches
         if self._accumulation is None or batch_idx % n_batches == 0:
             self._accumulation = Accumulation(n_batches)
         loss = self._accumulation.add(loss_sum, weight)
         if self._steps_now(batch_idx):
-            self._log_step(self._accumulation.mean())
+            self._log_step(self._accumulation.mean(), batch)
         return loss
 
     def _steps_now(self, batch_idx: int) -> bool:
@@ -237,18 +260,21 @@ class Task(pl.LightningModule):
         last = batch_idx + 1 == trainer.num_training_batches
         return last or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
-    def _log_step(self, loss: Tensor) -> None:
+    def _log_step(self, loss: Tensor, batch: Batch) -> None:
         """Takes in the loss of a step, and logs where it is time to."""
         step, every = self.trainer.global_step, self.trainer.log_every_n_steps
         self._window.add(loss, step // max(every, 1))
         if every and (step + 1) % every == 0:
-            self._log_training(step)
+            self._log_training(step, batch)
 
-    def _log_training(self, step: int) -> None:
+    def _log_training(self, step: int, batch: Batch) -> None:
         """Writes a row of training values, and shows the loss.
 
         Not by self.log, which costs 0.3 ms a step and writes after the checkpoint of the step: a
         kill between the two would lose the row of a resumed run.
+
+        Raises:
+            DivergedError: the loss is not finite.
         """
         loss = self._window.mean()
         if world_size() > 1:
@@ -259,6 +285,8 @@ class Task(pl.LightningModule):
         for logger in self.trainer.loggers:
             logger.log_metrics(row, step)
         self.log("train_loss", loss, prog_bar=True, logger=False)
+        if not math.isfinite(row["train_loss"]):
+            raise diverged(self, "train_loss", row["train_loss"], [batch])
 
     def _check_decoder(self, decoder: nn.Module) -> None:
         kinds = {True: "one output a position", False: "one output a sequence"}
@@ -288,6 +316,16 @@ class Task(pl.LightningModule):
             self._metrics[stage] = self.new_metric(stage).to(self.device)
         self._metrics[stage].update(*self.score(batch))
 
+    def _check_valid_loss(self, loss: float, weight: float) -> None:
+        """Without any label that is known the loss is undefined, and tells nothing."""
+        if weight and not math.isfinite(loss):
+            n_batches = int(self.trainer.num_val_batches[0])
+            raise diverged(self, "valid_loss", loss, self._valid_batches_again(n_batches))
+
+    def _valid_batches_again(self, n: int) -> Iterator[Batch]:
+        for batch in islice(self.trainer.val_dataloaders, n):
+            yield self.trainer.strategy.batch_to_device(batch)
+
     def _log_metric(self, stage: str) -> None:
         metric = self._metrics.pop(stage, None)
         if metric is None:
@@ -298,6 +336,8 @@ class Task(pl.LightningModule):
         for name, value in values.items():
             # the same on all ranks: sync_dist only tells Lightning so
             self.log(name, value, prog_bar=name in on_bar, sync_dist=world_size() > 1)
+        if stage == "valid":
+            self._check_valid_loss(float(values["valid_loss"]), float(metric.total_weight))
         if stage == "valid" and self._trains():
             for config in self.trainer.lr_scheduler_configs:
                 # stochastic weight averaging puts its own schedule there

@@ -122,6 +122,8 @@ def test_a_prefix_of_a_name_is_not_the_name():
         ("depth", "x", "got 'x'"),
         ("lr", float("nan"), "must be a number of at least 0, got nan"),
         ("lr", "nan", "got 'nan'"),
+        ("lr", "inf", "must be a number of at least 0 and finite, got 'inf'"),
+        ("lr", 1e999, "and finite, got inf"),
         ("lr", -1, "got -1"),
         ("lr", None, "got None"),
         ("lr", [1], "must be a number"),

@@ -20,12 +20,12 @@ from seqmodel.hparam import (
 
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))
 some = text.filter(bool)
-finite = st.floats(allow_nan=False)
+finite = st.floats(allow_nan=False, allow_infinity=False)
 settings = st.fixed_dictionaries(
     {},
     optional={
         "depth": st.integers(1),
-        "lr": st.floats(0, allow_nan=False),
+        "lr": st.floats(0, allow_nan=False, allow_infinity=False),
         "shift": finite,
         "label": text,
         "path": st.none() | some,

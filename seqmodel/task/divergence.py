@@ -1,0 +1,92 @@
+"""What is said where a loss is not finite any more: the first layer with such a value.
+
+Looked for only then: a run that is healthy pays nothing for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from seqmodel.errors import DivergedError
+
+if TYPE_CHECKING:
+    from seqmodel.task.task import Batch, Scored, Task
+
+
+def diverged(task: Task, name: str, value: float, batches: Iterable[Batch] = ()) -> DivergedError:
+    """The error for the loss `name` of `task`, whose `value` is not finite.
+
+    Args:
+        task: as it is now.
+        name: of the loss that was logged.
+        value: of it.
+        batches: those in which the value may have come up.
+    """
+    trainer = task.trainer
+    rate = ""
+    if trainer.optimizers:
+        now = max(group["lr"] for group in trainer.optimizers[0].param_groups)
+        rate = f", learning rate {float(now):g}"
+    return DivergedError(
+        f"{name} is {value} at step {trainer.global_step}{rate}; first value that is not finite: "
+        f"{first_not_finite(task, batches)}; lower --lr, set --warmup_steps, or check the labels"
+    )
+
+
+def first_not_finite(task: Task, batches: Iterable[Batch] = ()) -> str:
+    """Where the first value that is not finite is: weights, then input, layers and gradients."""
+    weights = [*task.named_parameters(), *task.named_buffers()]
+    bad = [name for name, x in weights if not _is_finite(x)]
+    if bad:
+        return f"weights {bad[0]} ({len(bad)} of {len(weights)} tensors have such values)"
+    for batch in batches:
+        found = _in_batch(task, batch)
+        if found:
+            return found
+    for name, parameter in task.named_parameters():
+        if not _is_finite(parameter.grad):
+            return f"gradient of {name}"
+    return "none is left (an earlier step had it)"
+
+
+def _in_batch(task: Task, batch: Batch) -> str | None:
+    for name, x in batch.items():
+        if bool(x.isinf().any()):  # NaN is a missing label
+            return f"input {name!r} of the batch"
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"), _watched(task) as found:
+        scored: Scored = task.score(batch)
+    if found:
+        return f"output of {found[0]}"
+    return None if _is_finite(scored.loss_sum) else "the loss itself"
+
+
+@contextmanager
+def _watched(task: nn.Module) -> Iterator[list[str]]:
+    """Collects the names of modules whose output is not finite, in the order in which they ran."""
+    found: list[str] = []
+
+    def watch(name: str) -> Callable[..., None]:
+        def look(module: nn.Module, args: Any, output: Any) -> None:
+            outputs = output if isinstance(output, (tuple, list)) else [output]
+            if not all(_is_finite(x) for x in outputs):
+                found.append(name)
+
+        return look
+
+    hooks = [m.register_forward_hook(watch(name)) for name, m in task.named_modules() if name]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _is_finite(x: Any) -> bool:
+    if not isinstance(x, Tensor) or not (x.is_floating_point() or x.is_complex()):
+        return True
+    return bool(x.detach().isfinite().all())
