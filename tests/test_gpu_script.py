@@ -146,7 +146,8 @@ def wheel(folder, name):
 def test_wheels_are_unpacked_for_this_run_and_never_torch(folder):
     for name in ("a_package", "torch", "torchmetrics", "nvidia_cublas", "pytorch_lightning"):
         wheel(folder / "some wheels", name)
-    done = gpu(folder, "--wheels", "some wheels", python=stub(folder))
+    stub(folder)
+    done = gpu(folder, "--wheels", "some wheels", python="./python")
     assert done.returncode == 0, done.stderr
     unpacked = [x for x in (folder / "packages").read_text().split() if "dist-info" not in x]
     assert unpacked == ["a_package", "torchmetrics"]

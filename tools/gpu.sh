@@ -36,6 +36,11 @@ done
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     fail "$python is not Python 3.11 or later; name one by --python"
 
+case "$python" in
+    /*) ;;
+    */*) python=$PWD/$python ;; # below it is also called from the folder of the wheels
+esac
+
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 143' INT TERM
