@@ -20,6 +20,7 @@ from seqmodel.hparam.task import (
 from seqmodel.task.divergence import first_not_finite
 from seqmodel.task.metric import ClassMetric
 from seqmodel.task.schedule import build_schedule
+from seqmodel.task.scores import correlation_scores, ranking_scores
 
 NAN = float("nan")
 LABELS = Targets("multilabel", ("CTCF", "DNase", "p300"))
@@ -142,6 +143,14 @@ def test_an_infinite_label_and_a_gradient_are_named():
     assert first_not_finite(task, [batch]).startswith("gradient of encoder.")
     batch["target"][1, 0] = float("inf")
     assert first_not_finite(task, [batch]) == "input 'target' of the batch"
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_scores_of_one_target_are_nan_where_a_prediction_is(side):
+    x, y = some(8), some(2, 8)[1] > 0.5
+    x[3] = NAN
+    assert math.isnan(ranking_scores(x, y)[side])
+    assert math.isnan(correlation_scores(x, some(2, 8)[1])[side])
 
 
 def test_a_plateau_does_not_count_a_loss_that_is_undefined():
