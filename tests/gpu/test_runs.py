@@ -49,7 +49,7 @@ def test_half_precision_learns_as_float32_does(precision, run, record_property):
     assert run(*args, "--default_root_dir=full") == 0
     assert run(*args, "--default_root_dir=half", f"--precision={precision}") == 0
     full, half = losses("full"), losses("half")
-    record_property("largest_difference", round(max(abs(np.subtract(full, half))), 5))
+    record_property("largest_difference", round(float(max(abs(np.subtract(full, half)))), 5))
     assert half == pytest.approx(full, rel=0.02)
 
 
