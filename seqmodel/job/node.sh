@@ -140,6 +140,7 @@ cancelled() { # a cancel that was only asked for is confirmed by whoever obeys i
 
 on_signal() {
     signal=${signal:-$1}
+    printf %s "$signal" > "$node/signal"
     if [ -n "$child" ]; then kill "-$1" "$child" 2> /dev/null; fi
 }
 
@@ -206,23 +207,30 @@ run() { # run ARGS...: sets code
             MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
             export MASTER_ADDR
         fi
-        srun --kill-on-bad-exit=1 bash "$script" rank "$@" &
+        (heed_signal && exec srun --kill-on-bad-exit=1 bash "$script" rank "$@") &
     else
-        (start_python "$@") &
+        (heed_signal && start_python "$@") &
     fi
     child=$!
-    while :; do
-        wait "$child"
-        code=$?
-        kill -0 "$child" 2> /dev/null || break
+    # one that came before the number of the child was known
+    if [ -n "$signal" ]; then kill "-$signal" "$child" 2> /dev/null; fi
+    # a wait that a signal cuts short may be followed by one that never ends (bash 5.2), so it looks
+    local pause=0.05
+    while kill -0 "$child" 2> /dev/null; do
+        sleep "$pause"
+        case $pause in 0.05) pause=0.2 ;; *) pause=0.5 ;; esac
     done
-    local again
-    wait "$child" 2> /dev/null # a signal may have ended the wait before the child ended
-    again=$?
-    if [ "$again" != 127 ]; then code=$again; fi
+    wait "$child" 2> /dev/null
+    code=$?
     child=''
     # the signal came before the run could take it: nothing was saved, and nothing lost
     if [ "$signal" = USR1 ] && [ "$(kill -l "$code" 2> /dev/null)" = USR1 ]; then code=75; fi
+}
+
+heed_signal() { # a new process loses what comes before it has left the handlers of its parent
+    trap - USR1 TERM INT
+    if ! [ -e "$node/signal" ]; then return; fi
+    case $(< "$node/signal") in TERM | INT) exit 143 ;; *) exit 75 ;; esac
 }
 
 start_python() {

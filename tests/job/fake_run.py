@@ -1,7 +1,8 @@
 """A run in a fraction of a second: keeps run.py's contract (exit codes, checkpoints, signals).
 
 What it does is said by --monitor: ok, raise, mistake, module, memory, wait, fill, preflight,
-count_N (N steps of 0.1 s), slow_end (waits, and ends once the file may_end is there).
+count_N (N steps of 0.1 s), slow_end (waits, and ends once the file may_end is there), trial_wait
+(the trials of a job wait until Slurm starts it again).
 """
 
 import json
@@ -15,6 +16,9 @@ def main():
     words = sys.argv[3:]  # -u run.py ...
     args = dict(word[2:].split("=", 1) for word in words)
     root, behaviour = args.get("default_root_dir"), args.get("monitor", "ok")
+    is_trial = args.get("fast_dev_run") == "True" or "max_steps" in args
+    while is_trial and behaviour == "trial_wait" and not os.environ.get("SLURM_RESTART_COUNT"):
+        time.sleep(0.05)
     if args.get("fast_dev_run") == "True":
         if behaviour == "preflight":
             raise RuntimeError("shapes do not fit: 3 and 4")

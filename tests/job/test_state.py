@@ -49,6 +49,10 @@ def end(code, more=""):
     return STARTED + f"200 end code={code} phase=run{more}\n"
 
 
+def trial(code, more=""):
+    return end(code, more).replace("120 run\n", "").replace("phase=run", "phase=preflight")
+
+
 @pytest.mark.parametrize(
     ("events", "stderr", "wanted"),
     [
@@ -89,6 +93,19 @@ def end(code, more=""):
             ("created", "being submitted"),
         ),
         (QUEUED, SCANCEL, ("error", "cancelled")),
+        # a cancel that was only asked for, one that failed, and one that was obeyed
+        (QUEUED + "103 cancelling\n", "", ("created", "queued")),
+        (STARTED + "125 cancelling\n", "", ("running", "")),
+        (STARTED + "125 cancelling\n126 cancel_failed text=no answer\n", "", ("running", "")),
+        (STARTED + "125 cancelling\n126 cancel\n", "", ("error", "cancelled")),
+        (STARTED + "125 cancelling text=why\n126 cancel text=why\n", "", ("error", "why")),
+        (end(143, " signal=TERM").replace("120 run", "120 cancelling"), "", ("error", "cancelled")),
+        (end(0).replace("120 run", "120 cancelling"), "", ("complete", "")),
+        # the trials of a run that was stopped have not failed
+        (trial(75, " signal=USR1"), "", ("timeout", "stopped before its run began")),
+        (trial(75, " signal=TERM"), "", ("error", "stopped (SIGTERM)")),
+        (trial(75, " signal=TERM"), SCANCEL, ("error", "cancelled")),
+        (trial(75, " signal=TERM"), LIMIT, ("timeout", "time limit")),
         (QUEUED + "103 refused text=no such account\n", "", ("created", "not submitted")),
     ],
 )
@@ -114,6 +131,40 @@ def test_the_last_word_of_an_attempt_that_was_submitted_again_is_not_of_the_new_
         "",
     )
     assert told(again + "160 end code=0 phase=run submission=0\n") == ("complete", "")
+
+
+def alive(events, now=130, seen=None, heartbeat=129):
+    files = {"events": events.encode(), "heartbeat": f"{heartbeat}\n".encode()}
+    return tell("f", files, now, seen).alive
+
+
+def test_an_attempt_is_alive_while_its_heart_beats_and_nobody_ended_it():
+    assert alive(STARTED)
+    assert not alive(STARTED, now=200)  # 30 s between two beats, unless it noted another pace
+    assert alive(STARTED.replace("pid=9", "pid=9 beat=100"), now=200)
+    for word in ("end code=1 phase=run submission=0", "requeue n=1", "cancel"):
+        assert not alive(STARTED + f"125 {word}\n")
+    for word in ("cancelling", "cancel_failed text=x", "seen state=NODE_FAIL text=", "note text=x"):
+        assert alive(STARTED + f"125 {word}\n")
+    assert not alive(STARTED + "125 seen state=TIMEOUT text=\n")
+    assert not alive(STARTED, seen=Seen("COMPLETING", ""))
+    assert alive(STARTED, seen=Seen("RUNNING", ""))
+    assert alive(STARTED + "121 cancel\n", now=250, heartbeat=249)  # it had time to end
+    assert told(STARTED + "121 cancel\n", now=250, heartbeat=249)[0] == "running"
+    # the last word of an earlier attempt is not that of this one
+    again = "125 cancel\n126 submitting submission=1 token=c\n127 start attempt=2 submission=1\n"
+    assert alive(STARTED + again + "128 end code=143 phase=run submission=0 signal=TERM\n")
+
+
+def test_a_job_that_was_kept_out_leaves_the_attempt_before_it_as_it_was():
+    again = "200 cancel\n201 submitting submission=1 token=c\n202 submitted submission=1 job=8\n"
+    events = STARTED + again + "330 kept_out submission=1 node=node1\n"
+    files = {"events": events.encode(), "heartbeat": b"335\n"}
+    status = tell("f", files, 340)
+    assert (status.state, status.job, status.record.token) == ("running", "7", "b")
+    assert status.record.submission == 1  # the next one is another
+    assert tell("f", files, 2000).reason == "lost"
+    assert told(events + "340 end code=1 phase=run submission=0\n") == ("error", "exit code 1")
 
 
 def test_silence_counts_after_a_grace_only():
