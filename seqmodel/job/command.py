@@ -15,7 +15,7 @@ from seqmodel.hparam.hparams import HparamParser, Hparams
 from seqmodel.hparam.job import ShellHparams, SlurmHparams
 from seqmodel.hparam.value import did_you_mean, integer, str2bool
 from seqmodel.job.job import Job, known_settings
-from seqmodel.job.kinds import base_class, classes
+from seqmodel.job.kinds import base_class, classes, refuse_login_node
 from seqmodel.job.os_interface import Interface, LocalInterface, SshInterface
 from seqmodel.job.prune import OLDER_THAN_MIN
 from seqmodel.job.prune import prune as prune_folders
@@ -37,7 +37,9 @@ class WhereHparams(Hparams):
         add(
             "--scheduler",
             choices=["shell", "slurm"],
-            help="who starts the jobs; slurm where a setting of Slurm is given, else as found",
+            help="job scheduler; if unset: slurm when a --slurm_* setting or --requeue is given, "
+            "otherwise the one recorded in the run folder, or shell. submit --host=... asks for "
+            "it where the host has Slurm",
         )
         add(
             "--open_master",
@@ -373,7 +375,11 @@ def _new_job(chosen: Namespace, settings: dict[str, Any]) -> Job:
         if name not in parser.declared:
             hint = did_you_mean(name, list(parser.declared))
             raise HparamError(f"{name!r} has no effect on jobs of the {kind}{hint}; leave it out")
-    return cls(_interface(chosen), **settings)
+    interface = _interface(chosen)
+    if chosen.scheduler is None and kind == "shell" and not chosen.dry_run:
+        choices = "--scheduler=slurm (a job in its queue) or --scheduler=shell (a process there)"
+        refuse_login_node(interface, choices)
+    return cls(interface, **settings)
 
 
 def _kind(name: str) -> tuple[type[Job], HparamParser]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from seqmodel.errors import JobError
 from seqmodel.job.events import Record
 from seqmodel.job.os_interface import Interface
 from seqmodel.job.replicate import RECORD, parse_record
@@ -54,6 +55,23 @@ def kind_of(job_json: Mapping[str, Any]) -> str:
     if kind is None:
         kind = "slurm" if "directives" in job_json.get("fields", {}) else "shell"
     return str(kind)
+
+
+def refuse_login_node(interface: Interface, choices: str) -> None:
+    """Refuses to start processes on a machine of a cluster behind SSH when nobody asked for that.
+
+    Args:
+        interface: the machine.
+        choices: how the user says which of the two is meant.
+
+    Raises:
+        JobError: it has sbatch.
+    """
+    if not interface.is_local and interface.script("command -v sbatch >/dev/null").code == 0:
+        raise JobError(
+            f"{interface.name} has Slurm, and clusters do not allow training on their login nodes; "
+            f"choose: {choices}"
+        )
 
 
 def classes(

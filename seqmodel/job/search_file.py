@@ -101,6 +101,7 @@ def _check_types(given: Mapping[str, Any], path: str) -> None:
 
 def make_job(given: Mapping[str, Any]) -> Any:
     """The job that a [job] table describes: kind shell or slurm, host, and settings of the job."""
+    from seqmodel.job.kinds import refuse_login_node
     from seqmodel.job.os_interface import LocalInterface, SshInterface
     from seqmodel.job.shell import ShellJob
     from seqmodel.job.slurm import SlurmJob
@@ -114,6 +115,9 @@ def make_job(given: Mapping[str, Any]) -> Any:
         more = {"config": given.get("ssh_config"), "open_master": given.get("open_master", False)}
         interface = SshInterface(given["host"], **more)
     settings = {name: value for name, value in given.items() if name not in _JOB}
+    if "kind" not in given:
+        choices = 'kind = "slurm" (jobs in its queue) or kind = "shell" (processes there) in [job]'
+        refuse_login_node(interface, choices)
     made: Any = kinds[kind]
     return made(interface, **settings)
 

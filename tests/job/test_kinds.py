@@ -154,3 +154,31 @@ def test_a_class_that_is_not_known_here_is_handled_by_its_nearest(jobs, slurm, w
     assert not (workdir / "canary").exists()
     assert {s.reason for s in wait_final(jobs[0], made)} == {"cancelled"}
     assert events(made[2]).count("cancel") == 1
+
+
+def test_a_submit_to_a_cluster_says_which_scheduler(slurm_ssh, sshd, workdir, capsys):
+    where = [f"--host={slurm_ssh.host}", f"--ssh_config={sshd.config}", f"--workdir={workdir}"]
+    run = [f"--python={FAKE_PYTHON}", "--heartbeat_s=1", *(f"--{n}={v}" for n, v in RUN.items())]
+    assert main(["submit", *where, *run]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "--scheduler=slurm" in said
+    assert "--scheduler=shell" in said
+    assert not (workdir / "out").exists()
+    for words in (["--slurm_mem=200M"], ["--scheduler=slurm", "--slurm_mem=200M"]):
+        assert main(["submit", *where, *run, *words]) == 0
+        assert capsys.readouterr().out.split()[0].isdecimal()
+    assert main(["submit", *where, *run, "--scheduler=shell"]) == 0
+    assert capsys.readouterr().out.startswith("shell")
+    made = ShellJob(workdir=str(workdir)).find("out")
+    assert {s.state for s in wait_final(ShellJob(), made)} == {"complete"}
+
+
+def test_a_search_on_a_cluster_says_which_scheduler(slurm_ssh, sshd):
+    from seqmodel.job.search_file import make_job
+
+    where = {"host": slurm_ssh.host, "ssh_config": str(sshd.config)}
+    with pytest.raises(JobError, match='kind = "slurm" .* or kind = "shell"'):
+        make_job(where)
+    assert isinstance(make_job({**where, "kind": "shell"}), ShellJob)
+    assert isinstance(make_job({"n_at_once": 2}), ShellJob)
