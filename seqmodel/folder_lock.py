@@ -24,6 +24,7 @@ from seqmodel.errors import RunError
 LOCK = "lock"
 BEAT_S = 10.0  # seconds between two heartbeats
 DEAD_S = 120.0  # a process on another machine is dead after this silence
+MOST_BYTES = 1 << 16
 WAIT_S = 180.0  # a job waits this long for the attempt before it
 
 
@@ -216,10 +217,12 @@ def _read(path: Path) -> dict[str, Any] | None:
     """What a lock says; None without one. A damaged one says nothing but a token of its own."""
     try:
         with _open(path) as file:
-            data = file.read()
+            data = file.read(MOST_BYTES) or b""  # None: a terminal or pipe without any
     except FileNotFoundError:
         return None
-    with suppress(ValueError, TypeError, KeyError):
+    except OSError as e:
+        raise _unreadable(path, e) from e
+    with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
         record = json.loads(data)
         if record["token"].isalnum() and record["folder"] and isinstance(record["pid"], int):
             return dict(record)
@@ -283,6 +286,14 @@ def _mtime(path: Path) -> float:
             return os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return 0.0
+    except OSError as e:
+        raise _unreadable(path, e) from e
+
+
+def _unreadable(path: Path, e: OSError) -> RunError:
+    return RunError(
+        f"{path}: cannot be read ({e.strerror}); if no run writes into this folder, remove it"
+    )
 
 
 def _open(path: Path) -> BinaryIO:

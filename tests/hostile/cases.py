@@ -86,8 +86,10 @@ def damage(case: Case, rng: random.Random, path: Path) -> None:
     if case.mutation in mutations.SPECIAL:
         mutations.SPECIAL[case.mutation](path)
         return
-    raw = path.read_bytes()
     change = getattr(mutations, case.mutation)
+    if change is mutations.unchanged:
+        return  # its times stay as well
+    raw = path.read_bytes()
     path.write_bytes(change(raw, rng))
 
 
@@ -121,6 +123,7 @@ def run(folder: Path, argv: list[str], *, unprivileged: bool = False) -> End:
 def _child(folder: Path, argv: list[str], outputs: list[Path], unprivileged: bool) -> None:
     code = 1
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
         os.umask(0)
         for number, path in ((1, outputs[0]), (2, outputs[1])):

@@ -10,6 +10,7 @@ import argparse
 import gc
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -22,7 +23,7 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from hostile.cases import Corpus, become_subreaper, try_case  # noqa: E402
+from hostile.cases import Corpus, become_subreaper, draw, try_case  # noqa: E402
 
 
 def warm() -> None:
@@ -58,6 +59,7 @@ def warm() -> None:
 
 def fuzz(numbers: Sequence[int], seed: int, *, loud: bool = False) -> Counter:
     """Runs the cases `numbers` of a seed, prints the findings, returns the verdicts' counts."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # its folder is removed then too
     warm()
     become_subreaper()
     counts: Counter = Counter()
@@ -89,10 +91,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="seed of all cases")
     parser.add_argument("--part", default="1/1", help="2/2: the second half of the cases")
     parser.add_argument("--only", type=int, help="one case, with what it printed")
+    parser.add_argument("--kind", help="only the cases of this kind of file")
     chosen = parser.parse_args(argv)
     part, n_parts = map(int, chosen.part.split("/"))
     numbers = range(part - 1, chosen.cases, n_parts)
     numbers = numbers if chosen.only is None else [chosen.only]
+    if chosen.kind:
+        numbers = [n for n in numbers if draw(chosen.seed, n)[0].kind.name == chosen.kind]
     start = time.monotonic()
     counts = fuzz(numbers, chosen.seed, loud=chosen.only is not None)
     print(

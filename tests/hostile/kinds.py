@@ -293,6 +293,13 @@ _RESUMED = ["run", "--resume_from_checkpoint=out/r/checkpoints/last.ckpt", *_MOR
 _RESUMED += ["--default_root_dir=out/r"]
 
 
+def _locked() -> None:
+    _resumed()
+    holder = {"machine": "other", "folder": "/x", "pid": 7, "token": "ab", "started": "1"}
+    _write("out/r/lock", json.dumps(holder))
+    os.utime("out/r/lock", (1e9, 1e9))  # its process is dead
+
+
 def _searched() -> None:
     from seqmodel.cli import main
 
@@ -630,6 +637,14 @@ KINDS = (
         _resumed,
         [_RESUMED],
         ("seqmodel.run_folder",),
+        weight=0.5,
+    ),
+    Kind(
+        "lock of a run folder",
+        "out/r/lock",
+        _locked,
+        [_RESUMED],
+        ("seqmodel.folder_lock",),
         weight=0.5,
     ),
     Kind(
