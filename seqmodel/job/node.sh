@@ -140,7 +140,7 @@ cancelled() { # a cancel that was only asked for is confirmed by whoever obeys i
 
 on_signal() {
     signal=${signal:-$1}
-    printf %s "$signal" > "$node/signal"
+    { printf %s "$signal" > "$node/signal"; } 2> /dev/null # at its end the folder is gone
     if [ -n "$child" ]; then kill "-$1" "$child" 2> /dev/null; fi
 }
 
