@@ -179,7 +179,7 @@ def test_a_file_in_the_working_directory_does_not_pass_for_our_template(canary):
         if name.startswith("template_"):
             Path(name).write_text(f"touch '{canary}'\n")
             assert read_template(name) == Path(HERE, name).read_text()
-    with pytest.raises(JobError, match="template mine: No such file"):
+    with pytest.raises(JobError, match="template mine: no such file"):
         read_template("mine")
 
 

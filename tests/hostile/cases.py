@@ -275,10 +275,12 @@ def judge(case: Case, end: End, before: End) -> Verdict:
     if "Traceback (most" in end.err:
         return Verdict("finding", f"traceback: {end.err.strip().splitlines()[-1][:200]}")
     argv = case.kind.commands[case.command]
-    if end.code == 2:
+    if end.code in (2, 3):  # 3: a learning rate that a damaged config asks for may diverge
         lines = [x for x in end.err.splitlines() if not _QUIET.search(x)]
-        if len(lines) != 1 or not _ERROR.match(lines[0]):
-            return Verdict("finding", f"exit 2 with {len(lines)} lines on stderr: {lines[:3]}")
+        told = len(lines) == 1 and _ERROR.match(lines[0])
+        if not told or (end.code == 3) != lines[0].startswith("DivergedError: "):
+            found = f"exit {end.code} with {len(lines)} lines on stderr: {lines[:3]}"
+            return Verdict("finding", found)
         if case.is_harmless or (case.kind.must_work and case.mutation not in mutations.SPECIAL):
             return Verdict("finding", f"was refused: {lines[0][:200]}")
         return Verdict("refused")

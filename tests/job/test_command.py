@@ -104,7 +104,7 @@ def test_a_dry_run_prints_a_script_that_can_be_read(workdir):
         (["submit", *RUN, "--n_at_once=0"], "HparamError: --n_at_once (ShellHparams)"),
         (["submit", *RUN, "--scheduler=shell", "--slurm_mem=4G"], "'slurm_mem' has no effect"),
         (["submit", *RUN, "--fasta=b.fa"], "JobError: --fasta: b.fa: no such file on local"),
-        (["submit", *RUN, "--template=none.sh"], "JobError: template none.sh: No such file"),
+        (["submit", *RUN, "--template=none.sh"], "JobError: template none.sh: no such file"),
         (["submit", "--host=-x", *RUN], "JobError: '-x' is no host name"),
         (["status", "nowhere"], "JobError: "),
         (["logs"], "JobError: logs wants a folder"),
