@@ -165,6 +165,30 @@ def test_a_training_over_several_attempts_ends_with_the_same_weights(slurm, demo
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_each_element_of_an_array_ends_with_the_weights_of_an_uninterrupted_run(
+    slurm, demo, monkeypatch
+):
+    import torch
+
+    monkeypatch.chdir(demo)
+    job = SlurmJob(python=sys.executable, slurm_mem="2G", heartbeat_s=1, requeue=True)
+    long = {**TINY, "limit_train_batches": 60, "max_epochs": 100}
+    runs = [{**long, "max_steps": n} for n in (60, 400, 600)]
+    broken, straight = job.submit_all(runs), job.submit_all(runs[1:])
+    # the last one, whose raw id is that of the array, and in another moment the one before it
+    for replicate, step in ((broken[2], 100), (broken[1], 150)):
+        wait_for(lambda: last_step(replicate) >= step, 400)  # noqa: B023
+        slurm.call("scancel", "--batch", "--signal=USR1", replicate.job)
+        wait_for(lambda: events(replicate).count("start") == 2, 120)  # noqa: B023
+    found = wait_final(job, [*broken, *straight], 400)
+    assert [s.state for s in found] == ["complete"] * 5, [(s.reason, s.detail) for s in found]
+    assert [s.attempts for s in found] == [1, 2, 2, 1, 1]
+    assert [events(replicate).count("requeue") for replicate in broken] == [0, 1, 1]
+    for one, other in zip(broken[1:], straight, strict=True):
+        first, second = weights(one), weights(other)
+        assert all(torch.equal(first[name], second[name]) for name in first)
+
+
 def test_a_training_in_the_shell(demo, monkeypatch):
     monkeypatch.chdir(demo)
     job = ShellJob(python=sys.executable)
