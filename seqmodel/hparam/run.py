@@ -277,7 +277,7 @@ def _plan(
     if header:
         records.append(Source(path, header["hparams"], header.get("plugins")))
     known, plugins, untrusted = _known({**config, **own}, records)
-    declared = {n: h for cls in known for n, h in cls.default_hparams().declared.items()}
+    declared = _declared(tuple(known))
     held = [withheld(record, declared) for record in records]
     if file.is_record:
         config = {n: v for n, v in config.items() if n not in held[0].values}
@@ -449,7 +449,7 @@ def _refuse_unknown(
     config: Mapping[str, Any], given: Sequence[str] | Mapping[str, object], plan: _Plan
 ) -> None:
     """Tells a name that another choice would have from one that nobody has."""
-    homes = _homes(tuple(plan.known))
+    homes = _homes(plan.known)
     for name in config:
         if name not in plan.parser.declared and name not in homes:
             plan.parser.hparam(name)
@@ -469,7 +469,7 @@ def _refuse_unknown(
 def _refuse_strangers(
     given: Sequence[str] | Mapping[str, object], known: list[type[Hparams]]
 ) -> None:
-    homes = _homes(tuple(known))
+    homes = _homes(known)
     for name in _names(given):
         if name not in homes:
             raise HparamError(f"no hyperparameter {name!r}{did_you_mean(name, list(homes))}")
@@ -481,10 +481,11 @@ def _names(given: Sequence[str] | Mapping[str, object]) -> list[str]:
 
 
 @lru_cache(maxsize=8)
-def _homes(known: tuple[type[Hparams], ...]) -> dict[str, str]:
-    homes = {}
-    for cls in known:
-        for name, hparam in cls.default_hparams().declared.items():
-            if hparam.owner is cls:
-                homes[name] = cls.__name__
-    return homes
+def _declared(known: tuple[type[Hparams], ...]) -> dict[str, Hparam]:
+    """Every hyperparameter that some run has, by name."""
+    return {n: h for cls in known for n, h in cls.default_hparams().declared.items()}
+
+
+def _homes(known: Sequence[type[Hparams]]) -> dict[str, str]:
+    """The class that defines each hyperparameter, by name."""
+    return {name: hparam.owner.__name__ for name, hparam in _declared(tuple(known)).items()}

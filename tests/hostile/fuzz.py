@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from hostile.cases import Corpus, become_subreaper, draw, try_case  # noqa: E402
+from hostile.kinds import KINDS  # noqa: E402
 
 
 def warm() -> None:
@@ -51,7 +52,11 @@ def warm() -> None:
     import seqmodel.report.verbs
     import seqmodel.task.classify
     import seqmodel.trainer  # noqa: F401
+    from seqmodel.hparam.run import run_parser
 
+    choices = ("--task=", "--dataset=", "--encoder=")
+    for words in {tuple(c) for kind in KINDS for c in kind.commands}:  # definitions are cached
+        run_parser([word for word in words if word.startswith(choices)])
     torch.set_num_threads(1)
     gc.collect()
     gc.freeze()  # or each child would copy every page in which an object is counted
