@@ -148,6 +148,12 @@ echo added
 # The intent comes first, so that a job that starts meanwhile ends.
 _CANCEL = """
 pids=()
+gone() { # whether the last attempt has ended by itself since its state was read
+    local pid
+    pid=$(awk '$2 == "start" {l = $0} $2 == "end" {l = ""} END {print l}' "$1/events")
+    pid=${pid##* pid=} pid=${pid%% *}
+    [ -z "$pid" ] || ! kill -0 "$pid" 2> /dev/null
+}
 while IFS= read -r -d '' folder && IFS= read -r -d '' token && IFS= read -r -d '' node; do
     note "$folder" "cancelling$text"
     found='' why=''
@@ -165,7 +171,7 @@ while IFS= read -r -d '' folder && IFS= read -r -d '' token && IFS= read -r -d '
     done
     if [ -z "$found" ] && [ -n "$node" ]; then
         if [ "$node" != "$(uname -n)" ]; then why="it runs on $node: cancel it there"
-        else why="it runs outside of the queue: end it by its process"; fi
+        elif ! gone "$folder"; then why="it runs outside of the queue: end it by its process"; fi
     fi
     if [ -n "$why" ]; then fail "$folder" "$why"
     else note "$folder" "cancel$text"; fi

@@ -11,7 +11,8 @@ from programs import need
 
 from seqmodel.cli import main
 from seqmodel.errors import JobError
-from seqmodel.job import ShellJob, SlurmJob
+from seqmodel.job import ShellJob, SlurmJob, shell
+from seqmodel.job.shell import cancel_by
 
 TIMED_OUT = "scancel: error: Kill job error on job id 1: Socket timed out on send/recv operation"
 
@@ -246,3 +247,25 @@ def test_a_trial_of_a_process_that_is_ended_is_stopped_or_cancelled(workdir):
     os.killpg(int(job.status([replicate])[0].job), 15)
     found = wait_final(job, [replicate])[0]
     assert (found.state, found.reason) == ("error", "stopped (SIGTERM)")
+
+
+@pytest.mark.parametrize(
+    ("after", "failed"), [("6 end code=0", False), ("", False), ("alive", True)]
+)
+def test_a_job_that_ended_before_it_could_be_cancelled_is_no_failed_cancel(
+    shell_job, after, failed
+):
+    """Its state was read while it ran, and when it is to be ended its process is gone."""
+    replicate = shell_job.create(**RUN)
+    child = subprocess.Popen(["sleep", "60"])
+    if after != "alive":
+        child.kill()
+        child.wait()
+    node = os.uname().nodename
+    add(replicate, f"5 start attempt=1 submission=0 job=shell pid={child.pid} node={node}", after)
+    words = f"{replicate.path}\0none\0{node}\0"
+    found = cancel_by(shell._CANCEL, words, shell_job.interface, "")
+    child.kill()
+    child.wait()
+    assert (list(found) == [replicate.path]) is failed
+    assert all("outside of the queue" in why for why in found.values())
