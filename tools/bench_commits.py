@@ -83,7 +83,7 @@ def compare(commits: list[str], rounds: list[list[dict]]) -> None:
         ]
         if not pairs:
             continue
-        ratios = [a / b if "/s" in unit else b / a for a, b in pairs]
+        ratios = [a / b if unit.endswith("/s") else b / a for a, b in pairs]
         line = {"case": case, "ours": statistics.median(a for a, _ in pairs), "peer": commits[0]}
         line |= {"peer_value": statistics.median(b for _, b in pairs), "unit": unit}
         line |= {"ratio": round(statistics.median(ratios), 3)}
