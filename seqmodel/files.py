@@ -16,8 +16,6 @@ records of runs), are not here.
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import io
 import os
 import stat
@@ -240,6 +238,8 @@ def read_text(path: Path, error: Error) -> str:
 
 def sha256_of(path: Path, error: Error) -> str:
     """The SHA-256 of a file in hex."""
+    import hashlib
+
     with open_binary(path, error) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -336,6 +336,8 @@ class _Gzip(io.RawIOBase):
     """What a gzip file holds; damage is an error of the caller's class."""
 
     def __init__(self, file: io.BufferedReader, path: Path, error: Error) -> None:
+        import gzip  # this module is read at each start
+
         self._packed, self._file = file, gzip.GzipFile(fileobj=file)
         self._path, self._error = path, error
 
@@ -345,7 +347,7 @@ class _Gzip(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:
         try:
             return self._file.readinto(buffer)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as e:
+        except (EOFError, zlib.error, OSError) as e:  # BadGzipFile is an OSError
             raise self._error(
                 f"{_shown(self._path)}: truncated or damaged gzip ({e}); copy or download it again"
             ) from e

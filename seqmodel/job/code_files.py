@@ -11,6 +11,8 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
+from stat import S_ISREG
+from typing import Any
 
 from seqmodel.hparam.plugin_files import plugin_sources, tree
 from seqmodel.job.git import GitFailed, tracked
@@ -87,12 +89,25 @@ def file_list(names: Iterable[str]) -> bytes:
     return (json.dumps(sorted(names)) + "\n").encode()
 
 
+_reasons: dict[tuple[Any, ...], str] = {}
+
+
 def reason_against(name: str, path: str) -> str:
     """Why the file at `path` does not travel; "" if it does.
 
     Raises:
         OSError: it cannot be read.
     """
+    found = os.lstat(path)
+    if not S_ISREG(found.st_mode):  # what a link leads to may change without it
+        return _reason_against(name, path)
+    key = (name, path, found.st_size, found.st_mtime_ns, found.st_ino)
+    if key not in _reasons:
+        _reasons[key] = _reason_against(name, path)
+    return _reasons[key]
+
+
+def _reason_against(name: str, path: str) -> str:
     real = os.path.realpath(path)
     is_python = name.endswith(".py")
     if is_secret_name(name) or is_secret_name(os.path.relpath(real, os.path.dirname(path))):
@@ -137,16 +152,12 @@ def git_folder(root: str) -> str:
     return git
 
 
-_secrets: dict[tuple[str, tuple[int, int] | None], bool] = {}
 _tracked: dict[tuple[str, tuple[int, int] | None], frozenset[str] | None] = {}
 
 
 def _has_secret(path: str) -> bool:
-    key = (path, mark(path))
-    if key not in _secrets:
-        with open(path, "rb") as file:
-            _secrets[key] = has_secret_text(file.read())
-    return _secrets[key]
+    with open(path, "rb") as file:
+        return has_secret_text(file.read())
 
 
 def _tracked_of_package(root: str) -> frozenset[str] | None:

@@ -10,14 +10,16 @@ import os
 import shlex
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seqmodel.errors import CheckpointError, JobError
 from seqmodel.hparam.header import HEADER, parse_header, read_header
 from seqmodel.hparam.run import CHECKPOINTS, Run
-from seqmodel.job.code import PACKAGE, Code
 from seqmodel.job.os_interface import Interface, here, quote_home
 from seqmodel.job.replicate import KEPT, SCHEMA, Place, Replicate, script_name, tracked_defaults
+
+if TYPE_CHECKING:
+    from seqmodel.job.code import Code
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 _SWITCHES = ("stage_code", "stage_data", "fast_dev_run_first", "checkpoint_check", "heartbeat_s")
@@ -158,6 +160,8 @@ def node_functions() -> tuple[str, bytes]:
     """The file name, by its content, and the content of node.sh."""
     if not _functions:
         from hashlib import sha256
+
+        from seqmodel.job.code import PACKAGE
 
         with open(f"{PACKAGE}/job/node.sh", "rb") as file:
             data = file.read()

@@ -20,7 +20,6 @@ from seqmodel.errors import HparamError, JobError
 from seqmodel.hparam.convert import parse_dict
 from seqmodel.hparam.job import JobHparams
 from seqmodel.hparam.run import Run, resolve
-from seqmodel.job.code import ROOT, Code, current_code
 from seqmodel.job.contents import (
     code_files,
     header_there,
@@ -37,6 +36,7 @@ from seqmodel.job.replicate import KEPT, RECORD, Place, Replicate, parse_record,
 from seqmodel.job.template import read_template, render
 
 if TYPE_CHECKING:
+    from seqmodel.job.code import Code
     from seqmodel.job.results import Results
 
 OURS = ("default_root_dir", "resume_from_checkpoint", "fast_dev_run")
@@ -239,6 +239,8 @@ class Job:
         return os.getcwd() if self.interface.is_local else "~"
 
     def _code(self, run: Run) -> Code:
+        from seqmodel.job.code import current_code
+
         return current_code(run.values.plugins)
 
     def _node_functions(self) -> dict[str, bytes]:
@@ -250,6 +252,8 @@ class Job:
     def _fields(
         self, run: Run, settings: Any, place: Place, canonical: str, n: int, code: Code
     ) -> dict[str, Any]:
+        from seqmodel.job.code import ROOT
+
         local = self.interface.is_local
         return {
             **template_fields(run, settings, place, canonical, n, code),
