@@ -109,10 +109,8 @@ def test_the_recorded_code_runs_although_the_working_copy_changed_since(
 ):
     copy = tmp_path / "a checkout"
     shutil.copytree(ROOT / "seqmodel", copy / "seqmodel")
-    for module in ("code", "job"):
-        monkeypatch.setattr(f"seqmodel.job.{module}.ROOT", str(copy))
-    for module in ("code", "contents"):
-        monkeypatch.setattr(f"seqmodel.job.{module}.PACKAGE", str(copy / "seqmodel"))
+    monkeypatch.setattr("seqmodel.job.code.ROOT", str(copy))
+    monkeypatch.setattr("seqmodel.job.code.PACKAGE", str(copy / "seqmodel"))
     git = ["git", "-C", str(copy), "-c", "user.name=a", "-c", "user.email=a@b.c"]
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "as it is"]):
         subprocess.run([*git, *words], check=True)
