@@ -28,7 +28,7 @@ from seqmodel.job import ShellJob, SlurmJob, SshInterface  # noqa: E402
 
 RUN = {"task": "masked", "fasta": "a.fa", "seq_len": 8}
 FAKE_PYTHON = str(ROOT / "tests/job/fake_python")
-OURS = "import seqmodel.hparam.run, seqmodel.job.shell, seqmodel.job.slurm"
+OURS = "import seqmodel.hparam.resolve, seqmodel.job.shell, seqmodel.job.slurm"
 # as installed: modules are compiled once, by the first call, which is not counted
 ENV = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 BUDGETS = {"import": 60.0, "submit_100_local": 1.35, "status_1000_local": 0.3}

@@ -88,7 +88,7 @@ def write_intervals(path: Path, names: list[str], lengths: np.ndarray, case: Cas
 
 
 def ours(data, case: Case, n_workers: int = 0) -> Iterator[object]:
-    from seqmodel.dataset.onehot import OneHot
+    from seqmodel.dataset.seq.onehot import OneHot
 
     loader = data.loader("train", n_workers=n_workers)
     onehot = OneHot(data.alphabet)
@@ -306,7 +306,7 @@ def run_case(
 ) -> None:
     """Everything about one case on one genome."""
     from seqmodel.dataset import store_data  # noqa: F401 (importing torch is no construction)
-    from seqmodel.dataset.store import SequenceStore
+    from seqmodel.dataset.seq.store import SequenceStore
 
     store = SequenceStore.open(fasta, cache_dir=str(folder))
     bed = folder / f"{genome}.{case.length}.{case.both_strands}.bed"

@@ -78,7 +78,7 @@ def measure(name: str, length: int, threads: int) -> dict:
     """Parameters, tokens a second, MB of a step."""
     import torch
 
-    from seqmodel.dataset.alphabet import alphabet_from_name
+    from seqmodel.dataset.seq.alphabet import alphabet_from_name
     from seqmodel.hparam import model
     from seqmodel.model import build_encoder
 

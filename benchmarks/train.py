@@ -38,12 +38,12 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 
-from seqmodel.allocator import kept_memory  # noqa: E402
-from seqmodel.build import build  # noqa: E402
-from seqmodel.hparam.run import Run, resolve  # noqa: E402
-from seqmodel.stopping import StopOnSignal  # noqa: E402
+from seqmodel.hparam.resolve import Run, resolve  # noqa: E402
 from seqmodel.task.task import Scored, Task  # noqa: E402
-from seqmodel.trainer import RunData, make_trainer  # noqa: E402
+from seqmodel.training.allocator import kept_memory  # noqa: E402
+from seqmodel.training.build import build  # noqa: E402
+from seqmodel.training.stopping import StopOnSignal  # noqa: E402
+from seqmodel.training.trainer import RunData, make_trainer  # noqa: E402
 
 LETTERS = "ABCDEFG"  # 7 letters and 3 control tokens: a vocabulary of 10
 TRANSFORMER = {"encoder": "transformer", "n_dims": 256, "n_layers": 6, "n_heads": 8, "n_ff": 1024}

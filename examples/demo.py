@@ -107,7 +107,7 @@ def main() -> int:
 def small_search(base: dict[str, object], out: Path) -> str:
     """Runs a grid of four, two at a time, and writes the report of all runs of the demo."""
     from seqmodel.job import ShellJob, search
-    from seqmodel.job.results_text import table
+    from seqmodel.job.results.text import table
     from seqmodel.report import write_report
 
     words = {"class_names": str(base["class_names"]).split()}
@@ -151,9 +151,9 @@ def quoted_lines(command: list[str]) -> list[str]:
 
 def hidden_positions(hparams: dict[str, object]) -> np.ndarray:
     """Positions on the test contig whose letters the masked model had to predict when tested."""
-    from seqmodel.build import build_data
-    from seqmodel.hparam.run import resolve
+    from seqmodel.hparam.resolve import resolve
     from seqmodel.task.masked import EVALUATION_STREAM, corrupt
+    from seqmodel.training.build import build_data
 
     resolved = resolve([f"--{name}={value}" for name, value in hparams.items()])
     data = build_data(resolved)

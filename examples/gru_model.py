@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from seqmodel.dataset.alphabet import Alphabet
+from seqmodel.dataset.seq.alphabet import Alphabet
 from seqmodel.hparam import Hparams
 from seqmodel.model.encoder import Encoder, OneHot
 

@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from seqmodel.hparam.run import resolve  # noqa: E402
+from seqmodel.hparam.resolve import resolve  # noqa: E402
 from seqmodel.run import execute  # noqa: E402
 
 RUN = {

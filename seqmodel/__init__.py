@@ -8,12 +8,12 @@ __version__ = VERSION
 
 _LAZY = {
     "Hparams": "seqmodel.hparam",
-    "Alphabet": "seqmodel.dataset.alphabet",
-    "DNA": "seqmodel.dataset.alphabet",
-    "RNA": "seqmodel.dataset.alphabet",
-    "PROTEIN": "seqmodel.dataset.alphabet",
-    "SequenceStore": "seqmodel.dataset.store",
-    "Intervals": "seqmodel.dataset.interval",
+    "Alphabet": "seqmodel.dataset.seq.alphabet",
+    "DNA": "seqmodel.dataset.seq.alphabet",
+    "RNA": "seqmodel.dataset.seq.alphabet",
+    "PROTEIN": "seqmodel.dataset.seq.alphabet",
+    "SequenceStore": "seqmodel.dataset.seq.store",
+    "Intervals": "seqmodel.dataset.interval.interval",
 }
 
 __all__ = ["VERSION", *_LAZY]

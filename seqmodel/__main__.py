@@ -7,7 +7,7 @@ if __name__ == "__main__" and not sys.flags.safe_path and sys.path[:1] == [os.ge
     # Python puts the working directory first: there, no file may pass for an installed package
     sys.path.append(sys.path.pop(0))
 
-from seqmodel.cli import main
+from seqmodel.cli.verbs import main
 
 if __name__ == "__main__":
     sys.exit(main())

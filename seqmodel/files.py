@@ -65,22 +65,22 @@ class Format(NamedTuple):
 
 _SPLIT_FILES = ("train_files", "valid_files", "test_files")
 _INTERVALS = ("intervals", "blacklist", "peaks", *_SPLIT_FILES)
-_INTERVAL_FILE = "seqmodel.dataset.interval_file:read_intervals"
-_GFF = "seqmodel.dataset.gff:read_gff"
-_ROWS = "seqmodel.dataset.table:read_rows"
+_INTERVAL_FILE = "seqmodel.dataset.interval.file:read_intervals"
+_GFF = "seqmodel.dataset.interval.gff:read_gff"
+_ROWS = "seqmodel.dataset.label.table:read_rows"
 _ARRAYS = "seqmodel.dataset.array_data:ArrayData"
 
 FORMATS = (
-    Format("FASTA", (".fa", ".fa.gz"), "seqmodel.dataset.fasta:FastaReader", ("fasta",)),
-    Format("2bit", (".2bit",), "seqmodel.dataset.twobit:TwoBitReader", ("fasta",)),
-    Format("BED", (".bed", ".bed.gz"), "seqmodel.dataset.bed:read_bed", _INTERVALS),
+    Format("FASTA", (".fa", ".fa.gz"), "seqmodel.dataset.seq.fasta:FastaReader", ("fasta",)),
+    Format("2bit", (".2bit",), "seqmodel.dataset.seq.twobit:TwoBitReader", ("fasta",)),
+    Format("BED", (".bed", ".bed.gz"), "seqmodel.dataset.interval.bed:read_bed", _INTERVALS),
     Format("narrowPeak", (".narrowPeak", ".narrowPeak.gz"), _INTERVAL_FILE, _INTERVALS),
     Format("GFF3", (".gff3", ".gff3.gz"), _GFF, _INTERVALS),
     Format("GTF", (".gtf", ".gtf.gz"), _GFF, _INTERVALS),
     Format(
         "contig aliases",
         (".txt", ".txt.gz"),
-        "seqmodel.dataset.interval_file:read_aliases",
+        "seqmodel.dataset.interval.file:read_aliases",
         ("contig_aliases",),
     ),
     Format("folds", (".json",), "seqmodel.dataset.split:read_folds", ("fold_json",)),
@@ -91,7 +91,7 @@ FORMATS = (
     Format("MATLAB 5", (".mat",), _ARRAYS, _SPLIT_FILES),
     Format("MATLAB 7.3", (".mat",), _ARRAYS, _SPLIT_FILES),
     Format("HDF5", (".h5",), _ARRAYS, _SPLIT_FILES),
-    Format("bigWig", (".bw",), "seqmodel.dataset.bigwig:BigWig", ("tracks",)),
+    Format("bigWig", (".bw",), "seqmodel.dataset.label.bigwig:BigWig", ("tracks",)),
     Format("TOML config", (".toml",), "seqmodel.hparam.config:read_config", ("config",)),
     Format("JSON config", (".json",), "seqmodel.hparam.config:read_config", ("config",)),
     Format(
@@ -103,10 +103,10 @@ FORMATS = (
     Format(
         "checkpoint",
         (".ckpt",),
-        "seqmodel.checkpoint:load",
+        "seqmodel.record.checkpoint:load",
         ("load_checkpoint_path", "resume_from_checkpoint", "load_encoder_from_checkpoint"),
     ),
-    Format("search", (".toml",), "seqmodel.job.search_file:read_file", ("search",)),
+    Format("search", (".toml",), "seqmodel.job.search.file:read_file", ("search",)),
 )
 
 

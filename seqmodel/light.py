@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-PACKAGES = ("hparam", "job", "report")
-MODULES = ("cli", "errors", "files", "folder_lock", "light", "report", "run", "run_folder")
+ROOMS = ("cli", "hparam", "job", "record", "report")
+MODULES = ("errors", "files", "light", "run", "terminal")
+HEAVY = ("seqmodel.record.checkpoint",)
 
 
 def modules() -> list[str]:
     """The names of all light modules that this version has."""
     root = Path(__file__).parent
     found = ["seqmodel"]
-    for package in PACKAGES:
-        files = sorted((root / package).glob("*.py"))
-        found += [_name(package, file.stem) for file in files]
-    found += [f"seqmodel.{name}" for name in MODULES if (root / f"{name}.py").exists()]
-    return found
-
-
-def _name(package: str, stem: str) -> str:
-    return f"seqmodel.{package}" if stem == "__init__" else f"seqmodel.{package}.{stem}"
+    for room in ROOMS:
+        for file in sorted((root / room).rglob("*.py")):
+            parts = file.relative_to(root).with_suffix("").parts
+            found.append(".".join(["seqmodel", *parts]).removesuffix(".__init__"))
+    found += [f"seqmodel.{name}" for name in MODULES]
+    return [name for name in found if name not in HEAVY]

@@ -27,16 +27,16 @@ if __package__ in (None, ""):  # started as a script: its own folder would hide 
     sys.path.append(sys.path.pop(0))
 
 from seqmodel.errors import DivergedError, SeqmodelError
-from seqmodel.hparam.run import Run, help_text, resolve
-from seqmodel.run_folder import is_other_rank
+from seqmodel.hparam.resolve import Run, help_text, resolve
+from seqmodel.record.folder import is_other_rank
 from seqmodel.terminal import plain
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
-    from seqmodel.build import Parts
-    from seqmodel.folder_lock import FolderLock
-    from seqmodel.stopping import StopOnSignal
+    from seqmodel.record.lock import FolderLock
+    from seqmodel.training.build import Parts
+    from seqmodel.training.stopping import StopOnSignal
 
 
 # stopped by a signal, after saving: 75 is "try again later" of sysexits.h, 143 the shell's SIGTERM
@@ -77,8 +77,8 @@ def execute(run: Run) -> dict[str, float]:
     Raises:
         SeqmodelError: something that the user can mend.
     """
-    from seqmodel.folder_lock import FolderLock
-    from seqmodel.stopping import StopOnSignal
+    from seqmodel.record.lock import FolderLock
+    from seqmodel.training.stopping import StopOnSignal
 
     with FolderLock() as lock, StopOnSignal() as stopper, warnings.catch_warnings():
         for message in QUIET:
@@ -87,12 +87,12 @@ def execute(run: Run) -> dict[str, float]:
 
 
 def _execute(run: Run, stopper: StopOnSignal, lock: FolderLock) -> dict[str, float]:
-    from seqmodel.allocator import kept_memory
-    from seqmodel.build import build
-    from seqmodel.checks import check_contents, check_monitor
-    from seqmodel.run_folder import check_folder, run_folder, write_record
-    from seqmodel.trainer import RunData, make_trainer
-    from seqmodel.usage import Usage
+    from seqmodel.record.folder import check_folder, run_folder, write_record
+    from seqmodel.training.allocator import kept_memory
+    from seqmodel.training.build import build
+    from seqmodel.training.checks import check_contents, check_monitor
+    from seqmodel.training.trainer import RunData, make_trainer
+    from seqmodel.training.usage import Usage
 
     # a trial leaves nothing behind, so that the run itself finds its folder free
     trial = run.values.fast_dev_run
@@ -142,7 +142,7 @@ def _refused_if_ended() -> Iterator[None]:
 
 @contextmanager
 def _told_if_out_of_memory() -> Iterator[None]:
-    from seqmodel.task.memory import explain_out_of_memory
+    from seqmodel.training.out_of_memory import explain_out_of_memory
 
     try:
         yield
@@ -169,11 +169,11 @@ def _test(
     run: Run, parts: Parts, trainer: Trainer, data: Any, folder: Path, lock: FolderLock
 ) -> None:
     """Scores the test split: with the best checkpoint after training, else as loaded."""
-    from seqmodel.run_folder import add_to_record
+    from seqmodel.record.folder import add_to_record
 
     best = _best_checkpoint(trainer) if run.values.mode == "train" else None
     if best is not None:
-        from seqmodel.checkpoint import load_weights
+        from seqmodel.record.checkpoint import load_weights
 
         trainer.strategy.barrier()  # the first rank writes it
         load_weights(parts.task, best, alphabet=parts.data.alphabet.to_dict())
@@ -203,8 +203,8 @@ def _listed(paths: Sequence[str], most: int = 3) -> str:
 
 def _write_curves(parts: Parts, folder: Path) -> None:
     """Keeps what a report draws of the predictions on the test split."""
-    from seqmodel.curves import curves
-    from seqmodel.run_folder import write_whole
+    from seqmodel.record.folder import write_whole
+    from seqmodel.training.curves import curves
 
     targets, tested = parts.data.targets, parts.task.tested
     if tested is None or targets.kind not in ("class", "multilabel", "real"):

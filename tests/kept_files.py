@@ -8,7 +8,9 @@ import numpy as np
 def settle(monkeypatch, seconds=60):
     """Lets the clock of the program, not of the file system, be later."""
     real = time.time_ns
-    monkeypatch.setattr("seqmodel.dataset.source.time.time_ns", lambda: real() + seconds * 10**9)
+    monkeypatch.setattr(
+        "seqmodel.dataset.seq.source.time.time_ns", lambda: real() + seconds * 10**9
+    )
 
 
 def twobit_bytes(contigs, order="<"):

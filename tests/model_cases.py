@@ -2,7 +2,7 @@
 
 import torch
 
-from seqmodel.dataset.alphabet import alphabet_from_name
+from seqmodel.dataset.seq.alphabet import alphabet_from_name
 from seqmodel.hparam.model import (
     CnnHparams,
     ConvLstmHparams,

@@ -38,7 +38,7 @@ def need(program: str) -> str:
 
 def forget_plugins(monkeypatch):
     """Forgets the modules that were imported from temporary folders, and these folders."""
-    from seqmodel.hparam import known
+    from seqmodel.hparam import registry as known
 
     temporary = tempfile.gettempdir()
     path = [folder for folder in sys.path if not folder.startswith(temporary)]

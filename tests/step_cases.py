@@ -7,7 +7,7 @@ import torch
 from model_cases import DNA
 from task_cases import NO_TARGETS, TWO_CLASSES, Batches, batch_of, task_of, trainer_of
 
-from seqmodel.dataset.targets import Targets
+from seqmodel.dataset.label.targets import Targets
 from seqmodel.hparam.model import DilatedConvHparams
 from seqmodel.hparam.optim import SgdHparams
 from seqmodel.hparam.task import (

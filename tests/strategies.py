@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from seqmodel.dataset.alphabet import DNA, PROTEIN, RNA
+from seqmodel.dataset.seq.alphabet import DNA, PROTEIN, RNA
 
 alphabets = st.sampled_from([DNA, RNA, PROTEIN])
 

@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 import torch
 from model_cases import DNA, tokens_of
 
-from seqmodel.dataset.targets import Targets
+from seqmodel.dataset.label.targets import Targets
 from seqmodel.hparam.model import PooledHparams, PositionHparams, TransformerHparams
 from seqmodel.hparam.optim import AdamWHparams, ConstantHparams
 from seqmodel.model import adapt_encoder, build_decoder, build_encoder

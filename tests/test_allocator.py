@@ -6,7 +6,7 @@ import sys
 
 CODE = """
 import numpy as np
-from seqmodel.allocator import kept_memory
+from seqmodel.training.allocator import kept_memory
 
 def resident():
     pages = int(open("/proc/self/statm").read().split()[1])

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from seqmodel import VERSION, checkpoint
-from seqmodel.build import build
+from seqmodel import VERSION
 from seqmodel.hparam.digest import definitions, definitions_digest
-from seqmodel.hparam.run import resolve
-from seqmodel.metrics import read_rows
+from seqmodel.hparam.resolve import resolve
+from seqmodel.record import checkpoint
 from seqmodel.run import main
+from seqmodel.training.build import build
+from seqmodel.training.metrics_csv import read_rows
 
 ARCHIVE = Path(__file__).parent / "archive"
 sys.path.insert(0, str(ARCHIVE))

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from programs import forget_plugins, need
 
-from seqmodel.cli import main as seqmodel
+from seqmodel.cli.verbs import main as seqmodel
 from seqmodel.errors import JobError
-from seqmodel.job import code
-from seqmodel.job.template import HERE, read_template
+from seqmodel.job.script.template import HERE, read_template
+from seqmodel.record import code
 from seqmodel.run import main as run
 from seqmodel.terminal import plain, plain_line, plain_log
 
@@ -241,8 +241,8 @@ def hostile_checkout(tmp_path, canary, monkeypatch):
     (root / ".git/more").write_text(more)
     (root / ".git/info").mkdir(exist_ok=True)
     (root / ".git/info/attributes").write_text("new.py filter=more\n")
-    monkeypatch.setattr("seqmodel.job.code.ROOT", str(root))
-    monkeypatch.setattr("seqmodel.job.code.PACKAGE", str(root / "seqmodel"))
+    monkeypatch.setattr("seqmodel.record.code.ROOT", str(root))
+    monkeypatch.setattr("seqmodel.record.code.PACKAGE", str(root / "seqmodel"))
     return root
 
 
@@ -339,7 +339,7 @@ def test_no_file_in_the_working_directory_passes_for_an_installed_package(start,
 def test_the_state_of_a_search_is_read_without_running_it(canary):
     import optuna
 
-    from seqmodel.job.search_sampler import cma_es, read_state
+    from seqmodel.job.search.sampler import cma_es, read_state
 
     sampler = cma_es(optuna, 1)
     text = pickle.dumps(Evil(str(canary))).hex()
@@ -357,7 +357,7 @@ def test_the_state_of_a_search_is_read_without_running_it(canary):
 def test_the_state_that_optuna_keeps_is_read(canary):
     import numpy as np
 
-    from seqmodel.job.search_sampler import read_state
+    from seqmodel.job.search.sampler import read_state
 
     state = {"mean": np.arange(3.0), "sigma": np.float64(0.5), "n": 4}
     found = read_state(pickle.dumps(state).hex())
@@ -368,9 +368,9 @@ def test_the_state_that_optuna_keeps_is_read(canary):
 @pytest.mark.parametrize("where", ["search.json", "study.log"])
 def test_the_record_of_a_search_runs_nothing(canary, where):
     from seqmodel.job import ShellJob
-    from seqmodel.job.search_adaptive import AdaptiveSearch
-    from seqmodel.job.search_record import SearchRecord
-    from seqmodel.job.search_space import uniform
+    from seqmodel.job.search.adaptive import AdaptiveSearch
+    from seqmodel.job.search.record import SearchRecord
+    from seqmodel.job.search.space import uniform
 
     folder = Path("searches/mine")
     folder.mkdir(parents=True)

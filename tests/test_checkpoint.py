@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from seqmodel import VERSION, checkpoint
+from seqmodel import VERSION
 from seqmodel.errors import CheckpointError, RunError
 from seqmodel.hparam import header, migrate
+from seqmodel.record import checkpoint
 
 DNA = {"name": "dna", "letters": ["A", "C", "G", "T"]}
 PROTEIN = {"name": "protein", "letters": list("ACDEFGHIKLMNPQRSTVWY")}

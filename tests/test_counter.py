@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from seqmodel import counter
+from seqmodel import rng as counter
 
 words = st.integers(-(2**63), 2**63 - 1)
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from seqmodel import checkpoint
-from seqmodel.hparam.known import known_hparams
-from seqmodel.hparam.run import resolve
+from seqmodel.hparam.registry import known_hparams
+from seqmodel.hparam.resolve import resolve
 from seqmodel.job.state import tell
-from seqmodel.metrics import read_rows
+from seqmodel.record import checkpoint
 from seqmodel.run import main
 from seqmodel.task.masked import MaskedTask
-from seqmodel.trainer import whole_run_steps
+from seqmodel.training.metrics_csv import read_rows
+from seqmodel.training.trainer import whole_run_steps
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("--encoder=dilated_conv", "--n_layers=1", "--n_dims=8", "--n_threads=1", "--batch_size=8")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import seqmodel
-from seqmodel.hparam.run import resolve
+from seqmodel.hparam.resolve import resolve
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "data/demo/SOURCE.md"])

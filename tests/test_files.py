@@ -273,10 +273,11 @@ OPENERS = {
 }
 METHODS = {"read_text", "read_bytes", "open"}
 # modules that read what seqmodel itself wrote (stores, caches), or modules of Python
-OWN = {f"dataset/{x}.py" for x in ("store", "store_build", "array_cache", "source", "checksum")}
+OWN = {f"dataset/seq/{x}.py" for x in ("store", "store_build", "source", "checksum")}
+OWN |= {"dataset/label/array_cache.py"}
 OWN |= {"hparam/plugin_files.py"}
 # functions that read what seqmodel itself wrote, in modules that also read what users give
-OWN_FUNCTIONS = {("dataset/array_data.py", "_mapped_codes"), ("checkpoint.py", "save")}
+OWN_FUNCTIONS = {("dataset/array_data.py", "_mapped_codes"), ("record/checkpoint.py", "save")}
 
 
 def opened_in(module):
@@ -310,10 +311,10 @@ def opened_in(module):
 
 def modules():
     return [
-        *(PACKAGE / "dataset").glob("*.py"),
+        *(PACKAGE / "dataset").rglob("*.py"),
         *(PACKAGE / "hparam").glob("*.py"),
-        PACKAGE / "checkpoint.py",
-        PACKAGE / "job/search_file.py",
+        PACKAGE / "record/checkpoint.py",
+        PACKAGE / "job/search/file.py",
     ]
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqmodel import folder_lock
 from seqmodel.errors import RunError
-from seqmodel.folder_lock import LOCK, FolderLock
-from seqmodel.metrics import MetricsCsv
+from seqmodel.record import lock as folder_lock
+from seqmodel.record.lock import LOCK, FolderLock
 from seqmodel.run import main
+from seqmodel.training.metrics_csv import MetricsCsv
 
 ROOT = Path(__file__).resolve().parents[1]
 # trains until it is ended
@@ -165,7 +165,7 @@ RACE = """
 import sys, time
 from pathlib import Path
 from seqmodel.errors import RunError
-from seqmodel.folder_lock import FolderLock
+from seqmodel.record.lock import FolderLock
 
 for line in sys.stdin:
     folder, at = line.split()

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqmodel.metrics import read_rows
 from seqmodel.run import main
+from seqmodel.training.metrics_csv import read_rows
 
 SMALL = ("--encoder=dilated_conv", "--n_layers=1", "--n_dims=8", "--n_threads=1", "--batch_size=8")
 QUIET = ("--progress=none", "--accelerator=cpu")

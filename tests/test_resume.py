@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from seqmodel import checkpoint
-from seqmodel.metrics import read_rows
+from seqmodel.record import checkpoint
 from seqmodel.run import main
+from seqmodel.training.metrics_csv import read_rows
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +78,7 @@ def test_a_run_that_stops_anywhere_goes_on_as_if_it_had_not(folder, stop):
 
 def cut(args, stop):
     """Trains until last.ckpt of step `stop` was written, then breaks off; returns that step."""
-    from seqmodel import trainer
+    from seqmodel.training import trainer
 
     class Cut(Exception):
         pass
@@ -166,7 +166,7 @@ def test_a_run_that_stopped_early_between_two_steps_has_its_last_weights(folder)
 
 def break_off(args, moment, how, step):
     """Trains, and is signalled or killed in a hook of Lightning at or after a step."""
-    from seqmodel.stopping import StopOnSignal
+    from seqmodel.training.stopping import StopOnSignal
 
     class Killed(BaseException):
         pass
@@ -311,7 +311,7 @@ def test_with_other_ranks_the_same_samples_come_in_the_same_order(folder):
     from types import SimpleNamespace
 
     from seqmodel.errors import RunError
-    from seqmodel.trainer import _share_out_anew
+    from seqmodel.training.trainer import _share_out_anew
 
     done = SimpleNamespace(ready=6, started=6, processed=6, completed=5)
     _share_out_anew(done, 2, 1)
@@ -323,7 +323,7 @@ def test_with_other_ranks_the_same_samples_come_in_the_same_order(folder):
 
 
 def test_one_rank_goes_on_where_two_had_come_to(folder, monkeypatch):
-    from seqmodel import trainer
+    from seqmodel.training import trainer
 
     args = [*RUN, "--max_epochs=40", "--progress=none", "--accelerator=cpu"]
     process = start([*args, "--devices=2", "--strategy=ddp", "--default_root_dir=cut"])

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqmodel import checkpoint
-from seqmodel.dataset import source
 from seqmodel.dataset.data import changed_files, digest_of
+from seqmodel.dataset.seq import source
+from seqmodel.record import checkpoint
 from seqmodel.run import main
 
 FAST = ("--encoder=dilated_conv", "--n_layers=1", "--n_dims=8", "--n_threads=1", "--batch_size=8")

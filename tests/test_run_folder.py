@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from seqmodel import run_folder
 from seqmodel.errors import RunError
-from seqmodel.folder_lock import FolderLock
-from seqmodel.hparam.run import resolve
-from seqmodel.job.code import current_code
+from seqmodel.hparam.resolve import resolve
+from seqmodel.record import folder as run_folder
+from seqmodel.record.code import current_code
+from seqmodel.record.lock import FolderLock
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_batch_step_of_slurm_is_the_first_rank(make_run, monkeypatch):
 @pytest.fixture
 def installed(monkeypatch, tmp_path):
     """The package as one that lies in no checkout."""
-    monkeypatch.setattr("seqmodel.job.code.ROOT", str(tmp_path / "site-packages"))
+    monkeypatch.setattr("seqmodel.record.code.ROOT", str(tmp_path / "site-packages"))
 
 
 @pytest.mark.usefixtures("installed")

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from seqmodel.stopping import StopOnSignal
+from seqmodel.training.stopping import StopOnSignal
 
 TRAINER = SimpleNamespace(world_size=2, strategy=SimpleNamespace(root_device="cpu"))
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from programs import forget_plugins
 
-from seqmodel.cli import main as seqmodel
+from seqmodel.cli.verbs import main as seqmodel
 from seqmodel.errors import HparamError
 from seqmodel.hparam import header
 from seqmodel.hparam.plugin_files import plugin_digest
-from seqmodel.hparam.run import help_text, resolve, resolve_data
+from seqmodel.hparam.resolve import help_text, resolve, resolve_data
 from seqmodel.run import main as run
 
 PLUGIN = '''
@@ -241,7 +241,7 @@ def test_a_plugin_class_that_moved_into_the_package_yields_to_it():
 
 
 def test_a_checkpoint_says_what_its_plugins_were(place):
-    from seqmodel.checkpoint import save, stamp
+    from seqmodel.record.checkpoint import save, stamp
 
     digests = {"mine": plugin_digest("mine", str(place))}
     plain = {"alphabet": {}, "targets": {}, "splits": {}, "data": {}}
@@ -310,7 +310,7 @@ def test_what_means_trust_is_asked_for_again(word):
 
 def test_no_value_that_is_declared_so_comes_out_of_a_file():
     """Whatever hyperparameter is declared with inherited=False, of every choice that there is."""
-    from seqmodel.hparam.known import known_hparams
+    from seqmodel.hparam.registry import known_hparams
 
     held = {h.name for cls in known_hparams() for h in cls.default_hparams().declared.values()
             if not h.inherited}  # fmt: skip

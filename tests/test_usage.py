@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CODE = "from seqmodel.usage import used; print(used()['peak_rss_bytes'])"
+CODE = "from seqmodel.training.usage import used; print(used()['peak_rss_bytes'])"
 
 
 def peak():

@@ -103,10 +103,10 @@ def count_rows(path: Path) -> int:
 
 def train(hparams: Mapping[str, Any], folder: Path) -> dict[str, float]:
     """Trains (and tests, if there are test files); the scores of the best epoch, by name."""
-    from seqmodel.hparam.run import resolve
-    from seqmodel.metrics import read_rows
+    from seqmodel.hparam.resolve import resolve
     from seqmodel.run import execute
     from seqmodel.task.task import monitor_mode
+    from seqmodel.training.metrics_csv import read_rows
 
     given = {"progress": "none", "n_threads": 1, "accelerator": "cpu", **hparams}
     last = execute(resolve({**given, "default_root_dir": str(folder)}))
@@ -125,7 +125,7 @@ def train(hparams: Mapping[str, Any], folder: Path) -> dict[str, float]:
 
 def test(hparams: Mapping[str, Any], checkpoint: Path, folder: Path) -> dict[str, float]:
     """Scores of a checkpoint on the test files of `hparams`."""
-    from seqmodel.hparam.run import resolve
+    from seqmodel.hparam.resolve import resolve
     from seqmodel.run import execute
 
     given = {**hparams, "mode": "test", "load_checkpoint_path": str(checkpoint)}
@@ -137,8 +137,8 @@ def predict(hparams: Mapping[str, Any], checkpoint: Path, split: str = "test") -
     """Outputs of a checkpoint for a split, in its order: float [N, T], and the targets."""
     import torch
 
-    from seqmodel.build import build
-    from seqmodel.hparam.run import resolve
+    from seqmodel.hparam.resolve import resolve
+    from seqmodel.training.build import build
 
     given = {**hparams, "load_checkpoint_path": str(checkpoint)}
     given |= {"mode": "test"} if split == "test" else {}

@@ -53,7 +53,7 @@ class Split:
     """Sequences and labels of a CSV file: codes uint8 [N, L], labels int [N]."""
 
     def __init__(self, path: Path) -> None:
-        from seqmodel.dataset.alphabet import DNA
+        from seqmodel.dataset.seq.alphabet import DNA
 
         rows = gue.read(path)
         self.codes = np.stack([DNA.encode(x["sequence"], str(path)) for x in rows])
@@ -63,7 +63,7 @@ class Split:
 @cache
 def chromosome(data: Path) -> np.ndarray:
     """Codes of human chromosome 20; the file lies in parts that are one gzip file together."""
-    from seqmodel.dataset.alphabet import DNA
+    from seqmodel.dataset.seq.alphabet import DNA
 
     parts = sorted((data / "human_chr20_b37").glob("20.fa.gz.part*"))
     if not parts:

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from seqmodel.dataset.array_cache import MappedArray, cached_array, key_of
+from seqmodel.dataset.batch.reader import SequenceReader
 from seqmodel.dataset.data import Data
-from seqmodel.dataset.interval import Contigs, Intervals
-from seqmodel.dataset.labels import FLOAT32_MAX, targets_of
-from seqmodel.dataset.reader import SequenceReader
+from seqmodel.dataset.interval.interval import Contigs, Intervals
+from seqmodel.dataset.label.array_cache import MappedArray, cached_array, key_of
+from seqmodel.dataset.label.labels import FLOAT32_MAX, targets_of
+from seqmodel.dataset.label.table import SLACK
+from seqmodel.dataset.label.targets import Targets
 from seqmodel.dataset.split import SPLITS, WORDS
-from seqmodel.dataset.table import SLACK
-from seqmodel.dataset.targets import Targets
 from seqmodel.errors import HparamError, LabelError
 from seqmodel.files import COPY_AGAIN, open_binary, reading
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from seqmodel.dataset.array_cache import MappedArray, check_array
 from seqmodel.dataset.data import Data
-from seqmodel.dataset.store import SequenceStore
+from seqmodel.dataset.label.array_cache import MappedArray, check_array
+from seqmodel.dataset.seq.store import SequenceStore
 
 
 def check(data: Data) -> dict[str, int]:

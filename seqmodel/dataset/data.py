@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from seqmodel.dataset.alphabet import alphabet_from_name
-from seqmodel.dataset.loader import Loader
-from seqmodel.dataset.reader import Augment, SequenceReader
-from seqmodel.dataset.sampler import Sampler
-from seqmodel.dataset.source import known_sha256
+from seqmodel.dataset.batch.loader import Loader
+from seqmodel.dataset.batch.reader import Augment, SequenceReader
+from seqmodel.dataset.batch.sampler import Sampler
+from seqmodel.dataset.label.targets import Match, Targets
+from seqmodel.dataset.seq.alphabet import alphabet_from_name
+from seqmodel.dataset.seq.source import known_sha256
+from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.dataset.split import SPLITS
-from seqmodel.dataset.store import SequenceStore
-from seqmodel.dataset.targets import Match, Targets
 from seqmodel.errors import HparamError, IntervalError, RunError
 from seqmodel.files import sha256_of
 from seqmodel.hparam.hparams import PLACE, Hparams

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqmodel.dataset.interval import Intervals
-from seqmodel.dataset.reader import SequenceReader
-from seqmodel.dataset.window import letter_props, unknown_props
+from seqmodel.dataset.batch.reader import SequenceReader
+from seqmodel.dataset.batch.window import letter_props, unknown_props
+from seqmodel.dataset.interval.interval import Intervals
 
 if TYPE_CHECKING:
     from seqmodel.dataset.data import Data

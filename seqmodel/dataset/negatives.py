@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from seqmodel.counter import below, hash64
-from seqmodel.dataset.alphabet import Alphabet
-from seqmodel.dataset.interval import Intervals, concatenate
-from seqmodel.dataset.interval_ops import Regions, covered, regions
-from seqmodel.dataset.store import SequenceStore
-from seqmodel.dataset.window import letter_props
+from seqmodel.dataset.batch.window import letter_props
+from seqmodel.dataset.interval.interval import Intervals, concatenate
+from seqmodel.dataset.interval.operations import Regions, covered, regions
+from seqmodel.dataset.seq.alphabet import Alphabet
+from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.errors import IntervalError
+from seqmodel.rng import below, hash64
 
 NEGATIVE_STREAM = 21
 TOLERANCE = 0.02

@@ -6,12 +6,12 @@ import os
 
 import numpy as np
 
-from seqmodel.counter import hash64
-from seqmodel.dataset.interval import Intervals, concatenate, tiles
-from seqmodel.dataset.interval_ops import covered, regions
+from seqmodel.dataset.interval.interval import Intervals, concatenate, tiles
+from seqmodel.dataset.interval.operations import covered, regions
+from seqmodel.dataset.label.targets import Targets
 from seqmodel.dataset.store_data import Items, StoreData, base_of, read_anchored
-from seqmodel.dataset.targets import Targets
 from seqmodel.errors import IntervalError
+from seqmodel.rng import hash64
 
 EMPTY_STREAM = 31
 

@@ -7,18 +7,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqmodel.dataset.bed import Bed
+from seqmodel.dataset.batch.reader import Augment, SequenceReader
+from seqmodel.dataset.batch.sampler import balanced_weights
+from seqmodel.dataset.batch.window import unknown_props
 from seqmodel.dataset.data import Data
-from seqmodel.dataset.interval import Contigs, Intervals, concatenate, tiles
-from seqmodel.dataset.interval_file import has_summits, read_aliases, read_intervals
-from seqmodel.dataset.interval_ops import covered, regions
-from seqmodel.dataset.labels import labels_of, numbers_of, targets_of
+from seqmodel.dataset.interval.bed import Bed
+from seqmodel.dataset.interval.file import has_summits, read_aliases, read_intervals
+from seqmodel.dataset.interval.interval import Contigs, Intervals, concatenate, tiles
+from seqmodel.dataset.interval.operations import covered, regions
+from seqmodel.dataset.label.labels import labels_of, numbers_of, targets_of
 from seqmodel.dataset.negatives import matched_negatives
-from seqmodel.dataset.reader import Augment, SequenceReader
-from seqmodel.dataset.sampler import balanced_weights
+from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.dataset.split import SPLITS, read_folds, split_by_digest, split_by_words
-from seqmodel.dataset.store import SequenceStore
-from seqmodel.dataset.window import unknown_props
 from seqmodel.errors import IntervalError
 from seqmodel.hparam import Hparams
 

@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from seqmodel.dataset.batch.reader import SequenceReader
+from seqmodel.dataset.batch.sampler import balanced_weights
+from seqmodel.dataset.batch.window import Codes
 from seqmodel.dataset.data import Data
-from seqmodel.dataset.interval import Contigs, Intervals
-from seqmodel.dataset.labels import labels_of, numbers_of, targets_of
-from seqmodel.dataset.reader import SequenceReader
-from seqmodel.dataset.sampler import balanced_weights
+from seqmodel.dataset.interval.interval import Contigs, Intervals
+from seqmodel.dataset.label.labels import labels_of, numbers_of, targets_of
+from seqmodel.dataset.label.table import Rows, encode_all, read_rows
+from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.dataset.split import SPLITS, split_by_digest, split_by_words
-from seqmodel.dataset.store import SequenceStore
-from seqmodel.dataset.table import Rows, encode_all, read_rows
-from seqmodel.dataset.window import Codes
 from seqmodel.errors import LabelError, SequenceError
 
 

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from seqmodel.dataset.array_cache import MappedArray, cached_array, key_of
-from seqmodel.dataset.bigwig import BigWig
-from seqmodel.dataset.interval import Contigs, Intervals
-from seqmodel.dataset.labels import FLOAT32_MAX
+from seqmodel.dataset.interval.interval import Contigs, Intervals
+from seqmodel.dataset.label.array_cache import MappedArray, cached_array, key_of
+from seqmodel.dataset.label.bigwig import BigWig
+from seqmodel.dataset.label.labels import FLOAT32_MAX
+from seqmodel.dataset.label.targets import Targets, pairs_of
 from seqmodel.dataset.peak_data import stem
 from seqmodel.dataset.store_data import FastaData
-from seqmodel.dataset.targets import Targets, pairs_of
 from seqmodel.errors import LabelError
 
 BLOCK = 1 << 22

@@ -1,7 +1,7 @@
 """What can be set: hyperparameters, their definitions, and how values are read and named.
 
 First in the flow: everything that is built takes an Hparams object. Light: nothing here imports
-more than the standard library. Which classes a run needs is told by seqmodel.hparam.run.
+more than the standard library. Which classes a run needs is told by seqmodel.hparam.resolve.
 """
 
 from seqmodel.errors import HparamError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from seqmodel.hparam.hparams import Hparam
-from seqmodel.hparam.known import known_hparams
+from seqmodel.hparam.registry import known_hparams
 
 
 def definitions() -> dict[str, list[object]]:

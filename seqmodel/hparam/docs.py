@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from seqmodel.hparam.hparams import Hparam, Hparams
-from seqmodel.hparam.known import known_hparams
+from seqmodel.hparam.registry import known_hparams
 
 PATH = Path("docs/hparams.md")
 _HEAD = """# Hyperparameters

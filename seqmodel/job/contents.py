@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from seqmodel.errors import CheckpointError, JobError
 from seqmodel.hparam.header import HEADER, parse_header, read_header
-from seqmodel.hparam.run import CHECKPOINTS, Run
+from seqmodel.hparam.resolve import CHECKPOINTS, Run
 from seqmodel.job.os_interface import Interface, here, quote_home
 from seqmodel.job.replicate import KEPT, SCHEMA, Place, Replicate, script_name, tracked_defaults
 
 if TYPE_CHECKING:
-    from seqmodel.job.code import Code
+    from seqmodel.record.code import Code
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 _SWITCHES = ("stage_code", "stage_data", "fast_dev_run_first", "checkpoint_check", "heartbeat_s")
@@ -161,9 +161,9 @@ def node_functions() -> tuple[str, bytes]:
     if not _functions:
         from hashlib import sha256
 
-        from seqmodel.job.code import PACKAGE
+        from seqmodel.record.code import PACKAGE
 
-        with open(f"{PACKAGE}/job/node.sh", "rb") as file:
+        with open(f"{PACKAGE}/job/script/node.sh", "rb") as file:
             data = file.read()
         _functions.append((f"node-{sha256(data).hexdigest()[:12]}.sh", data))
     return _functions[0]

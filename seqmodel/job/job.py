@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from seqmodel.errors import HparamError, JobError
 from seqmodel.hparam.convert import parse_dict
 from seqmodel.hparam.job import JobHparams
-from seqmodel.hparam.run import Run, resolve
+from seqmodel.hparam.resolve import Run, resolve
 from seqmodel.job.contents import (
     code_files,
     header_there,
@@ -33,11 +33,11 @@ from seqmodel.job.kinds import KINDS, base_class, classes, path_of
 from seqmodel.job.os_interface import Interface, LocalInterface, here
 from seqmodel.job.prune import OLDER_THAN_MIN, prune
 from seqmodel.job.replicate import KEPT, RECORD, Place, Replicate, parse_record, put, take
-from seqmodel.job.template import read_template, render
+from seqmodel.job.script.template import read_template, render
 
 if TYPE_CHECKING:
-    from seqmodel.job.code import Code
-    from seqmodel.job.results import Results
+    from seqmodel.job.results.table import Results
+    from seqmodel.record.code import Code
 
 OURS = ("default_root_dir", "resume_from_checkpoint", "fast_dev_run")
 
@@ -239,7 +239,7 @@ class Job:
         return os.getcwd() if self.interface.is_local else "~"
 
     def _code(self, run: Run) -> Code:
-        from seqmodel.job.code import current_code
+        from seqmodel.record.code import current_code
 
         return current_code(run.values.plugins)
 
@@ -252,7 +252,7 @@ class Job:
     def _fields(
         self, run: Run, settings: Any, place: Place, canonical: str, n: int, code: Code
     ) -> dict[str, Any]:
-        from seqmodel.job.code import ROOT
+        from seqmodel.record.code import ROOT
 
         local = self.interface.is_local
         return {
@@ -389,7 +389,7 @@ class Job:
 
     def results(self, which: str | None = None) -> Results:
         """A table of all runs of this job_out_dir, or of a folder in it: scores, time, memory."""
-        from seqmodel.job.results import results
+        from seqmodel.job.results.table import results
 
         interface = None if self.interface.is_local else self.interface
         return results(which or self.find_root(), interface)

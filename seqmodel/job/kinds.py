@@ -15,8 +15,8 @@ from seqmodel.errors import JobError
 from seqmodel.job.events import Record
 from seqmodel.job.os_interface import Interface
 from seqmodel.job.replicate import RECORD, parse_record
-from seqmodel.job.run_files import Damaged, why
 from seqmodel.job.state import Status
+from seqmodel.record.run_files import Damaged, why
 
 if TYPE_CHECKING:
     from seqmodel.job.job import Job

@@ -36,7 +36,7 @@ from seqmodel.job.packed import (
     untar,
     untar_tree,
 )
-from seqmodel.job.run_files import Damaged
+from seqmodel.record.run_files import Damaged
 
 TIMEOUT_S = 60.0
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seqmodel.errors import ConnectionLost, JobError
-from seqmodel.job.run_files import NO_FILE, read_regular
+from seqmodel.record.run_files import NO_FILE, read_regular
 
 # a file up to this size is read whole; of a larger one the first and the last so many bytes
 WHOLE_BYTES = 48 * 1024

@@ -22,10 +22,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from seqmodel.errors import JobError
-from seqmodel.hparam.run import Run
+from seqmodel.hparam.resolve import Run
 from seqmodel.job.os_interface import Interface, quote_home
 from seqmodel.job.packed import PRIVATE_FOLDER, mode_of, tar_files
-from seqmodel.job.run_files import Damaged, check_job, parse_object, read_regular
+from seqmodel.record.run_files import Damaged, check_job, parse_object, read_regular
 
 KEPT = ".seqmodel"
 KINDS = {"x": "program", "f": "file", "d": "folder"}
@@ -118,7 +118,7 @@ def identity(run: Run) -> str:
     """Digests of the defaults and of what was set: what all replicates of a folder share."""
     from hashlib import sha256
 
-    from seqmodel.run_folder import defaults_digest
+    from seqmodel.record.folder import defaults_digest
 
     changed = {n: v for n, v in sorted(run.changed().items()) if run.parser.declared[n].tracked}
     values = sha256(json.dumps(changed).encode()).hexdigest()[:16]

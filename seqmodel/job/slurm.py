@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from seqmodel.errors import HparamError, JobError
 from seqmodel.hparam.job import SlurmHparams
-from seqmodel.hparam.run import Run
+from seqmodel.hparam.resolve import Run
 from seqmodel.job.events import Record
 from seqmodel.job.job import Job
 from seqmodel.job.replicate import KEPT, Place, Replicate, put

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from seqmodel.job.events import Record, parse_events
-from seqmodel.job.run_files import MAX_SECONDS, Damaged, check_metrics, why
+from seqmodel.record.run_files import MAX_SECONDS, Damaged, check_metrics, why
 
 STATES = ("created", "running", "error", "timeout", "complete", "damaged")
 NAMES = ("events", "heartbeat", "metrics.csv", "stderr")  # the files that are read

@@ -16,7 +16,7 @@ from seqmodel.model.encoder import Encoder
 from seqmodel.model.equivariant import BothStrands
 
 if TYPE_CHECKING:
-    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.dataset.seq.alphabet import Alphabet
     from seqmodel.hparam.hparams import Hparams
 
 

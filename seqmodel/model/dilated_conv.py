@@ -15,7 +15,7 @@ from seqmodel.model.conv import SameConv
 from seqmodel.model.encoder import Encoder, OneHot
 
 if TYPE_CHECKING:
-    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.dataset.seq.alphabet import Alphabet
     from seqmodel.hparam.hparams import Hparams
 
 

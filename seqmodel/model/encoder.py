@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from seqmodel.errors import HparamError
 
 if TYPE_CHECKING:
-    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.dataset.seq.alphabet import Alphabet
     from seqmodel.hparam.hparams import Hparams
 
 

@@ -16,7 +16,7 @@ from seqmodel.model.encoder import Encoder
 from seqmodel.model.strand import reverse_complement, reverse_outputs
 
 if TYPE_CHECKING:
-    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.dataset.seq.alphabet import Alphabet
 
 
 class BothStrands(Encoder):

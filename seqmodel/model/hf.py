@@ -22,7 +22,7 @@ from seqmodel.errors import HparamError
 from seqmodel.model.encoder import Encoder
 
 if TYPE_CHECKING:
-    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.dataset.seq.alphabet import Alphabet
     from seqmodel.hparam.hparams import Hparams
 
 UNUSED = ("pooler", "contact_head")

@@ -19,7 +19,7 @@ from seqmodel.model.encoder import Encoder, LetterEmbedding
 from seqmodel.model.transformer import FeedForward
 
 if TYPE_CHECKING:
-    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.dataset.seq.alphabet import Alphabet
     from seqmodel.hparam.hparams import Hparams
 
 N_WAVES = 8

@@ -13,7 +13,7 @@ from torch import Tensor
 from seqmodel.errors import SequenceError
 
 if TYPE_CHECKING:
-    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.dataset.seq.alphabet import Alphabet
 
 
 def reverse_complement(x: Tensor, alphabet: Alphabet, pad: Tensor | None = None) -> Tensor:

@@ -15,7 +15,7 @@ from seqmodel.model.attention import SelfAttention
 from seqmodel.model.encoder import Encoder, LetterEmbedding
 
 if TYPE_CHECKING:
-    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.dataset.seq.alphabet import Alphabet
     from seqmodel.hparam.hparams import Hparams
 
 

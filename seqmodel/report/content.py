@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from seqmodel import VERSION
-from seqmodel.job.result import Result, mode
-from seqmodel.job.results import Results, group_key, plain
+from seqmodel.job.results.result import Result, mode
+from seqmodel.job.results.table import Results, group_key, plain
 from seqmodel.job.state import STATES, exception_line
 from seqmodel.report.importance import importances
 

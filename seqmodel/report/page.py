@@ -8,7 +8,7 @@ from html import escape
 from importlib import import_module
 
 from seqmodel.errors import JobError
-from seqmodel.job.results import Results, results
+from seqmodel.job.results.table import Results, results
 from seqmodel.report.content import as_json, content
 
 # whatever stood in a run's files: the page can neither fetch nor send anything

@@ -10,9 +10,9 @@ from itertools import pairwise
 from typing import Any
 
 from seqmodel.errors import JobError
-from seqmodel.job.result import Result
-from seqmodel.job.results import Results
-from seqmodel.job.results_text import cell
+from seqmodel.job.results.result import Result
+from seqmodel.job.results.table import Results
+from seqmodel.job.results.text import cell
 from seqmodel.terminal import plain_line
 
 BARS = "▁▂▃▄▅▆▇█"

@@ -13,7 +13,7 @@ from seqmodel.task.metric import ClassMetric
 from seqmodel.task.task import Batch, Scored, Task
 
 if TYPE_CHECKING:
-    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.dataset.seq.alphabet import Alphabet
     from seqmodel.hparam.hparams import Hparams
 
 

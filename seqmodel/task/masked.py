@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from seqmodel.counter import torch_uniform
 from seqmodel.model.strand import reverse_complement, reverse_outputs
+from seqmodel.rng import torch_uniform
 from seqmodel.task.letter import LetterTask, letter_score
 from seqmodel.task.task import Batch, Scored
 
 if TYPE_CHECKING:
-    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.dataset.seq.alphabet import Alphabet
     from seqmodel.hparam.hparams import Hparams
 
 # streams of the counter-based generator; a change changes every mask

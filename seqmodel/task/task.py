@@ -25,7 +25,7 @@ from seqmodel.task.schedule import Schedule, build_schedule
 from seqmodel.task.step import Accumulation, LossWindow, mean_weight, weighted_mean, world_size
 
 if TYPE_CHECKING:
-    from seqmodel.dataset.alphabet import Alphabet
+    from seqmodel.dataset.seq.alphabet import Alphabet
     from seqmodel.hparam.hparams import Hparams
     from seqmodel.model.encoder import Encoder
     from seqmodel.task.metric import SplitMetric

@@ -21,7 +21,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from seqmodel import VERSION  # noqa: E402
 from seqmodel.hparam.digest import definitions_digest  # noqa: E402
-from seqmodel.hparam.run import resolve  # noqa: E402
+from seqmodel.hparam.resolve import resolve  # noqa: E402
 
 SMALL = {
     "encoder": "dilated_conv",
@@ -87,8 +87,8 @@ def outputs(task: torch.nn.Module) -> list[float]:
 
 def main() -> None:
     """Trains each case and keeps its checkpoint, hyperparameters and outputs."""
-    from seqmodel.build import build
     from seqmodel.run import execute
+    from seqmodel.training.build import build
 
     tag = subprocess.run(["git", "tag", "--list", f"v{VERSION}"], capture_output=True, text=True)
     if tag.stdout.strip():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import alphabets, texts
 
-from seqmodel.dataset.alphabet import DNA, PROTEIN, RNA, Alphabet, alphabet_from_name
+from seqmodel.dataset.seq.alphabet import DNA, PROTEIN, RNA, Alphabet, alphabet_from_name
 from seqmodel.errors import SequenceError
 
 

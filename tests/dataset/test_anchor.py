@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from programs import need
 
-from seqmodel.dataset.alphabet import DNA
-from seqmodel.dataset.interval import Contigs, Intervals
+from seqmodel.dataset.batch.reader import Augment, SequenceReader
+from seqmodel.dataset.batch.sampler import Samples
+from seqmodel.dataset.interval.interval import Contigs, Intervals
 from seqmodel.dataset.peak_data import PeakData
-from seqmodel.dataset.reader import Augment, SequenceReader
-from seqmodel.dataset.sampler import Samples
-from seqmodel.dataset.store import SequenceStore
+from seqmodel.dataset.seq.alphabet import DNA
+from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.dataset.store_data import BedData, FastaData
 from seqmodel.dataset.track_data import TrackData
 from seqmodel.errors import HparamError, IntervalError, LabelError

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from kept_files import settle
 
-from seqmodel.dataset.array_cache import MappedArray, cached_array, check_array
+from seqmodel.dataset.label.array_cache import MappedArray, cached_array, check_array
 from seqmodel.errors import LabelError
 
 N = 700_000
@@ -42,7 +42,7 @@ def test_an_array_is_made_once_and_read_by_numpy(source, monkeypatch):
     settle(monkeypatch)
     array, n = kept(source)
     assert (n, int(array[0]), int(array[1])) == (1, 7, ord("f"))
-    monkeypatch.setattr("seqmodel.dataset.source.sha256_of", lambda path: pytest.fail(path))
+    monkeypatch.setattr("seqmodel.dataset.seq.source.sha256_of", lambda path: pytest.fail(path))
     array, n = kept(source)
     assert (n, array.shape, int(array[-1])) == (0, (N,), ord("f"))
     assert np.array_equal(np.load(array.filename), array)
@@ -63,7 +63,7 @@ def test_a_touched_source_is_digested_once(source, monkeypatch):
     kept(source)
     subprocess.run(["touch", source], check=True)
     assert kept(source)[1] == 0
-    monkeypatch.setattr("seqmodel.dataset.source.sha256_of", lambda path: pytest.fail(path))
+    monkeypatch.setattr("seqmodel.dataset.seq.source.sha256_of", lambda path: pytest.fail(path))
     assert kept(source)[1] == 0
 
 

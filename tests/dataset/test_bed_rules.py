@@ -5,8 +5,8 @@ import gzip
 import pysam
 import pytest
 
-from seqmodel.dataset.bed import read_bed
-from seqmodel.dataset.interval import Contigs
+from seqmodel.dataset.interval.bed import read_bed
+from seqmodel.dataset.interval.interval import Contigs
 from seqmodel.dataset.store_data import BedData, FastaData
 from seqmodel.errors import IntervalError
 from seqmodel.hparam.dataset import BedHparams, FastaHparams
@@ -92,7 +92,7 @@ def test_every_line_has_equally_many_fields(read, start):
 
 
 def test_fields_are_counted_over_blocks(read, monkeypatch):
-    monkeypatch.setattr("seqmodel.dataset.bed._BLOCK_BYTES", 30)
+    monkeypatch.setattr("seqmodel.dataset.interval.bed._BLOCK_BYTES", 30)
     with pytest.raises(IntervalError, match="line 21: 4 columns, the lines before have 3"):
         read("chr1\t1\t9\n" * 20 + "chr1\t1\t9\tx\n" * 20)
 

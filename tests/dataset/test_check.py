@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqmodel.cli import main
+from seqmodel.cli.verbs import main
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_describe_checks_what_is_kept(request, capsys, tmp_path, kind):
 def test_describe_refuses_a_flipped_bit_when_it_checks(
     request, capsys, tmp_path, kind, monkeypatch
 ):
-    monkeypatch.setattr("seqmodel.dataset.source._RESOLUTION_NS", -(10**12))
+    monkeypatch.setattr("seqmodel.dataset.seq.source._RESOLUTION_NS", -(10**12))
     args, _ = request.getfixturevalue(kind)
     assert main(["data", "describe", *args]) == 0
     (kept,) = [x for x in tmp_path.iterdir() if x.suffix in (".seqstore", ".npy")]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from programs import need
 
+from seqmodel.dataset.label.targets import Targets
 from seqmodel.dataset.store_data import BedData, FastaData
 from seqmodel.dataset.table_data import TableData
-from seqmodel.dataset.targets import Targets
 from seqmodel.errors import HparamError, IntervalError, LabelError, SequenceError
 from seqmodel.hparam.dataset import BedHparams, FastaHparams, TableHparams
 

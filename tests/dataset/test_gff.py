@@ -8,9 +8,9 @@ import gzip
 
 import pytest
 
-from seqmodel.dataset.gff import read_gff
-from seqmodel.dataset.interval import Contigs
-from seqmodel.dataset.interval_file import read_intervals
+from seqmodel.dataset.interval.file import read_intervals
+from seqmodel.dataset.interval.gff import read_gff
+from seqmodel.dataset.interval.interval import Contigs
 from seqmodel.errors import IntervalError
 
 CONTIGS = Contigs(["ctg123", "chr 1", "chr1"], [10_000, 500, 10_000])

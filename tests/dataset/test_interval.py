@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqmodel.dataset.bed import read_bed
-from seqmodel.dataset.interval import Contigs, Intervals, concatenate, tiles
+from seqmodel.dataset.interval.bed import read_bed
+from seqmodel.dataset.interval.interval import Contigs, Intervals, concatenate, tiles
 from seqmodel.errors import IntervalError
 
 CONTIGS = Contigs(["a", "b", "c"], [100, 0, 37])
@@ -155,7 +155,7 @@ def test_a_wrong_bed_names_file_line_and_value(tmp_path, text, message):
 
 
 def test_lines_are_counted_over_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("seqmodel.dataset.bed._BLOCK_BYTES", 20)
+    monkeypatch.setattr("seqmodel.dataset.interval.bed._BLOCK_BYTES", 20)
     text = "a\t0\t5\n" * 30 + "a\t0\t500\n"
     with pytest.raises(IntervalError, match="line 31: a:0-500 ends beyond"):
         bed(tmp_path, text)

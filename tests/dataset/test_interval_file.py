@@ -2,8 +2,8 @@ import gzip
 
 import pytest
 
-from seqmodel.dataset.interval import Contigs
-from seqmodel.dataset.interval_file import read_aliases, read_intervals
+from seqmodel.dataset.interval.file import read_aliases, read_intervals
+from seqmodel.dataset.interval.interval import Contigs
 from seqmodel.errors import IntervalError
 
 CONTIGS = Contigs(["chr1", "chr2"], [1000, 500])

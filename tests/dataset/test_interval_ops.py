@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqmodel.dataset import interval_ops as ops
-from seqmodel.dataset.interval import Contigs, Intervals
+from seqmodel.dataset.interval import operations as ops
+from seqmodel.dataset.interval.interval import Contigs, Intervals
 
 CONTIGS = Contigs(["a", "b", "c", "d"], [30, 0, 17, 25])
 

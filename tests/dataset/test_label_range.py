@@ -7,16 +7,16 @@ import numpy as np
 import pyBigWig
 import pytest
 
-from seqmodel.build import build
 from seqmodel.dataset.array_data import ArrayData
-from seqmodel.dataset.bigwig import BigWig
-from seqmodel.dataset.interval import Contigs
+from seqmodel.dataset.interval.interval import Contigs
+from seqmodel.dataset.label.bigwig import BigWig
 from seqmodel.dataset.store_data import BedData
 from seqmodel.dataset.table_data import TableData
 from seqmodel.dataset.track_data import TrackData
 from seqmodel.errors import LabelError
 from seqmodel.hparam.dataset import ArraysHparams, BedHparams, TableHparams, TracksHparams
-from seqmodel.hparam.run import resolve
+from seqmodel.hparam.resolve import resolve
+from seqmodel.training.build import build
 
 INFINITE = ["inf", "-inf", "Infinity", "1e39", "-3.5e38", "1e400"]
 

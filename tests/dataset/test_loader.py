@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqmodel.dataset.alphabet import DNA, PROTEIN, Alphabet
-from seqmodel.dataset.interval import Contigs, Intervals, tiles
-from seqmodel.dataset.loader import Loader
-from seqmodel.dataset.reader import Augment, SequenceReader
-from seqmodel.dataset.sampler import Sampler
-from seqmodel.dataset.store import SequenceStore
+from seqmodel.dataset.batch.loader import Loader
+from seqmodel.dataset.batch.reader import Augment, SequenceReader
+from seqmodel.dataset.batch.sampler import Sampler
+from seqmodel.dataset.interval.interval import Contigs, Intervals, tiles
+from seqmodel.dataset.seq.alphabet import DNA, PROTEIN, Alphabet
+from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.errors import SequenceError
 
 PAIRS = str.maketrans("ACGTN-", "TGCAN-")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqmodel.dataset.targets import Targets, match
+from seqmodel.dataset.label.targets import Targets, match
 from seqmodel.dataset.track_data import Binning, TrackReader
 from seqmodel.errors import LabelError
 

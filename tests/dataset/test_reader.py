@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from seqmodel.dataset.alphabet import DNA
-from seqmodel.dataset.array_cache import MappedArray, cached_array
-from seqmodel.dataset.interval import Contigs, Intervals, tiles
-from seqmodel.dataset.loader import Loader
-from seqmodel.dataset.onehot import OneHot
-from seqmodel.dataset.reader import Augment, SequenceReader
-from seqmodel.dataset.sampler import Sampler
-from seqmodel.dataset.store import SequenceStore
+from seqmodel.dataset.batch.loader import Loader
+from seqmodel.dataset.batch.reader import Augment, SequenceReader
+from seqmodel.dataset.batch.sampler import Sampler
+from seqmodel.dataset.interval.interval import Contigs, Intervals, tiles
+from seqmodel.dataset.label.array_cache import MappedArray, cached_array
+from seqmodel.dataset.seq.alphabet import DNA
+from seqmodel.dataset.seq.onehot import OneHot
+from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.dataset.track_data import Binning, TrackReader
 
 
@@ -199,7 +199,7 @@ def test_tracks_move_turn_and_swap_strands_with_the_sequence(store, tmp_path, ji
 @pytest.mark.parametrize("shape", [(3, 7), (4, 8), (5,), (2, 3, 4)])
 @pytest.mark.parametrize("unknown", ["uniform", "zeros"])
 def test_fast_one_hot_is_the_table(shape, unknown):
-    from seqmodel.dataset.alphabet import PROTEIN, alphabet_from_name
+    from seqmodel.dataset.seq.alphabet import PROTEIN, alphabet_from_name
 
     for alphabet in (alphabet_from_name("dna", unknown), PROTEIN):
         ids = np.random.default_rng(0).integers(0, alphabet.n_tokens, shape, dtype=np.uint8)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqmodel.dataset.sampler import SMALL, Sampler, balanced_weights, permutation_at
+from seqmodel.dataset.batch.sampler import SMALL, Sampler, balanced_weights, permutation_at
 from seqmodel.errors import SamplerError
 
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from kept_files import settle, twobit_bytes
 from strategies import fastas
 
-from seqmodel.dataset import fasta, twobit
-from seqmodel.dataset.alphabet import DNA, PROTEIN, Alphabet
-from seqmodel.dataset.store import SequenceStore
-from seqmodel.dataset.store_build import header_of
+from seqmodel.dataset.seq import fasta, twobit
+from seqmodel.dataset.seq.alphabet import DNA, PROTEIN, Alphabet
+from seqmodel.dataset.seq.store import SequenceStore
+from seqmodel.dataset.seq.store_build import header_of
 from seqmodel.errors import SequenceError
 
 
@@ -149,7 +149,7 @@ def test_an_unchanged_source_is_not_read(tmp_path, monkeypatch):
     path = written(tmp_path, b">a\nACGT")
     settle(monkeypatch)
     SequenceStore.open(path)
-    monkeypatch.setattr("seqmodel.dataset.source.sha256_of", no_digest)
+    monkeypatch.setattr("seqmodel.dataset.seq.source.sha256_of", no_digest)
     assert SequenceStore.open(path).text("a") == "ACGT"
 
 
@@ -193,7 +193,7 @@ def test_a_change_within_the_second_in_which_it_was_read_is_noticed(tmp_path, mo
             | {"st_mtime_ns": 10**9, "st_ctime_ns": now}
         )
 
-    monkeypatch.setattr("seqmodel.dataset.source.os.stat", coarse)
+    monkeypatch.setattr("seqmodel.dataset.seq.source.os.stat", coarse)
     monkeypatch.setattr(time, "time_ns", lambda: real(path).st_ctime_ns + 10**8)
     assert SequenceStore.open(path).text("a") == "ACGT"
     in_place(path)
@@ -207,7 +207,7 @@ def test_a_touched_source_is_digested_once_and_not_rebuilt(tmp_path, monkeypatch
     os.utime(path, ns=(1, 1))
     settle(monkeypatch)
     assert os.stat(SequenceStore.open(path).path).st_ino == made
-    monkeypatch.setattr("seqmodel.dataset.source.sha256_of", no_digest)
+    monkeypatch.setattr("seqmodel.dataset.seq.source.sha256_of", no_digest)
     assert os.stat(SequenceStore.open(path).path).st_ino == made
 
 
@@ -226,11 +226,11 @@ def copied(tmp_path, monkeypatch, n=3_000_000):
 
 def test_a_store_that_was_staged_with_its_source_is_checked_once(tmp_path, monkeypatch):
     path, letters = copied(tmp_path, monkeypatch)
-    monkeypatch.setattr("seqmodel.dataset.store.build_store", no_digest)
+    monkeypatch.setattr("seqmodel.dataset.seq.store.build_store", no_digest)
     store = SequenceStore.open(path)
     assert store.text("a") == letters
     assert list(store.digests()) == [path]
-    monkeypatch.setattr("seqmodel.dataset.source.sha256_of", no_digest)
+    monkeypatch.setattr("seqmodel.dataset.seq.source.sha256_of", no_digest)
     assert SequenceStore.open(path).path == f"{path}.dna.seqstore"
 
 
@@ -346,8 +346,8 @@ def test_cache_dir_is_where_the_store_goes(tmp_path):
 
 PROGRAM = """
 import resource, sys
-from seqmodel.dataset.store import SequenceStore
-from seqmodel.dataset.store_build import header_of
+from seqmodel.dataset.seq.store import SequenceStore
+from seqmodel.dataset.seq.store_build import header_of
 from seqmodel.errors import SequenceError
 if len(sys.argv) > 2:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)

@@ -9,7 +9,7 @@ import pysam
 import pytest
 from hypothesis import given
 
-from seqmodel.dataset.table import read_rows
+from seqmodel.dataset.label.table import read_rows
 from seqmodel.dataset.table_data import TableData
 from seqmodel.errors import LabelError
 from seqmodel.hparam.dataset import TableHparams

@@ -7,7 +7,7 @@ import pytest
 
 from seqmodel.dataset.array_data import ArrayData
 from seqmodel.dataset.describe import as_text
-from seqmodel.dataset.interval import Contigs, Intervals, tiles
+from seqmodel.dataset.interval.interval import Contigs, Intervals, tiles
 from seqmodel.dataset.peak_data import PeakData, positive_bins
 from seqmodel.dataset.store_data import BedData, FastaData
 from seqmodel.dataset.table_data import RecordsData, TableData

@@ -9,9 +9,9 @@ import pytest
 import torch
 from step_cases import flat, new_task, trained
 
-from seqmodel import checkpoint
-from seqmodel.metrics import read_rows
+from seqmodel.record import checkpoint
 from seqmodel.run import main
+from seqmodel.training.metrics_csv import read_rows
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +77,7 @@ def test_a_compiled_run_learns_as_one_that_is_not(run, accelerator):
 def test_a_run_resumed_within_an_epoch_is_the_run_that_was_not_broken_off(
     run, monkeypatch, record_property
 ):
-    from seqmodel.trainer import LastCheckpoint
+    from seqmodel.training.trainer import LastCheckpoint
 
     class BrokenOff(Exception):
         pass

@@ -38,8 +38,8 @@ def warm() -> None:
     import scipy.io  # noqa: F401
     import torch
 
-    import seqmodel.build
-    import seqmodel.checkpoint
+    import seqmodel.cli.jobs
+    import seqmodel.cli.runs
     import seqmodel.dataset.array_data
     import seqmodel.dataset.check
     import seqmodel.dataset.describe
@@ -47,12 +47,12 @@ def warm() -> None:
     import seqmodel.dataset.store_data
     import seqmodel.dataset.table_data
     import seqmodel.dataset.track_data
-    import seqmodel.job.command
     import seqmodel.model.cnn
-    import seqmodel.report.verbs
+    import seqmodel.record.checkpoint
     import seqmodel.task.classify
-    import seqmodel.trainer  # noqa: F401
-    from seqmodel.hparam.run import run_parser
+    import seqmodel.training.build
+    import seqmodel.training.trainer  # noqa: F401
+    from seqmodel.hparam.resolve import run_parser
 
     choices = ("--task=", "--dataset=", "--encoder=")
     for words in {tuple(c) for kind in KINDS for c in kind.commands}:  # definitions are cached

@@ -258,13 +258,13 @@ class MineHparams(Hparams):
 
 
 def _template() -> None:
-    import seqmodel.job.template as template
+    import seqmodel.job.script.template as template
 
     _config("x.sh", Path(template.HERE, "template_shell.sh").read_text())()
 
 
 def _checkpoint() -> None:
-    from seqmodel.cli import main
+    from seqmodel.cli.verbs import main
 
     _write("g.fa", _genome())
     _write("x.bed", _rows())
@@ -301,7 +301,7 @@ def _locked() -> None:
 
 
 def _searched() -> None:
-    from seqmodel.cli import main
+    from seqmodel.cli.verbs import main
 
     _config("x.toml", _SEARCH)()
     if main(["search", "x.toml", "--dry_run"]):
@@ -309,7 +309,7 @@ def _searched() -> None:
 
 
 def _store() -> None:
-    from seqmodel.dataset.store import SequenceStore
+    from seqmodel.dataset.seq.store import SequenceStore
 
     _write("g.fa", _genome())
     SequenceStore.open("g.fa", quiet=True)
@@ -340,7 +340,7 @@ def _runs() -> None:
 
 def _of_run(file: str, weight: float = 0.5) -> Kind:
     readers = ("replicate", "result", "run_files")
-    readers = ("seqmodel.run_folder", *(f"seqmodel.job.{x}" for x in readers))
+    readers = ("seqmodel.record.folder", *(f"seqmodel.job.{x}" for x in readers))
     name = f"run folder {file}"
     path = f"out/hurt/version_0/{file}"
     return Kind(name, path, _runs, VERBS, readers, weight=weight)
@@ -355,7 +355,7 @@ KINDS = (
         "g.fa",
         lambda: _write("g.fa", _genome()),
         [describe(*TILES, "--fasta=g.fa")],
-        ("FASTA", "seqmodel.dataset.fasta", "seqmodel.dataset.store_data"),
+        ("FASTA", "seqmodel.dataset.seq.fasta", "seqmodel.dataset.store_data"),
         is_text=True,
         packs=True,
     ),
@@ -380,7 +380,7 @@ KINDS = (
         "g.2bit",
         _twobit,
         [describe(*TILES, "--fasta=g.2bit")],
-        ("2bit", "seqmodel.dataset.twobit"),
+        ("2bit", "seqmodel.dataset.seq.twobit"),
     ),
     Kind(
         "records",
@@ -396,7 +396,7 @@ KINDS = (
         "x.bed",
         _with_genome("x.bed", _rows(3)),
         [describe(*TILES, "--fasta=g.fa", _INTERVAL, "x.bed")],
-        ("BED", "seqmodel.dataset.bed"),
+        ("BED", "seqmodel.dataset.interval.bed"),
         is_text=True,
         packs=True,
     ),
@@ -453,7 +453,7 @@ KINDS = (
                 "--batch_size=8",
             ),
         ],
-        ("narrowPeak", "seqmodel.dataset.interval_file"),
+        ("narrowPeak", "seqmodel.dataset.interval.file"),
         is_text=True,
         packs=True,
     ),
@@ -499,7 +499,7 @@ KINDS = (
         "x.csv",
         lambda: _write("x.csv", _table(",")),
         [describe("--dataset=table", "--train_files=x.csv")],
-        ("CSV", "seqmodel.dataset.table"),
+        ("CSV", "seqmodel.dataset.label.table"),
         is_text=True,
         packs=True,
     ),
@@ -557,7 +557,7 @@ KINDS = (
                 "--batch_size=8",
             )
         ],
-        ("bigWig", "seqmodel.dataset.bigwig"),
+        ("bigWig", "seqmodel.dataset.label.bigwig"),
     ),
     Kind(
         "TOML config",
@@ -603,7 +603,7 @@ KINDS = (
         (
             "checkpoint",
             "checkpoint header",
-            "seqmodel.checkpoint",
+            "seqmodel.record.checkpoint",
             "seqmodel.hparam.header",
         ),
         has_sums=True,
@@ -614,21 +614,21 @@ KINDS = (
         "x.toml",
         _config("x.toml", _SEARCH),
         [["search", "x.toml", "--dry_run"]],
-        ("search", "seqmodel.job.search_file"),
+        ("search", "seqmodel.job.search.file"),
     ),
     Kind(
         "record of a search",
         "searches/x/search.json",
         _searched,
         [["search", "x.toml", "--dry_run"]],
-        ("seqmodel.job.search_record",),
+        ("seqmodel.job.search.record",),
     ),
     Kind(
         "metrics of a resumed run",
         "out/r/metrics.csv",
         _resumed,
         [_RESUMED],
-        ("seqmodel.metrics",),
+        ("seqmodel.training.metrics_csv",),
         weight=0.5,
     ),
     Kind(
@@ -636,7 +636,7 @@ KINDS = (
         "out/r/hparams.json",
         _resumed,
         [_RESUMED],
-        ("seqmodel.run_folder",),
+        ("seqmodel.record.folder",),
         weight=0.5,
     ),
     Kind(
@@ -644,7 +644,7 @@ KINDS = (
         "out/r/lock",
         _locked,
         [_RESUMED],
-        ("seqmodel.folder_lock",),
+        ("seqmodel.record.lock",),
         weight=0.5,
     ),
     Kind(
@@ -662,7 +662,7 @@ KINDS = (
                 "--intervals=x.bed",
             ]
         ],
-        ("seqmodel.job.template",),
+        ("seqmodel.job.script.template",),
     ),
     Kind(
         "plugin",
@@ -676,7 +676,7 @@ KINDS = (
         "g.fa.dna.seqstore",
         _store,
         [describe(*TILES, "--fasta=g.fa", "--check")],
-        ("seqmodel.dataset.store", "seqmodel.dataset.store_build"),
+        ("seqmodel.dataset.seq.store", "seqmodel.dataset.seq.store_build"),
         has_sums=True,
         weight=1.5,
     ),
@@ -685,7 +685,7 @@ KINDS = (
         "g.fa.dna.seqstore.stat",
         _note,
         [describe(*TILES, "--fasta=g.fa")],
-        ("seqmodel.dataset.source",),
+        ("seqmodel.dataset.seq.source",),
         must_work=True,
         weight=0.5,
     ),
@@ -694,7 +694,7 @@ KINDS = (
         "made.npy",
         _cached,
         [describe("--dataset=arrays", "--train_files=x.npz", "--check")],
-        ("seqmodel.dataset.array_cache",),
+        ("seqmodel.dataset.label.array_cache",),
         has_sums=True,
         weight=1.5,
     ),

@@ -20,21 +20,21 @@ OPENS = {"open", "open_binary", "open_unpacked", "lines", "read_text", "read_byt
 OPENS |= {"load", "loads", "loadmat", "File", "read_table", "read_schema"}
 OTHERS = {
     "seqmodel.files": "what all of them open through",
-    "seqmodel.usage": "reads /proc",
-    "seqmodel.trainer": "opens checkpoints through seqmodel.checkpoint",
-    "seqmodel.build": "opens checkpoints through seqmodel.checkpoint",
-    "seqmodel.cli": "writes to /dev/null",
-    "seqmodel.job.search_sampler": "reads what the record of an adaptive search holds",
-    "seqmodel.job.code": "reads the code of this package and its checkout",
-    "seqmodel.job.code_files": "reads the code of this package and its checkout",
+    "seqmodel.training.usage": "reads /proc",
+    "seqmodel.training.trainer": "opens checkpoints through seqmodel.record.checkpoint",
+    "seqmodel.training.build": "opens checkpoints through seqmodel.record.checkpoint",
+    "seqmodel.cli.verbs": "writes to /dev/null",
+    "seqmodel.job.search.sampler": "reads what the record of an adaptive search holds",
+    "seqmodel.record.code": "reads the code of this package and its checkout",
+    "seqmodel.record.code_files": "reads the code of this package and its checkout",
     "seqmodel.job.packed": "reads what it packed itself",
     "seqmodel.job.worker": "reads its own queue",
-    "seqmodel.job.search_adaptive": "cuts the journal that Optuna reads",
+    "seqmodel.job.search.adaptive": "cuts the journal that Optuna reads",
     "seqmodel.report.page": "reads parts of the package",
     "seqmodel.job.contents": "reads parts of the package",
     "seqmodel.job.shell": "reads parts of the package, appends to events",
     "seqmodel.job.os_interface": "writes",
-    "seqmodel.job.results_text": "writes",
+    "seqmodel.job.results.text": "writes",
 }
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from seqmodel.errors import CheckpointError, HparamError
 from seqmodel.hparam import docs, header
-from seqmodel.hparam.known import check_namespace, known_hparams
-from seqmodel.hparam.run import help_text, resolve
+from seqmodel.hparam.registry import check_namespace, known_hparams
+from seqmodel.hparam.resolve import help_text, resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = '''
@@ -73,7 +73,9 @@ def test_every_class_that_can_be_chosen_names_an_object_that_exists():
         assert resolve_target(cls.target) is not None
 
 
-@pytest.mark.parametrize("target", ["nowhere:Nothing", "seqmodel.build:Nothing", "nowhere", ""])
+@pytest.mark.parametrize(
+    "target", ["nowhere:Nothing", "seqmodel.training.build:Nothing", "nowhere", ""]
+)
 def test_a_target_that_does_not_exist_is_told(target):
     from seqmodel.model.build import resolve_target
 

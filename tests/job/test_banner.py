@@ -7,7 +7,7 @@ from cluster.sshd import HOST, Sshd
 from job_helpers import FAKE_PYTHON, wait_final
 from programs import need
 
-from seqmodel.cli import main
+from seqmodel.cli.verbs import main
 from seqmodel.errors import JobError
 from seqmodel.job import ShellJob, SlurmJob, SshInterface
 from seqmodel.job.os_interface import LocalInterface

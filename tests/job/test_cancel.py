@@ -9,7 +9,7 @@ import pytest
 from job_helpers import FAKE_PYTHON, RUN, events, play, wait_final, wait_for
 from programs import need
 
-from seqmodel.cli import main
+from seqmodel.cli.verbs import main
 from seqmodel.errors import JobError
 from seqmodel.job import ShellJob, SlurmJob, shell
 from seqmodel.job.shell import cancel_by

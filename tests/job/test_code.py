@@ -6,11 +6,11 @@ import sys
 import pytest
 from programs import need
 
-from seqmodel.job.code import PACKAGE, code_state
+from seqmodel.record.code import PACKAGE, code_state
 
 ASK = """
 import subprocess
-from seqmodel.job.code import current_code
+from seqmodel.record.code import current_code
 print(current_code().record["commit"])
 subprocess.run(["git", "commit", "--allow-empty", "-qam", "more"], check=True)
 print(current_code().record["commit"])

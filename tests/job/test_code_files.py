@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from programs import forget_plugins, need
 
-from seqmodel.cli import main as seqmodel
+from seqmodel.cli.verbs import main as seqmodel
 from seqmodel.errors import JobError
 from seqmodel.hparam.plugin_files import digest_of
-from seqmodel.job import code, code_files
 from seqmodel.job.os_interface import LocalInterface
 from seqmodel.job.replicate import KEPT, put
+from seqmodel.record import code, code_files
 
 AWS_KEY = "AKIA" + "ABCDEFGHIJKLMNOP"
 PRIVATE_KEY = "-----BEGIN OPENSSH PRIVATE " + "KEY-----\nabc\n"
@@ -154,8 +154,8 @@ def test_an_unpacked_archive_is_the_same_code(workdir, tmp_path, monkeypatch):
     (there / "seqmodel/new.py").write_text("")
     (there / ".git").symlink_to(workdir / ".git")
     monkeypatch.chdir(there)
-    monkeypatch.setattr("seqmodel.job.code.ROOT", str(there))
-    monkeypatch.setattr("seqmodel.job.code.PACKAGE", str(there / "seqmodel"))
+    monkeypatch.setattr("seqmodel.record.code.ROOT", str(there))
+    monkeypatch.setattr("seqmodel.record.code.PACKAGE", str(there / "seqmodel"))
     record, _ = code.code_record(["mine"])
     assert record["commit"] is None
     files = ((n, len(d), [d]) for n, d in sorted(made.files.items()))
@@ -183,8 +183,8 @@ def package(tmp_path, monkeypatch):
     git(root, "init", "-q")
     git(root, "add", "-f", ".")
     git(root, "commit", "-qm", "x")
-    monkeypatch.setattr("seqmodel.job.code.ROOT", str(root))
-    monkeypatch.setattr("seqmodel.job.code.PACKAGE", str(root / "seqmodel"))
+    monkeypatch.setattr("seqmodel.record.code.ROOT", str(root))
+    monkeypatch.setattr("seqmodel.record.code.PACKAGE", str(root / "seqmodel"))
     monkeypatch.chdir(tmp_path)
     return root
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from job_helpers import FAKE_PYTHON, wait_for
 
-from seqmodel.cli import main
+from seqmodel.cli.verbs import main
 
 ROOT = Path(__file__).parents[2]
 RUN = ["--task=masked", "--fasta=a.fa", "--seq_len=8"]
@@ -16,7 +16,7 @@ RUN = ["--task=masked", "--fasta=a.fa", "--seq_len=8"]
 
 def seqmodel(*words, code=0):
     done = subprocess.run(
-        [sys.executable, "-m", "seqmodel.cli", *words],
+        [sys.executable, "-m", "seqmodel.cli.verbs", *words],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == code, done.stderr
@@ -72,8 +72,8 @@ def test_submit_says_what_the_finished_runs_of_its_kind_took(workdir, capsys):
 
 def test_submit_tells_that_git_does_not_know_the_code(workdir, capsys, monkeypatch):
     state = {"path": "/there", "commit": None, "changed": None, "problem": "git: fatal: dubious"}
-    monkeypatch.setattr("seqmodel.job.code.code_state", lambda root: state)
-    monkeypatch.setattr("seqmodel.job.code._kept", {})
+    monkeypatch.setattr("seqmodel.record.code.code_state", lambda root: state)
+    monkeypatch.setattr("seqmodel.record.code._kept", {})
     submit = ["submit", f"--python={FAKE_PYTHON}", *RUN, "--create"]
     assert main(submit) == 0
     told = capsys.readouterr().err

@@ -13,12 +13,12 @@ import pytest
 import run_folders
 from job_helpers import FAKE_PYTHON, wait_final
 
-from seqmodel.cli import main
+from seqmodel.cli.verbs import main
 from seqmodel.errors import JobError
 from seqmodel.job import ShellJob
 from seqmodel.job.events import EVENTS, parse_events
 from seqmodel.job.os_interface import LocalInterface
-from seqmodel.job.result import read_results
+from seqmodel.job.results.result import read_results
 from seqmodel.job.status_table import read_status
 
 ROOT = Path(__file__).parents[2]
@@ -360,7 +360,7 @@ def test_special_files_are_not_copied(tmp_path, ssh, monkeypatch):
 
 def test_the_words_of_events_are_those_that_are_written():
     written = set()
-    for path in (ROOT / "seqmodel/job").glob("*"):
+    for path in (ROOT / "seqmodel/job").rglob("*"):
         if path.suffix in (".py", ".sh"):
             text = path.read_text()
             written |= set(re.findall(r'\bevent "(\w+)', text))

@@ -17,7 +17,7 @@ from cluster.sshd import Sshd
 from job_helpers import wait_for
 from programs import need
 
-from seqmodel.cli import main
+from seqmodel.cli.verbs import main
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import pytest
 from job_helpers import FAKE_PYTHON, RUN, events, play, wait_final, wait_for
 from programs import need
 
-from seqmodel.cli import main
+from seqmodel.cli.verbs import main
 from seqmodel.errors import HparamError, JobError
 from seqmodel.job import ShellJob, SlurmJob
 
@@ -144,7 +144,7 @@ def test_a_class_that_is_not_known_here_is_handled_by_its_nearest(jobs, slurm, w
     for verb, words in (
         ("status", ["--json"]), ("logs", ["--n_lines=1"]), ("cancel", []), ("status", ["--json"]),
     ):  # fmt: skip
-        code = f"import sys; sys.path.insert(0, {root!r}); from seqmodel.cli import main; "
+        code = f"import sys; sys.path.insert(0, {root!r}); from seqmodel.cli.verbs import main; "
         code += "sys.exit(main(sys.argv[1:]))"
         done = subprocess.run(
             [sys.executable, "-c", code, verb, "out", *words], capture_output=True, text=True
@@ -175,7 +175,7 @@ def test_a_submit_to_a_cluster_says_which_scheduler(slurm_ssh, sshd, workdir, ca
 
 
 def test_a_search_on_a_cluster_says_which_scheduler(slurm_ssh, sshd):
-    from seqmodel.job.search_file import make_job
+    from seqmodel.job.search.file import make_job
 
     where = {"host": slurm_ssh.host, "ssh_config": str(sshd.config)}
     with pytest.raises(JobError, match='kind = "slurm" .* or kind = "shell"'):

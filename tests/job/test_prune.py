@@ -8,7 +8,7 @@ import pytest
 import run_folders
 from cluster.sshd import HOST
 
-from seqmodel.cli import main
+from seqmodel.cli.verbs import main
 from seqmodel.job.os_interface import LocalInterface
 from seqmodel.job.prune import prune
 

@@ -17,7 +17,7 @@ from seqmodel.job.code import PACKAGE
 from seqmodel.job.events import Record, parse_events
 from seqmodel.job.shell import _Processes
 
-NODE = f"{PACKAGE}/job/node.sh"
+NODE = f"{PACKAGE}/job/script/node.sh"
 
 
 def test_a_run_is_created_runs_and_is_complete(shell_job):

@@ -7,7 +7,7 @@ from job_helpers import HOSTILE
 
 from seqmodel.errors import JobError
 from seqmodel.job import ShellJob, SlurmJob
-from seqmodel.job.template import NEEDED, check_template, read_template, render
+from seqmodel.job.script.template import NEEDED, check_template, read_template, render
 
 FIELDS = ("args", "folder", "node_functions", "script", "token", "python")
 GOOD = "".join(f"{name}={{{name}}}\n" for name in NEEDED)

@@ -114,11 +114,11 @@ def test_the_recorded_code_runs_although_the_working_copy_changed_since(
     git = ["git", "-C", str(copy), "-c", "user.name=a", "-c", "user.email=a@b.c"]
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "as it is"]):
         subprocess.run([*git, *words], check=True)
-    (copy / "seqmodel/cli.py").write_text("# changed, not committed\n")
+    (copy / "seqmodel/cli/verbs.py").write_text("# changed, not committed\n")
     job = job_over_ssh(slurm_ssh, demo)
     replicate = job.submit(**TINY)
     (copy / "seqmodel/run.py").write_text("raise SystemExit('the code was changed after submit')\n")
-    (copy / "seqmodel/trainer.py").unlink()
+    (copy / "seqmodel/training/trainer.py").unlink()
     found = wait_final(job, [replicate], 300)[0]
     assert found.state == "complete", (found.reason, found.detail)
     code = json.loads(Path(replicate.path, "job.json").read_text())["code"]

@@ -5,7 +5,7 @@ import torch
 from model_cases import CASES, DNA, encoder_of, tokens_of
 from task_cases import THREE_CLASSES, task_of
 
-from seqmodel.dataset.alphabet import PROTEIN
+from seqmodel.dataset.seq.alphabet import PROTEIN
 from seqmodel.errors import HparamError, SequenceError
 from seqmodel.hparam.convert import parse_dict
 from seqmodel.hparam.model import TransformerHparams

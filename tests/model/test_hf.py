@@ -7,7 +7,7 @@ import pytest
 import torch
 from model_cases import DNA, tokens_of
 
-from seqmodel.dataset.alphabet import PROTEIN
+from seqmodel.dataset.seq.alphabet import PROTEIN
 from seqmodel.errors import HparamError
 from seqmodel.hparam.convert import parse_dict
 from seqmodel.hparam.model import HfHparams

@@ -7,7 +7,7 @@ import torch
 from model_cases import CASES, DNA, classifier_of, encoder_of, tokens_of
 from torch.nn.functional import cross_entropy
 
-from seqmodel.dataset.alphabet import Alphabet
+from seqmodel.dataset.seq.alphabet import Alphabet
 from seqmodel.hparam.model import PositionHparams
 from seqmodel.model import build_decoder, build_encoder
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from seqmodel.curves import MAX_POINTS, curves
+from seqmodel.training.curves import MAX_POINTS, curves
 
 
 @given(st.integers(0, 10**6), st.integers(5, 150))

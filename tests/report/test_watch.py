@@ -2,7 +2,7 @@ import io
 
 import run_folders
 
-from seqmodel.cli import main
+from seqmodel.cli.verbs import main
 from seqmodel.job.results import results
 from seqmodel.report.watch import sparkline, watch
 

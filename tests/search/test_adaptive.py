@@ -14,8 +14,8 @@ from search_helpers import BASE, SETTINGS, runs
 
 from seqmodel.errors import JobError
 from seqmodel.job import ShellJob, search
-from seqmodel.job.search_adaptive import AdaptiveSearch, adaptive
-from seqmodel.job.search_space import choice, integer, uniform
+from seqmodel.job.search.adaptive import AdaptiveSearch, adaptive
+from seqmodel.job.search.space import choice, integer, uniform
 
 pytestmark = pytest.mark.slow
 

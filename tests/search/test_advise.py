@@ -1,10 +1,10 @@
 import run_folders
 from search_helpers import BASE
 
-from seqmodel.cli import main
+from seqmodel.cli.verbs import main
 from seqmodel.job import search
-from seqmodel.job.advise import advise
 from seqmodel.job.results import results
+from seqmodel.job.results.advise import advise
 
 
 def test_it_is_told_from_the_complete_runs(tmp_path, capsys):

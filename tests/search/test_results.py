@@ -10,10 +10,10 @@ import statistics
 import pytest
 import run_folders
 
-from seqmodel.cli import main
+from seqmodel.cli.verbs import main
 from seqmodel.errors import JobError
-from seqmodel.job.result import mode
-from seqmodel.job.results import mean_sd, results
+from seqmodel.job.results.result import mode
+from seqmodel.job.results.table import mean_sd, results
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_the_mode_of_a_value_is_that_of_the_tasks():
 
     names = ("valid_loss", "valid_auroc", "valid_bits", "valid_mse", "valid_perplexity", "test_mcc")
     assert [mode(n) for n in names] == [monitor_mode(n) for n in names]
-    from seqmodel.job.result import DEFAULT_MONITOR
+    from seqmodel.job.results.result import DEFAULT_MONITOR
 
     found = {cls.default_monitor for cls in [Task, *Task.__subclasses__()]}
     assert found == {DEFAULT_MONITOR}

@@ -11,7 +11,7 @@ from search_helpers import BASE, runs, wait_for
 
 from seqmodel.errors import HparamError, JobError
 from seqmodel.job import search
-from seqmodel.job.search_space import log_uniform
+from seqmodel.job.search.space import log_uniform
 
 pytestmark = pytest.mark.slow
 

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 from search_helpers import FAKE, runs
 
-from seqmodel.cli import main
-from seqmodel.hparam.run import resolve
+from seqmodel.cli.verbs import main
+from seqmodel.hparam.resolve import resolve
 from seqmodel.job import ShellJob, status
-from seqmodel.job.search_file import read_file, space_of
-from seqmodel.job.search_space import Space
+from seqmodel.job.search.file import read_file, space_of
+from seqmodel.job.search.space import Space
 
 TEXT = f"""
 kind = "random"

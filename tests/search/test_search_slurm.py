@@ -9,7 +9,7 @@ from programs import need
 from search_helpers import BASE, FAKE
 
 from seqmodel.job import SlurmJob, SshInterface, search
-from seqmodel.job.search_space import log_uniform
+from seqmodel.job.search.space import log_uniform
 
 pytestmark = pytest.mark.slow
 

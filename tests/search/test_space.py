@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqmodel.errors import HparamError
-from seqmodel.job.search_space import Space, choice, integer, log_uniform, random_number, uniform
+from seqmodel.job.search.space import Space, choice, integer, log_uniform, random_number, uniform
 
 values = st.lists(st.integers(0, 99), min_size=1, max_size=4, unique=True)
 spaces = st.dictionaries(st.sampled_from("abcde"), values, max_size=4)
@@ -68,7 +68,7 @@ def test_draws_are_even():
 def test_draws_are_the_same_in_every_process_and_for_ever():
     """The literals were written down when the rule was made."""
     code = (
-        "from seqmodel.job.search_space import *\n"
+        "from seqmodel.job.search.space import *\n"
         "s = {'lr': log_uniform(1e-5, 1e-2), 'n': integer(1, 100), 'e': choice(list('abcd'))}\n"
         "print(list(Space(s, {}).random(2, 7)))"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqmodel.dataset.alphabet import DNA
+from seqmodel.dataset.seq.alphabet import DNA
 
 PAIRS = str.maketrans("ACGT", "TGCA")
 SMALL = {"n_dims": 4, "n_decoder_dims": 4, "max_epochs": 1, "warmup_steps": 0, "precision": "32"}

@@ -15,9 +15,9 @@ from seqmodel.hparam.optim import (
     SgdHparams,
 )
 from seqmodel.hparam.task import MaskedHparams
-from seqmodel.task.callbacks import skip_idle_hooks, training_callbacks
-from seqmodel.task.memory import explain_out_of_memory
 from seqmodel.task.schedule import build_schedule
+from seqmodel.training.callbacks import skip_idle_hooks, training_callbacks
+from seqmodel.training.out_of_memory import explain_out_of_memory
 
 
 class Weights(Callback):

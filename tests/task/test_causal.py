@@ -10,7 +10,7 @@ from task_cases import Batches, batch_of, task_of, trainer_of
 from seqmodel.errors import HparamError
 from seqmodel.hparam.model import CnnHparams, DilatedConvHparams, HyenaHparams, TransformerHparams
 from seqmodel.hparam.optim import AdamWHparams
-from seqmodel.hparam.run import resolve
+from seqmodel.hparam.resolve import resolve
 from seqmodel.hparam.task import CausalHparams, MaskedHparams
 
 CAUSAL = {

@@ -6,7 +6,7 @@ import pytest
 import torch
 from task_cases import NO_TARGETS, THREE_CLASSES, TWO_CLASSES, batch_of, task_of
 
-from seqmodel.dataset.targets import Targets
+from seqmodel.dataset.label.targets import Targets
 from seqmodel.hparam.model import ProfileHparams, TransformerHparams
 from seqmodel.hparam.optim import PlateauHparams
 from seqmodel.hparam.task import (

@@ -10,7 +10,7 @@ from model_cases import DNA, tokens_of
 from scipy.stats import binom
 from task_cases import Batches, batch_of, task_of, trainer_of
 
-from seqmodel.dataset.alphabet import PROTEIN
+from seqmodel.dataset.seq.alphabet import PROTEIN
 from seqmodel.errors import HparamError
 from seqmodel.hparam.convert import parse_dict
 from seqmodel.hparam.model import PooledHparams

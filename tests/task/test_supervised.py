@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn import metrics as sk
 from task_cases import NO_TARGETS, Batches, batch_of, task_of, trainer_of
 
-from seqmodel.dataset.targets import Targets
+from seqmodel.dataset.label.targets import Targets
 from seqmodel.errors import HparamError, LabelError
 from seqmodel.hparam.model import CnnHparams, ProfileHparams, TransformerHparams
 from seqmodel.hparam.task import MultilabelHparams, ProfileTaskHparams, RegressHparams

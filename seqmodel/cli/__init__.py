@@ -1,0 +1,10 @@
+"""The command `seqmodel`: one table of verbs, one file for each group of them. Light."""
+
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the verb that `argv` (default: the command line) names and returns the exit code."""
+    from seqmodel.cli.verbs import main
+
+    return main(argv)

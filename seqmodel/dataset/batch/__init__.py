@@ -1,0 +1,1 @@
+"""Samples to batches: their order, their windows, how they are read and handed out."""

@@ -1,0 +1,223 @@
+"""The order in which items are read: a pure function of (seed, epoch, position), with no state.
+
+Third stage of the flow: which item stands at which position of an epoch, and which positions a
+rank reads. All ranks see one global order; rank r of w takes positions r, r + w, r + 2w, ... as
+torch's DistributedSampler does, so the same samples come in the same global order and global
+batches whatever the number of ranks. What is read for an item is told in window.py.
+
+Padding: in training every rank must take equally many steps. Positions go on beyond the last
+item and wrap around the order, at most w - 1 of them. In evaluation nothing is repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from seqmodel.errors import SamplerError
+from seqmodel.rng import hash64, uniform
+
+# First words of the streams of random bits, so that no two uses draw the same ones.
+ORDER_STREAM = 1
+KEY_STREAM = 2
+WEIGHT_STREAM = 3
+BLOCK_STREAM = 4
+
+SMALL = 1 << 16
+"""Up to this many items an epoch's order is a full sort of random words; above, a cipher."""
+
+CHUNK = 8192
+"""Samples among which items of like length are gathered."""
+BLOCK = 256
+"""Items of like length that stay together."""
+
+_N_ROUNDS = 6
+
+
+class Samples(NamedTuple):
+    """Samples of an epoch, in order: position in the epoch, item, and key of random bits."""
+
+    index: np.ndarray
+    item: np.ndarray
+    key: np.ndarray
+
+
+def permutation_at(position: np.ndarray, n: int, *words: int) -> np.ndarray:
+    """Where a random permutation of [0, n) sends each `position`, int64; `words` choose which.
+
+    Above `SMALL` it takes no memory: a Feistel network over a grid of a x b >= n cells
+    (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"), walked until it is in [0, n).
+    """
+    position = np.asarray(position, dtype=np.int64)
+    if n <= SMALL:
+        return np.argsort(hash64(*words, np.arange(n)), kind="stable")[position]
+    a = np.uint64(int(np.ceil(np.sqrt(n))))
+    b = np.uint64(-(-n // int(a)))
+    keys = [int(hash64(*words, i)) for i in range(_N_ROUNDS)]
+    out = _feistel(position.astype(np.uint64), a, b, keys)
+    while (outside := np.flatnonzero(out >= n)).size:
+        out[outside] = _feistel(out[outside], a, b, keys)
+    return out.astype(np.int64)
+
+
+def _feistel(x: np.ndarray, a: np.uint64, b: np.uint64, keys: list[int]) -> np.ndarray:
+    left, right = np.divmod(x, b)
+    for i, key in enumerate(keys):
+        if i % 2 == 0:
+            _add(left, right, key, a)
+        else:
+            _add(right, left, key, b)
+    left *= b
+    left += right
+    return left
+
+
+def _add(to: np.ndarray, other: np.ndarray, key: int, modulus: np.uint64) -> None:
+    """Adds to `to`, modulo `modulus`, a random number that depends on `other` and the key."""
+    bits = other + np.uint64(key)
+    # the first half of MurmurHash3's finaliser: few passes, since this is the cost of the order
+    bits *= np.uint64(0xFF51AFD7ED558CCD)
+    bits ^= bits >> np.uint64(33)
+    bits *= np.uint64(0xC4CEB9FE1A85EC53)
+    bits >>= np.uint64(32)
+    bits *= modulus
+    bits >>= np.uint64(32)
+    to += bits
+    np.minimum(to, to - modulus, out=to)  # what would be below 0 wraps and is the larger
+
+
+class Sampler:
+    """Which samples are in which batch of an epoch, for one rank.
+
+    Args:
+        n: number of items.
+        batch_size: items in a batch of this rank.
+        seed: of the order and of the keys.
+        train: shuffled and padded to equal counts on every rank; else in order, each item once.
+        rank: number of this rank.
+        world_size: number of ranks.
+        weights: draw items with replacement, in proportion to these, float [n]; n samples an epoch.
+        lengths: gather items of like length, [n], so that batches need little padding.
+
+    Raises:
+        SamplerError: there is not at least one item for each rank, or the weights are not positive.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        train: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+        weights: np.ndarray | None = None,
+        lengths: np.ndarray | None = None,
+    ) -> None:
+        if not 0 <= rank < world_size:
+            raise SamplerError(f"rank {rank} is not one of {world_size} ranks (0 is the first)")
+        if n < world_size:
+            raise SamplerError(
+                f"{world_size} ranks but {n} items: every rank needs at least one; "
+                "give more data or fewer devices"
+            )
+        self.n, self.batch_size, self.seed, self.train = n, batch_size, seed, train
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+        most = -(-n // world_size)
+        self.n_samples = most if train else -(-(n - rank) // world_size)
+        self.n_batches = min(-(-most // batch_size), self.n_samples)
+        self._sums = None if weights is None or not train else _sums(weights)
+        self._lengths = lengths if train else None
+        self._kept: dict[str, tuple[tuple, np.ndarray]] = {}
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch of this rank."""
+        return self.n_batches
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose order comes next; evaluation has one order only."""
+        self.epoch = epoch if self.train else 0
+
+    def bounds(self, batch: np.ndarray) -> np.ndarray:
+        """Where each batch begins among the samples of this rank; the last ends at bound n_batches.
+
+        In evaluation a rank may have one item less than another. It still takes equally many
+        batches: the last one never is empty (but with one item a batch it must be left out).
+        """
+        left = self.n_samples - (self.n_batches - np.asarray(batch))
+        return np.minimum(np.asarray(batch) * self.batch_size, left)
+
+    def samples(self, start: int, end: int) -> Samples:
+        """Samples `start` to `end` of this rank in this epoch."""
+        index = np.arange(start, end, dtype=np.int64) * self.world_size + self.rank
+        # beyond n: the padding, which wraps around
+        position = index if len(index) and index[-1] < self.n else index % self.n
+        item = self._items(position) if self.train else position
+        return Samples(index, item, hash64(self.seed, KEY_STREAM, self.epoch, index))
+
+    def _items(self, position: np.ndarray) -> np.ndarray:
+        if self._sums is not None:
+            bits = hash64(self.seed, WEIGHT_STREAM, self.epoch, position)
+            drawn = np.searchsorted(self._sums, uniform(bits) * self._sums[-1], side="right")
+            return np.minimum(drawn, self.n - 1)
+        if self._lengths is None:
+            return self._shuffled(position)
+        chunk = position // CHUNK
+        item = np.empty(len(position), dtype=np.int64)
+        for i in np.unique(chunk).tolist():
+            here = chunk == i
+            item[here] = self._bucketed(i)[position[here] - i * CHUNK]
+        return item
+
+    def _shuffled(self, position: np.ndarray) -> np.ndarray:
+        words = (self.seed, ORDER_STREAM, self.epoch)
+        if self.n > SMALL:
+            return permutation_at(position, self.n, *words)
+        return self._keep("order", lambda: permutation_at(np.arange(self.n), self.n, *words))[
+            position
+        ]
+
+    def _bucketed(self, chunk: int) -> np.ndarray:
+        """Items of a chunk of the shuffled order, sorted by length, its blocks shuffled again.
+
+        Chunks and blocks do not depend on the batch size nor on the number of ranks.
+        """
+
+        def make() -> np.ndarray:
+            item = self._shuffled(np.arange(chunk * CHUNK, min((chunk + 1) * CHUNK, self.n)))
+            item = item[np.argsort(self._lengths[item], kind="stable")]
+            whole = len(item) // BLOCK
+            order = permutation_at(
+                np.arange(whole), max(whole, 1), self.seed, BLOCK_STREAM, self.epoch, chunk
+            )
+            blocks = item[: whole * BLOCK].reshape(whole, BLOCK)[order].reshape(-1)
+            return np.concatenate((blocks, item[whole * BLOCK :]))
+
+        return self._keep("chunk", make, chunk)
+
+    def _keep(self, name: str, make: Callable[[], np.ndarray], *more: int) -> np.ndarray:
+        """The last array made under `name`, if it is for this epoch; else a new one."""
+        words = (self.epoch, *more)
+        kept = self._kept.get(name)
+        if kept is None or kept[0] != words:
+            kept = self._kept[name] = (words, make())
+        return kept[1]
+
+
+def _sums(weights: np.ndarray) -> np.ndarray:
+    weights = np.asarray(weights, dtype=np.float64)
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
+        wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+        where = f": item {wrong[0]} has {weights[wrong[0]]}" if len(wrong) else ", all are 0"
+        raise SamplerError(f"weights of samples must be numbers of at least 0{where}")
+    return np.cumsum(weights)
+
+
+def balanced_weights(classes: np.ndarray) -> np.ndarray:
+    """Weights with which every class is drawn equally often, float64 [n]."""
+    counts = np.bincount(classes)
+    return 1 / counts[classes]

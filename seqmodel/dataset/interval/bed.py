@@ -1,0 +1,319 @@
+"""BED files: text -> Intervals and, where asked for, one more column.
+
+Read in blocks that become columns at once, so that memory stays near that of the result. A block
+is first taken as plain tab-separated BED (bed_columns.py); only if it is not are its lines looked
+at one by one, and a wrong one is named by its file and number.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from seqmodel.dataset.interval.bed_columns import MOST_DIGITS, Columns, plain_columns
+from seqmodel.dataset.interval.interval import STRANDS, Contigs, Intervals, concatenate
+from seqmodel.errors import IntervalError
+from seqmodel.files import lines, open_unpacked, text_of
+
+BED_NAMES = ("chrom", "start", "end", "name", "score", "strand")
+_BLOCK_BYTES = 1 << 23
+_NOT_DATA = ("#", "track ", "track\t", "browser ", "browser\t")
+_FIRST_NAMES = {"chrom", "chr", "chromosome", "contig", "seqname", "seqnames", "seqid"}
+_SECOND_ENDS = ("start", "begin", "beg", "from", "pos", "position")
+_WHOLE = re.compile(r"-?[0-9]+")
+_ACCESSION = re.compile(r"E[HM][0-9]{2}[DE][0-9]{7}")
+SIGNS = {**STRANDS, "*": 0}
+"""What stands for a strand in BED files; R writes * for none."""
+
+
+class Rows(NamedTuple):
+    """Fields of the data lines of a block of a file, and the line number of each, from 1."""
+
+    path: str
+    fields: list[list[str]]
+    lines: list[int] | range
+
+    def where(self, i: int) -> str:
+        """File and line of row `i`, for a message."""
+        return f"{self.path} line {self.lines[i]}"
+
+
+class Bed(NamedTuple):
+    """Intervals of a file, the text that stands in one of its columns, and their line numbers."""
+
+    path: str
+    intervals: Intervals
+    texts: list[str]
+    lines: np.ndarray
+
+    def where(self, i: int) -> str:
+        """File and line of interval `i`, for a message."""
+        return f"{self.path} line {self.lines[i]}"
+
+
+class _Layout(NamedTuple):
+    """What the columns of a file are: the column with the strand, from 0, and whether it must be.
+
+    `strand` is None where there is none.
+    """
+
+    header: list[str]
+    strand: int | None
+    strand_is_needed: bool = False
+
+
+def read_bed(
+    path: str | os.PathLike,
+    contigs: Contigs,
+    column: str | int | None = None,
+    strand: str | int | None = None,
+) -> Bed:
+    """Intervals of a BED file of 3 or more columns, in its order, and the texts of one column.
+
+    Every line must have equally many columns, separated by tabs, or by blanks where there is no
+    tab.
+
+    Args:
+        path: plain or gzip; lines with '#', track and browser lines are left out.
+        contigs: what the coordinates refer to; they are checked against it.
+        column: one more column to return: its number from 1, or its name in the header line.
+            Without it the list of texts is empty.
+        strand: the column with the strand, in the same way, or "none"; by default the column that
+            the header line names so, else column 6 where there is one.
+
+    Raises:
+        IntervalError: a line is malformed or outside of its contig; file and line are named.
+    """
+    path = os.fspath(path)
+    parts: list[Intervals] = []
+    texts: list[str] = []
+    at: list[np.ndarray] = []
+    layout = _layout(path, strand)
+    number = None if column is None else column_number(path, column, layout.header)
+    width = 0
+    for block, first in _blocks(path):
+        plain = plain_columns(block, contigs, layout.strand)
+        rows = None
+        if plain is None or number is not None or b"\0" in block:
+            rows = _rows(path, block, first)
+        if plain is None or (layout.strand_is_needed and plain.width <= layout.strand):
+            rows = _clean(rows or _rows(path, block, first), contigs, layout, width)
+            plain = _columns(rows, contigs, layout.strand)
+        if not len(plain.start):
+            continue
+        if width not in (0, plain.width):
+            raise _uneven(f"{path} line {first}", plain.width, width)
+        width = plain.width
+        numbers = np.arange(first, first + len(plain.start)) if rows is None else rows.lines
+        part = Intervals(contigs, plain.contig, plain.start, plain.end - plain.start, plain.strand)
+        at.append(np.asarray(numbers))
+        check_rows(lambda i, n=at[-1]: f"{path} line {n[i]}", part)
+        parts.append(part)
+        texts += [] if number is None else _column(rows, number)
+    if not parts:
+        raise IntervalError(f"{path}: has no interval; BED lines are: contig, start, end")
+    return Bed(path, concatenate(parts), texts, np.concatenate(at))
+
+
+def _layout(path: str, strand: str | int | None) -> _Layout:
+    header, first = _read_head(path)
+    if strand == "none":
+        return _Layout(header, None)
+    if strand is not None:
+        return _Layout(header, column_number(path, strand, header), True)
+    names = [x.lower() for x in header]
+    if "strand" in names:
+        return _Layout(header, names.index("strand"), True)
+    return _Layout(header, None if len(names) > 5 or _is_ccre(first) else 5)
+
+
+def _is_ccre(fields: list[str]) -> bool:
+    """Whether a line is one of ENCODE's cCREs, of which column 6 is the kind."""
+    is_kind = len(fields) > 5 and fields[5] not in SIGNS
+    return is_kind and all(_ACCESSION.fullmatch(x) for x in fields[3:5])
+
+
+def _uneven(where: str, n: int, width: int) -> IntervalError:
+    return IntervalError(
+        f"{where}: {n} columns, the lines before have {width}; every line of a BED file has "
+        "equally many (is this one cut short?)"
+    )
+
+
+def _blocks(path: str) -> Iterator[tuple[bytes, int]]:
+    """Blocks of whole lines, and the number of the first line of each, from 1."""
+    first, rest = 1, b""
+    with open_unpacked(path, IntervalError) as f:
+        is_mac = None
+        while more := f.read(_BLOCK_BYTES):
+            if is_mac is None:  # lines that end with CR alone
+                is_mac = b"\r" in more and b"\n" not in more
+            if is_mac:
+                more = more.replace(b"\r", b"\n")
+            block, newline, rest = (rest + more).rpartition(b"\n")
+            if newline:
+                yield block + newline, first
+                first += block.count(b"\n") + 1
+    if rest:
+        yield rest, first
+
+
+def _rows(path: str, block: bytes, first: int) -> Rows:
+    text = _text(path, block, first)
+    split = [x.split("\t") for x in text.removesuffix("\n").split("\n")]
+    return Rows(path, split, range(first, first + len(split)))
+
+
+def _text(path: str, block: bytes, first: int) -> str:
+    if first == 1:
+        block = block.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return text_of(block, lambda: path, IntervalError)
+    except IntervalError:  # looked for line by line only where there is something to find
+        for number, line in enumerate(block.split(b"\n"), first):
+            text_of(line, lambda n=number: f"{path} line {n}", IntervalError)
+        raise
+
+
+def _columns(rows: Rows, contigs: Contigs, strand: int | None) -> Columns:
+    """Columns of rows that were checked."""
+    fields = rows.fields
+    width = len(fields[0]) if fields else 0
+    signs = [] if strand is None or strand >= width else [SIGNS[x[strand]] for x in fields]
+    return Columns(
+        np.array([contigs.numbers[x[0]] for x in fields], dtype=np.int32),
+        np.array([int(x[1]) for x in fields], dtype=np.int64),
+        np.array([int(x[2]) for x in fields], dtype=np.int64),
+        np.array(signs, dtype=np.int8) if signs else 0,
+        width,
+    )
+
+
+def _clean(rows: Rows, contigs: Contigs, layout: _Layout, width: int) -> Rows:
+    """The data lines of a block that is not plain; each of them is checked."""
+    kept: list[list[str]] = []
+    lines: list[int] = []
+    for i, raw in enumerate(rows.fields):
+        fields = [x.strip() for x in raw] if len(raw) > 1 else raw[0].split()
+        if not any(fields) or "\t".join(raw).startswith(_NOT_DATA) or _is_header(raw):
+            continue
+        _check_fields(rows.where(i), fields, contigs, layout)
+        width = width or len(fields)
+        if len(fields) != width:
+            raise _uneven(rows.where(i), len(fields), width)
+        kept.append(fields)
+        lines.append(rows.lines[i])
+    return Rows(rows.path, kept, lines)
+
+
+def _check_fields(where: str, fields: list[str], contigs: Contigs, layout: _Layout) -> None:
+    if len(fields) < 3:
+        raise IntervalError(
+            f"{where}: {len(fields)} columns, BED needs contig, start, end separated by tabs"
+        )
+    for name, text in zip(("start", "end"), fields[1:3], strict=True):
+        whole_number(text, lambda n=name: f"{where}: {n}")
+    if fields[0] not in contigs.numbers:
+        raise IntervalError(f"{where}: {contigs.unknown(fields[0])}")
+    at = layout.strand
+    if at is None or (len(fields) <= at and not layout.strand_is_needed):
+        return
+    if len(fields) <= at:
+        raise IntervalError(f"{where}: {len(fields)} columns, the strand is column {at + 1}")
+    if fields[at] not in SIGNS:
+        raise IntervalError(
+            f"{where}: strand {fields[at]!r} is none of + - . * (column {at + 1}); "
+            "see --strand_column, which may be none"
+        )
+
+
+def whole_number(text: str, what: Callable[[], str]) -> int:
+    """The whole number that a text is; `what()` names it in the message.
+
+    Raises:
+        IntervalError: it is no whole number, or larger than any contig.
+    """
+    if not _WHOLE.fullmatch(text):
+        raise IntervalError(f"{what()} {text!r} is not a whole number")
+    if len(text.lstrip("-0")) > MOST_DIGITS:
+        raise IntervalError(f"{what()} {text} is larger than any contig")
+    return int(text)
+
+
+def check_rows(where: Callable[[int], str], part: Intervals) -> None:
+    """Refuses the first interval that is empty or outside of its contig.
+
+    Raises:
+        IntervalError: with `where(i)` of interval i.
+    """
+    wrong = np.flatnonzero((part.length <= 0) | ~part.is_inside)
+    if not len(wrong):
+        return
+    i = int(wrong[0])
+    x, size = part[i], int(part.contigs.lengths[part.contig[i]])
+    if x.start < 0:
+        what = f"start {x.start} is negative"
+    elif x.end <= x.start:
+        what = f"end {x.end} is not after start {x.start}"
+    else:
+        what = f"{x} ends beyond its contig, which has {size} letters"
+    raise IntervalError(f"{where(i)}: {what}")
+
+
+def _is_header(raw: list[str]) -> bool:
+    """Whether the fields between tabs are the names of columns.
+
+    Where there is no tab a comment in prose may begin with such a word.
+    """
+    fields = raw if len(raw) > 1 else raw[0].lstrip("#").split()
+    if len(fields) < 2 or fields[0].strip().lstrip("#").strip().lower() not in _FIRST_NAMES:
+        return False
+    second = fields[1].strip().lower()
+    if len(raw) == 1 and not second.endswith(_SECOND_ENDS):
+        return False
+    return not second.lstrip("-").isdigit()
+
+
+def _read_head(path: str) -> tuple[list[str], list[str]]:
+    """Names of the columns of the header line, as `#chrom start end label`, and the first line.
+
+    Both are empty where there is none.
+    """
+    header: list[str] = []
+    for line in lines(path, IntervalError):
+        text = line.strip()
+        raw = text.split("\t")
+        if text and _is_header(raw):
+            names = raw if len(raw) > 1 else text.lstrip("#").split()
+            header = header or [x.strip().lstrip("#").strip() for x in names]
+        elif text and not line.startswith(_NOT_DATA):
+            return header, raw if len(raw) > 1 else text.split()
+    return header, []
+
+
+def column_number(path: str, column: str | int, header: list[str]) -> int:
+    """Number from 0 of a column given by its number from 1 or by its name."""
+    text = str(column)
+    if text.isdigit() and int(text) > 0:
+        return int(text) - 1
+    names = header or list(BED_NAMES)
+    if names.count(text) > 1:
+        raise IntervalError(f"{path}: several columns are named {text!r}; give its number from 1")
+    if text in names:
+        return names.index(text)
+    known = ", ".join(header) or "no header line (begin it with #chrom)"
+    raise IntervalError(f"{path}: no column {text!r}; there is {known}; its number will also do")
+
+
+def _column(rows: Rows, number: int) -> list[str]:
+    try:
+        return [x[number].strip() for x in rows.fields]
+    except IndexError:
+        i = next(i for i, x in enumerate(rows.fields) if len(x) <= number)
+        raise IntervalError(
+            f"{rows.where(i)}: {len(rows.fields[i])} columns, column {number + 1} is wanted"
+        ) from None

@@ -1,0 +1,225 @@
+"""GFF3, GTF and GFF2 files: lines -> Intervals and the texts of one column or attribute.
+
+Attributes are read by the rules of each format (docs/decisions/gff.md):
+
+    GFF3        key=value;key=value,value    with percent-encoding, quotes are characters
+    GTF, GFF2   key "value"; key 3;          with semicolons in quotes; '#' outside of them begins a
+                                             comment; a key may stand several times
+
+Several values are joined by commas.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+from urllib.parse import unquote
+
+import numpy as np
+
+from seqmodel.dataset.interval.bed import SIGNS, Bed, check_rows, column_number, whole_number
+from seqmodel.dataset.interval.interval import Contigs, Intervals
+from seqmodel.errors import IntervalError
+from seqmodel.files import lines
+
+NAMES = ["seqid", "source", "type", "start", "end", "score", "strand", "phase", "attributes"]
+
+_VERSION = re.compile(r"##\s*gff-version\s+(\d+)", re.IGNORECASE)
+_NOT_DATA = ("#", "track ", "browser ")
+_STRANDS = {**SIGNS, "?": 0}
+# one attribute of GTF: key, then a quoted or a plain value; \" is a quote within quotes
+_GTF_ATTRIBUTE = re.compile(r'\s*([^\s;"#]+)\s+(?:"((?:\\"|[^"])*)"|([^\s;"#]+))\s*(?:;|$|(?=#))')
+_GFF3_KEY = re.compile(r"\s*[^\s;=]+=")
+
+
+class _Line(NamedTuple):
+    number: int
+    where: str
+    fields: list[str]
+    is_gff3: bool
+
+
+class _Feature(NamedTuple):
+    line: int
+    contig: str
+    start: int
+    end: int
+    strand: int
+    text: str
+
+
+def read_gff(
+    path: str | os.PathLike,
+    contigs: Contigs,
+    column: str | int | None = None,
+    feature: str | None = None,
+    strand: str | int | None = None,
+) -> Bed:
+    """Intervals of a GFF3, GTF or GFF2 file and the texts of one column or attribute.
+
+    Args:
+        path: .gff3, .gtf, or .gff, whose version is that of its `##gff-version` line or else what
+            its first attributes are; plain or gzip.
+        contigs: what the coordinates refer to.
+        column: a number from 1, the name of a column in `NAMES`, or of an attribute.
+        feature: type of the lines that are read, such as gene or CDS; None for all. Each line is an
+            interval of its own, also the segments of one CDS.
+        strand: column or attribute with the strand, or "none"; by default column 7.
+
+    Raises:
+        IntervalError: a line is malformed or outside of its contig; file and line are named.
+    """
+    path = os.fspath(path)
+    kinds: set[str] = set()
+    found: list[_Feature] = []
+    for line in _lines(path):
+        kinds.add(line.fields[2])
+        if feature is None or line.fields[2] == feature:
+            found.append(_feature(line, contigs, column, strand))
+    if not found:
+        there = f"; it has {', '.join(sorted(kinds)[:12])}" if kinds else ""
+        raise IntervalError(f"{path}: no line of feature {feature!r}{there}; see --feature")
+    start = np.array([x.start for x in found])
+    intervals = Intervals(
+        contigs,
+        np.array([contigs.numbers[x.contig] for x in found]),
+        start,
+        np.array([x.end for x in found]) - start,
+        np.array([x.strand for x in found]),
+    )
+    texts = [] if column is None else [x.text for x in found]
+    bed = Bed(path, intervals, texts, np.array([x.line for x in found]))
+    check_rows(bed.where, intervals)
+    return bed
+
+
+def _lines(path: str) -> Iterator[_Line]:
+    """The lines that are features, with nine fields each."""
+    is_gff3 = _is_gff3_by_name(path)
+    for number, text in enumerate(lines(path, IntervalError), 1):
+        if text.startswith(("##FASTA", ">")):
+            return
+        version = _VERSION.match(text)
+        if version is not None:
+            is_gff3 = int(version[1]) >= 3
+        if not text.strip() or text.startswith(_NOT_DATA):
+            continue
+        where = f"{path} line {number}"
+        fields = _fields(where, text)
+        if is_gff3 is None and fields[8].strip("."):
+            is_gff3 = _GFF3_KEY.match(fields[8]) is not None
+        if is_gff3:
+            fields[:8] = [_decoded(x) for x in fields[:8]]
+        yield _Line(number, where, fields, bool(is_gff3))
+
+
+def _is_gff3_by_name(path: str) -> bool | None:
+    name = re.sub(r"\.b?gz$", "", path.lower())
+    return True if name.endswith(".gff3") else False if name.endswith(".gtf") else None
+
+
+def _fields(where: str, text: str) -> list[str]:
+    fields = [x.strip() for x in text.rstrip("\r\n").split("\t")]
+    if len(fields) < 9:
+        raise IntervalError(f"{where}: {len(fields)} columns, GFF and GTF have 9 between tabs")
+    if any(x and not x.startswith("#") for x in fields[9:]):
+        raise IntervalError(
+            f"{where}: {len(fields)} columns, GFF and GTF have 9 (a tab in an attribute is "
+            "written %09 in GFF3)"
+        )
+    return fields[:9]
+
+
+def _feature(
+    line: _Line, contigs: Contigs, column: str | int | None, strand: str | int | None
+) -> _Feature:
+    where, fields = line.where, line.fields
+    start, end = (
+        whole_number(text, lambda n=name: f"{where}: {n}")
+        for name, text in zip(("start", "end"), fields[3:5], strict=True)
+    )
+    if fields[0] not in contigs.numbers:
+        raise IntervalError(f"{where}: {contigs.unknown(fields[0])}")
+    if fields[7] not in ("0", "1", "2", "."):
+        raise IntervalError(f"{where}: phase {fields[7]!r} is none of 0 1 2 . (column 8)")
+    sign = "." if strand == "none" else fields[6] if strand is None else _text(line, strand)
+    if sign not in _STRANDS:
+        raise IntervalError(
+            f"{where}: strand {sign!r} is none of + - . ? (column {strand or 7}); "
+            "see --strand_column, which may be none"
+        )
+    text = "" if column is None else _text(line, column)
+    # from 1-based closed
+    return _Feature(line.number, fields[0], start - 1, end, _STRANDS[sign], text)
+
+
+def _text(line: _Line, column: str | int) -> str:
+    if str(column).isdigit() or column in NAMES:
+        number = column_number(line.where, column, NAMES)
+        if number >= len(NAMES):
+            raise IntervalError(f"{line.where}: 9 columns, column {number + 1} is wanted")
+        return line.fields[number]
+    parse = gff3_attributes if line.is_gff3 else gtf_attributes
+    values = parse(line.fields[8], lambda: line.where).get(str(column))
+    if values is None:
+        raise IntervalError(f"{line.where}: has no attribute {column!r}")
+    return ",".join(values)
+
+
+def gff3_attributes(text: str, where: Callable[[], str]) -> dict[str, list[str]]:
+    """Values of each attribute of a line of GFF3 (Sequence Ontology, version 1.26).
+
+    Raises:
+        IntervalError: one has no '=', or stands twice; `where()` names the line.
+    """
+    found: dict[str, list[str]] = {}
+    for part in text.split(";") if text != "." else ():
+        key, equals, value = part.strip().partition("=")
+        if not key and not equals:
+            continue
+        key = _decoded(key)
+        if not equals or not key:
+            raise IntervalError(
+                f"{where()}: attribute {part.strip()!r} is not key=value, as GFF3 has it; a "
+                "semicolon in a value is written %3B"
+            )
+        if key in found:
+            raise IntervalError(
+                f"{where()}: attribute {key!r} stands twice; GFF3 separates values by commas"
+            )
+        found[key] = [_decoded(x) for x in value.split(",")]
+    return found
+
+
+def gtf_attributes(text: str, where: Callable[[], str]) -> dict[str, list[str]]:
+    """Values of each attribute of a line of GTF (GTF 2.2) or GFF2.
+
+    Raises:
+        IntervalError: what is left is not `key "value";`, or a quote is not closed; `where()` names
+            the line.
+    """
+    found: dict[str, list[str]] = {}
+    at, end = 0, len(text.rstrip())
+    while at < end and not text[at:end].lstrip(" ;").startswith("#") and text[at:end].strip(" ;."):
+        match = _GTF_ATTRIBUTE.match(text, at, end)
+        if match is None:
+            raise IntervalError(
+                f'{where()}: attribute {text[at:end].strip()[:60]!r} is not key "value"; as GTF '
+                "has it (is a quote not closed?)"
+            )
+        key, quoted, plain = match.groups()
+        found.setdefault(key, []).append(plain if quoted is None else quoted.replace('\\"', '"'))
+        at = match.end()
+    return found
+
+
+def _decoded(text: str) -> str:
+    """Text without percent-encoding, which is UTF-8 or else Latin-1."""
+    if "%" not in text:
+        return text
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return unquote(text, encoding="latin-1")

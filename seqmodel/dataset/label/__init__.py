@@ -1,0 +1,1 @@
+"""What to predict: tables, labels, tracks, and the arrays that are kept of them."""

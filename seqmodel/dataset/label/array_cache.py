@@ -1,0 +1,232 @@
+"""Arrays that take long to make, kept memory-mapped beside their source or in a cache folder.
+
+A kept array is a .npy file with an end of our own, which NumPy does not read: JSON with the
+sources (source.py) and the CRC-32 of each MiB of the values, then "SEQARRAY", and the length and
+the CRC-32 of the JSON as uint64.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import warnings
+import zlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from seqmodel.dataset.seq.checksum import BlockSums, damaged_blocks
+from seqmodel.dataset.seq.source import (
+    DAMAGED,
+    Source,
+    Stamp,
+    look_same,
+    note,
+    read_again,
+    user_cache,
+)
+from seqmodel.dataset.seq.store import is_writable
+from seqmodel.dataset.seq.store_build import lock, remove_stale, write_aside
+from seqmodel.errors import LabelError
+
+_MAGIC = b"SEQARRAY"
+
+
+def key_of(*words: object) -> str:
+    """Sixteen hex digits that stand for plain values and arrays; two that differ differ here."""
+    digest = hashlib.sha256()
+    for word in words:
+        if isinstance(word, np.ndarray):
+            digest.update(f"{word.dtype}{word.shape}".encode())
+            digest.update(np.ascontiguousarray(word).tobytes())
+        else:
+            digest.update(json.dumps(word, sort_keys=True).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def cached_array(
+    sources: Sequence[str],
+    key: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype | type,
+    fill: Callable[[np.ndarray], None],
+    cache_dir: str | None = None,
+) -> np.ndarray:
+    """The array `key` of `sources`, mapped and read-only; made by `fill` if it is not there.
+
+    It is made anew if a source has changed since (source.py) or if its end is damaged.
+
+    Args:
+        sources: files that `fill` reads; it is kept beside the first, if that folder can be
+            written.
+        key: stands for all else that the content depends on.
+        shape: shape of the array.
+        dtype: type of its values.
+        fill: writes all of the values into an array of zeros.
+        cache_dir: folder to keep it in instead.
+
+    Raises:
+        LabelError: no folder can be written, or the disk is full.
+    """
+    real = [os.path.realpath(x) for x in sources]
+    name = f"{os.path.basename(sources[0])}.{key_of(real, key)}.npy"
+    beside = [os.path.dirname(real[0]), user_cache()]
+    folders = [os.path.abspath(cache_dir)] if cache_dir else beside
+    targets = [os.path.join(folder, name) for folder in folders]
+    for target in targets:
+        found = _load(target, shape, dtype)
+        if found is not None and look_same(target, found[1].sources, sources):
+            return found[0]
+    writable = next((x for x in targets if is_writable(os.path.dirname(x))), None)
+    for target in targets:
+        if target != writable and not os.path.exists(target):
+            continue
+        with lock(target):  # of several processes one looks or makes it
+            found = _load(target, shape, dtype)
+            if found is None or not _has_content(target, *found, sources):
+                if target != writable:
+                    continue
+                remove_stale(target)
+                _write(target, shape, np.dtype(dtype), fill, sources)
+                found = _load(target, shape, dtype)
+            return found[0]
+    raise LabelError(f"{sources[0]}: none of {', '.join(folders)} can be written; set --cache_dir")
+
+
+class _End(NamedTuple):
+    """What stands after the values of a kept array."""
+
+    sources: list[Source]
+    sums: list[int]
+
+    @classmethod
+    def read(cls, path: str) -> _End:
+        """The end of a file; the errors of `DAMAGED` if it has none."""
+        with open(path, "rb") as f:
+            size = os.fstat(f.fileno()).st_size
+            f.seek(max(0, size - 24))
+            tail = f.read()
+            n_bytes, crc = np.frombuffer(tail[8:], dtype="<u8").tolist()
+            f.seek(max(0, size - 24 - n_bytes))
+            raw = f.read(min(n_bytes, size))
+        if tail[:8] != _MAGIC or zlib.crc32(raw) != crc:
+            raise ValueError("the array has no whole end")
+        found = json.loads(raw)
+        return cls([Source.from_dict(x) for x in found["sources"]], found["block_crc32"])
+
+    def written(self) -> bytes:
+        plain = {"sources": [x.to_dict() for x in self.sources], "block_crc32": self.sums}
+        raw = json.dumps(plain).encode()
+        return raw + _MAGIC + np.array([len(raw), zlib.crc32(raw)], dtype="<u8").tobytes()
+
+
+def check_array(path: str) -> int:
+    """Reads a kept array; the number of blocks that were compared.
+
+    Raises:
+        LabelError: a block is damaged.
+    """
+    try:
+        array, sums = np.load(path, mmap_mode="r", allow_pickle=False), _End.read(path).sums
+        damaged = damaged_blocks(_bytes_of(array), sums)
+    except (OSError, EOFError, *DAMAGED):
+        damaged, sums = [0], [0]
+    if damaged:
+        raise LabelError(
+            f"{path}: {len(damaged)} of {len(sums)} blocks of 1 MiB are damaged; delete the file, "
+            "it is made anew, and do not trust results since it was last checked"
+        )
+    return len(sums)
+
+
+def _load(
+    path: str, shape: tuple[int, ...], dtype: np.dtype | type
+) -> tuple[np.ndarray, _End] | None:
+    if not os.path.isfile(path):  # a FIFO would be waited for
+        return None
+    header = _header(shape, np.dtype(dtype))
+    with contextlib.suppress(OSError, *DAMAGED):
+        with open(path, "rb") as f:
+            if f.read(len(header)) != header:
+                return None
+        return np.load(path, mmap_mode="r", allow_pickle=False), _End.read(path)
+    return None
+
+
+def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
+    out = io.BytesIO()
+    words = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(out, words)
+    return out.getvalue()
+
+
+def _has_content(target: str, array: np.ndarray, end: _End, files: Sequence[str]) -> bool:
+    """Whether `files` have the content from which the undamaged `target` was made."""
+    if look_same(target, end.sources, files):
+        return True
+    found = read_again(end.sources, files)
+    if found is None:
+        return False
+    damaged = damaged_blocks(_bytes_of(array), end.sums)
+    if damaged:
+        warnings.warn(
+            f"{target}: {len(damaged)} of {len(end.sums)} blocks are damaged; it is made anew",
+            stacklevel=2,
+        )
+        return False
+    note(target, found)
+    return True
+
+
+def _bytes_of(array: np.ndarray) -> np.ndarray:
+    return np.asarray(array).reshape(-1).view(np.uint8)
+
+
+def _write(
+    target: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    fill: Callable[[np.ndarray], None],
+    files: Sequence[str],
+) -> None:
+    sources = [Source.read(x) for x in files]
+    with write_aside(target) as out:
+        out.write(_header(shape, dtype))
+        at = out.tell()
+        n_bytes = int(np.prod(shape)) * dtype.itemsize
+        # taken from the disk now: a full one would kill the process later, through the map
+        os.posix_fallocate(out.fileno(), 0, at + n_bytes)
+        out.flush()
+        sums = BlockSums()
+        if n_bytes:
+            array = np.memmap(out, dtype=dtype, mode="r+", offset=at, shape=shape)
+            fill(array)
+            array.flush()
+            sums.update(_bytes_of(array))
+        for source, path in zip(sources, files, strict=True):
+            if not source.stamp.is_file(Stamp.of(path)):
+                raise LabelError(f"{path}: changed while it was read; try again")
+        out.seek(at + n_bytes)
+        out.write(_End(sources, sums.sums()).written())
+
+
+class MappedArray:
+    """A mapped array that travels to workers as its path."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self._sums = _End.read(array.filename).sums
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"path": self.array.filename, "sums": self._sums}
+
+    def __setstate__(self, state: dict) -> None:
+        self._sums = state["sums"]
+        if _End.read(state["path"]).sums != self._sums:
+            raise LabelError(f"{state['path']}: was made anew meanwhile; start again")
+        self.array = np.load(state["path"], mmap_mode="r", allow_pickle=False)

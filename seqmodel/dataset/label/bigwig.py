@@ -1,0 +1,121 @@
+"""bigWig files: values of whole stretches, through pybigtools or pyBigWig, whichever is there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+
+import numpy as np
+
+from seqmodel.dataset.interval.interval import Contigs
+from seqmodel.dataset.label.bigwig_check import check_bigwig
+from seqmodel.errors import LabelError
+from seqmodel.files import reading
+
+
+class BigWig:
+    """One bigWig file, opened where it is used: a handle is never shared with another process.
+
+    Args:
+        path: the file.
+        contigs: contigs of the sequences, with their aliases.
+
+    Attributes:
+        least: the least of all values of the file; None if it does not say.
+
+    Raises:
+        LabelError: it cannot be read, or has other contigs.
+    """
+
+    def __init__(self, path: str, contigs: Contigs) -> None:
+        self.path = path
+        with reading(path, LabelError, "bigWig"):
+            self.least = check_bigwig(np.memmap(path, dtype=np.uint8, mode="r"))
+        self._file, self._is_pybigtools = _open(path)
+        with reading(path, LabelError, "bigWig"), _no_panic():
+            there = dict(self._file.chroms())
+        self._names = {contigs.numbers[x]: x for x in there if x in contigs.numbers}
+        if not self._names:
+            shown = ", ".join(list(there)[:5])
+            raise LabelError(
+                f"{path}: has contigs {shown}, the sequences have {', '.join(contigs.names[:5])}; "
+                "--contig_aliases can tell which are the same"
+            )
+        for number, name in self._names.items():
+            if there[name] != contigs.lengths[number]:
+                raise LabelError(
+                    f"{path}: contig {name!r} has {there[name]} letters, in the sequences "
+                    f"{contigs.lengths[number]}; they are of different assemblies"
+                )
+
+    def values(self, contig: int, start: int, end: int) -> np.ndarray:
+        """Values of a stretch of a contig, float64 [end - start]; 0 where there are none.
+
+        Raises:
+            LabelError: they cannot be read, or one is infinite.
+        """
+        name = self._names.get(contig)
+        if name is None or start >= end:  # a contig without data may be missing
+            return np.zeros(end - start)
+        with reading(self.path, LabelError, "bigWig"), _no_panic():
+            values = np.array(self._read(name, start, end), dtype=np.float64)
+        infinite = np.flatnonzero(np.isinf(values))
+        if len(infinite):
+            raise LabelError(
+                f"{self.path}: the value at {name}:{start + infinite[0]} is infinite; correct the "
+                "file (bigWigToBedGraph, bedGraphToBigWig)"
+            )
+        values[np.isnan(values)] = 0
+        return values
+
+    def _read(self, name: str, start: int, end: int) -> np.ndarray:
+        if not self._is_pybigtools:
+            return self._file.values(name, start, end, numpy=True)
+        try:
+            return self._file.values(name, start, end, fillna=0)
+        except TypeError:  # before 0.3 there was no fillna
+            return self._file.values(name, start, end)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def _open(path: str) -> tuple[object, bool]:
+    try:
+        import pybigtools
+    except ImportError:
+        pybigtools = None
+    try:
+        with reading(path, LabelError, "bigWig"), _no_panic():
+            if pybigtools is not None:
+                return pybigtools.open(os.fspath(path)), True
+            import pyBigWig
+
+            return pyBigWig.open(os.fspath(path)), False
+    except ImportError as e:
+        raise LabelError(f"{path}: bigWig files need pybigtools; pip install pybigtools") from e
+
+
+@contextlib.contextmanager
+def _no_panic() -> Iterator[None]:
+    """Keeps off the standard error what pybigtools writes there before it raises."""
+    with contextlib.ExitStack() as stack:
+        held = stack.enter_context(tempfile.TemporaryFile())
+        try:
+            before = os.dup(2)
+        except OSError:  # it is closed
+            yield
+            return
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+            held.seek(0)
+            text = held.read()
+            if text and not any(x in text for x in (b"panicked at", b"Error when opening")):
+                os.write(2, text)

@@ -1,0 +1,92 @@
+"""Labels: texts of table columns -> arrays, with what is missing and what is wrong told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from seqmodel.dataset.label.targets import Targets, class_ids
+from seqmodel.errors import LabelError
+
+MISSING = {"", ".", "na", "nan", "none", "null"}
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+MOST_CLASSES = 1 << 20
+"""A class number beyond this is taken for a mistake: each class has weights of its own."""
+
+Where = Callable[[int], str]
+
+
+def labels_of(
+    columns: Sequence[Sequence[str]], kind: str, class_names: Sequence[str], where: Where
+) -> np.ndarray:
+    """Labels of n items: int64 [n] for classes, else float32 [n, T] with NaN where missing.
+
+    Args:
+        columns: texts of each of the T columns, n each.
+        kind: "class", "multilabel" or "real".
+        class_names: names of the classes; empty if they are numbers.
+        where: file and line of item i, for messages.
+
+    Raises:
+        LabelError: a label is not of that kind; file and line are named.
+    """
+    if kind == "class":
+        return class_ids(columns[0], class_names or None, where)
+    values = np.stack([numbers_of(x, where) for x in columns], axis=1).astype(np.float32)
+    if kind == "multilabel":
+        wrong = np.argwhere(~np.isnan(values) & (values != 0) & (values != 1))
+        if len(wrong):
+            i, j = wrong[0].tolist()
+            raise LabelError(f"{where(i)}: label {columns[j][i]!r} is neither 0 nor 1 nor missing")
+    return values
+
+
+def numbers_of(texts: Sequence[str], where: Where) -> np.ndarray:
+    """Numbers of a column, float64 [n]; NaN where the text is empty, NA, nan or a dot.
+
+    Raises:
+        LabelError: a text is not a number.
+    """
+    try:
+        found = np.fromiter(map(float, texts), np.float64, len(texts))
+    except ValueError:
+        found = np.array([_number(x, i, where) for i, x in enumerate(texts)], dtype=np.float64)
+    if any("_" in x for x in texts):  # Python reads 1_000 as a number
+        i = next(i for i, x in enumerate(texts) if "_" in x)
+        raise LabelError(f"{where(i)}: label {texts[i]!r} is not a number")
+    infinite = np.flatnonzero(np.abs(found) > FLOAT32_MAX)
+    if len(infinite):
+        i = int(infinite[0])
+        raise LabelError(
+            f"{where(i)}: label {texts[i]!r} is infinite in float32; leave it empty if it is "
+            "missing, or change its unit"
+        )
+    return found
+
+
+def _number(text: str, i: int, where: Where) -> float:
+    if text.strip().lower() in MISSING:
+        return float("nan")
+    try:
+        return float(text)
+    except ValueError:
+        raise LabelError(
+            f"{where(i)}: label {text!r} is not a number (leave it empty if it is missing)"
+        ) from None
+
+
+def targets_of(
+    kind: str, column_names: Sequence[str], class_names: Sequence[str], labels: Sequence[np.ndarray]
+) -> Targets:
+    """The Targets of labels of that kind, of all splits."""
+    if kind != "class":
+        return Targets(kind, tuple(column_names))
+    highest = max(int(x.max()) for x in labels if len(x))
+    if highest >= MOST_CLASSES:
+        raise LabelError(
+            f"the labels have class {highest}, so there would be {highest + 1} classes; number the "
+            "classes from 0 on, or set --class_names, or --label_kind=real if they are numbers"
+        )
+    return Targets("class", tuple(class_names or map(str, range(max(highest, 1) + 1))))

@@ -1,0 +1,269 @@
+"""Writes a sequence store: source files -> one file of uint8 codes with an index at its end.
+
+The layout is told in store.py. The file is written aside and renamed when whole; whoever builds
+holds a lock, so that of several processes that start at once one works and the others wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import json
+import os
+import secrets
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import IO
+
+import numpy as np
+
+from seqmodel.dataset.seq.alphabet import BAD, Alphabet
+from seqmodel.dataset.seq.checksum import BlockSums
+from seqmodel.dataset.seq.fasta import SPACE, FastaReader, Header, Residues
+from seqmodel.dataset.seq.source import Source
+from seqmodel.dataset.seq.twobit import TwoBitReader, is_twobit
+from seqmodel.errors import SequenceError
+
+MAGIC = b"SEQSTORE"
+FORMAT = 2
+HEADER_BYTES = 4096
+TAIL_BYTES = 64
+"""Room after the last code, so that a window may be read in whole words."""
+
+_QUIET_BYTES = 1 << 25
+_STALE_S = 86400
+_LOWER = bytes(1 if chr(i).islower() and i < 128 else 0 for i in range(256))
+
+
+@dataclass
+class _Contigs:
+    names: list[str] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    seen: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> (file, line)
+
+
+class StoreBuilder:
+    """Encodes records into an open file; `finish` writes the index."""
+
+    def __init__(
+        self, out: IO[bytes], edges: IO[bytes], alphabet: Alphabet, paths: list[str]
+    ) -> None:
+        self._out = out
+        self._edges = edges  # of the soft-mask runs, spooled so that memory stays constant
+        self._alphabet = alphabet
+        self._paths = paths
+        self._contigs = _Contigs()
+        self._sources: list[Source] = []
+        self._position = HEADER_BYTES
+        self._sums = BlockSums()
+        self._n_edges = 0
+        self._last_edge = -1
+        out.write(bytes(HEADER_BYTES))
+
+    def add_file(self, number: int, reader: Iterable[Header | Residues]) -> None:
+        """Adds all records of file `number`; the reader's `source` is kept."""
+        for event in reader:
+            if isinstance(event, Header):
+                self._begin(event, number)
+            else:
+                self._add(event, number)
+        self._sources.append(reader.source)  # type: ignore[attr-defined]
+
+    def _begin(self, event: Header, number: int) -> None:
+        seen = self._contigs.seen
+        if event.name in seen:
+            first_file, first_line = seen[event.name]
+            first = (
+                f"line {first_line}"
+                if first_file == number
+                else (f"in {self._paths[first_file]} line {first_line}")
+            )
+            raise SequenceError(
+                f"{self._paths[number]} line {event.line}: contig {event.name!r} stands twice "
+                f"(first {first}); names must be unique across files"
+            )
+        seen[event.name] = (number, event.line)
+        self._contigs.names.append(event.name)
+        self._contigs.lengths.append(0)
+
+    def _add(self, event: Residues, number: int) -> None:
+        codes = event.raw.translate(self._alphabet.encode_table, SPACE)
+        if codes.find(BAD) >= 0:
+            self._refuse(event, number)
+        self._add_soft_mask(event.raw)
+        self._write(codes)
+        self._position += len(codes)
+        self._contigs.lengths[-1] += len(codes)
+
+    def _write(self, raw: bytes) -> None:
+        self._out.write(raw)
+        self._sums.update(raw)
+
+    def _refuse(self, event: Residues, number: int) -> None:
+        plain = event.raw.translate(self._alphabet.encode_table)
+        spaces = set(SPACE)
+        at = next(i for i, c in enumerate(plain) if c == BAD and event.raw[i] not in spaces)
+        line = event.line + event.raw.count(b"\n", 0, at)
+        column = at - (event.raw.rfind(b"\n", 0, at) + 1)
+        where = f"{self._paths[number]} line {line} (contig {self._contigs.names[-1]!r})"
+        raise SequenceError(self._alphabet.refusal(where, column, event.raw[at : at + 1]))
+
+    def _add_soft_mask(self, raw: bytes) -> None:
+        lower = raw.translate(_LOWER, SPACE)
+        if lower.find(1) < 0:
+            return
+        flags = np.frombuffer(lower, dtype=np.uint8)
+        edges = np.flatnonzero(flags[1:] != flags[:-1]) + 1
+        edges = np.concatenate(
+            (np.zeros(flags[0], dtype=np.int64), edges, np.full(flags[-1], len(flags)))
+        )
+        edges += self._position
+        if edges[0] == self._last_edge:  # the run goes on from the block before
+            edges = edges[1:]
+        elif self._last_edge >= 0:
+            self._spool(np.array([self._last_edge]))
+        self._spool(edges[:-1])
+        self._last_edge = int(edges[-1])
+
+    def _spool(self, edges: np.ndarray) -> None:
+        self._edges.write(edges.astype("<i8").tobytes())
+        self._n_edges += len(edges)
+
+    def finish(self) -> None:
+        """Writes the soft-mask runs, the index and the header."""
+        if self._last_edge >= 0:
+            self._spool(np.array([self._last_edge]))
+        pad = TAIL_BYTES + -self._position % 8
+        self._write(bytes(pad))
+        edges_at = self._position + pad
+        self._edges.seek(0)
+        while block := self._edges.read(1 << 22):
+            self._write(block)
+        index_at = edges_at + 8 * self._n_edges
+        index = json.dumps(self._index(edges_at)).encode()
+        self._out.write(index)
+        self._out.seek(0)
+        self._out.write(header_of(index_at, index))
+
+    def _index(self, edges_at: int) -> dict[str, object]:
+        return {
+            "alphabet": self._alphabet.to_dict(),
+            "sources": [x.to_dict() for x in self._sources],
+            "names": self._contigs.names,
+            "lengths": self._contigs.lengths,
+            "edges_at": edges_at,
+            "n_edges": self._n_edges,
+            "block_crc32": self._sums.sums(),
+        }
+
+
+def header_of(index_at: int, index: bytes) -> bytes:
+    """The first 40 bytes of a store with the text `index` at `index_at`."""
+    head = MAGIC + np.array([FORMAT, index_at, len(index)], dtype="<u8").tobytes()
+    return head + np.array([zlib.crc32(index, zlib.crc32(head))], dtype="<u8").tobytes()
+
+
+def reader_for(path: str, progress: Callable[[int], None] | None) -> Iterable[Header | Residues]:
+    """The reader of a source file, chosen by its first bytes."""
+    return TwoBitReader(path, progress) if is_twobit(path) else FastaReader(path, progress)
+
+
+def build_store(target: str, paths: list[str], alphabet: Alphabet, *, quiet: bool = False) -> None:
+    """Writes the store `target` of `paths`, whole or not at all.
+
+    Raises:
+        SequenceError: a source is malformed, or the store cannot be written.
+    """
+    total = sum(os.path.getsize(x) for x in paths)
+    progress = Progress(f"building {target}", total, quiet=quiet or total < _QUIET_BYTES)
+    with write_aside(target) as out, tempfile.TemporaryFile(dir=os.path.dirname(target)) as edges:
+        builder = StoreBuilder(out, edges, alphabet, paths)
+        for number, path in enumerate(paths):
+            builder.add_file(number, reader_for(path, progress.add))
+        builder.finish()
+    progress.close()
+
+
+@contextlib.contextmanager
+def write_aside(target: str) -> Iterator[IO[bytes]]:
+    """A file that becomes `target` when the block ends, and vanishes when it fails.
+
+    Raises:
+        SequenceError: the disk is full or the folder cannot be written.
+    """
+    folder, name = os.path.split(target)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "x+b") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, target)
+    except OSError as e:
+        raise SequenceError(
+            f"{target}: cannot write it ({e.strerror or e}); "
+            "free some space there or set --cache_dir to another folder"
+        ) from e
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def lock(target: str) -> Iterator[None]:
+    """Holds the lock of `target` among processes; does without where the file system has none."""
+    path = f"{target}.lock"
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError:
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        os.close(handle)
+
+
+def remove_stale(target: str) -> None:
+    """Removes what builders of `target` that were killed over a day ago left behind."""
+    folder, name = os.path.split(target)
+    for entry in glob.glob(os.path.join(glob.escape(folder), f".{glob.escape(name)}.*.tmp")):
+        with contextlib.suppress(OSError):
+            if time.time() - os.path.getmtime(entry) > _STALE_S:
+                os.unlink(entry)
+
+
+class Progress:
+    """Progress on stderr: a bar on a terminal, a line at the start and the end otherwise."""
+
+    def __init__(self, title: str, total: int, *, quiet: bool) -> None:
+        self._title, self._total, self._quiet = title, max(total, 1), quiet
+        self._terminal = sys.stderr.isatty()
+        self._done, self._shown, self._start = 0, -1, time.monotonic()
+        if not quiet and not self._terminal:
+            print(f"{title}: {total / 1e6:.0f} MB to read", file=sys.stderr, flush=True)
+
+    def add(self, n: int) -> None:
+        """Counts `n` more bytes."""
+        self._done += n
+        percent = min(100, 100 * self._done // self._total)
+        if self._quiet or not self._terminal or percent == self._shown:
+            return
+        self._shown = percent
+        bar = "#" * (percent // 4)
+        print(f"\r{self._title} [{bar:25}] {percent}%", end="", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Ends the line and tells the time taken."""
+        if not self._quiet:
+            took = time.monotonic() - self._start
+            print(f"{chr(10) * self._terminal}{self._title}: done in {took:.1f} s", file=sys.stderr)

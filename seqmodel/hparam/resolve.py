@@ -1,0 +1,491 @@
+"""Which hyperparameters a given run has: called by seqmodel/run.py and by Job. Light.
+
+run = resolve(["--task=masked", "--fasta=a.fa", "--lr=1e-3"])      # or a dict
+run.values.lr, run.canonical(), run.to_args(), run.hparams("encoder")
+"""
+
+from __future__ import annotations
+
+import warnings
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, nullcontext
+from functools import lru_cache
+from typing import Any
+
+from seqmodel.errors import HparamError
+from seqmodel.hparam.canonical import canonical_str
+from seqmodel.hparam.config import Config, read_config
+from seqmodel.hparam.convert import changed_hparams, parse_args, parse_dict, to_args
+from seqmodel.hparam.dataset import check_files, files_elsewhere
+from seqmodel.hparam.header import read_header
+from seqmodel.hparam.hparams import GIVEN, PLACE, SOURCE, TARGET, Hparam, HparamParser, Hparams
+from seqmodel.hparam.registry import choices, known_hparams
+from seqmodel.hparam.trust import (
+    TRUST,
+    Source,
+    ask_for_plugins,
+    refuse_withheld,
+    withheld,
+)
+from seqmodel.hparam.value import did_you_mean
+
+ROLES = {
+    "task": "TaskHparams",
+    "dataset": "DatasetHparams",
+    "encoder": "EncoderHparams",
+    "decoder": "DecoderHparams",
+    "optimiser": "OptimiserHparams",
+    "schedule": "ScheduleHparams",
+}
+ALWAYS = ("RunHparams", "TrainingHparams", "TrainerHparams")
+HeaderOf = Callable[[str], dict[str, Any]]
+Given = Sequence[str] | Mapping[str, object]
+# in the order in which they are asked for the hyperparameters they bring along
+CHECKPOINTS = ("resume_from_checkpoint", "load_checkpoint_path", "load_encoder_from_checkpoint")
+NOT_RESUMED = (
+    "mode",
+    "config",
+    "resume_from_checkpoint",
+    "default_root_dir",
+    "fast_dev_run",
+    "allow_changed_data",
+)
+
+
+class Run:
+    """The hyperparameters of one run: the parser that has just its own, and their values.
+
+    Attributes:
+        parser: all hyperparameters that the run's choices have.
+        values: a value for each of them.
+        classes: role ("task", "encoder", ...) to the Hparams class that was chosen for it.
+        files: (flag, path) of the files that must be there, if that was not checked here.
+        brought: what a checkpoint says of these hyperparameters, where one is named.
+    """
+
+    def __init__(
+        self,
+        parser: HparamParser,
+        values: Namespace,
+        classes: dict[str, type[Hparams]],
+        files: Sequence[tuple[str, str]] = (),
+        brought: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.parser, self.values, self.classes, self.files = parser, values, classes, files
+        self.brought = brought or {}
+
+    def hparams(self, role: str) -> Hparams:
+        """The Hparams object from which the thing in that role is built."""
+        return self.classes[role](**vars(self.values))
+
+    def changed(self) -> dict[str, Any]:
+        """The values that differ from their defaults."""
+        return changed_hparams(self.parser, self.values)
+
+    def to_args(self) -> list[str]:
+        """The command line that gives this run again."""
+        return to_args(self.parser, self.values, self.brought)
+
+    def canonical(self) -> str:
+        """The name of the run: what was set, of that which changes what is learned."""
+        return canonical_str(self.parser, self.values)
+
+
+def resolve(
+    given: Sequence[str] | Mapping[str, object],
+    *,
+    files_here: bool = True,
+    header_of: HeaderOf = read_header,
+) -> Run:
+    """The run that a command line (list of words) or a dict of values describes, checked.
+
+    What is given wins over the config file, and that over what a checkpoint brings along.
+    With files_here=False the data are on another machine: what should be there is in `files`, and
+    `header_of` tells the header of a checkpoint there.
+
+    Raises:
+        HparamError: an unknown name, a bad value, a missing or an impossible choice.
+        CheckpointError: a checkpoint that is named is none of ours.
+    """
+    given = _bare_plugins(given)
+    plan = _plan(given, complete=True, header_of=header_of)
+    values = plan.read(given)
+    values.config = None
+    for role, cls in plan.classes.items():
+        setattr(values, role, cls.name)
+    with files_elsewhere() as files:
+        for cls in [*_always(plan.known), *plan.classes.values()]:
+            with plan.explained() if cls is plan.classes["dataset"] else nullcontext():
+                cls.checks(values)
+    if files_here:
+        for flag, path in files:
+            check_files(flag, [path])
+    if values.resume_from_checkpoint:
+        check_resumed(plan.parser, values)
+    elif values.load_checkpoint_path:
+        check_same_targets(plan.parser, values, plan.header)
+    return Run(plan.parser, values, plan.classes, files, plan.brought)
+
+
+def resolve_data(given: Sequence[str] | Mapping[str, object]) -> Run:
+    """The data alone of what `given` describes: no task is needed, other values are taken along.
+
+    Raises:
+        HparamError: an unknown name, a bad value, or no dataset is chosen.
+    """
+    given = _bare_plugins(given)
+    plan = _plan(given, complete=False)
+    if "dataset" not in plan.classes:
+        names = ", ".join(sorted(_options(plan.known)["dataset"]))
+        raise HparamError(f"--dataset is not set; choose one of {names}")
+    values = plan.read(given)
+    plan.classes["dataset"].checks(values)
+    return Run(plan.parser, values, {"dataset": plan.classes["dataset"]})
+
+
+def run_parser(given: Sequence[str] | Mapping[str, object]) -> HparamParser:
+    """The combined parser for the choices made in `given`, as far as they were made."""
+    return _plan(_bare_plugins(given), complete=False).parser
+
+
+def help_text(argv: Sequence[str]) -> str:
+    """The help for the choices on a command line: just their hyperparameters, by class."""
+    words = [word for word in argv if word not in ("--help", "-h")]
+    plan = _plan(_bare_plugins(words), complete=False)
+    lines = [plan.parser.format_help().rstrip(), "", "choices:"]
+    for role, options in _options(plan.known).items():
+        chosen = plan.classes[role].name if role in plan.classes else "none yet"
+        lines.append(f"  --{role}={'|'.join(sorted(options))}  (here: {chosen})")
+    return "\n".join(lines) + "\n"
+
+
+def check_resumed(parser: HparamParser, values: Namespace) -> None:
+    """Refuses to go on with a run under other hyperparameters; more epochs or steps are no others.
+
+    Raises:
+        HparamError: naming what differs.
+    """
+    old = read_header(values.resume_from_checkpoint)["hparams"]
+    for name, hparam in parser.declared.items():
+        if not (hparam.tracked and hparam.inherited):
+            continue
+        if name in old and name not in ("max_epochs", "max_steps"):
+            before, now = hparam.value(old[name]), getattr(values, name)
+            if hparam.group == PLACE and _n_files(before) == _n_files(now):
+                continue  # files may be moved: what is in them is compared (build.py)
+            if before != now:
+                raise HparamError(
+                    f"--resume_from_checkpoint goes on with one run, but {name} was {before!r} and "
+                    f"is now {now!r}; leave it, or start a new run with --load_checkpoint_path"
+                )
+
+
+def _n_files(value: Any) -> int:
+    return len(value) if isinstance(value, list) else int(value is not None)
+
+
+def check_same_targets(parser: HparamParser, values: Namespace, header: Mapping[str, Any]) -> None:
+    """Refuses targets that mean something else than those that a loaded model predicts.
+
+    Raises:
+        HparamError: naming what differs.
+    """
+    for name, hparam in parser.declared.items():
+        if hparam.group == TARGET and name in header:
+            before, now = hparam.value(header[name]), getattr(values, name)
+            if before != now:
+                raise HparamError(
+                    f"--{name} was {before!r} when {values.load_checkpoint_path} was trained and "
+                    f"is now {now!r}: its model predicts other targets; leave it, or start a new "
+                    "model from its encoder with --load_encoder_from_checkpoint"
+                )
+
+
+class _Plan:
+    """What `given` asks for: the parser, the chosen classes, and the values below what is given.
+
+    Attributes:
+        header: the hyperparameters of the checkpoint that is named.
+        brought: those of them that its use brings along.
+        below: these, under those of the config file.
+        replaced: what was given of the data, if therefore the checkpoint's own are left out.
+    """
+
+    def __init__(self, known: list[type[Hparams]], classes: dict[str, type[Hparams]]) -> None:
+        self.known, self.classes = known, classes
+        self.parser = _parser(tuple(known), tuple(classes.items()))
+        self.header: Mapping[str, Any] = {}
+        self.below: dict[str, Any] = {}
+        self.brought: dict[str, Any] = {}
+        self.replaced: list[str] = []
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Says of a refusal that the data of the checkpoint are not used, where that is so."""
+        try:
+            yield
+        except HparamError as e:
+            if not self.replaced:
+                raise
+            raise HparamError(
+                f"{e} (--{self.replaced[0]} is given, so the files and splits of the checkpoint "
+                "are not used: give all of them)"
+            ) from e
+
+    def read(self, given: Sequence[str] | Mapping[str, object]) -> Namespace:
+        """All values: what is given over what lies below it, over the defaults."""
+        if isinstance(given, Mapping):
+            return parse_dict(self.parser, {**self.below, **given})
+        return parse_args(self.parser, given, below=self.below)[0]
+
+
+@lru_cache(maxsize=1)
+def _always_parser() -> HparamParser:
+    """What every run has, whatever its choices."""
+    parser = HparamParser()
+    for cls in _always(known_hparams()):
+        parser.add_class(cls)
+    return parser
+
+
+@lru_cache(maxsize=64)  # a search resolves thousands of runs with the same choices
+def _parser(
+    known: tuple[type[Hparams], ...], chosen: tuple[tuple[str, type[Hparams]], ...]
+) -> HparamParser:
+    parser = HparamParser(prog="python seqmodel/run.py")
+    parser.usage = "%(prog)s --task=... --dataset=... [--name=value ...]"
+    classes = dict(chosen)
+    for cls in [*_always(list(known)), *classes.values()]:
+        parser.add_class(cls)
+    for role in classes:
+        parser.set_default(role, _default_choice(role, classes))
+    return parser
+
+
+def _plan(
+    given: Sequence[str] | Mapping[str, object],
+    *,
+    complete: bool,
+    header_of: HeaderOf = read_header,
+) -> _Plan:
+    own, file = _own_choices(given)
+    # what a run wrote is not the user's word: its plugins and the like are held back
+    records = [Source(own["config"], file.values, file.plugin_digests)] if file.is_record else []
+    config = {n: v for n, v in file.values.items() if not (file.is_record and n in TRUST)}
+    path, header = _header({**config, **own}, header_of)
+    if header:
+        records.append(Source(path, header["hparams"], header.get("plugins")))
+    known, plugins, untrusted = _known({**config, **own}, records)
+    declared = _declared(tuple(known))
+    held = [withheld(record, declared) for record in records]
+    if file.is_record:
+        config = {n: v for n, v in config.items() if n not in held[0].values}
+    merged = {**config, **own}
+    tells = header.get("hparams", {})
+    inherited, replaced = _inherited(merged, tells, declared, known, {*config, *_names(given)})
+    try:
+        classes = _chosen({**inherited, **merged}, known, complete=complete)
+        plan = _Plan(known, classes)
+        _refuse_unknown(config, given, plan)
+    except HparamError as e:
+        if untrusted:
+            raise HparamError(ask_for_plugins(untrusted)) from e
+        _refuse_strangers(given, known)  # a misspelt choice is told as that
+        raise
+    if untrusted:
+        warnings.warn(f"not imported: {ask_for_plugins(untrusted)}", stacklevel=3)
+    below = {**inherited, **config, "plugins": plugins}
+    plan.below = {name: v for name, v in below.items() if name in plan.parser.declared}
+    for source in held:
+        refuse_withheld(source, plan.parser.declared, {*config, *_names(given)})
+    if header:
+        plan.brought = {**inherited, **held[-1].values}
+    plan.header, plan.replaced = tells, replaced
+    return plan
+
+
+def _known(
+    merged: Mapping[str, Any], records: Sequence[Source]
+) -> tuple[list[type[Hparams]], list[str], Source | None]:
+    """The classes that a run can be made of, the plugins imported for it, and whose were not."""
+    before = {plugin for record in records for plugin in record.plugins}
+    if "plugins" in merged:
+        return known_hparams(merged["plugins"], before=before), merged["plugins"], None
+    source = next((record for record in records if record.plugins), None)
+    if source is None or not merged.get("trust_plugins"):
+        return known_hparams(), [], source
+    return known_hparams(source.plugins, before=before), source.plugins, None
+
+
+def _own_choices(
+    given: Sequence[str] | Mapping[str, object],
+) -> tuple[dict[str, Any], Config]:
+    """What stands in `given` of the hyperparameters that decide on others, and its config file."""
+    parser = _always_parser()
+    names = (*ROLES, *TRUST, *CHECKPOINTS)
+    if isinstance(given, Mapping):
+        own = {name: parser.hparam(name).value(given[name]) for name in names if name in given}
+    else:
+        # other names are not known yet: only these are read here
+        few = [w for w in _words(given) if w[2:].split("=")[0] in names]
+        namespace, _ = parser.parse_known_args(few, Namespace())
+        own = {n: getattr(namespace, n) for n in namespace.__dict__.pop(GIVEN, set())}
+    config = read_config(own["config"]) if own.get("config") else Config({})
+    for name in names:
+        if name in config.values:
+            config.values[name] = parser.hparam(name).value(config.values[name])
+    return own, config
+
+
+def _bare_plugins(given: Given) -> Given:
+    """`--plugins` without a module as `--plugins=`: none, whatever a checkpoint names."""
+    if isinstance(given, Mapping):
+        return given
+    return [
+        "--plugins=" if word == "--plugins" and after.startswith("--") else word
+        for word, after in zip(given, [*given[1:], "--"], strict=False)
+    ]
+
+
+def _header(merged: Mapping[str, Any], header_of: HeaderOf) -> tuple[str, dict[str, Any]]:
+    """The path and the header of the checkpoint that is asked first; empty without one."""
+    for name in CHECKPOINTS:
+        if merged.get(name):
+            return merged[name], header_of(merged[name])
+    return "", {}
+
+
+def _inherited(
+    merged: Mapping[str, Any],
+    header: Mapping[str, Any],
+    declared: Mapping[str, Hparam],
+    known: list[type[Hparams]],
+    given: Set[str],
+) -> tuple[dict[str, Any], list[str]]:
+    """Of a checkpoint's hyperparameters those that its use brings along.
+
+    Where files or splits of data are given, or another kind of data, those of the checkpoint are
+    left out as a whole: what was given is the second thing that is returned.
+    """
+    found = {n: v for n, v in header.items() if n in declared and declared[n].inherited}
+    if merged.get("resume_from_checkpoint"):
+        return {n: v for n, v in found.items() if n not in NOT_RESUMED}, []
+    if merged.get("load_checkpoint_path"):
+        found = {n: v for n, v in found.items() if declared[n].tracked and n not in CHECKPOINTS}
+        replaced = [n for n in declared if n in given and declared[n].group in SOURCE]
+        if merged.get("dataset") not in (None, found.get("dataset")):
+            replaced.append("dataset")
+        if replaced:
+            found = {n: v for n, v in found.items() if declared[n].group not in SOURCE}
+        return found, replaced
+    kind = _kinds(known)["encoder"]
+    return {
+        n: v for n, v in found.items() if n == "encoder" or issubclass(declared[n].owner, kind)
+    }, []
+
+
+def _words(argv: Sequence[str]) -> list[str]:
+    """`--name value` written as `--name=value`; a list as one word an item."""
+    words: list[str] = []
+    flag = ""
+    for word in argv:
+        if word.startswith("--"):
+            flag = "" if "=" in word else word
+            words.append(word)
+        elif flag and words and words[-1] == flag:
+            words[-1] = f"{flag}={word}"
+        elif flag:
+            words.append(f"{flag}={word}")
+    return words
+
+
+def _always(known: list[type[Hparams]]) -> list[type[Hparams]]:
+    by_name = {cls.__name__: cls for cls in known}
+    return [by_name[name] for name in ALWAYS]
+
+
+def _kinds(known: list[type[Hparams]]) -> dict[str, type[Hparams]]:
+    by_name = {cls.__name__: cls for cls in known if cls.__module__.startswith("seqmodel.")}
+    return {role: by_name[kind] for role, kind in ROLES.items()}
+
+
+def _options(known: list[type[Hparams]]) -> dict[str, dict[str, type[Hparams]]]:
+    return {role: choices(kind, known) for role, kind in _kinds(known).items()}
+
+
+def _chosen(
+    selected: Mapping[str, Any], known: list[type[Hparams]], *, complete: bool
+) -> dict[str, type[Hparams]]:
+    """The class for each role: as chosen, else the usual one of the task."""
+    classes: dict[str, type[Hparams]] = {}
+    for role, options in _options(known).items():
+        word = selected.get(role, _always_parser().declared[role].default)
+        if word is None and "task" in classes:
+            word = classes["task"].usual.get(role)
+        if word is None:
+            if complete:
+                raise HparamError(
+                    f"--{role} is not set; choose one of {', '.join(sorted(options))}"
+                )
+            continue
+        if word not in options:
+            hint = did_you_mean(word, list(options))
+            raise HparamError(
+                f"--{role}: no {role} {word!r}; choose one of {', '.join(sorted(options))}{hint}"
+            )
+        classes[role] = options[word]
+    return classes
+
+
+def _default_choice(role: str, classes: dict[str, type[Hparams]]) -> str | None:
+    """The default of a choice: the task's usual one, so that naming it changes no name of a run."""
+    task = classes.get("task")
+    usual = task.usual.get(role) if task else None
+    return usual or _always_parser().declared[role].default
+
+
+def _refuse_unknown(
+    config: Mapping[str, Any], given: Sequence[str] | Mapping[str, object], plan: _Plan
+) -> None:
+    """Tells a name that another choice would have from one that nobody has."""
+    homes = _homes(plan.known)
+    for name in config:
+        if name not in plan.parser.declared and name not in homes:
+            plan.parser.hparam(name)
+        if name not in plan.parser.declared:
+            warnings.warn(
+                f"{name!r} in the config file has no effect: it belongs to {homes[name]}",
+                stacklevel=4,
+            )
+    for name in _names(given):
+        if name not in plan.parser.declared and name in homes and plan.classes:
+            raise HparamError(
+                f"{name!r} has no effect in this run: it belongs to {homes[name]}; "
+                "leave it out or make that choice"
+            )
+
+
+def _refuse_strangers(
+    given: Sequence[str] | Mapping[str, object], known: list[type[Hparams]]
+) -> None:
+    homes = _homes(known)
+    for name in _names(given):
+        if name not in homes:
+            raise HparamError(f"no hyperparameter {name!r}{did_you_mean(name, list(homes))}")
+
+
+def _names(given: Sequence[str] | Mapping[str, object]) -> list[str]:
+    names = list(given) if isinstance(given, Mapping) else [w[2:] for w in _words(given)]
+    return [str(name).split("=")[0] for name in names]
+
+
+@lru_cache(maxsize=8)
+def _declared(known: tuple[type[Hparams], ...]) -> dict[str, Hparam]:
+    """Every hyperparameter that some run has, by name."""
+    return {n: h for cls in known for n, h in cls.default_hparams().declared.items()}
+
+
+def _homes(known: Sequence[type[Hparams]]) -> dict[str, str]:
+    """The class that defines each hyperparameter, by name."""
+    return {name: hparam.owner.__name__ for name, hparam in _declared(tuple(known)).items()}

@@ -1,0 +1,372 @@
+"""One run as its folder tells it: state, hyperparameters, scores, what it took.
+
+From files alone, so a folder that was pulled, or that run.py wrote without a job, is read as well:
+
+    hparams.json, metrics.csv      of run.py; `_run` in the first is there once the run began
+    job.json, events, heartbeat, stdout, stderr     of the job, if there was one
+    usage.json, test_curves.json   peak memory and time; what the best checkpoint predicts on test
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from seqmodel.errors import JobError
+from seqmodel.job.events import parse_events
+from seqmodel.job.os_interface import Interface, LocalInterface, quote_home
+from seqmodel.job.packed import CUT, untar
+from seqmodel.job.state import Status, damaged, exception_line, tell
+from seqmodel.record.run_files import (
+    MAX_BYTES,
+    Damaged,
+    check_hparams,
+    check_job,
+    check_metrics,
+    check_test_curves,
+    check_usage,
+    parse_object,
+    read_regular,
+)
+
+WHOLE = ("hparams.json", "job.json", "metrics.csv", "usage.json", "test_curves.json")
+SMALL = ("events", "heartbeat")
+LOGS = ("stderr", "stdout")
+LOG_BYTES = 16 * 1024
+MAX_DEPTH = 5
+MAX_EPOCH = 1e9
+SILENT_S = 900  # a run without a job that wrote nothing for so long has ended
+_SKIPPED = ("checkpoints", "lightning_logs", "mlruns", "wandb", "tensorboard", "__pycache__")
+# as the task has them: see default_monitor and monitor_mode in seqmodel.task.task
+DEFAULT_MONITOR = "valid_loss"
+_LOW_IS_GOOD = ("loss", "bits", "perplexity", "mse")
+
+
+class Result:
+    """One run.
+
+    Attributes:
+        folder: where it lies.
+        files: the content of its files by name, as bytes.
+        status: its state; see seqmodel.job.state.
+        modified: seconds since 1970 at which metrics.csv was last written, if known.
+        record, job, usage: what hparams.json, job.json and usage.json hold; {} if missing.
+        test_curves: confusion matrix, ROC, precision and recall, or scatter, on the test split.
+
+    A run with a damaged file has the state "damaged", its logs, and nothing else: no score of it is
+    compared with those of the others.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        files: Mapping[str, bytes],
+        now: float,
+        modified: float = 0.0,
+        problem: str = "",
+    ) -> None:
+        self.folder, self.files, self.modified = folder, files, modified
+        try:
+            if problem:
+                raise Damaged(problem)
+            self._read(now)
+        except Exception as e:  # whatever is wrong with this run, the others are read
+            self.status = damaged(folder, e)
+            self._forget()
+
+    def _read(self, now: float) -> None:
+        half_made = not self.files.get("events") and not self.files.get("hparams.json")
+        if "events" in self.files or half_made:
+            self.status = tell(self.folder, self.files, now)
+            if self.status.state == "damaged":
+                raise Damaged(self.status.reason)
+            half_made = self.status.reason == "half-made"
+        read = {} if half_made else self.files
+        records = [_record(read, name, check) for name, check in _CHECKS.items()]
+        self.record, self.job, self.usage, self.test_curves = records
+        if "events" not in self.files and not half_made:
+            self.status = self._without_job(now)
+        check_metrics(self.files.get("metrics.csv", b""))
+
+    def _forget(self) -> None:
+        self.files = {name: self.files[name] for name in LOGS if name in self.files}
+        for name in ("hparams", "run", "rows"):
+            self.__dict__.pop(name, None)
+        self.record, self.job, self.usage, self.test_curves = {}, {}, {}, {}
+
+    def __repr__(self) -> str:
+        return f"Result({self.folder!r}: {self.status.state})"
+
+    @cached_property
+    def hparams(self) -> dict[str, Any]:
+        """All hyperparameters by name."""
+        return {name: value for name, value in self.record.items() if name != "_run"}
+
+    @cached_property
+    def run(self) -> dict[str, Any]:
+        """The record of run.py: version, code, host, when it started."""
+        return self.record.get("_run") or {}
+
+    @property
+    def canonical(self) -> str:
+        """The name of the run: as recorded, else that of the folder."""
+        name = self.job.get("canonical") or self.run.get("name")
+        return str(name) if name else os.path.basename(os.path.dirname(self.folder))
+
+    @property
+    def version(self) -> int:
+        """The number of the replicate; 0 for a folder that has none."""
+        digits = os.path.basename(self.folder).removeprefix("version_")
+        return int(digits) if digits.isdecimal() else 0
+
+    @cached_property
+    def rows(self) -> list[dict[str, float]]:
+        """metrics.csv: what was logged, a dict a row, without what is missing."""
+        return list(parse_rows(self.files.get("metrics.csv", b"")))
+
+    def curve(self, name: str) -> list[tuple[float, float]]:
+        """(step, value) of a logged value, in the order of logging."""
+        return [(row["step"], row[name]) for row in self.rows if name in row and "step" in row]
+
+    @property
+    def monitor(self) -> str:
+        """The logged value that tells how good the run is."""
+        name = self.hparams.get("monitor") or DEFAULT_MONITOR
+        return str(name)
+
+    def last(self, name: str) -> float | None:
+        """The last value that was logged under `name`."""
+        found = [row[name] for row in self.rows if name in row]
+        return found[-1] if found else None
+
+    def best(self, name: str) -> float | None:
+        """The best finite value that was logged under `name`."""
+        found = [row[name] for row in self.rows if math.isfinite(row.get(name, math.nan))]
+        if not found:
+            return None
+        return min(found) if mode(name) == "min" else max(found)
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs of which something was logged; the test at the end is none."""
+        trained = [row for row in self.rows if not any(name.startswith("test_") for name in row)]
+        epochs = [row["epoch"] for row in trained if abs(row.get("epoch", math.inf)) < MAX_EPOCH]
+        return int(max(epochs, default=-1)) + 1
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of all attempts; of the run itself if there was no job."""
+        return self.status.elapsed_s or float(self.usage.get("wall_s") or 0.0)
+
+    @property
+    def peak_memory(self) -> float | None:
+        """Bytes of main memory at the peak."""
+        found = self.usage.get("peak_rss_bytes")
+        return float(found) if found else None
+
+    @property
+    def staging_s(self) -> float | None:
+        """Seconds that environment, code and data took before the last attempt ran."""
+        seconds: dict[str, float] = {}
+        for event in parse_events(self.files.get("events", b"")):
+            if event.what == "start":
+                seconds = {}
+            elif event.what == "step" and event.fields.get("seconds", "").isdecimal():
+                seconds[event.fields.get("phase", "")] = float(event.fields["seconds"])
+        found = [seconds[phase] for phase in ("environment", "staging") if phase in seconds]
+        return sum(found) if found else None
+
+    def log(self, name: str = "stderr") -> str:
+        """The end of a log, at most LOG_BYTES."""
+        return self.files.get(name, b"")[-LOG_BYTES:].decode("utf-8", "replace")
+
+    def _without_job(self, now: float) -> Status:
+        """The state of a run that no job watched, told from what run.py wrote."""
+        status = self._guess(now)
+        if self.rows:
+            status.metrics = {name: repr(value) for row in self.rows for name, value in row.items()}
+        status.attempts = 1 if self.run else 0
+        return status
+
+    def _guess(self, now: float) -> Status:
+        if not self.run:
+            return Status(self.folder, "created", "not begun")
+        tested = bool(self.rows) and any(name.startswith("test_") for name in self.rows[-1])
+        if self.usage.get("ended") or tested:
+            return Status(self.folder, "complete")
+        planned = self.hparams.get("max_epochs")
+        last = self.rows[-1] if self.rows else {}
+        if isinstance(planned, int) and self.n_epochs >= planned and "valid_loss" in last:
+            return Status(self.folder, "complete", "no test split")
+        if self.modified and now - self.modified < SILENT_S:
+            return Status(self.folder, "running", "no job: told from its last line")
+        detail = exception_line(self.log()) or "metrics.csv grew no more"
+        return Status(self.folder, "error", "no last word", detail)
+
+
+def mode(name: str) -> str:
+    """`min` for losses and errors, `max` for scores."""
+    return "min" if name.endswith(_LOW_IS_GOOD) else "max"
+
+
+def read_results(root: str = "out", interface: Interface | None = None) -> list[Result]:
+    """All runs below `root`, in the order of their folders.
+
+    Args:
+        root: a job_out_dir, a run folder, or any folder above some.
+        interface: the machine where it lies; this one unless given.
+
+    Raises:
+        JobError: there is no such folder.
+    """
+    if interface is None or isinstance(interface, LocalInterface):
+        return _read_here(root)
+    snapshot = interface.snapshot(root, (*WHOLE, *SMALL, *LOGS))
+    files = {folder: dict(found) for folder, found in snapshot.files.items()}
+    _read_again(interface, snapshot.root, files)
+    return [
+        Result(
+            snapshot.root if folder == "." else f"{snapshot.root}/{folder}",
+            found,
+            snapshot.now,
+            problem=snapshot.damaged.get(folder, ""),
+        )
+        for folder, found in files.items()
+    ]
+
+
+def _read_here(root: str) -> list[Result]:
+    import time
+
+    root = os.path.abspath(os.path.expanduser(root))
+    if not os.path.isdir(root):
+        raise JobError(f"{root}: no such folder on this machine; give a folder of runs")
+    found = []
+    for folder in sorted(_folders(root), key=_in_order):
+        files, problem = _files(folder)
+        modified = _modified(f"{folder}/metrics.csv")
+        found.append(Result(folder, files, time.time(), modified, problem))
+    return found
+
+
+def _files(folder: str) -> tuple[dict[str, bytes], str]:
+    """The files of a run by name, and what is wrong with the first that cannot be read."""
+    files, problem = {}, ""
+    for name in (*WHOLE, *SMALL, *LOGS):
+        try:
+            data = read_regular(f"{folder}/{name}", _tail if name in LOGS else None)
+        except Damaged as e:
+            problem = problem or str(e)
+            continue
+        if data is not None:
+            files[name] = data
+    return files, problem
+
+
+def _folders(root: str) -> Iterator[str]:
+    """The run folders: those of jobs, and any other that has an hparams.json."""
+    waiting = [(root, 0)]
+    while waiting:
+        folder, depth = waiting.pop()
+        names = set(_list(folder))
+        if names & {"hparams.json", "events"}:
+            yield folder
+            continue
+        if os.path.basename(folder).startswith("version_") and not names - {"submit.0"}:
+            yield folder  # taken, and nothing written yet
+            continue
+        if depth < MAX_DEPTH:
+            inner = [n for n in names if not n.startswith(".") and n not in _SKIPPED]
+            waiting += [(f"{folder}/{n}", depth + 1) for n in inner if _is_folder(f"{folder}/{n}")]
+
+
+def _in_order(folder: str) -> tuple[str, int, str]:
+    parent, name = os.path.split(folder)
+    digits = name.removeprefix("version_")
+    return (parent, int(digits) if digits.isdecimal() else -1, name)
+
+
+_REGULAR = f"""while IFS= read -r -d '' f; do
+    if [ -f "$f" ] && [ "$(wc -c < "$f")" -le {MAX_BYTES} ]; then printf '%s\\0' "$f"; fi
+done"""
+
+
+def _read_again(interface: Interface, root: str, files: dict[str, dict[str, bytes]]) -> None:
+    """Reads files that came as head and tail in whole: in one connection, if there are any."""
+    cut = [
+        (folder, name)
+        for folder, found in files.items()
+        for name in WHOLE
+        if CUT in found.get(name, b"")
+    ]
+    if not cut:
+        return
+    paths = "".join(f"{f}/{name}\0".removeprefix("./") for f, name in cut)
+    text = f"cd -- {quote_home(root)} && {_REGULAR} | tar -czhf - --null -T -"
+    done = interface.script(text, paths.encode("utf-8", "surrogateescape"), timeout=300)
+    for path, data in untar(done.out).items():
+        folder, _, name = path.rpartition("/")
+        files[folder or "."][name] = data
+
+
+_CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
+    "hparams.json": check_hparams,
+    "job.json": check_job,
+    "usage.json": check_usage,
+    "test_curves.json": check_test_curves,
+}
+
+
+def _record(
+    files: Mapping[str, bytes], name: str, check: Callable[[Mapping[str, Any]], None]
+) -> dict[str, Any]:
+    if name not in files:
+        return {}
+    found = parse_object(files[name], name)
+    check(found)
+    return found
+
+
+def parse_rows(data: bytes) -> Iterator[dict[str, float]]:
+    """The rows of a metrics.csv; a last line that was cut short, and damaged ones, are left out."""
+    text = data.decode("utf-8", "replace")
+    reader = csv.reader(text[: text.rfind("\n") + 1].splitlines())
+    columns: list[str] = []
+    while True:
+        try:
+            row = next(reader)
+            if not columns:
+                columns = row
+            elif len(row) == len(columns):
+                yield {name: float(text) for name, text in zip(columns, row, strict=True) if text}
+        except StopIteration:
+            return
+        except (ValueError, csv.Error):
+            continue
+
+
+def _tail(file: Any, size: int) -> bytes:
+    file.seek(max(0, size - LOG_BYTES))
+    return file.read(LOG_BYTES)
+
+
+def _list(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def _modified(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,288 @@
+"""Many runs as one table: a row a replicate, or mean and standard deviation over replicates.
+
+    from seqmodel.job.results import results
+    table = results("out")                       # or job.results()
+    table.where("state=complete", "lr<1e-3").sort_by("best")
+    table.grouped()                              # over seeds and repeats
+    table.to_pandas(), table.write("runs.csv")   # also .md .tex .json .parquet
+
+Runs that differ in nothing but their seed are replicates of one another.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property, lru_cache
+from typing import Any
+
+from seqmodel.errors import JobError
+from seqmodel.hparam.value import did_you_mean
+from seqmodel.job.os_interface import Interface
+from seqmodel.job.results.result import Result, mode, read_results
+
+Row = dict[str, Any]
+
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "!=": operator.ne,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "=": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+
+
+def results(root: str = "out", interface: Interface | None = None) -> Results:
+    """The runs below `root` on this machine, or on that of `interface`."""
+    return Results(read_results(root, interface))
+
+
+class Results(list[Result]):
+    """Runs, which show themselves as a table."""
+
+    def __init__(self, found: Iterable[Result]) -> None:
+        super().__init__(found)
+
+    @cached_property
+    def varying(self) -> list[str]:
+        """The hyperparameters that name a run and are not the same in all, the seed last.
+
+        Those that differ only because tasks differ are left out, and so is the monitored value,
+        which has a column of its own.
+        """
+        tasks: dict[str, list[dict[str, Any]]] = {}
+        for result in self:
+            if result.hparams:
+                tasks.setdefault(str(result.hparams.get("task")), []).append(result.hparams)
+        names = dict.fromkeys(["task"] if len(tasks) > 1 else [])
+        for chosen in tasks.values():
+            names |= dict.fromkeys(_varying(chosen))
+        return sorted(names, key=lambda name: name == "seed")
+
+    def rows(self) -> list[Row]:
+        """One plain dict a replicate; what a run does not have is None."""
+        tests = self.test_columns()
+        return [self._row(result, tests) for result in self]
+
+    def test_columns(self) -> list[str]:
+        """The scores on the test split that any run has, without those of single targets."""
+        names: dict[str, None] = {}
+        for result in self:
+            for row in result.rows[-1:]:
+                names |= dict.fromkeys(n for n in row if n.startswith("test_") and "/" not in n)
+        return sorted(names)
+
+    def _row(self, result: Result, tests: Sequence[str]) -> Row:
+        monitor = result.monitor
+        return {
+            "run": result.canonical,
+            "version": result.version,
+            "state": result.status.state,
+            "reason": result.status.reason,
+            **{name: plain(result.hparams.get(name)) for name in self.varying},
+            "monitor": monitor if result.rows else None,
+            "best": result.best(monitor),
+            "last": result.last(monitor),
+            **{name: result.last(name) for name in tests},
+            "epochs": result.n_epochs or None,
+            "elapsed_s": round(result.elapsed_s, 1) or None,
+            "peak_memory_gb": _gb(result.peak_memory),
+            "staging_s": result.staging_s,
+            "folder": result.folder,
+        }
+
+    def grouped(self) -> list[Row]:
+        """One row for all runs that differ in their seed only: mean, standard deviation, n.
+
+        `n` counts the replicates that have a score; `sd` is None below two.
+        """
+        groups: dict[str, list[tuple[Result, Row]]] = {}
+        for result, row in zip(self, self.rows(), strict=True):
+            groups.setdefault(group_key(result), []).append((result, row))
+        names = [name for name in self.varying if name != "seed"]
+        return [
+            _group_row([row for _, row in g], names, self.test_columns()) for g in groups.values()
+        ]
+
+    def where(self, *conditions: str) -> Results:
+        """The runs for which all conditions hold: `state=complete`, `lr<1e-3`, `best>=0.9`.
+
+        Hyperparameters that are the same in all runs, and so no column, can be named too.
+
+        Raises:
+            JobError: a condition cannot be read, or names no column and no hyperparameter.
+        """
+        rows = self._wide_rows()
+        tests = [_condition(text, rows) for text in conditions]
+        kept = [r for r, row in zip(self, rows, strict=True) if all(t(row) for t in tests)]
+        return Results(kept)
+
+    def sort_by(self, column: str, *, descending: bool | None = None) -> Results:
+        """The runs in order of a column, those without a value last; the best first for scores."""
+        rows = self._wide_rows()
+        if rows and column not in rows[0]:
+            raise JobError(_no_column(column, rows[0]))
+        if descending is None:
+            descending = self._better_high(column)
+        pairs = [(row[column], i) for i, row in enumerate(rows)]
+        there = [(value, i) for value, i in pairs if value is not None and value == value]
+        numbers = all(isinstance(value, (int, float)) for value, _ in there)
+        there.sort(key=lambda pair: pair[0] if numbers else str(pair[0]), reverse=descending)
+        order = [i for _, i in there]
+        return Results(
+            self[i] for i in [*order, *(i for i in range(len(self)) if i not in set(order))]
+        )
+
+    def _wide_rows(self) -> list[Row]:
+        """The rows, with all hyperparameters after their columns."""
+        names = dict.fromkeys(name for result in self for name in result.hparams)
+        return [
+            {**row, **{n: plain(result.hparams.get(n)) for n in names if n not in row}}
+            for result, row in zip(self, self.rows(), strict=True)
+        ]
+
+    def _better_high(self, column: str) -> bool:
+        if column in ("best", "last"):
+            return all(mode(result.monitor) == "max" for result in self)
+        return column.startswith("test_") and mode(column) == "max"
+
+    def to_pandas(self) -> Any:
+        """A data frame of `rows()`.
+
+        Raises:
+            JobError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as e:
+            raise JobError("to_pandas needs pandas: pip install 'seqmodel[report]'") from e
+        return pd.DataFrame(self.rows())
+
+    def write(self, path: str, *, grouped: bool = False) -> None:
+        """Writes the table; the ending of `path` says how: .csv .md .tex .json .parquet."""
+        from seqmodel.job.results.text import write
+
+        write(self.grouped() if grouped else self.rows(), path)
+
+    def text(self, kind: str = "md", *, grouped: bool = False) -> str:
+        """The table as csv, md, tex or json."""
+        from seqmodel.job.results.text import as_text
+
+        return as_text(self.grouped() if grouped else self.rows(), kind)
+
+    def __repr__(self) -> str:
+        from seqmodel.job.results.text import shown, table
+
+        return table(shown(self.rows())) if self else "no runs"
+
+    def _repr_html_(self) -> str:
+        from seqmodel.job.results.text import html_table, shown
+
+        return html_table(shown(self.rows()))
+
+
+def _varying(chosen: Sequence[dict[str, Any]]) -> list[str]:
+    """The names of `chosen` that not all have with one value."""
+    values: dict[str, set[str]] = {}
+    counts: dict[str, int] = {}
+    for hparams in chosen:
+        for name, value in hparams.items():
+            values.setdefault(name, set()).add(json.dumps(value, sort_keys=True))
+            counts[name] = counts.get(name, 0) + 1
+    left_out = untracked() | {"monitor"}
+    return [
+        name
+        for name in values
+        if (len(values[name]) > 1 or counts[name] < len(chosen)) and name not in left_out
+    ]
+
+
+def group_key(result: Result) -> str:
+    """The same for runs that differ only in their seed."""
+    names = {n: v for n, v in result.hparams.items() if n not in untracked() and n != "seed"}
+    return json.dumps(names, sort_keys=True) if names else result.canonical
+
+
+@lru_cache(maxsize=1)
+def untracked() -> frozenset[str]:
+    """The hyperparameters of this package that do not name a run."""
+    from seqmodel.hparam.registry import known_hparams
+
+    return frozenset(
+        name
+        for cls in known_hparams()
+        for name, hparam in cls.default_hparams().declared.items()
+        if not hparam.tracked
+    )
+
+
+def plain(value: Any) -> Any:
+    """A hyperparameter's value for one cell: lists as their items with spaces between."""
+    return " ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _group_row(rows: list[Row], names: list[str], tests: list[str]) -> Row:
+    first = rows[0]
+    found: Row = {"run": first["run"], **{name: first[name] for name in names}}
+    found["monitor"] = next((row["monitor"] for row in rows if row["monitor"]), None)
+    found["replicates"] = len(rows)
+    found["complete"] = sum(row["state"] == "complete" for row in rows)
+    for column in ("best", "last", *tests):
+        values = [row[column] for row in rows if row[column] is not None]
+        values = [value for value in values if math.isfinite(value)]
+        mean, sd = mean_sd(values)
+        found |= {f"{column}_mean": mean, f"{column}_sd": sd, f"{column}_n": len(values)}
+    elapsed = [row["elapsed_s"] for row in rows if row["elapsed_s"] is not None]
+    found["elapsed_s_mean"] = mean_sd(elapsed)[0]
+    return found
+
+
+def mean_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Mean and sample standard deviation (n - 1); None where there are too few."""
+    if not values:
+        return None, None
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return mean, None
+    return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+
+
+def _condition(text: str, rows: Sequence[Row]) -> Callable[[Row], bool]:
+    for sign in _OPERATORS:
+        name, found, wanted = text.partition(sign)
+        if found and name and not name.endswith(("<", ">", "!")):
+            break
+    else:
+        raise JobError(f"condition {text!r}: write name=value, or with != < <= > >=")
+    compare = _OPERATORS[sign]
+    if rows and name.strip() not in rows[0]:
+        raise JobError(_no_column(name.strip(), rows[0]))
+
+    def holds(row: Row) -> bool:
+        return _compare(compare, row.get(name.strip()), wanted.strip())
+
+    return holds
+
+
+def _compare(compare: Callable[[Any, Any], bool], value: Any, wanted: str) -> bool:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            return compare(float(value), float(wanted))
+        except ValueError:
+            return compare is operator.ne
+    if compare in (operator.eq, operator.ne):
+        return compare("" if value is None else str(value), wanted)
+    return value is not None and compare(str(value), wanted)
+
+
+def _no_column(name: str, row: Row) -> str:
+    # the columns, not all hyperparameters, which stand after the last of them
+    columns = list(row)[: list(row).index("folder") + 1]
+    return f"no column {name!r}; there are {', '.join(columns)}{did_you_mean(name, list(row))}"
+
+
+def _gb(n_bytes: float | None) -> float | None:
+    return None if n_bytes is None else round(n_bytes / 2**30, 3)

@@ -1,0 +1,380 @@
+"""Searches that learn from their runs, by optuna's samplers and pruners (extra `search`).
+
+    from seqmodel.job.search.adaptive import adaptive
+    found = adaptive(job, base, {"lr": log_uniform(1e-5, 1e-2)}, n=50, n_at_once=8)
+    optuna.visualization.plot_slice(found.study)
+
+The driver asks optuna for points, submits them, reads their metrics and tells what came out. The
+study is a file beside the search's record, on the driver's machine: nodes know nothing of it, and
+one driver at a time writes it. A driver that was killed is followed by the same call: points that
+were asked for and not submitted are submitted, the others are found by their names.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from seqmodel.errors import JobError
+from seqmodel.job.job import Job
+from seqmodel.job.packed import CUT
+from seqmodel.job.results.result import DEFAULT_MONITOR, mode, parse_rows, read_results
+from seqmodel.job.results.table import Results, results
+from seqmodel.job.search.fixed import _replicate, _root, rank, statuses
+from seqmodel.job.search.record import SearchRecord
+from seqmodel.job.search.sampler import cma_es
+from seqmodel.job.search.space import DIGITS, Choice, Integer, Range, Space, Uniform, random_number
+from seqmodel.job.state import Status
+
+SAMPLERS = ("tpe", "random", "cmaes", "gp", "qmc")
+PRUNERS = ("none", "median", "hyperband", "halving")
+MAX_ATTEMPTS = 4  # of a run that ends at its time limit
+
+
+def adaptive(
+    job: Job,
+    base: Mapping[str, Any],
+    space: Mapping[str, Any],
+    n: int,
+    *,
+    n_at_once: int = 4,
+    sampler: Any = "tpe",
+    pruner: Any = "none",
+    metric: str | None = None,
+    seed: int = 0,
+    name: str = "search",
+    folder: str = "searches",
+    every_s: float = 5.0,
+) -> AdaptiveSearch:
+    """Runs `n` points in all, at most `n_at_once` at a time, each chosen by what came before.
+
+    Args:
+        job: where they run.
+        base: what all have in common.
+        space: ranges by name; see seqmodel.job.search.space.
+        n: trials in all, those of earlier calls among them.
+        n_at_once: trials in flight.
+        sampler: tpe, random, cmaes, gp, qmc, or a sampler of optuna's.
+        pruner: none, median, hyperband, halving, or a pruner of optuna's: ends poor runs early.
+        metric: logged value whose best over a run counts; the run's monitor unless given.
+        seed: of the sampler.
+        name: of the search; its record and study lie in `<folder>/<name>/`.
+        folder: of the records, on this machine.
+        every_s: seconds between two looks at the runs.
+
+    Raises:
+        JobError: optuna is missing, or another driver is at this search.
+        HparamError: the space or a point is wrong.
+    """
+    search = AdaptiveSearch(job, base, space, metric=metric, name=name, folder=folder)
+    search.open(sampler, pruner, seed)
+    search.run(n, n_at_once, every_s)
+    return search
+
+
+class AdaptiveSearch:
+    """A study of optuna's over the runs of a job.
+
+    Attributes:
+        study: optuna's, once it is open; all of optuna's visualisation takes it.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        base: Mapping[str, Any],
+        space: Mapping[str, Any],
+        *,
+        metric: str | None = None,
+        name: str = "search",
+        folder: str = "searches",
+    ) -> None:
+        self.job, self.base, self.space = job, dict(base), Space(space, base)
+        self.metric = metric or str(base.get("monitor") or DEFAULT_MONITOR)
+        self.record = SearchRecord(os.path.join(folder, name))
+        self.study: Any = None
+
+    def open(self, sampler: Any = "tpe", pruner: Any = "none", seed: int = 0) -> Any:
+        """Opens the study, made if it is new, and returns it."""
+        optuna = _optuna()
+        os.makedirs(self.record.path, exist_ok=True)
+        path = f"{self.record.path}/study.log"
+        with self.record.locked():
+            _cut_last_line(path)
+        backend = optuna.storages.journal.JournalFileBackend(path, lock_obj=_Alone())
+        with _quiet(optuna):
+            self.study = optuna.create_study(
+                storage=_storage(optuna, backend, path),
+                study_name=self.record.name,
+                direction={"min": "minimize", "max": "maximize"}[mode(self.metric)],
+                load_if_exists=True,
+            )
+            # a sampler that begins anew must not draw the same points again
+            n_before = len(self.study.get_trials(deepcopy=False))
+            own = int(random_number(seed, n_before, "sampler") * 2**31)
+            self.study.sampler = _sampler(optuna, sampler, own)
+            self.study.pruner = _pruner(optuna, pruner)
+        return self.study
+
+    def run(self, n: int, n_at_once: int = 4, every_s: float = 5.0) -> None:
+        """Asks, submits, reads and tells until `n` trials have ended."""
+        optuna = _optuna()
+        with self.record.locked(), _quiet(optuna):
+            self._save()
+            self._drop_half_asked(optuna)
+            while True:
+                flying = self._flying(optuna)
+                n_new = min(n - self._n_asked(optuna), n_at_once - len(flying))
+                asked = [self._ask() for _ in range(max(0, n_new))]
+                self._submit([*flying, *asked])
+                if not flying and not asked:
+                    return
+                if not self._look(optuna):
+                    time.sleep(every_s)
+
+    def results(self) -> Results:
+        """The results of all its runs."""
+        names = {t.user_attrs.get("canonical") for t in self.study.get_trials(deepcopy=False)}
+        interface = None if self.job.interface.is_local else self.job.interface
+        found = results(_root(self.job), interface)
+        return Results(r for r in found if r.folder.split("/")[-2] in names)
+
+    def _ask(self) -> Any:
+        """A new trial, with what its run is given."""
+        trial = self.study.ask()
+        point: dict[str, Any] = {}
+        for name, found in self.space.ranges.items():
+            if self.space.is_set(name, point):
+                point[name] = suggest(trial, name, found)
+        run = self.job.resolve({**self.base, **point})
+        trial.set_user_attr("point", point)
+        # with it the trial is whole
+        trial.set_user_attr("canonical", run.canonical())
+        return _frozen(trial)
+
+    def _drop_half_asked(self, optuna: Any) -> None:
+        """Ends trials whose driver was killed before they were whole; they do not count."""
+        for trial in self._flying(optuna, whole=False):
+            optuna.trial.Trial(self.study, trial._trial_id).set_user_attr("dropped", True)
+            self.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+
+    def _n_asked(self, optuna: Any) -> int:
+        """Trials that count: not those that wait in optuna's own queue, nor dropped ones."""
+        waits = optuna.trial.TrialState.WAITING
+        found = self.study.get_trials(deepcopy=False)
+        return sum(t.state != waits and not t.user_attrs.get("dropped") for t in found)
+
+    def _flying(self, optuna: Any, *, whole: bool = True) -> list[Any]:
+        states = (optuna.trial.TrialState.RUNNING,)
+        found = self.study.get_trials(deepcopy=False, states=states)
+        return [t for t in found if ("canonical" in t.user_attrs) == whole]
+
+    def _submit(self, trials: list[Any]) -> None:
+        """Submits those that have no replicate, and those that were made and not submitted."""
+        found = self._by_name()
+        new, again = {}, []
+        for trial in trials:
+            status = found.get(trial.user_attrs["canonical"])
+            if status is None:
+                new[trial.user_attrs["canonical"]] = {**self.base, **trial.user_attrs["point"]}
+            elif rank(status) == "created" or _goes_on(status):
+                again.append(_replicate(self.job, status))
+        if again:
+            self.job.resume(again)
+        if new:
+            self.job.submit_all(list(new.values()))
+
+    def _look(self, optuna: Any) -> bool:
+        """Tells what ended, and ends what the pruner gives up; whether anything ended."""
+        found, ended = self._by_name(), False
+        flying = [t for t in self._flying(optuna) if t.user_attrs["canonical"] in found]
+        by_trial = {t.number: found[t.user_attrs["canonical"]] for t in flying}
+        curves = self._curves(list(by_trial.values()))
+        for trial in flying:
+            status = by_trial[trial.number]
+            curve = curves.get(status.folder, [])
+            if status.is_final and not _goes_on(status):
+                self._tell(optuna, trial, status, curve)
+                ended = True
+            elif self._is_poor(optuna, trial, curve):
+                self.job.cancel([_replicate(self.job, status)], "pruned by the search")
+                self.study.tell(trial.number, state=optuna.trial.TrialState.PRUNED)
+                ended = True
+        return ended
+
+    def _tell(self, optuna: Any, trial: Any, status: Status, curve: list[float]) -> None:
+        if trial.user_attrs.get("pruned"):
+            self.study.tell(trial.number, state=optuna.trial.TrialState.PRUNED)
+        elif status.state == "complete" and curve:
+            best = min(curve) if mode(self.metric) == "min" else max(curve)
+            self.study.tell(trial.number, best)
+        else:
+            self.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+
+    def _is_poor(self, optuna: Any, trial: Any, curve: list[float]) -> bool:
+        """Reports what is new of a run; whether the pruner gives it up."""
+        if isinstance(self.study.pruner, optuna.pruners.NopPruner):
+            return False
+        own = optuna.trial.Trial(self.study, trial._trial_id)
+        for step in range(len(trial.intermediate_values), len(curve)):
+            own.report(curve[step], step)
+            if own.should_prune():
+                own.set_user_attr("pruned", True)
+                return True
+        return False
+
+    def _curves(self, chosen: list[Status]) -> dict[str, list[float]]:
+        """The finite values of the metric, by folder; in one connection."""
+        paths = {status.folder: f"{status.folder}/metrics.csv" for status in chosen}
+        contents = self.job.interface.read(list(paths.values())) if paths else {}
+        found = {}
+        for folder, path in paths.items():
+            data = contents.get(path, b"")
+            if CUT in data:  # too long to come whole
+                interface = None if self.job.interface.is_local else self.job.interface
+                rows = read_results(folder, interface)[0].rows
+            else:
+                rows = list(parse_rows(data))
+            values = [row[self.metric] for row in rows if self.metric in row]
+            found[folder] = [value for value in values if math.isfinite(value)]
+        return found
+
+    def _by_name(self) -> dict[str, Status]:
+        """Canonical name to the newest replicate."""
+        found = [s for s in statuses(self.job) if s.reason != "half-made"]
+        return {status.folder.rsplit("/", 2)[1]: status for status in found}
+
+    def _save(self) -> None:
+        self.record.save(
+            {
+                "kind": "adaptive",
+                "job": repr(self.job),
+                "base": self.base,
+                "space": self.space.to_dict(),
+                "metric": self.metric,
+                "points": {},
+            }
+        )
+
+    def __repr__(self) -> str:
+        trials = self.study.get_trials(deepcopy=False) if self.study else []
+        counts: dict[str, int] = {}
+        for trial in trials:
+            counts[trial.state.name.lower()] = counts.get(trial.state.name.lower(), 0) + 1
+        told = ", ".join(f"{k} {state}" for state, k in counts.items()) or "no trial"
+        text = f"{self.record.name}: {told}"
+        if counts.get("complete"):
+            best = self.study.best_trial
+            point = ", ".join(f"{k}={v}" for k, v in best.user_attrs["point"].items())
+            text += f"; best {self.metric} {best.value:.5g} at {point}"
+        return text
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<p>{escape(repr(self))}</p>{self.results()._repr_html_()}"
+
+
+def _goes_on(status: Status) -> bool:
+    """Whether a run that ended at its time limit is submitted again."""
+    return status.state == "timeout" and status.attempts < MAX_ATTEMPTS
+
+
+def suggest(trial: Any, name: str, found: Range) -> Any:
+    """A value of the range, chosen by optuna."""
+    if isinstance(found, Uniform):
+        value = trial.suggest_float(name, found.lo, found.hi, log=found.log)
+        return min(found.hi, max(found.lo, float(f"{value:.{DIGITS}g}")))
+    if isinstance(found, Integer):
+        return trial.suggest_int(name, found.lo, found.hi, log=found.log)
+    assert isinstance(found, Choice)
+    # optuna stores plain values only
+    return found.values[trial.suggest_categorical(name, list(range(len(found.values))))]
+
+
+def _frozen(trial: Any) -> Any:
+    return trial.study._storage.get_trial(trial._trial_id)
+
+
+class _Alone:
+    """In the place of optuna's lock file, which a killed driver leaves: the search has a lock."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        """Nothing to release."""
+
+
+def _storage(optuna: Any, backend: Any, path: str) -> Any:
+    try:
+        return optuna.storages.JournalStorage(backend)
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise JobError(f"{path}: no study of a search ({e}); move it away") from e
+
+
+def _cut_last_line(path: str) -> None:
+    """Cuts off a line of the study that a killed driver left unfinished."""
+    if not os.path.exists(path):
+        return
+    with open(path, "r+b") as file:
+        data = file.read()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            file.truncate(whole)
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as e:
+        raise JobError("an adaptive search needs optuna: pip install 'seqmodel[search]'") from e
+    return optuna
+
+
+@contextmanager
+def _quiet(optuna: Any) -> Iterator[None]:
+    """Without optuna's line a trial, and its warnings of what is new in it."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _sampler(optuna: Any, given: Any, seed: int) -> Any:
+    if not isinstance(given, str):
+        return given
+    makers = {
+        # points in flight count as bad ones, so that a batch spreads out
+        "tpe": lambda: optuna.samplers.TPESampler(seed=seed, constant_liar=True),
+        "random": lambda: optuna.samplers.RandomSampler(seed=seed),
+        "cmaes": lambda: cma_es(optuna, seed),
+        "gp": lambda: optuna.samplers.GPSampler(seed=seed),
+        "qmc": lambda: optuna.samplers.QMCSampler(seed=seed),
+    }
+    if given not in makers:
+        raise JobError(f"sampler {given!r}: one of {', '.join(SAMPLERS)}, or one of optuna's")
+    return makers[given]()
+
+
+def _pruner(optuna: Any, given: Any) -> Any:
+    if not isinstance(given, str):
+        return given
+    makers = {
+        "none": optuna.pruners.NopPruner,
+        "median": optuna.pruners.MedianPruner,
+        "hyperband": optuna.pruners.HyperbandPruner,
+        "halving": optuna.pruners.SuccessiveHalvingPruner,
+    }
+    if given not in makers:
+        raise JobError(f"pruner {given!r}: one of {', '.join(PRUNERS)}, or one of optuna's")
+    return makers[given]()

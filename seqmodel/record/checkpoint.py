@@ -1,0 +1,224 @@
+"""Saving and loading checkpoints: whole files, versioned, and nothing foreign is run.
+
+A checkpoint is Lightning's dictionary (weights, optimiser, loops, callbacks) with one more key,
+`seqmodel`: VERSION, all hyperparameters, alphabet, targets and data digests. The file is written
+aside and renamed. It is read with torch's `weights_only`, which builds tensors and plain
+containers and runs no code of the file. The JSON header inside (hparam/header.py) is read first.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins import CheckpointIO
+from torch import nn
+
+from seqmodel import VERSION
+from seqmodel.dataset.label.targets import Targets, pairs_of
+from seqmodel.errors import CheckpointError, RunError
+from seqmodel.files import reading
+from seqmodel.hparam.header import HEADER, read_header
+from seqmodel.hparam.migrate import HPARAM_STEPS, Step, migrated
+
+SCHEMA = 1
+
+# what later versions changed in the rest of the dictionary: names of weights, callbacks, loops
+CHECKPOINT_STEPS: tuple[Step, ...] = (
+    Step("0.1.1", "targets tell the tracks that are a pair of strands", lambda c: _with_pairs(c)),
+)
+
+
+class SafeCheckpointIO(CheckpointIO):
+    """Lightning's reading and writing of checkpoint files, through `save` and `load` below."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Writes `checkpoint` to `path`, whole or not at all."""
+        save(checkpoint, path)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """The checkpoint at `path`, on the CPU; always read as `weights_only`."""
+        return load(path)
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Removes the file at `path`."""
+        Path(path).unlink(missing_ok=True)
+
+
+def save(checkpoint: dict[str, Any], path: str | Path) -> None:
+    """Writes `checkpoint` to `path`: whole or not at all, with its header.
+
+    Raises:
+        RunError: it cannot be written (disk full, no permission); what stood there still stands.
+    """
+    path = Path(path)
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        root = archive.namelist()[0].split("/")[0]
+        archive.writestr(f"{root}/{HEADER}", json.dumps(header_of(checkpoint)))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as e:
+        aside.unlink(missing_ok=True)
+        raise RunError(
+            f"cannot write the checkpoint {path}: {e.strerror}; the one before it is kept; "
+            "free space or choose another --default_root_dir, then --resume_from_checkpoint"
+        ) from e
+
+
+def header_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What stands in the JSON header of `checkpoint`."""
+    own = checkpoint["seqmodel"]
+    header = {"schema": own["schema"], "version": own["version"], "hparams": own["hparams"]}
+    return {**header, **({"plugins": own["plugins"]} if own.get("plugins") else {})}
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """The checkpoint at `path`, its tensors on the CPU.
+
+    Raises:
+        CheckpointError: hostile, damaged, foreign, or of a newer version.
+    """
+    read_header(str(path))
+    with reading(path, CheckpointError, "checkpoint"):
+        # torch does not compare the checksums that it wrote
+        with zipfile.ZipFile(path) as archive:
+            if (bad := archive.testzip()) is not None:
+                raise CheckpointError(f"{path}: damaged, {bad} does not match its checksum")
+        try:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as e:
+            reason = str(e).split("\n")[0]
+            raise CheckpointError(
+                f"{path}: refused, it holds more than tensors and plain values ({reason}); "
+                "nothing in it was run"
+            ) from e
+    if not isinstance(checkpoint, dict) or "seqmodel" not in checkpoint:
+        raise CheckpointError(f"{path}: no checkpoint of seqmodel (no 'seqmodel' entry inside)")
+    version = checkpoint["seqmodel"]["version"]
+    checkpoint = migrated(checkpoint, version, CHECKPOINT_STEPS)
+    own = checkpoint["seqmodel"]
+    own = {**own, "hparams": migrated(own["hparams"], version, HPARAM_STEPS)}
+    return {**checkpoint, "seqmodel": own}
+
+
+def stamp(
+    hparams: dict[str, Any],
+    *,
+    alphabet: dict[str, Any],
+    targets: dict[str, Any],
+    splits: dict[str, Any],
+    data: dict[str, Any],
+    plugins: dict[str, str | None] | None = None,
+) -> dict[str, Any]:
+    """The `seqmodel` entry of a checkpoint: all that applying the model needs, in plain values."""
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "hparams": hparams,
+        "alphabet": alphabet,
+        "targets": targets,
+        "splits": splits,
+        "data": data,
+        "plugins": plugins or {},
+    }
+
+
+def load_weights(
+    module: nn.Module, path: str | Path, prefix: str = "", *, alphabet: dict[str, Any]
+) -> None:
+    """Puts the weights that the checkpoint at `path` has below `prefix` into `module`.
+
+    Raises:
+        CheckpointError: another alphabet, or other names or shapes: the first ones are told.
+    """
+    put_weights(module, load(path), path, prefix, alphabet=alphabet)
+
+
+def put_weights(
+    module: nn.Module,
+    checkpoint: dict[str, Any],
+    path: str | Path,
+    prefix: str = "",
+    *,
+    alphabet: dict[str, Any],
+) -> None:
+    """The same with what was loaded from `path`."""
+    _check_alphabet(path, checkpoint["seqmodel"]["alphabet"], alphabet)
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    wanted = module.state_dict()
+    misfit = [f"{n} (not in the file)" for n in wanted if n not in weights]
+    misfit += [f"{n} (not in this model)" for n in weights if n not in wanted]
+    misfit += [
+        f"{n} ({_shape(weights[n])} in the file, {_shape(wanted[n])} here)"
+        for n in wanted
+        if n in weights and weights[n].shape != wanted[n].shape
+    ]
+    if misfit:
+        raise CheckpointError(
+            f"{path} does not fit this model: {', '.join(misfit[:3])}"
+            f"{f' and {len(misfit) - 3} more' if len(misfit) > 3 else ''}; "
+            "leave the model's hyperparameters as they were"
+        )
+    module.load_state_dict(weights)
+
+
+def _check_alphabet(path: str | Path, other: dict[str, Any], alphabet: dict[str, Any]) -> None:
+    if other["letters"] != alphabet["letters"]:
+        raise CheckpointError(
+            f"{path}: trained on the alphabet {other['name']} ({len(other['letters'])} letters), "
+            f"this run reads {alphabet['name']} ({len(alphabet['letters'])} letters)"
+        )
+    before, now = (x.get("unknown") for x in (other, alphabet))
+    if before != now:
+        raise CheckpointError(
+            f"{path}: trained with --unknown={before}, this run has --unknown={now}: its model "
+            f"would see other input for unknown letters; set --unknown={before}"
+        )
+
+
+def saved_targets(checkpoint: dict[str, Any], path: str | Path) -> Targets:
+    """What the model in a checkpoint predicts.
+
+    Raises:
+        CheckpointError: the checkpoint does not say it.
+    """
+    try:
+        return Targets.from_dict(checkpoint["seqmodel"]["targets"])
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise CheckpointError(f"{path}: damaged, it does not tell what its model predicts") from e
+
+
+def _with_pairs(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    own = checkpoint["seqmodel"]
+    strands = own["hparams"].get("track_strands") or []
+    if not strands:
+        return checkpoint
+    pairs = [list(x) for x in pairs_of(own["targets"]["names"], strands)]
+    targets = {**own["targets"], "pairs": pairs}
+    return {**checkpoint, "seqmodel": {**own, "targets": targets}}
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"

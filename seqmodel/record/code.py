@@ -1,0 +1,191 @@
+"""The code that a job runs, as it was when the job was made: one archive, named by its content.
+
+It holds the package as it lies here (the commit and whatever was changed since, both recorded
+beside it), whether a checkout or installed, and the user's plugins with the modules of the working
+directory that they import; which files exactly, code_files.py says. A node unpacks it; nothing
+there needs git. Jobs that were made of one state of the code share one archive.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from seqmodel.errors import JobError
+from seqmodel.hparam.plugin_files import digest_of, pieces
+from seqmodel.record.code_files import (
+    LIST,
+    MAX_ALL,
+    MAX_FILE,
+    file_list,
+    git_folder,
+    has_secret_text,
+    is_secret_name,
+    mark,
+    selected,
+)
+from seqmodel.record.git import GitFailed, changes, commit, untracked
+from seqmodel.terminal import plain_line
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(PACKAGE)
+N_SHOWN = 20
+
+
+class Code:
+    """An archive of code.
+
+    Attributes:
+        digest: sixteen hex digits of the SHA-256 of all names and contents.
+        record: what `code_state` says of the checkout.
+        left_out: name to reason, of files beside those that were packed.
+    """
+
+    def __init__(
+        self,
+        files: dict[str, bytes],
+        record: dict[str, Any],
+        left_out: Mapping[str, str] | None = None,
+    ) -> None:
+        self.files, self.record, self.left_out = files, record, dict(left_out or {})
+        self.digest = digest_of((n, len(data), [data]) for n, data in sorted(files.items()))
+
+    def archive(self) -> bytes:
+        """The tar.gz, readable for its owner alone, with the list of its files."""
+        from seqmodel.job.packed import tar_files
+
+        return tar_files({LIST: file_list(self.files), **self.files}, private=[""])
+
+    def withheld(self) -> list[str]:
+        """Names and reasons of the files left out although they are code or tracked by git."""
+        return [
+            f"{name} ({reason})"
+            for name, reason in self.left_out.items()
+            if "neither" not in reason
+        ]
+
+    def listing(self) -> list[str]:
+        """What travels with a job, in lines: each file with its size; what is left out and why."""
+        sizes = {name: len(data) for name, data in sorted(self.files.items())}
+        lines = [f"code {self.digest}: {len(sizes)} files, {sum(sizes.values()):,} bytes"]
+        lines += [f"  {size:>9,}  {name}" for name, size in sizes.items()]
+        if self.left_out:
+            lines.append(f"left out: {len(self.left_out)} files")
+        by_reason = sorted(self.left_out.items(), key=lambda both: ("neither" in both[1], both[0]))
+        lines += [f"  {name}  ({reason})" for name, reason in by_reason[:N_SHOWN]]
+        if len(by_reason) > N_SHOWN:
+            lines.append(f"  and {len(by_reason) - N_SHOWN} more")
+        return [plain_line(line) for line in lines]
+
+
+_kept: dict[tuple[Any, ...], Code] = {}
+
+
+def current_code(plugins: Iterable[str] = (), cwd: str | None = None) -> Code:
+    """The code as it is now; what was read before is used again while no file changed.
+
+    Args:
+        plugins: modules of the user's, below `cwd`.
+        cwd: the working directory in which they are found.
+
+    Raises:
+        JobError: a file cannot be read, or all are too much to copy.
+    """
+    try:
+        found = selected(PACKAGE, plugins, cwd or os.getcwd())
+        git = git_folder(ROOT)
+        marks = [mark(path) for path in (*found.files.values(), f"{git}/HEAD", f"{git}/index")]
+        key = (tuple(found.files), tuple(marks), tuple(found.left_out.items()))
+        if key not in _kept:
+            _refuse_large(found.files)
+            files = {name: _content(path) for name, path in sorted(found.files.items())}
+            _kept[key] = Code(files, code_state(ROOT), found.left_out)
+    except OSError as e:
+        raise JobError(f"cannot read the code to copy: {e.filename}: {e.strerror}") from e
+    return _kept[key]
+
+
+def code_record(plugins: Iterable[str] = ()) -> tuple[dict[str, Any], str]:
+    """What a run notes of its code: `code_state` and the digest of `Code`; and the diff.
+
+    The diff is what the code has beside its commit, for `git apply`; the modules of the user stand
+    in it as new files. Other files of theirs are hashed piece by piece, however large.
+
+    Raises:
+        JobError: a file cannot be read.
+    """
+    record = code_state(ROOT)
+    diff = record.pop("diff", "")
+    try:
+        paths = sorted(selected(PACKAGE, plugins, os.getcwd()).files.items())
+        digest = digest_of((name, os.stat(path).st_size, pieces(path)) for name, path in paths)
+        for name, path in paths:
+            if name.endswith(".py") and not name.startswith("seqmodel/"):
+                diff += _as_new(name, _content(path))
+    except OSError as e:
+        raise JobError(f"cannot read the code: {e.filename}: {e.strerror}") from e
+    return {**record, "digest": digest}, diff
+
+
+def _as_new(name: str, data: bytes) -> str:
+    from difflib import unified_diff
+
+    # splitlines would also cut at the form feeds that some sources have
+    lines = [f"{line}\n" for line in data.decode("utf-8", "replace").split("\n")]
+    lines[-1] = lines[-1].removesuffix("\n")
+    text = "".join(unified_diff([], [line for line in lines if line], "/dev/null", f"b/{name}"))
+    return text if not text or text.endswith("\n") else f"{text}\n\\ No newline at end of file\n"
+
+
+def code_state(root: str) -> dict[str, Any]:
+    """Commit, and the diff since (new sources of the package too); no commit if it was installed.
+
+    Returns:
+        `path`, `commit`, `changed`, `diff`; `not_in_diff`, name to reason, where the text of a file
+        is not in the diff; and `problem`, a line, where git could not tell: then what is not known
+        is None.
+    """
+    state: dict[str, Any] = {"path": root, "commit": None}
+    # beside an unpacked archive may lie the .git of a working directory that is another checkout
+    if os.path.exists(f"{root}/{LIST}") or not os.path.exists(f"{root}/.git"):
+        return state
+    diff, left_out = "", {}
+    try:
+        head = commit(root)
+        new = [name for name in untracked(root, "seqmodel") if name.endswith(".py")]
+        changed = list(changes(root, new))
+    except GitFailed as e:
+        return {**state, "changed": None, "problem": f"git: {e}"}
+    for name, text in changed:
+        reason = _reason_against_diff(name, text)
+        if reason:
+            left_out[name] = reason
+        else:
+            diff += text
+    state |= {"commit": head, "changed": bool(changed), "diff": diff}
+    return {**state, "not_in_diff": left_out} if left_out else state
+
+
+def _reason_against_diff(name: str, text: str) -> str:
+    if is_secret_name(name):
+        return "looks like a secret, by its name"
+    if len(text) > MAX_FILE and not name.endswith(".py"):
+        return f"larger than {MAX_FILE >> 20} MB"
+    return "looks like a secret, by its content" if has_secret_text(text.encode()) else ""
+
+
+def _refuse_large(files: Mapping[str, str]) -> None:
+    sizes = {name: os.path.getsize(path) for name, path in files.items()}
+    if sum(sizes.values()) > MAX_ALL:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise JobError(
+            f"the code to copy has {sum(sizes.values()) / 1e6:.1f} MB, more than "
+            f"{MAX_ALL >> 20} MB; the largest file is {largest} ({sizes[largest] / 1e6:.1f} MB): "
+            "move data out of the packages that the plugins import"
+        )
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()

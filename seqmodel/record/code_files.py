@@ -1,0 +1,204 @@
+"""Which files of the code travel with a job, and which are left out and why.
+
+Of the package and of the packages of the user that are really imported: Python sources, and what
+git tracks. What looks like a secret or is large stays where it is. An unpacked archive has the list
+of its files, so that on a node, where there is no git, the code is the same files again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from stat import S_ISREG
+from typing import Any
+
+from seqmodel.hparam.plugin_files import plugin_sources, tree
+from seqmodel.record.git import GitFailed, tracked
+
+LIST = ".seqmodel-code"  # beside the package in an unpacked archive
+MAX_FILE = 1 << 20
+MAX_ALL = 20 << 20
+OWN_KINDS = (".py", ".sh", ".css", ".js")  # of the package, where git does not tell
+
+_SECRET_NAMES = re.compile(
+    r"""
+    (.*\.)?env(\..*)? | .*\.(pem|key|p12|pfx|jks|keystore|kdbx|ppk|gpg|asc) |
+    id_(rsa|dsa|ecdsa|ed25519).* | [._](netrc|npmrc|pypirc|pgpass|htpasswd|git-credentials).* |
+    .*(credential|secret|passw(or)?d).* | (.*[^a-z])?(api|access|auth|bearer)?tokens?([^a-z].*)?
+    """,
+    re.VERBOSE,
+)
+_NO_SECRET_NAMES = re.compile(r".*(special|added)_tokens.*")
+_SECRET_FOLDERS = frozenset((".ssh", ".aws", ".gnupg", ".kube", ".docker", ".azure"))
+_SECRET_TEXTS = re.compile(
+    rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY"
+    rb"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"
+    rb"|(?i:aws_secret_access_key)['\"]?\s*[=:]\s*['\"]?[A-Za-z0-9/+]{40}"
+    rb"|\bgh[pousr]_[A-Za-z0-9]{36}"
+)
+
+
+class Selection:
+    """What is packed.
+
+    Attributes:
+        files: name in the archive to path.
+        left_out: name to the reason, in one phrase.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+        self.left_out: dict[str, str] = {}
+
+    def add(self, name: str, path: str) -> None:
+        """Takes a file in, unless there is a reason to leave it out."""
+        reason = reason_against(name, path)
+        if reason:
+            self.left_out[name] = reason
+        else:
+            self.files[name] = path
+
+
+def selected(package: str, plugins: Iterable[str], cwd: str) -> Selection:
+    """The files of the package, in the folder `package`, and of `plugins`, below `cwd`.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    root = os.path.dirname(package)
+    listed = _listed(root)
+    found = Selection()
+    if listed is not None:
+        found.files = {n: f"{root}/{n}" for n in listed if os.path.isfile(f"{root}/{n}")}
+        return found
+    known = _tracked_of_package(root)
+    for name, path in tree(package, "seqmodel"):
+        if name.endswith(OWN_KINDS) if known is None else name.endswith(".py") or name in known:
+            found.add(name, path)
+        else:
+            found.left_out[name] = "neither Python nor tracked by git"
+    for name, path in _plugin_files(plugins, cwd, found.left_out):
+        found.add(name, path)
+    return found
+
+
+def file_list(names: Iterable[str]) -> bytes:
+    """What LIST holds."""
+    return (json.dumps(sorted(names)) + "\n").encode()
+
+
+_reasons: dict[tuple[Any, ...], str] = {}
+
+
+def reason_against(name: str, path: str) -> str:
+    """Why the file at `path` does not travel; "" if it does.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    found = os.lstat(path)
+    if not S_ISREG(found.st_mode):  # what a link leads to may change without it
+        return _reason_against(name, path)
+    key = (name, path, found.st_size, found.st_mtime_ns, found.st_ino)
+    if key not in _reasons:
+        _reasons[key] = _reason_against(name, path)
+    return _reasons[key]
+
+
+def _reason_against(name: str, path: str) -> str:
+    real = os.path.realpath(path)
+    is_python = name.endswith(".py")
+    if is_secret_name(name) or is_secret_name(os.path.relpath(real, os.path.dirname(path))):
+        return "looks like a secret, by its name"
+    if os.path.islink(path) and not is_python:
+        return "a link"
+    if not is_python and os.path.getsize(real) > MAX_FILE:
+        return f"larger than {MAX_FILE >> 20} MB"
+    return "looks like a secret, by its content" if _has_secret(path) else ""
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether the name of a file, or of a folder that it lies in, is one that secrets have."""
+    *folders, last = name.lower().split("/")
+    if not _SECRET_FOLDERS.isdisjoint(folders):
+        return True
+    if last.endswith(".py") or _NO_SECRET_NAMES.fullmatch(last):
+        return False
+    return _SECRET_NAMES.fullmatch(last) is not None
+
+
+def has_secret_text(data: bytes) -> bool:
+    """Whether a private key or a cloud's access key is in `data`."""
+    return _SECRET_TEXTS.search(data) is not None
+
+
+def mark(path: str) -> tuple[int, int] | None:
+    """Size and time of a file, to notice that it changed; None if there is none."""
+    try:
+        stat = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def git_folder(root: str) -> str:
+    """Where git keeps its state of a checkout; `.git` of a worktree is a file that names it."""
+    git = f"{root}/.git"
+    if os.path.isfile(git):
+        with open(git, encoding="utf-8", errors="surrogateescape") as file:
+            git = os.path.join(root, file.read().removeprefix("gitdir:").strip())
+    return git
+
+
+_tracked: dict[tuple[str, tuple[int, int] | None], frozenset[str] | None] = {}
+
+
+def _has_secret(path: str) -> bool:
+    with open(path, "rb") as file:
+        return has_secret_text(file.read())
+
+
+def _tracked_of_package(root: str) -> frozenset[str] | None:
+    """What git tracks of the package; None if it lies in no checkout, or git does not tell."""
+    if not os.path.exists(f"{root}/.git"):
+        return None
+    key = (root, mark(f"{git_folder(root)}/index"))
+    if key not in _tracked:
+        try:
+            _tracked[key] = frozenset(tracked(root, "seqmodel"))
+        except GitFailed:
+            _tracked[key] = None
+    return _tracked[key]
+
+
+def _plugin_files(
+    plugins: Iterable[str], cwd: str, left_out: dict[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Sources of plugins, and of their packages what git tracks besides."""
+    sources = plugin_sources(plugins, cwd)
+    yield from sources.items()
+    tops = sorted({name.split("/")[0] for name in sources if name.endswith("/__init__.py")})
+    tops = [top for top in tops if f"{top}/__init__.py" in sources]
+    others = {n: p for top in tops for n, p in tree(f"{cwd}/{top}", top) if n not in sources}
+    if not others:
+        return
+    try:
+        known = set(tracked(cwd, *tops))
+    except GitFailed:
+        known = set()
+    for name, path in others.items():
+        if name in known:
+            yield name, path
+        else:
+            left_out[name] = "neither Python nor tracked by git"
+
+
+def _listed(root: str) -> list[str] | None:
+    """The files of an unpacked archive; None if `root` is none."""
+    try:
+        with open(f"{root}/{LIST}", encoding="utf-8") as file:
+            return [name for name in json.load(file) if isinstance(name, str)]
+    except (FileNotFoundError, ValueError, TypeError):
+        return None

@@ -1,0 +1,450 @@
+"""Lightning's Trainer for a run: exact steps, whole checkpoints, what is shown and logged.
+
+Randomness of a step (dropout) is drawn from (seed, epoch, batch, rank), not from a state that a
+kill would lose; the data follow the same rule (seqmodel/rng.py). last.ckpt is written at
+points from which Lightning goes on without repeating or skipping anything.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins.environments import SLURMEnvironment
+from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+
+from seqmodel.errors import RunError
+from seqmodel.hparam.resolve import Run
+from seqmodel.hparam.trust import plugin_digests
+from seqmodel.record.checkpoint import SafeCheckpointIO, load, stamp
+from seqmodel.record.folder import CHECKPOINTS
+from seqmodel.record.lock import FolderLock
+from seqmodel.rng import hash64
+from seqmodel.task.task import monitor_mode
+from seqmodel.training.callbacks import skip_idle_hooks, training_callbacks
+from seqmodel.training.metrics_csv import MetricsCsv
+from seqmodel.training.progress import PlainLines
+from seqmodel.training.stopping import StopOnSignal
+from seqmodel.training.usage import Usage
+
+_DROPOUT_STREAM = 0xD06
+log = logging.getLogger("seqmodel.task")
+
+
+class RunData(LightningDataModule):
+    """The loaders of a data object, for the rank on which Lightning asks for them."""
+
+    def __init__(self, data: Any, run: Run) -> None:
+        super().__init__()
+        self.data, self.run = data, run
+
+    def train_dataloader(self) -> Any:
+        """Shuffled; the same batches on every attempt."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> Any:
+        """Every item of the validation split once."""
+        return self._loader("valid")
+
+    def test_dataloader(self) -> Any:
+        """Every item of the test split once."""
+        return self._loader("test")
+
+    def _loader(self, split: str) -> Any:
+        return self.data.loader(
+            split,
+            seed=self.run.values.seed,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+            n_workers=self.run.values.n_workers,
+        )
+
+
+class ExactSteps(Callback):
+    """Puts a resumed run where it left off, and seeds torch before each training batch.
+
+    The seed follows from which batch it is, not from what came before.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._saved_ranks: int | None = None
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Skips the batches that were trained on before the checkpoint (nothing is read)."""
+        epoch = trainer.fit_loop.epoch_progress.current
+        if epoch.ready != epoch.processed:  # the checkpoint was written within an epoch
+            done = trainer.fit_loop.epoch_loop.batch_progress.current
+            if self._saved_ranks not in (None, trainer.world_size):
+                _share_out_anew(done, self._saved_ranks, trainer.world_size)
+            trainer.train_dataloader.seek(done.ready)
+        self._saved_ranks = trainer.world_size
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of ranks: what a batch is depends on it."""
+        return {"ranks": self._saved_ranks}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes it up."""
+        self._saved_ranks = state_dict["ranks"]
+
+    def on_train_batch_start(
+        self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Draws the seed of this batch's dropout."""
+        words = (self.seed, _DROPOUT_STREAM, trainer.current_epoch, batch_idx, trainer.global_rank)
+        seed = int(hash64(*words)) >> 1
+        # torch.manual_seed also queues a call for each device that is not in use: 1 ms a step
+        torch.default_generator.manual_seed(seed)
+        if module.device.type == "cuda":
+            torch.cuda.default_generators[module.device.index].manual_seed(seed)
+        elif module.device.type == "mps":
+            torch.mps.manual_seed(seed)
+
+
+def _share_out_anew(done: Any, before: int | None, now: int) -> None:
+    """Counts the batches of an epoch that are done as batches of another number of ranks.
+
+    Raises:
+        RunError: the samples that were read do not make whole batches of all ranks.
+    """
+    samples = done.ready * (before or 1)  # in batches of one rank
+    if samples % now:
+        raise RunError(
+            f"the checkpoint lies {done.ready} batches of {before} ranks into its epoch, which "
+            f"{now} ranks cannot continue; use {before} ranks, or a number that divides {samples}"
+        )
+    left = done.ready - done.completed
+    done.ready = done.started = done.processed = samples // now
+    done.completed = done.ready - left
+
+
+class Stamp(Callback):
+    """Adds to each checkpoint what applying the model needs."""
+
+    def __init__(self, entry: dict[str, Any]) -> None:
+        self.entry = entry
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Puts the entry in."""
+        checkpoint["seqmodel"] = self.entry
+
+
+class OneWriter(Callback):
+    """Lets a checkpoint be written while the run folder is this process's only."""
+
+    def __init__(self, lock: FolderLock) -> None:
+        self.lock = lock
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Asks for it; on other ranks than the first nothing is held, and nothing is written."""
+        self.lock.check()
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """best.ckpt, by a monitored value; what it holds is known wherever its folder was moved."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the best score up; paths in it are those of the folder as it lies now."""
+
+        def here(path: str) -> str:
+            return str(Path(self.dirpath or "") / Path(path).name) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        moved = {name: here(state_dict[name]) for name in paths}
+        best = moved["best_model_path"]
+        if best and not Path(best).exists():
+            warnings.warn(f"{best} is missing: the best is chosen from here on", stacklevel=2)
+            return
+        models = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(
+            {**state_dict, **moved, "best_k_models": models, "dirpath": self.dirpath}
+        )
+
+    def _save_topk_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Any]) -> None:
+        """Saves if the monitor is better; Lightning would save the first that is NaN as the best.
+
+        A monitor that is undefined (AUROC of one class, a value that was not logged yet) chooses
+        nothing.
+        """
+        current = monitor_candidates.get(self.monitor or "")
+        if current is not None and bool(torch.isfinite(current)):
+            super()._save_topk_checkpoint(trainer, monitor_candidates)
+        elif trainer.is_global_zero:
+            log.warning(
+                "%s is %s after step %d: it chooses no best checkpoint and stops nothing",
+                self.monitor,
+                "not logged yet" if current is None else float(current),
+                trainer.global_step,
+            )
+
+
+class StopEarly(EarlyStopping):
+    """Lightning's, which forgets that it has stopped: a run resumed after that would train on.
+
+    A monitor that is undefined does not count as one that is no better.
+    """
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Stops at once where it had stopped before the checkpoint was written."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+    def _evaluate_stopping_criteria(self, current: torch.Tensor) -> tuple[bool, str | None]:
+        if not torch.isfinite(current):
+            return False, None
+        return super()._evaluate_stopping_criteria(current)
+
+
+class LastCheckpoint(Checkpoint):
+    """last.ckpt: after every epoch, where training stops and, if asked for, every n steps.
+
+    A step at which validation is due or gradients are half summed up is left to the next: a
+    checkpoint there would lose the validation, or the gradients, of a resumed run. Where training
+    ends within an epoch it was validated, or is once more: saved is what is known after that, with
+    the place in the epoch as it was before.
+    """
+
+    def __init__(self, path: Path, every_n_steps: int | None, stopper: StopOnSignal) -> None:
+        self.path, self.every_n_steps, self.stopper = path, every_n_steps, stopper
+        self._saved_step = -1
+        self._place: dict[str, Any] | None = None  # within the epoch, before it is validated there
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Saves if it is time and the state is whole."""
+        step = trainer.global_step
+        signalled = self.stopper.due(trainer)
+        if step == trainer.max_steps:
+            trainer.should_stop = True  # so that Lightning validates what the last steps gave
+        loop = trainer.fit_loop.epoch_loop
+        within = not loop._num_ready_batches_reached()
+        validates = trainer.should_stop or _validates(trainer)  # after which training may end
+        self._place = copy.deepcopy(trainer.fit_loop.state_dict()) if within and validates else None
+        due = bool(self.every_n_steps) and step % (self.every_n_steps or 1) == 0
+        if (signalled or due) and within and not validates and not loop._should_accumulate():
+            if step != self._saved_step:
+                self._save(trainer)
+            if signalled:
+                self.stopper.leave()
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Saves after validation, at the end of the epoch or where it was broken off."""
+        if self._place or trainer.fit_loop.epoch_loop._num_ready_batches_reached():
+            self._save(trainer)
+            self._place = None
+            if self.stopper.due(trainer):
+                self.stopper.leave()
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Puts in the place within the epoch, of the best checkpoint too."""
+        if self._place:
+            checkpoint["loops"]["fit_loop"] = self._place
+
+    def _save(self, trainer: Trainer) -> None:
+        self._saved_step = trainer.global_step
+        trainer.save_checkpoint(self.path)
+
+
+def _validates(trainer: Trainer) -> bool:
+    """Whether validation within the epoch is due after this training batch."""
+    if trainer.check_val_every_n_epoch is not None or not trainer.val_check_batch:
+        return False
+    return (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % trainer.val_check_batch == 0
+
+
+def make_trainer(
+    run: Run,
+    folder: Path,
+    parts: Any,
+    data_record: dict[str, Any],
+    stopper: StopOnSignal,
+    lock: FolderLock | None = None,
+) -> Trainer:
+    """The Trainer of `run`, writing into `folder`; a `lock` that was lost ends it."""
+    lock = lock or FolderLock()
+    for name in ("pytorch_lightning", "lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    v = run.values
+    if v.n_threads:
+        torch.set_num_threads(v.n_threads)
+    shown = _shown(v.progress)
+    trainer = Trainer(
+        accelerator=v.accelerator,
+        devices=v.devices,
+        num_nodes=v.num_nodes,
+        strategy=v.strategy,
+        precision=v.precision,
+        max_epochs=v.max_epochs,
+        max_steps=v.max_steps,
+        max_time=v.max_time,
+        accumulate_grad_batches=v.accumulate_grad_batches,
+        gradient_clip_val=v.gradient_clip_val or None,
+        fast_dev_run=v.fast_dev_run,
+        limit_train_batches=v.limit_train_batches,
+        limit_val_batches=v.limit_val_batches if "valid" in parts.data.splits else 0,
+        limit_test_batches=v.limit_test_batches,
+        check_val_every_n_epoch=None if v.val_check_interval else v.check_val_every_n_epoch,
+        val_check_interval=v.val_check_interval,
+        num_sanity_val_steps=v.num_sanity_val_steps,
+        log_every_n_steps=v.log_every_n_steps,
+        deterministic=v.deterministic or None,
+        detect_anomaly=v.detect_anomaly,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        enable_progress_bar=shown == "bar",
+        enable_checkpointing=not v.fast_dev_run,
+        default_root_dir=folder,
+        logger=_loggers(run, folder, lock),
+        callbacks=[
+            *_callbacks(run, parts, shown, data_record),
+            *_saving(run, folder, parts, stopper, lock),
+        ],
+        plugins=_plugins(),
+    )
+    skip_idle_hooks(trainer.callbacks)
+    # with max_steps Lightning would end an epoch twice that a checkpoint has behind it, and so pass
+    # over the data of the next; counted by epochs it does not, and max_steps ends training all the
+    # same
+    trainer.fit_loop._iteration_based_training = lambda: False
+    if v.fast_dev_run:
+        _cut_short(trainer, run, parts)
+    return trainer
+
+
+def _cut_short(trainer: Trainer, run: Run, parts: Any) -> None:
+    """Makes a trial the run itself, but for its length: Lightning takes it for a shorter run."""
+    if "valid" not in parts.data.splits:
+        trainer.limit_val_batches = 0
+    if run.values.mode == "train":
+        loader = parts.data.loader("train", world_size=trainer.world_size)
+        parts.task.n_steps = whole_run_steps(run, len(loader))
+
+
+def _loggers(run: Run, folder: Path, lock: FolderLock) -> list[Logger]:
+    """metrics.csv, always, and the further loggers that were asked for."""
+    resumed = run.values.resume_from_checkpoint
+    step = load(resumed)["global_step"] if resumed else None
+    loggers: list[Logger] = [MetricsCsv(folder / "metrics.csv", step, lock)]
+    if not run.values.fast_dev_run:
+        loggers += [_further_logger(name, folder) for name in run.values.logger]
+    for logger in loggers[1:]:
+        logger.log_hyperparams({n: v for n, v in vars(run.values).items() if v is not None})
+    return loggers
+
+
+def _further_logger(name: str, folder: Path) -> Logger:
+    """One of Lightning's own loggers, writing into the run folder and to no network.
+
+    Raises:
+        RunError: its package is not installed.
+    """
+    try:
+        if name == "tensorboard":
+            return TensorBoardLogger(folder, name="", version="tensorboard")
+        if name == "mlflow":
+            # a folder of files needs no server and can be copied; mlflow 3 wants to be told so
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+            where = f"file:{(folder / 'mlruns').resolve()}"
+            return MLFlowLogger("seqmodel", tracking_uri=where)
+        return WandbLogger(save_dir=folder, offline=True)
+    except ModuleNotFoundError as e:
+        raise RunError(
+            f"--logger={name} needs a package that is missing ({e.name or name}): "
+            f"pip install 'seqmodel[{name}]'"
+        ) from e
+
+
+def _plugins() -> list[Any]:
+    plugins: list[Any] = [SafeCheckpointIO()]
+    if SLURMEnvironment.detect():
+        # requeueing is the job's decision, told from its files, not Lightning's
+        plugins.append(SLURMEnvironment(auto_requeue=False))
+    return plugins
+
+
+def _callbacks(run: Run, parts: Any, shown: str, data_record: dict[str, Any]) -> list[Callback]:
+    v = run.values
+    entry = stamp(
+        dict(vars(v)),
+        alphabet=parts.data.alphabet.to_dict(),
+        targets=parts.data.targets.to_dict(),
+        splits=dict.fromkeys(parts.data.splits, True),
+        data=data_record,
+        plugins=plugin_digests(v.plugins),
+    )
+    callbacks: list[Callback] = [ExactSteps(v.seed), Stamp(entry)]
+    callbacks += training_callbacks(run.hparams("optimiser"))
+    if shown == "bar":
+        callbacks.append(TQDMProgressBar(leave=True))
+    elif shown == "lines":
+        callbacks.append(PlainLines())
+    if v.patience and "valid" in parts.data.splits:
+        monitor, mode = monitored(run, parts.task)
+        # not strict: a value that was not logged yet is undefined
+        stop = StopEarly(monitor, mode=mode, patience=v.patience, strict=False)
+        callbacks.append(stop)
+    return callbacks
+
+
+def _saving(
+    run: Run, folder: Path, parts: Any, stopper: StopOnSignal, lock: FolderLock
+) -> list[Callback]:
+    v = run.values
+    if v.fast_dev_run:
+        return []
+    where = folder / CHECKPOINTS
+    found: list[Callback] = [stopper, OneWriter(lock), Usage(folder, lock)]
+    if "valid" in parts.data.splits:
+        monitor, mode = monitored(run, parts.task)
+        best = BestCheckpoint(
+            dirpath=where,
+            enable_version_counter=False,
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_top_k=1,
+            every_n_epochs=v.check_val_every_n_epoch,
+            # with an interval of its own, validation is not at the end of an epoch
+            save_on_train_epoch_end=not v.val_check_interval,
+        )
+        found.append(best)
+    # after the best one, whose score it holds
+    found.append(LastCheckpoint(where / "last.ckpt", v.checkpoint_every_n_steps, stopper))
+    return found
+
+
+def whole_run_steps(run: Run, n_batches: int) -> int:
+    """Optimiser steps of a run whose epoch has `n_batches`, on one rank; as Lightning counts."""
+    v = run.values
+    an_epoch = min(n_batches, v.limit_train_batches or n_batches)
+    steps = math.ceil(an_epoch / v.accumulate_grad_batches) * v.max_epochs
+    return steps if v.max_steps < 0 else min(steps, v.max_steps)
+
+
+def monitored(run: Run, task: Any) -> tuple[str, str]:
+    """The logged value that chooses the best checkpoint, and whether "min" or "max" is best."""
+    name = run.values.monitor or task.default_monitor
+    return name, monitor_mode(name)
+
+
+def _shown(progress: str) -> str:
+    if progress != "auto":
+        return progress
+    return "bar" if sys.stderr.isatty() and sys.stdout.isatty() else "lines"
