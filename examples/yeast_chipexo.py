@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from seqmodel.hparam.resolve import resolve  # noqa: E402
-from seqmodel.run import execute  # noqa: E402
+from seqmodel.training.execute import execute  # noqa: E402
 
 RUN = {
     "task": "multilabel",

@@ -104,8 +104,8 @@ def count_rows(path: Path) -> int:
 def train(hparams: Mapping[str, Any], folder: Path) -> dict[str, float]:
     """Trains (and tests, if there are test files); the scores of the best epoch, by name."""
     from seqmodel.hparam.resolve import resolve
-    from seqmodel.run import execute
     from seqmodel.task.task import monitor_mode
+    from seqmodel.training.execute import execute
     from seqmodel.training.metrics_csv import read_rows
 
     given = {"progress": "none", "n_threads": 1, "accelerator": "cpu", **hparams}
@@ -126,7 +126,7 @@ def train(hparams: Mapping[str, Any], folder: Path) -> dict[str, float]:
 def test(hparams: Mapping[str, Any], checkpoint: Path, folder: Path) -> dict[str, float]:
     """Scores of a checkpoint on the test files of `hparams`."""
     from seqmodel.hparam.resolve import resolve
-    from seqmodel.run import execute
+    from seqmodel.training.execute import execute
 
     given = {**hparams, "mode": "test", "load_checkpoint_path": str(checkpoint)}
     given |= {"progress": "none", "n_threads": 1, "accelerator": "cpu"}

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from seqmodel.run import EXIT_CODES
+# stopped by a signal, after saving: 75 is "try again later" of sysexits.h, 143 the shell's SIGTERM
+EXIT_CODES = {signal.SIGUSR1: 75, signal.SIGTERM: 143}
 
 
 class StopOnSignal(Callback):

@@ -87,8 +87,8 @@ def outputs(task: torch.nn.Module) -> list[float]:
 
 def main() -> None:
     """Trains each case and keeps its checkpoint, hyperparameters and outputs."""
-    from seqmodel.run import execute
     from seqmodel.training.build import build
+    from seqmodel.training.execute import execute
 
     tag = subprocess.run(["git", "tag", "--list", f"v{VERSION}"], capture_output=True, text=True)
     if tag.stdout.strip():

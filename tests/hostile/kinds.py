@@ -339,8 +339,8 @@ def _runs() -> None:
 
 
 def _of_run(file: str, weight: float = 0.5) -> Kind:
-    readers = ("replicate", "result", "run_files")
-    readers = ("seqmodel.record.folder", *(f"seqmodel.job.{x}" for x in readers))
+    readers = ("record.folder", "record.run_files", "job.replicate", "job.results.result")
+    readers = tuple(f"seqmodel.{x}" for x in readers)
     name = f"run folder {file}"
     path = f"out/hurt/version_0/{file}"
     return Kind(name, path, _runs, VERBS, readers, weight=weight)

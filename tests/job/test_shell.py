@@ -13,9 +13,9 @@ from job_helpers import FAKE_PYTHON, HOSTILE, RUN, events, play, wait_final, wai
 from seqmodel import VERSION
 from seqmodel.errors import CheckpointError, HparamError, JobError
 from seqmodel.job import ShellJob, status
-from seqmodel.job.code import PACKAGE
 from seqmodel.job.events import Record, parse_events
 from seqmodel.job.shell import _Processes
+from seqmodel.record.code import PACKAGE
 
 NODE = f"{PACKAGE}/job/script/node.sh"
 

@@ -36,6 +36,7 @@ TINY = {
     "accelerator": "cpu",
 }
 pytestmark = pytest.mark.slow
+NOT_INSTALLED = "ModuleNotFoundError: No module named 'pytorch_lightning'"
 
 
 @pytest.fixture
@@ -109,12 +110,12 @@ def test_the_recorded_code_runs_although_the_working_copy_changed_since(
 ):
     copy = tmp_path / "a checkout"
     shutil.copytree(ROOT / "seqmodel", copy / "seqmodel")
-    monkeypatch.setattr("seqmodel.job.code.ROOT", str(copy))
-    monkeypatch.setattr("seqmodel.job.code.PACKAGE", str(copy / "seqmodel"))
+    monkeypatch.setattr("seqmodel.record.code.ROOT", str(copy))
+    monkeypatch.setattr("seqmodel.record.code.PACKAGE", str(copy / "seqmodel"))
     git = ["git", "-C", str(copy), "-c", "user.name=a", "-c", "user.email=a@b.c"]
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "as it is"]):
         subprocess.run([*git, *words], check=True)
-    (copy / "seqmodel/cli/verbs.py").write_text("# changed, not committed\n")
+    (copy / "seqmodel/cli/runs.py").write_text("# changed, not committed\n")
     job = job_over_ssh(slurm_ssh, demo)
     replicate = job.submit(**TINY)
     (copy / "seqmodel/run.py").write_text("raise SystemExit('the code was changed after submit')\n")
@@ -226,7 +227,10 @@ def test_an_environment_is_made_on_the_node_from_wheels_without_the_network(
     replicate = job.submit(**TINY)
     found = wait_final(job, [replicate], 120)[0]
     # the environment has no torch: made from the lock file, and from nothing else
-    assert (found.state, found.detail) == ("error", "ModuleNotFoundError: No module named 'torch'")
+    assert (found.state, found.detail) == (
+        "error",
+        "ModuleNotFoundError: No module named 'pytorch_lightning'",
+    )
     assert "step phase=environment" in Path(replicate.path, "events").read_text()
     lock.write_text("no-such-package==1.0\n")
     missing = job.submit(**TINY)
@@ -255,7 +259,10 @@ def test_the_template_of_the_alliance_makes_the_environment_from_modules_and_kep
     )  # fmt: skip
     replicate = job.submit(**TINY)
     found = wait_final(job, [replicate], 200)[0]
-    assert (found.state, found.detail) == ("error", "ModuleNotFoundError: No module named 'torch'")
+    assert (found.state, found.detail) == (
+        "error",
+        "ModuleNotFoundError: No module named 'pytorch_lightning'",
+    )
     called = Path(tmp_path, "called").read_text().splitlines()
     assert called == ["module load StdEnv/2023 python/3.11", "virtualenv --no-download"]
     assert "step phase=environment" in Path(replicate.path, "events").read_text()

@@ -1,0 +1,5 @@
+"""Moved to seqmodel.job.search.space."""
+
+from seqmodel.moved import moved
+
+moved(__name__, "seqmodel.job.search.space")

@@ -1,0 +1,196 @@
+"""What a run does: data and model are built, trained and tested, and its folder keeps all of it.
+
+Everything that can be refused is refused before the run folder is made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from seqmodel.errors import RunError
+from seqmodel.hparam.resolve import Run
+from seqmodel.record.checkpoint import load_weights
+from seqmodel.record.folder import (
+    add_to_record,
+    check_folder,
+    run_folder,
+    write_record,
+    write_whole,
+)
+from seqmodel.record.lock import FolderLock
+from seqmodel.terminal import plain
+from seqmodel.training.allocator import kept_memory
+from seqmodel.training.build import Parts, build
+from seqmodel.training.checks import check_contents, check_monitor
+from seqmodel.training.curves import curves
+from seqmodel.training.out_of_memory import explain_out_of_memory
+from seqmodel.training.stopping import StopOnSignal
+from seqmodel.training.trainer import RunData, make_trainer
+from seqmodel.training.usage import Usage
+
+# what Lightning warns of and is meant here
+QUIET = (
+    ".*dataloader is not resumable.*",  # RunData puts it where it was
+    ".*exists and is not empty.*",  # a resumed run goes on in its folder
+    ".*smaller than the logging interval.*",
+    ".*does not have many workers.*",
+    ".*`srun` command is available.*",  # a login node, or one process on purpose
+    ".*LeafSpec.*is deprecated.*",  # its own use of torch
+)
+
+
+def execute(run: Run) -> dict[str, float]:
+    """Does what `run` says and returns the last values that were logged, by name.
+
+    Raises:
+        SeqmodelError: something that the user can mend.
+    """
+    with (
+        _told_if_out_of_memory(),
+        _refused_if_ended(),
+        FolderLock() as lock,
+        StopOnSignal() as stopper,
+        warnings.catch_warnings(),
+    ):
+        for message in QUIET:
+            warnings.filterwarnings("ignore", message=message)
+        return _execute(run, stopper, lock)
+
+
+def _execute(run: Run, stopper: StopOnSignal, lock: FolderLock) -> dict[str, float]:
+    # a trial leaves nothing behind, so that the run itself finds its folder free
+    trial = run.values.fast_dev_run
+    if not trial:
+        check_folder(run)
+    parts = build(run)
+    _check_splits(run, parts.data)
+    check_monitor(run, parts)
+    check_contents(run, parts)
+    record = parts.data.digests()
+    folder = Path(os.devnull) if trial else run_folder(run, lock)
+    trainer = make_trainer(run, folder, parts, record, stopper, lock)
+    if trainer.is_global_zero:
+        if not trial:
+            told = write_record(folder, run, record, parts.changed_data)
+            _tell(f"run folder: {folder}")
+            for line in told:
+                _tell(line)
+        _tell(f"model: {_n_weights(parts.task):,} weights")
+    if run.values.compile:
+        parts.task.encoder.compile()  # in place: the names of the weights stay
+    data = RunData(parts.data, run)
+    on_cpu = trainer.strategy.root_device.type == "cpu"
+    with kept_memory() if on_cpu else nullcontext():
+        if run.values.mode == "train":
+            trainer.fit(parts.task, datamodule=data, ckpt_path=run.values.resume_from_checkpoint)
+        if "test" in parts.data.splits:
+            _test(run, parts, trainer, data, folder, lock)
+    for callback in trainer.callbacks:
+        if isinstance(callback, Usage):
+            callback.write(parts.task, ended=True)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+@contextmanager
+def _refused_if_ended() -> Iterator[None]:
+    """A plugin that calls sys.exit() in the middle of a run must not make it a success."""
+    try:
+        yield
+    except SystemExit as e:
+        if e.code in (None, 0):
+            raise RunError("the run did not end: a module called sys.exit() in it") from e
+        raise
+
+
+@contextmanager
+def _told_if_out_of_memory() -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as e:
+        told = explain_out_of_memory(e)
+        if told is None:
+            raise
+        raise told from e
+
+
+def _check_splits(run: Run, data: Any) -> None:
+    wanted = "test" if run.values.mode == "test" else "train"
+    if wanted not in data.splits:
+        have = ", ".join(data.splits) or "none"
+        raise RunError(
+            f"--mode={run.values.mode} needs a {wanted} split, but the data have: {have}; "
+            f"say which are for it with --{wanted}_files, or another option that splits"
+        )
+
+
+def _test(
+    run: Run, parts: Parts, trainer: Trainer, data: Any, folder: Path, lock: FolderLock
+) -> None:
+    """Scores the test split: with the best checkpoint after training, else as loaded."""
+    best = _best_checkpoint(trainer) if run.values.mode == "train" else None
+    if best is not None:
+        trainer.strategy.barrier()  # the first rank writes it
+        load_weights(parts.task, best, alphabet=parts.data.alphabet.to_dict())
+    trainer.test(parts.task, datamodule=data, verbose=False)
+    if trainer.is_global_zero:
+        tested = _tested(trainer, parts.data)
+        _tell(f"test: {tested['n']:,} items of {_listed(tested['files'])}")
+        values = [f"{name} {float(v):.4f}" for name, v in trainer.callback_metrics.items()]
+        _tell("  ".join(["test:", *(v for v in values if v.startswith("test_") and "/" not in v)]))
+        if not run.values.fast_dev_run:
+            lock.check()
+            add_to_record(folder, "tested", tested)
+            _write_curves(parts, folder)
+
+
+def _tested(trainer: Trainer, data: Any) -> dict[str, Any]:
+    """How many items were scored, and which files have them."""
+    batches = trainer.num_test_batches[0] * trainer.world_size
+    n = min(len(data.readers["test"]), batches * data.hparams.batch_size)
+    return {"n": n, "files": data.files_of("test")}
+
+
+def _listed(paths: Sequence[str], most: int = 3) -> str:
+    names = ", ".join(os.path.basename(x) for x in paths[:most])
+    return names + (f" and {len(paths) - most} more" if len(paths) > most else "")
+
+
+def _write_curves(parts: Parts, folder: Path) -> None:
+    """Keeps what a report draws of the predictions on the test split."""
+    targets, tested = parts.data.targets, parts.task.tested
+    if tested is None or targets.kind not in ("class", "multilabel", "real"):
+        return
+    outputs, target = (x.cpu() for x in tested)
+    if not outputs.isfinite().all():
+        return  # there is nothing to draw
+    if targets.kind == "class":
+        outputs = outputs.softmax(-1)
+    elif targets.kind == "multilabel":
+        outputs = outputs.sigmoid()
+    kept = curves(targets.kind, targets.names, outputs.numpy(), target.numpy())
+    write_whole(folder / "test_curves.json", json.dumps(kept) + "\n")
+
+
+def _best_checkpoint(trainer: Trainer) -> Path | None:
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
+            return Path(callback.best_model_path)
+    return None
+
+
+def _n_weights(task: Any) -> int:
+    return sum(p.numel() for p in task.parameters() if p.requires_grad)
+
+
+def _tell(*lines: str) -> None:
+    for line in lines:
+        print(plain(line), flush=True)
