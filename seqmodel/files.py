@@ -211,7 +211,7 @@ def lines(path: Path, error: Error) -> Iterator[str]:
             parts = raw.splitlines(keepends=True) if b"\r" in raw or not raw else (raw,)
             for part in parts:
                 number += 1
-                yield text_of(part, lambda n=number: f"{_shown(path)} line {n}", error)
+                yield text_of(part, lambda n=number: f"{_shown(path)} line {n}", error)  # type: ignore[misc]
 
 
 def text_of(raw: bytes, where: Callable[[], str], error: Error) -> str:
@@ -318,7 +318,7 @@ class _Disk(io.RawIOBase):
     def fileno(self) -> int:
         return self._file.fileno()
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         try:
             n = self._file.readinto(buffer)
         except OSError as e:
@@ -344,7 +344,7 @@ class _Gzip(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         try:
             return self._file.readinto(buffer)
         except (EOFError, zlib.error, OSError) as e:  # BadGzipFile is an OSError
