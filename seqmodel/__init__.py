@@ -3,7 +3,7 @@
 Names are resolved lazily (PEP 562), so that `import seqmodel` costs nothing heavy.
 """
 
-VERSION = "0.1.1"
+VERSION = "0.2.0"
 __version__ = VERSION
 
 _LAZY = {
