@@ -32,7 +32,7 @@ def _data(argv: Sequence[str]) -> int:
     from seqmodel.hparam.resolve import resolve_data
 
     run = resolve_data([word for word in argv[1:] if word not in ("--json", "--check")])
-    from seqmodel.dataset.describe import as_text
+    from seqmodel.dataset.describe import as_text, describe
     from seqmodel.training.build import build_data
 
     data = build_data(run)
@@ -41,7 +41,7 @@ def _data(argv: Sequence[str]) -> int:
         from seqmodel.dataset.check import check
 
         checked = {"checked": check(data)}
-    description = data.describe() | checked
+    description = describe(data) | checked
     if "--json" in argv:
         import json
 

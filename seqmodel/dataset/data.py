@@ -140,12 +140,6 @@ class Data:
         divided = hp.split_column or (split != "train" and getattr(hp, f"{split}_prop"))
         return found + [x for x in hp.train_files if divided and split != "train"]
 
-    def describe(self) -> dict[str, Any]:
-        """What a run would read, as plain types; dataset/describe.py makes text of it."""
-        from seqmodel.dataset.describe import describe
-
-        return describe(self)
-
 
 def files_in(value: Any) -> list[str]:
     """The paths in the value of a hyperparameter: a list, or one path or none."""

@@ -8,16 +8,14 @@ from __future__ import annotations
 import os
 import time
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from seqmodel.dataset.batch.reader import SequenceReader
 from seqmodel.dataset.batch.window import letter_props, unknown_props
+from seqmodel.dataset.data import Data
 from seqmodel.dataset.interval.interval import Intervals
-
-if TYPE_CHECKING:
-    from seqmodel.dataset.data import Data
 
 _MOST_LOOKED_AT = 20000
 _MOST_SHOWN = 20
@@ -36,7 +34,7 @@ def describe(data: Data) -> dict[str, Any]:
         "splits": {split: _split(data, split) for split in data.splits},
         "files": {path: os.path.getsize(path) for path in data.digests()},
     }
-    store = getattr(data, "store", None)
+    store = data.store
     if store is not None:
         order = np.argsort(-store.lengths, kind="stable")[:_MOST_SHOWN]
         found["contigs"] = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seqmodel.dataset.array_data import ArrayData
-from seqmodel.dataset.describe import as_text
+from seqmodel.dataset.describe import as_text, describe
 from seqmodel.dataset.interval.interval import Contigs, Intervals, tiles
 from seqmodel.dataset.peak_data import PeakData, positive_bins
 from seqmodel.dataset.store_data import BedData, FastaData
@@ -158,7 +158,7 @@ def test_blacklist_unknown_letters_and_short_intervals_are_left_out(folder):
     assert list(map(str, data.readers["train"].intervals)) == ["chr1:0-100"]
     reasons = {"too short": 1, "blacklisted": 1, "over 0.5 unknown letters": 1}
     assert data.left_out == {"train": reasons}
-    assert data.describe()["splits"]["train"]["left_out"] == reasons
+    assert describe(data)["splits"]["train"]["left_out"] == reasons
     (folder / "black.bed").write_text("chr1\t0\t6000\n")
     with pytest.raises(IntervalError, match="train split: all of its 3 windows are left out as bl"):
         FastaData(
@@ -481,7 +481,7 @@ def test_a_description_tells_what_there_is_in_text_and_json(folder):
         "".join(f"chr{i % 3 + 1}\t{i * 7}\t{i * 7 + 100}\t{int(i < 20)}\n" for i in range(100))
     )
     data = BedData(BedHparams(fasta=["g.fa"], intervals=["x.bed"], valid_contigs=["chr2"]))
-    found = json.loads(json.dumps(data.describe()))
+    found = json.loads(json.dumps(describe(data)))
     train = found["splits"]["train"]
     assert found["contigs"]["n_letters"] == sum(LENGTHS.values())
     assert train["n"] + found["splits"]["valid"]["n"] == 100
