@@ -54,8 +54,8 @@ def samples_of(kind):
     if task in ("masked", "causal"):
         # half of the samples have 2 to 12 unknown letters
         for i in range(0, N, 2):
-            batch["tokens"][i, 3 : 5 + i % 11] = DNA.none_id
-        batch["tokens"][:4] = DNA.none_id  # nothing to predict at all
+            batch["tokens"][i, 3 : 5 + i % 11] = DNA.unknown_id
+        batch["tokens"][:4] = DNA.unknown_id  # nothing to predict at all
     if kind.endswith("soft masks"):
         batch["weight"] = torch.where(uniform(N, SEQ_LEN) < 0.5, 0.1, 1.0)
     if task == "classify":

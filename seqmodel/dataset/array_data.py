@@ -97,7 +97,7 @@ class ArrayData(Data):
             for i in range(0, n, _PART):
                 with reading(path, LabelError, "HDF5 file"):
                     part = x[..., i : i + _PART].T if reversed_ else x[i : i + _PART]
-                codes[i : i + _PART] = _codes(part, length, ids, self.alphabet.none_id)
+                codes[i : i + _PART] = _codes(part, length, ids, self.alphabet.unknown_id)
 
         key = key_of(split, hp.array_names, letters, self.alphabet.to_dict())
         size = (n * length + 2 * SLACK,)
@@ -116,13 +116,13 @@ def _shape(path: str, shape: tuple[int, ...], n_letters: int) -> tuple[int, int]
     return shape[0], inner[1] if inner[0] == n_letters else inner[0]
 
 
-def _codes(part: np.ndarray, length: int, ids: np.ndarray, none_id: int) -> np.ndarray:
+def _codes(part: np.ndarray, length: int, ids: np.ndarray, unknown_id: int) -> np.ndarray:
     """Codes uint8 [n, L] of one-hot sequences; what is not one letter is unknown."""
     inner = tuple(x for x in part.shape[1:] if x != 1)
     onehot = part.reshape(len(part), *inner)
     axis = 1 if inner[0] == len(ids) else 2
     known = ((onehot == 1).sum(axis=axis) == 1) & (onehot.sum(axis=axis) == 1)
-    found = np.where(known, ids[np.argmax(onehot, axis=axis)], none_id)
+    found = np.where(known, ids[np.argmax(onehot, axis=axis)], unknown_id)
     return found.reshape(len(part), length)
 
 

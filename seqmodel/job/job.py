@@ -32,7 +32,15 @@ from seqmodel.job.contents import (
 from seqmodel.job.kinds import KINDS, base_class, classes, path_of
 from seqmodel.job.os_interface import Interface, LocalInterface, here
 from seqmodel.job.prune import OLDER_THAN_MIN, prune
-from seqmodel.job.replicate import KEPT, RECORD, Place, Replicate, parse_record, put, take
+from seqmodel.job.replicate import (
+    KEPT,
+    RECORD,
+    Place,
+    Replicate,
+    parse_record,
+    reserve,
+    write_files,
+)
 from seqmodel.job.script.template import read_template, render
 
 if TYPE_CHECKING:
@@ -80,7 +88,7 @@ class Job:
     def create_all(self, runs: Sequence[Mapping[str, Any]]) -> list[Replicate]:
         """Makes a replicate of each run; none if one of them is wrong."""
         made, files, place = self._make(runs)
-        put(self.interface, place.root, files)
+        write_files(self.interface, place.root, files)
         return made
 
     def submit(self, replicate: Replicate | None = None, **hparams: Any) -> Replicate:
@@ -171,7 +179,7 @@ class Job:
         probe.root = probe.workdir = "/"
         for run, (_, settings) in zip(resolved, split, strict=True):
             self._render(self._fields(run, settings, probe, run.canonical(), 0, codes[0]))
-        place = take(
+        place = reserve(
             self.interface,
             resolved,
             job_out_dir=first.job_out_dir,
@@ -291,7 +299,7 @@ class Job:
                 out = os.path.expanduser(settings.job_out_dir)
                 self._root = os.path.normpath(os.path.join(here(workdir), out))
             else:
-                self._root = take(
+                self._root = reserve(
                     self.interface,
                     [],
                     job_out_dir=settings.job_out_dir,
@@ -318,33 +326,33 @@ class Job:
             if which is None:
                 which = self.find_root()
                 if self.interface.is_local and not os.path.isdir(which):
-                    return StatusTable([]), self._asker()
-            found, asker = self._ask(which)
-            return StatusTable(found), asker
+                    return StatusTable([]), self._scheduler()
+            found, scheduler = self._ask(which)
+            return StatusTable(found), scheduler
         chosen = list(which)
         if not chosen:
-            return StatusTable([]), self._asker()
-        found, asker = self._ask(chosen[0].path if len(chosen) == 1 else chosen[0].root)
+            return StatusTable([]), self._scheduler()
+        found, scheduler = self._ask(chosen[0].path if len(chosen) == 1 else chosen[0].root)
         if len(chosen) == 1:
             for status in found:
                 status.folder = chosen[0].path
-            return StatusTable(found), asker
+            return StatusTable(found), scheduler
         wanted = {replicate.path for replicate in chosen}
-        return StatusTable([s for s in found if s.folder in wanted]), asker
+        return StatusTable([s for s in found if s.folder in wanted]), scheduler
 
     def _ask(self, root: str) -> tuple[list[Any], Any]:
         """The states below a folder; those of other kinds of job are asked of their schedulers."""
-        from seqmodel.job.status_table import Several, read_status
+        from seqmodel.job.status_table import Schedulers, read_status
 
-        asker = self._asker()
-        found = read_status(self.interface, root, asker)
+        scheduler = self._scheduler()
+        found = read_status(self.interface, root, scheduler)
         others = {s.record.kind for s in found if not s.is_final} & set(KINDS) - {self.kind}
         if others:
             out = found[0].folder.rsplit("/", 2)[0]
             siblings = [self._sibling(base_class(kind), out) for kind in sorted(others)]
-            asker = Several([self._asker(), *(job._asker() for job in siblings)])
-            found = read_status(self.interface, root, asker)
-        return found, asker
+            scheduler = Schedulers([self._scheduler(), *(job._scheduler() for job in siblings)])
+            found = read_status(self.interface, root, scheduler)
+        return found, scheduler
 
     def _sibling(self, cls: type[Job], root: str) -> Job:
         """A job of another class for the job_out_dir `root`, absolute."""
@@ -369,8 +377,8 @@ class Job:
         """The replicates in a folder: itself, of a canonical name, or of a whole job_out_dir."""
         return [_replicate(self.interface, status) for status in self.status(folder)]
 
-    def _asker(self) -> Any:
-        """How the scheduler is asked; see status_table.Asker."""
+    def _scheduler(self) -> Any:
+        """How the scheduler is asked; see status_table.Scheduler."""
         raise NotImplementedError
 
     def logs(self, replicate: Replicate, *, name: str = "stderr", n_lines: int = 40) -> str:
@@ -426,10 +434,10 @@ class Job:
         """
         if not replicates:
             return
-        statuses, asker = self._look(replicates)
+        statuses, scheduler = self._look(replicates)
         failed: dict[str, str] = {}
         for job, chosen in self._by_class(statuses):
-            failed |= job._cancel(chosen, asker, why)
+            failed |= job._cancel(chosen, scheduler, why)
         if failed:
             path, reason = next(iter(failed.items()))
             more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
@@ -439,7 +447,7 @@ class Job:
             error.replicates = [r for r in replicates if r.path not in failed]  # type: ignore
             raise error
 
-    def _cancel(self, chosen: Sequence[Any], asker: Any, why: str) -> dict[str, str]:
+    def _cancel(self, chosen: Sequence[Any], scheduler: Any, why: str) -> dict[str, str]:
         """Ends what its own class started; the folders that could not be ended, and why."""
         raise NotImplementedError
 

@@ -130,7 +130,7 @@ def tracked_defaults(run: Run) -> dict[str, Any]:
     return {n: h.default for n, h in sorted(run.parser.declared.items()) if h.tracked}
 
 
-def take(
+def reserve(
     interface: Interface,
     runs: Sequence[Run],
     *,
@@ -161,12 +161,12 @@ def take(
     wanted = dict(zip(names, map(identity, runs), strict=True))
     files = {path: flag for run in runs for flag, path in run.files}
     if interface.is_local:
-        place = _take_here(names, wanted, files, job_out_dir, workdir, code, set(accept), needed)
+        place = _reserve_here(names, wanted, files, job_out_dir, workdir, code, set(accept), needed)
         if ask_arrays:
             out = interface.script(_ARRAYS + "array_size").out.decode()
             place.max_array = int(out) if out.strip().isdecimal() else 0
     else:
-        place = _take_there(
+        place = _reserve_there(
             interface, names, wanted, files, job_out_dir, workdir, code, ask_arrays, set(accept),
             needed,
         )  # fmt: skip
@@ -184,14 +184,14 @@ def take(
         )
     if place.moved:
         _compare_defaults(interface, place, dict(zip(names, runs, strict=True)))
-        return take(
+        return reserve(
             interface, runs, job_out_dir=job_out_dir, workdir=workdir, code=code,
             ask_arrays=ask_arrays, accept={*accept, *place.moved}, needed=needed,
         )  # fmt: skip
     return place
 
 
-def _take_here(
+def _reserve_here(
     names: Sequence[str],
     wanted: Mapping[str, str],
     files: Mapping[str, str],
@@ -261,7 +261,7 @@ def _next_here(parent: str) -> int:
 _ARRAYS = """
 array_size() { timeout 30 scontrol show config | awk '/^MaxArraySize/ {print $3}'; }
 """
-_TAKE = """
+_RESERVE = """
 cd -- @WORKDIR@ 2>/dev/null || { printf 'no %s\\0' @WORKDIR@; exit 0; }
 workdir=$PWD
 printf 'workdir %s\\0' "$PWD"
@@ -319,7 +319,7 @@ done
 """
 
 
-def _take_there(
+def _reserve_there(
     interface: Interface,
     names: Sequence[str],
     wanted: Mapping[str, str],
@@ -336,7 +336,7 @@ def _take_there(
     words += ["", *files, ""]
     for name, mark in wanted.items():
         words += [name, "any" if name in accept else mark, str(counts.get(name, 1))]
-    text = _ARRAYS + _TAKE.replace("@WORKDIR@", quote_home(workdir)).replace(
+    text = _ARRAYS + _RESERVE.replace("@WORKDIR@", quote_home(workdir)).replace(
         "@ROOT@", quote_home(job_out_dir)
     ).replace("@CODE@", code).replace("@KEPT@", KEPT).replace("@ARRAYS@", str(int(ask_arrays)))
     payload = "".join(f"{word}\0" for word in words).encode("utf-8", "surrogateescape")
@@ -428,7 +428,7 @@ def parse_record(data: bytes, path: str) -> dict[str, Any]:
     return record
 
 
-def put(
+def write_files(
     interface: Interface,
     root: str,
     files: Mapping[str, bytes],
@@ -446,7 +446,7 @@ def put(
     """
     links = links or {}
     if interface.is_local:
-        _put_here(root, files, links)
+        _write_here(root, files, links)
         if not then:
             return b""
         done = interface.script(f"cd -- {quote_home(root)} || exit 1\n{then}", timeout=timeout)
@@ -466,7 +466,7 @@ def put(
     return done.out
 
 
-def _put_here(root: str, files: Mapping[str, bytes], links: Mapping[str, str]) -> None:
+def _write_here(root: str, files: Mapping[str, bytes], links: Mapping[str, str]) -> None:
     made: set[str] = set()
     try:
         for name, data in files.items():

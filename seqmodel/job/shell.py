@@ -15,9 +15,9 @@ from seqmodel.job import worker
 from seqmodel.job.events import Record
 from seqmodel.job.job import Job
 from seqmodel.job.os_interface import Interface, LocalInterface, quote_home
-from seqmodel.job.replicate import KEPT, Place, Replicate, put
+from seqmodel.job.replicate import KEPT, Place, Replicate, write_files
 from seqmodel.job.state import CLAIM_S, Seen, Status
-from seqmodel.job.status_table import Asker
+from seqmodel.job.status_table import Scheduler
 
 
 class ShellJob(Job):
@@ -46,7 +46,7 @@ class ShellJob(Job):
             entries.append((name, [script, str(k), token]))
         limit = self._settings({}).n_at_once
         if isinstance(self.interface, LocalInterface):
-            put(self.interface, place.root, files)
+            write_files(self.interface, place.root, files)
             claim_s = claim_seconds(self._settings({}))
             for replicate, k, (name, _) in zip(replicates, submissions, entries, strict=True):
                 _claim(replicate, k, name[-12:], claim_s)
@@ -81,14 +81,14 @@ class ShellJob(Job):
         }
         text = claim_text(self._settings({})) + _ADD.replace("@BATCH@", batch)
         text = text.replace("@LIMIT@", str(limit)).replace("@KEPT@", KEPT)
-        out = put(self.interface, place.root, {**files, **more}, then=text).decode()
+        out = write_files(self.interface, place.root, {**files, **more}, then=text).decode()
         if out.splitlines()[-1:] != ["added"]:
             raise JobError(f"{out.strip() or 'nothing was submitted'} on {self.interface.name}")
 
-    def _asker(self) -> Asker:
+    def _scheduler(self) -> Scheduler:
         return _Processes(self)
 
-    def _cancel(self, chosen: Sequence[Status], asker: Asker, why: str) -> dict[str, str]:
+    def _cancel(self, chosen: Sequence[Status], scheduler: Scheduler, why: str) -> dict[str, str]:
         words = ""
         for status in chosen:  # SIGTERM, and SIGKILL 10 s later
             record = status.record
@@ -256,7 +256,7 @@ def _append(replicate: Replicate, line: str) -> None:
         file.write(f"{int(time.time())} {line}\n")
 
 
-class _Processes(Asker):
+class _Processes(Scheduler):
     """What waits in the queue, and which processes there are."""
 
     kind = "shell"

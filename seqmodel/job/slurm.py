@@ -12,10 +12,10 @@ from seqmodel.hparam.job import SlurmHparams
 from seqmodel.hparam.resolve import Run
 from seqmodel.job.events import Record
 from seqmodel.job.job import Job
-from seqmodel.job.replicate import KEPT, Place, Replicate, put
+from seqmodel.job.replicate import KEPT, Place, Replicate, write_files
 from seqmodel.job.shell import cancel_by, claim_text, claims
 from seqmodel.job.state import ABSENT, Seen, Status
-from seqmodel.job.status_table import Asker
+from seqmodel.job.status_table import Scheduler
 
 MAX_ARRAY = 1001  # Slurm's own default, where it does not say another
 _MEMORY = re.compile(r"\d+[KMGT]?")
@@ -94,7 +94,7 @@ class SlurmJob(Job):
             self.n_calls["sbatch"] += 1
         text += "why\n"
         self.n_calls["squeue"] += 1
-        out = put(self.interface, place.root, files, links, then=text, timeout=300)
+        out = write_files(self.interface, place.root, files, links, then=text, timeout=300)
         _take_up(out.decode("utf-8", "replace"), batches, self.interface.name)
 
     def _batches(
@@ -148,15 +148,15 @@ class SlurmJob(Job):
             f"{folder}/batch.sh": batch.encode(),
         }, links
 
-    def _asker(self) -> Asker:
+    def _scheduler(self) -> Scheduler:
         return _Queue(self)
 
-    def _cancel(self, chosen: Sequence[Status], asker: Asker, why: str) -> dict[str, str]:
+    def _cancel(self, chosen: Sequence[Status], scheduler: Scheduler, why: str) -> dict[str, str]:
         words = ""
         for status in chosen:
-            job_id = asker.id_of(status.record)
+            job_id = scheduler.id_of(status.record)
             # a job that no queue knows is not ended by ours
-            is_outside = status.alive and asker.seen(status.record) == ABSENT
+            is_outside = status.alive and scheduler.seen(status.record) == ABSENT
             outside = status.record.node or "another machine" if is_outside else ""
             words += f"{status.folder}\0{job_id}\0{outside}\0"
         self.n_calls["scancel"] += 1
@@ -312,7 +312,7 @@ timeout 25 sacct -n -P -X -S now-14days -o JobIDRaw,JobID,State 2>/dev/null && e
 """
 
 
-class _Queue(Asker):
+class _Queue(Scheduler):
     """What squeue says, and sacct of jobs that squeue does not know any more."""
 
     kind = "slurm"

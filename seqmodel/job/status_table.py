@@ -19,7 +19,7 @@ from seqmodel.job.state import NAMES, STATES, Seen, Status, damaged, tell
 from seqmodel.terminal import plain_line
 
 
-class Asker:
+class Scheduler:
     """How a scheduler is asked, by a job class.
 
     Attributes:
@@ -46,38 +46,38 @@ class Asker:
         return record.job
 
 
-class Several(Asker):
+class Schedulers(Scheduler):
     """Schedulers of a folder that holds jobs of several kinds: each is asked about its own.
 
     Args:
-        askers: of different kinds; the first also answers for jobs whose kind is not known.
+        schedulers: of different kinds; the first also answers for jobs whose kind is not known.
     """
 
-    def __init__(self, askers: Iterable[Asker]) -> None:
-        self.askers = list(askers)
-        self.commands = {n: text for asker in self.askers for n, text in asker.commands.items()}
+    def __init__(self, schedulers: Iterable[Scheduler]) -> None:
+        self.schedulers = list(schedulers)
+        self.commands = {n: text for each in self.schedulers for n, text in each.commands.items()}
 
     def begin(self, outputs: Mapping[str, bytes]) -> None:  # noqa: D102
-        for asker in self.askers:
-            asker.begin(outputs)
+        for scheduler in self.schedulers:
+            scheduler.begin(outputs)
 
     def seen(self, record: Record) -> Seen | None:  # noqa: D102
-        asker = self.of(record)
-        return asker.seen(record) if asker else None
+        scheduler = self.of(record)
+        return scheduler.seen(record) if scheduler else None
 
     def found(self, record: Record) -> str:  # noqa: D102
-        asker = self.of(record)
-        return asker.found(record) if asker else ""
+        scheduler = self.of(record)
+        return scheduler.found(record) if scheduler else ""
 
     def id_of(self, record: Record) -> str:  # noqa: D102
-        asker = self.of(record)
-        return asker.id_of(record) if asker else ""
+        scheduler = self.of(record)
+        return scheduler.id_of(record) if scheduler else ""
 
-    def of(self, record: Record) -> Asker | None:
+    def of(self, record: Record) -> Scheduler | None:
         """Who knows the job of this record."""
-        for asker in self.askers:
-            if record.kind in ("", asker.kind):
-                return asker
+        for scheduler in self.schedulers:
+            if record.kind in ("", scheduler.kind):
+                return scheduler
         return None
 
 
@@ -86,11 +86,11 @@ def status(which: str = "out") -> StatusTable:
     return StatusTable(read_status(LocalInterface(), which, None))
 
 
-def read_status(interface: Interface, root: str, asker: Asker | None) -> list[Status]:
+def read_status(interface: Interface, root: str, scheduler: Scheduler | None) -> list[Status]:
     """The states of all replicates below `root`; what only the scheduler knows is noted there."""
-    snapshot = interface.snapshot(root, NAMES, asker.commands if asker else None)
-    if asker is not None:
-        asker.begin(snapshot.outputs)
+    snapshot = interface.snapshot(root, NAMES, scheduler.commands if scheduler else None)
+    if scheduler is not None:
+        scheduler.begin(snapshot.outputs)
     found, notes = [], {}
     for folder, files in snapshot.files.items():
         path = snapshot.root if folder == "." else f"{snapshot.root}/{folder}"
@@ -98,7 +98,7 @@ def read_status(interface: Interface, root: str, asker: Asker | None) -> list[St
             found.append(damaged(path, snapshot.damaged[folder]))
             continue
         try:
-            status = _one(path, files, snapshot.now, asker)
+            status = _one(path, files, snapshot.now, scheduler)
         except Exception as e:  # whatever is wrong with this run, the others are told
             status = damaged(path, e)
         if status.new:
@@ -109,28 +109,27 @@ def read_status(interface: Interface, root: str, asker: Asker | None) -> list[St
     return found
 
 
-def _one(path: str, files: Mapping[str, bytes], now: float, asker: Asker | None) -> Status:
-    if asker is None:
+def _one(path: str, files: Mapping[str, bytes], now: float, scheduler: Scheduler | None) -> Status:
+    if scheduler is None:
         return tell(path, files, now)
     record = Record(parse_events(files.get("events", b"")))
     if record.complete or record.end is not None or record.seen is not None:
         return tell(path, files, now)
     if not (record.running or record.waiting or record.claimed):
         return tell(path, files, now)
-    if record.kind and asker.kind and record.kind != asker.kind:
+    if record.kind and scheduler.kind and record.kind != scheduler.kind:
         return tell(path, files, now)  # its scheduler is another one
-    job = (
-        asker.found(record) if record.claimed and not record.waiting and not record.running else ""
-    )
+    is_lost = record.claimed and not record.waiting and not record.running
+    job = scheduler.found(record) if is_lost else ""
     if job:
         line = f"submitted submission={record.submission} job={job}"
         files = {**files, "events": files["events"] + f"{int(now)} {line}\n".encode()}
         record = Record(parse_events(files["events"]))
-        status = tell(path, files, now, asker.seen(record))
+        status = tell(path, files, now, scheduler.seen(record))
         status.new.insert(0, line)
         return status
-    status = tell(path, files, now, asker.seen(record))
-    status.job = asker.id_of(record) or status.job
+    status = tell(path, files, now, scheduler.seen(record))
+    status.job = scheduler.id_of(record) or status.job
     return status
 
 

@@ -12,7 +12,7 @@ from seqmodel.errors import SequenceError
 
 def test_ids_of_dna_are_the_contract():
     assert DNA.encode("ACGTacgtNn").tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 6, 6]
-    assert (DNA.mask_id, DNA.pad_id, DNA.none_id, DNA.n_tokens) == (4, 5, 6, 7)
+    assert (DNA.mask_id, DNA.pad_id, DNA.unknown_id, DNA.n_tokens) == (4, 5, 6, 7)
     assert DNA.complement_table.tolist() == [3, 2, 1, 0, 4, 5, 6]
 
 
@@ -41,7 +41,7 @@ def test_one_hot_of_an_unknown_letter_follows_the_rule(unknown, value):
     table = alphabet_from_name("dna", unknown).one_hot_table()
     assert np.array_equal(table[:4], np.eye(4))
     assert (table[[DNA.mask_id, DNA.pad_id]] == 0).all()
-    assert (table[DNA.none_id] == value).all()
+    assert (table[DNA.unknown_id] == value).all()
 
 
 @given(alphabets)

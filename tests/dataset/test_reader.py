@@ -92,7 +92,7 @@ def test_noise_changes_that_proportion_of_the_sequence_only(store):
     before, after = column(a, "tokens"), column(b, "tokens")
     known = before < 4
     assert np.array_equal(before[~known], after[~known])
-    assert after.max() <= DNA.none_id
+    assert after.max() <= DNA.unknown_id
     # a quarter of the replaced letters come back as they were
     assert abs((before != after)[known].mean() - 0.2 * 0.75) < 0.01
     new = np.bincount(after[(before != after)], minlength=4)

@@ -39,7 +39,7 @@ def of_encoder(case, device, dtype):
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     tokens = tokens_of(6, 40).to(device)
-    tokens[0, 3:9] = DNA.none_id
+    tokens[0, 3:9] = DNA.unknown_id
     pad = torch.zeros(tokens.shape, dtype=torch.bool, device=device)
     pad[1, 30:] = True
     logits = decoder(encoder(tokens, pad), encoder.out_pad(pad))

@@ -336,16 +336,16 @@ def test_an_entry_of_the_queue_that_was_half_written_is_none(workdir):
     ],
 )
 def test_a_process_that_is_there_runs_however_silent(shell_job, age, processes, seen):
-    asker = _Processes(shell_job)
-    asker.begin({"processes": f"here\n{processes}\n".encode()})
+    scheduler = _Processes(shell_job)
+    scheduler.begin({"processes": f"here\n{processes}\n".encode()})
     begun = int(time.time()) - age
     text = f"1 created\n{begun} submitting submission=0 token=abc\n"
     record = Record(parse_events(f"{text}{begun} start attempt=1 pid=7 node=here\n".encode()))
-    told = asker.seen(record)
+    told = scheduler.seen(record)
     assert (told and told.state) == seen
     elsewhere = Record(parse_events(f"{text}{begun} start attempt=1 node=there\n".encode()))
     if seen != "RUNNING":
-        assert asker.seen(elsewhere) is None
+        assert scheduler.seen(elsewhere) is None
 
 
 def test_a_grace_that_heartbeats_do_not_keep_is_refused():

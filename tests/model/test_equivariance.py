@@ -40,8 +40,8 @@ def test_reverse_complement_is_that_of_the_text(padded):
 
 
 def test_control_tokens_are_their_own_complement():
-    control = torch.tensor([[DNA.mask_id, DNA.none_id, 0]], dtype=torch.uint8)
-    expected = torch.tensor([[3, DNA.none_id, DNA.mask_id]], dtype=torch.uint8)
+    control = torch.tensor([[DNA.mask_id, DNA.unknown_id, 0]], dtype=torch.uint8)
+    expected = torch.tensor([[3, DNA.unknown_id, DNA.mask_id]], dtype=torch.uint8)
     assert torch.equal(reverse_complement(control, DNA), expected)
 
 

@@ -94,7 +94,7 @@ def test_gradients_reach_every_parameter(case):
     decoder = classifier_of(encoder)
     x = tokens_of(8, SEQ_LEN)
     x[:, 3] = DNA.mask_id
-    x[:, 4] = DNA.none_id
+    x[:, 4] = DNA.unknown_id
     out = decoder(encoder(x))
     cross_entropy(out, torch.arange(8) % 2).backward()
     for name, parameter in [*encoder.named_parameters(), *decoder.named_parameters()]:

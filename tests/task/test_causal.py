@@ -23,7 +23,7 @@ CAUSAL = {
 def test_loss_is_of_the_next_letter_at_each_known_position(encoder):
     task = task_of(CausalHparams(), encoder=encoder).eval()
     batch = batch_of(3, 40)
-    batch["tokens"][0, 7:12] = DNA.none_id
+    batch["tokens"][0, 7:12] = DNA.unknown_id
     pad = torch.zeros(3, 40, dtype=torch.bool)
     pad[2, 25:] = True
     batch["tokens"][pad] = DNA.pad_id

@@ -26,7 +26,7 @@ PROGRAM = textwrap.dedent(
     def whole(seed, n=16):
         batch = batch_of(n, 24, seed=seed)
         letters = batch["tokens"]
-        letters[: n // 2, 4:20] = DNA.none_id  # ranks with unequal numbers of known letters
+        letters[: n // 2, 4:20] = DNA.unknown_id  # ranks with unequal numbers of known letters
         if kind == "classify":
             batch["target"] = (letters == 0).sum(1) % 2
         if kind == "multilabel":

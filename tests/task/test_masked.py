@@ -97,7 +97,7 @@ def test_training_masks_follow_the_key_and_validation_masks_the_index():
 def test_loss_is_the_mean_over_the_chosen_positions_of_the_full_head():
     task = task_of(MaskedHparams(mask_prop=0.3))
     batch = batch_of(4, 64)
-    batch["tokens"][0, :20] = DNA.none_id
+    batch["tokens"][0, :20] = DNA.unknown_id
     pad = torch.zeros(4, 64, dtype=torch.bool)
     pad[2, 40:] = True
     batch["tokens"][pad] = DNA.pad_id
@@ -128,7 +128,7 @@ def test_weights_weigh_the_loss():
 def test_a_batch_without_letters_has_loss_zero_and_finite_gradients():
     task = task_of(MaskedHparams(), seed=1)
     batch = batch_of(2, 16)
-    batch["tokens"][:] = DNA.none_id
+    batch["tokens"][:] = DNA.unknown_id
     trainer = trainer_of(None)
     trainer.fit(task, Batches([batch]))
     assert all(p.isfinite().all() for p in task.parameters())

@@ -179,4 +179,4 @@ def unknown_props(
     codes: Codes, alphabet: Alphabet, intervals: Intervals, length: int
 ) -> np.ndarray:
     """Proportion of each window that is not known, float64 [n]; padding counts for neither side."""
-    return letter_props(codes, alphabet, intervals, length, [alphabet.none_id])
+    return letter_props(codes, alphabet, intervals, length, [alphabet.unknown_id])

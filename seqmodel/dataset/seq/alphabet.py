@@ -1,7 +1,7 @@
 """Alphabets: which letters a sequence has, and which number stands for each.
 
 First stage of the flow: characters -> uint8 ids. An id is below `n_letters` for a letter; three
-control ids follow: `mask_id` (hidden from the model), `pad_id` (no sequence here) and `none_id`
+control ids follow: `mask_id` (hidden from the model), `pad_id` (no sequence here) and `unknown_id`
 (a letter that is not known, such as N). Leaves out one-hot on a device (the models do that from
 `one_hot_table`) and files (store.py, labelled.py).
 """
@@ -30,9 +30,9 @@ class Alphabet:
     Attributes:
         name: as typed in `--alphabet`.
         letters: tokens in the order of their ids, mostly single characters; case does not matter.
-        ambiguous: characters read as `none_id` (N and IUPAC codes); the first is written for it.
+        ambiguous: characters read as `unknown_id` (N and IUPAC codes); the first is written for it.
         complement: letter -> letter, or None where there is no complement.
-        unknown: one-hot of `none_id`: "uniform" is 1/A for each letter, "zeros" is 0.
+        unknown: one-hot of `unknown_id`: "uniform" is 1/A for each letter, "zeros" is 0.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Alphabet:
         return len(self.letters) + 1
 
     @property
-    def none_id(self) -> int:
+    def unknown_id(self) -> int:
         """Id of a letter that is not known."""
         return len(self.letters) + 2
 
@@ -110,7 +110,7 @@ class Alphabet:
             if len(letter) == 1:
                 table[ord(letter.upper())] = table[ord(letter.lower())] = code
         for letter in self.ambiguous:
-            table[ord(letter.upper())] = table[ord(letter.lower())] = self.none_id
+            table[ord(letter.upper())] = table[ord(letter.lower())] = self.unknown_id
         return bytes(table)
 
     @cached_property
@@ -128,7 +128,7 @@ class Alphabet:
         table = np.zeros((self.n_tokens, self.n_letters), dtype=np.float32)
         table[: self.n_letters] = np.eye(self.n_letters, dtype=np.float32)
         if self.unknown == "uniform":
-            table[self.none_id] = 1 / self.n_letters
+            table[self.unknown_id] = 1 / self.n_letters
         return table
 
     def encode(self, text: str | bytes, where: str = "sequence") -> np.ndarray:
@@ -152,7 +152,7 @@ class Alphabet:
 
     def _encode_tokens(self, text: str, where: str) -> np.ndarray:
         ids = {x.upper(): i for i, x in enumerate(self.letters)}
-        ids |= {x.upper(): self.none_id for x in self.ambiguous}
+        ids |= {x.upper(): self.unknown_id for x in self.ambiguous}
         longest = "|".join(re.escape(x) for x in sorted(ids, key=len, reverse=True))
         pattern, out, at = re.compile(longest), [], 0
         upper = text.upper()
