@@ -43,13 +43,13 @@ def commit(folder):
     git(folder, "commit", "-qm", "x")
 
 
-def release(folder):
+def release(folder, *args):
     env = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         **{f"GIT_{x}_{y}": "x" for x in ("AUTHOR", "COMMITTER") for y in ("NAME", "EMAIL")},
     }
     return subprocess.run(
-        ["sh", "tools/release.sh"], cwd=folder, env=env, capture_output=True, text=True
+        ["sh", "tools/release.sh", *args], cwd=folder, env=env, capture_output=True, text=True
     )
 
 
@@ -65,6 +65,7 @@ def test_a_complete_version_is_tagged_once(checkout):
     ("name", "text", "message"),
     [
         ("CHANGELOG.md", "## 1.2.2\n", "CHANGELOG.md has no section '## 1.2.3'"),
+        ("CHANGELOG.md", "## Unreleased\n\n- new\n\n## 1.2.3\n", "unreleased changes; move them"),
         ("CITATION.cff", "version: 1.2.2\n", "CITATION.cff does not say"),
         ("tests/archive/1.2.3/outputs.json", None, "tests/archive/1.2.3/ is missing"),
         ("tests/archive/definitions.json", "{}", "no digest for 1.2.3"),
@@ -89,6 +90,33 @@ def test_an_unclean_or_other_branch_is_refused(checkout):
     (checkout / "new").unlink()
     git(checkout, "checkout", "-qb", "other")
     assert "this is the branch other" in release(checkout).stderr
+
+
+def test_an_earlier_commit_of_main_is_tagged_with_its_own_version(checkout):
+    first = git(checkout, "rev-parse", "HEAD").strip()
+    for name, text in FILES.items():
+        (checkout / name).write_text(text.replace("1.2.3", "1.3.0"))
+    commit(checkout)
+    assert "v1.2.3 can be tagged" in release(checkout, "--check", first).stdout
+    assert git(checkout, "tag") == ""
+    assert release(checkout, first[:9]).returncode == 0
+    assert git(checkout, "rev-parse", "v1.2.3^{commit}").strip() == first
+    assert "tests/archive/1.3.0/ is missing" in release(checkout).stderr  # as it is now
+
+
+def test_a_commit_that_is_not_of_main_is_refused(checkout):
+    git(checkout, "checkout", "-qb", "other")
+    (checkout / "new").write_text("")
+    commit(checkout)
+    assert "other is not part of main" in release(checkout, "other").stderr
+    assert "there is no commit elsewhere" in release(checkout, "elsewhere").stderr
+    assert git(checkout, "tag") == ""
+
+
+def test_an_empty_section_of_unreleased_changes_is_none(checkout):
+    (checkout / "CHANGELOG.md").write_text("## Unreleased\n\n## 1.2.3\n\n- x\n")
+    commit(checkout)
+    assert release(checkout).returncode == 0
 
 
 def test_this_version_is_described_everywhere():
