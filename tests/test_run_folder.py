@@ -93,6 +93,16 @@ def test_a_batch_step_of_slurm_is_the_first_rank(make_run, monkeypatch):
     assert not run_folder.is_other_rank()
 
 
+def test_of_a_package_that_is_there_twice_the_imported_version_is_recorded(tmp_path, monkeypatch):
+    """As in a virtual environment on a cluster that extends the packages of a module."""
+    for version in ("1.0", "2.0"):
+        info = tmp_path / version / f"twice-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: twice\nVersion: {version}\n")
+        monkeypatch.syspath_prepend(tmp_path / version)
+    assert run_folder.packages()["twice"] == "2.0"
+
+
 @pytest.fixture
 def installed(monkeypatch, tmp_path):
     """The package as one that lies in no checkout."""

@@ -20,7 +20,7 @@ from seqmodel.record.git import GitFailed, tracked
 LIST = ".seqmodel-code"  # beside the package in an unpacked archive
 MAX_FILE = 1 << 20
 MAX_ALL = 20 << 20
-OWN_KINDS = (".py", ".sh", ".css", ".js")  # of the package, where git does not tell
+OWN_KINDS = (".py", ".sh", ".css", ".js", "py.typed")  # of the package, where git does not tell
 
 _SECRET_NAMES = re.compile(
     r"""

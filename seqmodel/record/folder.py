@@ -234,10 +234,12 @@ def defaults_digest(run: Run) -> str:
 
 
 def packages() -> dict[str, str]:
-    """Every installed distribution and its version."""
+    """Every installed distribution and its version: of two with one name that which is imported."""
     from importlib.metadata import distributions
 
-    found = {d.metadata["Name"]: d.version for d in distributions()}
+    found: dict[str, str] = {}
+    for distribution in distributions():  # in the order of sys.path: a venv before what it extends
+        found.setdefault(distribution.metadata["Name"], distribution.version)
     return {name: found[name] for name in sorted(found, key=str.lower)}
 
 
