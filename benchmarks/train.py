@@ -39,7 +39,8 @@ from torch import nn  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 
 from seqmodel.hparam.resolve import Run, resolve  # noqa: E402
-from seqmodel.task.task import Scored, Task  # noqa: E402
+from seqmodel.task.step import Scored  # noqa: E402
+from seqmodel.task.task import Task  # noqa: E402
 from seqmodel.training.allocator import kept_memory  # noqa: E402
 from seqmodel.training.build import build  # noqa: E402
 from seqmodel.training.stopping import StopOnSignal  # noqa: E402

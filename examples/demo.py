@@ -151,9 +151,9 @@ def quoted_lines(command: list[str]) -> list[str]:
 
 def hidden_positions(hparams: dict[str, object]) -> np.ndarray:
     """Positions on the test contig whose letters the masked model had to predict when tested."""
+    from seqmodel.dataset.build import build_data
     from seqmodel.hparam.resolve import resolve
     from seqmodel.task.masked import EVALUATION_STREAM, corrupt
-    from seqmodel.training.build import build_data
 
     resolved = resolve([f"--{name}={value}" for name, value in hparams.items()])
     data = build_data(resolved)

@@ -73,7 +73,7 @@ def main() -> None:
     start = time.monotonic()
     if args.out is not None:
         values["default_root_dir"] = str(args.out)
-    metrics = execute(resolve(values))
+    metrics = execute(resolve(values)).metrics
     print_scores(metrics)
     print(f"{(time.monotonic() - start) / 60:.1f} minutes")
 

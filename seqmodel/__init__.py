@@ -14,6 +14,12 @@ _LAZY = {
     "PROTEIN": "seqmodel.dataset.seq.alphabet",
     "SequenceStore": "seqmodel.dataset.seq.store",
     "Intervals": "seqmodel.dataset.interval.interval",
+    "load": "seqmodel.infer.model",
+    "train": "seqmodel.infer.trained",
+    "results": "seqmodel.job.results.table",
+    "ShellJob": "seqmodel.job.shell",
+    "SlurmJob": "seqmodel.job.slurm",
+    "SshInterface": "seqmodel.job.os_interface",
 }
 
 __all__ = ["VERSION", *_LAZY]

@@ -9,8 +9,8 @@ from model_cases import DNA, tokens_of
 from seqmodel.dataset.label.targets import Targets
 from seqmodel.hparam.model import PooledHparams, PositionHparams, TransformerHparams
 from seqmodel.hparam.optim import AdamWHparams, ConstantHparams
+from seqmodel.hparam.target import resolve_target
 from seqmodel.model import adapt_encoder, build_decoder, build_encoder
-from seqmodel.model.build import resolve_target
 
 for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning"):
     logging.getLogger(name).setLevel(logging.ERROR)

@@ -65,7 +65,7 @@ def test_encoders_of_every_version_start_another_task(folder, path):
     task = {"task": "regress" if "multilabel" in path.stem else "multilabel"}
     table = CASES["regress" if task["task"] == "regress" else "multilabel"]
     run = resolve({**table, **task, "load_encoder_from_checkpoint": str(path)})
-    ours = build(run).encoder.state_dict()
+    ours = build(run).task.encoder.state_dict()
     theirs = checkpoint.load(path)["state_dict"]
     assert ours
     assert all((ours[name] == theirs[f"encoder.{name}"]).all() for name in ours)

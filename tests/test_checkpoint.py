@@ -1,5 +1,6 @@
 """Checkpoints: whole files, no foreign code, versions checked, weights that fit."""
 
+import json
 import pickle
 import zipfile
 
@@ -27,7 +28,7 @@ class Evil:
 
 
 def entry(**changes):
-    plain = {"alphabet": DNA, "targets": {}, "splits": {}, "data": {}}
+    plain = {"alphabet": DNA, "targets": {}, "splits": {"train": 5}, "data": {}}
     return {**checkpoint.stamp({"lr": 0.5}, **plain), **changes}
 
 
@@ -49,9 +50,79 @@ def test_what_is_saved_is_loaded(tmp_path):
 
 
 def test_the_header_is_read_without_torch(tmp_path):
-    checkpoint.save(content(), tmp_path / "a.ckpt")
+    known = {"seq_len": 64, "contigs": {"chr1": [1000, 3, 0, 192]}, "n_contigs": 1}
+    checkpoint.save(content(**known), tmp_path / "a.ckpt")
     found = header.read_header(str(tmp_path / "a.ckpt"))
-    assert found == {"schema": 1, "version": VERSION, "hparams": {"lr": 0.5}}
+    own = {"schema": 2, "version": VERSION, "hparams": {"lr": 0.5}}
+    told = {"alphabet": DNA, "targets": {}, "splits": {"train": 5}, "data": {}}
+    assert found == own | told | known
+
+
+def test_a_checkpoint_of_schema_1_is_read_and_what_it_does_not_say_is_unknown(tmp_path):
+    """Its header had the hyperparameters alone; its entry had no length and no contigs."""
+    hparams = {"seq_len": 64}
+    path, old = tmp_path / "a.ckpt", content(schema=1, version="0.1.1", hparams=hparams)
+    for name in ("seq_len", "contigs", "n_contigs"):
+        del old["seqmodel"][name]
+    old["seqmodel"]["splits"] = {"train": True, "test": True}
+    torch.save(old, path)
+    with zipfile.ZipFile(path, "a") as archive:
+        text = json.dumps({"schema": 1, "version": "0.1.1", "hparams": hparams})
+        archive.writestr(f"a/{header.HEADER}", text)
+    found = header.read_header(str(path))
+    assert found["seq_len"] == 64
+    names = ("alphabet", "targets", "splits", "contigs", "n_contigs", "data")
+    assert [found[name] for name in names] == [None] * 6
+    own = checkpoint.load(path)["seqmodel"]
+    assert (own["seq_len"], own["contigs"], own["n_contigs"]) == (64, None, None)
+    assert own["splits"] == {"train": None, "test": None}
+    assert own["alphabet"] == DNA
+
+
+def test_the_header_is_bounded_and_the_checkpoint_is_whole(tmp_path):
+    """A genome of 10,000 scaffolds, each of them in a file of its own."""
+    scaffolds = {f"scaffold_{i}_of_the_assembly": [10**9] * 4 for i in range(10000)}
+    digest = {"size": 10**12, "sha256": "f" * 64}
+    data = {f"/project/genomes/{name}.fa.gz": digest for name in scaffolds}
+    plain = {"alphabet": DNA, "targets": {}, "splits": {}}
+    entry = checkpoint.stamp({}, **plain, data=data, contigs=scaffolds)
+    checkpoint.save({"state_dict": {}, "seqmodel": entry}, tmp_path / "a.ckpt")
+    with zipfile.ZipFile(tmp_path / "a.ckpt") as archive:
+        (record,) = [x for x in archive.infolist() if x.filename.endswith(header.HEADER)]
+    assert record.file_size < 300_000
+    found = header.read_header(str(tmp_path / "a.ckpt"))
+    assert list(found["contigs"]) == list(scaffolds)[:1000]
+    assert found["n_contigs"] == 10000
+    own = checkpoint.load(tmp_path / "a.ckpt")["seqmodel"]
+    assert own["contigs"] == scaffolds
+    assert own["data"] == data
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"alphabet": "dna"},
+        {"targets": [1]},
+        {"splits": 3},
+        {"seq_len": "64"},
+        {"seq_len": True},
+        {"contigs": ["chr1"]},
+        {"data": "a.fa"},
+    ],
+)
+def test_a_header_with_values_of_other_types_is_refused(tmp_path, damaged):
+    text = json.dumps({"schema": 2, "version": VERSION, "hparams": {}, **damaged})
+    with pytest.raises(CheckpointError, match=rf"a\.ckpt: damaged, '{next(iter(damaged))}'"):
+        header.parse_header(text.encode(), "a.ckpt")
+
+
+def test_a_header_that_would_fill_the_memory_is_not_unpacked(tmp_path):
+    path = tmp_path / "a.ckpt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"a/{header.HEADER}", b" " * (header.MOST_BYTES + 1))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(CheckpointError, match="not a checkpoint that seqmodel wrote"):
+        header.read_header(str(path))
 
 
 @pytest.mark.parametrize("form", ["pickle", "torch", "with_header"])

@@ -21,6 +21,7 @@ FLOORS = (
     ("task",),
     ("record",),
     ("training",),
+    ("infer",),
     ("run",),
     ("job.script",),
     ("job",),

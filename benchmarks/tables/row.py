@@ -109,7 +109,7 @@ def train(hparams: Mapping[str, Any], folder: Path) -> dict[str, float]:
     from seqmodel.training.metrics_csv import read_rows
 
     given = {"progress": "none", "n_threads": 1, "accelerator": "cpu", **hparams}
-    last = execute(resolve({**given, "default_root_dir": str(folder)}))
+    last = execute(resolve({**given, "default_root_dir": str(folder)})).metrics
     monitor = given.get("monitor", "valid_loss")
     if not any(name.startswith("valid_") for name in last):  # no dev split
         return last
@@ -130,7 +130,7 @@ def test(hparams: Mapping[str, Any], checkpoint: Path, folder: Path) -> dict[str
 
     given = {**hparams, "mode": "test", "load_checkpoint_path": str(checkpoint)}
     given |= {"progress": "none", "n_threads": 1, "accelerator": "cpu"}
-    return execute(resolve({**given, "default_root_dir": str(new_folder(folder))}))
+    return execute(resolve({**given, "default_root_dir": str(new_folder(folder))})).metrics
 
 
 def predict(hparams: Mapping[str, Any], checkpoint: Path, split: str = "test") -> tuple[Any, Any]:

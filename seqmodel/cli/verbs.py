@@ -32,8 +32,8 @@ def _data(argv: Sequence[str]) -> int:
     from seqmodel.hparam.resolve import resolve_data
 
     run = resolve_data([word for word in argv[1:] if word not in ("--json", "--check")])
+    from seqmodel.dataset.build import build_data
     from seqmodel.dataset.describe import as_text, describe
-    from seqmodel.training.build import build_data
 
     data = build_data(run)
     checked = {}

@@ -1,12 +1,15 @@
-"""What a checkpoint tells without torch: the JSON header beside its tensors. Light.
+"""What a checkpoint says without torch: the JSON header beside its tensors. Light.
 
-A checkpoint is the zip file that torch writes, with one more record, `seqmodel.json`: VERSION and
-all hyperparameters. So a job can be checked on a machine that has no torch, and no byte of a
-pickle is read to learn what a file is.
+A checkpoint is the zip file that torch writes, with one more record, `seqmodel.json`: VERSION, all
+hyperparameters, and what the model reads, predicts and was trained on. So a checkpoint can be
+described on a machine that has no torch, and no byte of a pickle is read for it.
+
+Schema 2 (0.2.0) added what `KNOWN` lists. A file of schema 1 has None there: unknown.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from seqmodel import VERSION
@@ -15,10 +18,24 @@ from seqmodel.files import problem, reading
 from seqmodel.hparam.migrate import HPARAM_STEPS, migrated, version_tuple
 
 HEADER = "seqmodel.json"
+SCHEMA = 2
+MOST = 1000
+"""Contigs and data files that a header lists; the entry in the checkpoint has the rest."""
+MOST_BYTES = 1 << 26
+
+KNOWN: dict[str, type] = {
+    "alphabet": dict,
+    "targets": dict,
+    "splits": dict,  # split -> number of items
+    "seq_len": int,
+    "contigs": dict,  # name -> [length, windows, start of the first, end of the last]
+    "n_contigs": int,
+    "data": dict,  # path -> size and sha256
+}
 
 
 def read_header(path: str) -> dict[str, Any]:
-    """The header of the checkpoint at `path`: `version`, `hparams` (flat, migrated), `schema`.
+    """The header of the checkpoint at `path`: `version`, `hparams` (flat, migrated), `KNOWN`.
 
     Raises:
         CheckpointError: no file, not written by seqmodel, or by a newer version.
@@ -29,8 +46,10 @@ def read_header(path: str) -> dict[str, Any]:
         raise CheckpointError(f"{path}: cannot be read ({why}); give the path of a .ckpt file")
     try:
         with reading(path, CheckpointError, "checkpoint"), zipfile.ZipFile(path) as archive:
-            record = next((n for n in archive.namelist() if n.split("/")[-1] == HEADER), None)
-            data = b"" if record is None else archive.read(record)
+            infos = archive.infolist()
+            record = next((x for x in infos if x.filename.split("/")[-1] == HEADER), None)
+            fits = record is not None and record.file_size <= MOST_BYTES
+            data = archive.read(record) if record is not None and fits else b""
     except CheckpointError as e:
         raise _foreign(path) from e
     return parse_header(data, path)
@@ -52,7 +71,17 @@ def parse_header(data: bytes, path: str) -> dict[str, Any]:
         )
     if not isinstance(hparams, dict):
         raise CheckpointError(f"{path}: its hyperparameters are no table; not loaded")
-    return {**header, "hparams": migrated(hparams, version, HPARAM_STEPS)}
+    header = with_unknown({**header, "hparams": migrated(hparams, version, HPARAM_STEPS)})
+    for name, kind in KNOWN.items():
+        if type(header[name]) not in (kind, type(None)):
+            raise CheckpointError(f"{path}: damaged, {name!r} in its header is no {kind.__name__}")
+    return header
+
+
+def with_unknown(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """`entry`, with None for what its version did not keep; `seq_len` as far as it was set."""
+    set_len = entry["hparams"].get("seq_len")
+    return {**dict.fromkeys(KNOWN), "seq_len": set_len, **entry}
 
 
 def _foreign(path: str) -> CheckpointError:

@@ -173,7 +173,7 @@ def check_resumed(parser: HparamParser, values: Namespace) -> None:
         if name in old and name not in ("max_epochs", "max_steps"):
             before, now = hparam.value(old[name]), getattr(values, name)
             if hparam.group == PLACE and _n_files(before) == _n_files(now):
-                continue  # files may be moved: what is in them is compared (build.py)
+                continue  # files may be moved: what is in them is compared (training/build.py)
             if before != now:
                 raise HparamError(
                     f"--resume_from_checkpoint goes on with one run, but {name} was {before!r} and "

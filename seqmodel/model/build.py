@@ -5,12 +5,11 @@ The only place that resolves their `target` strings and applies what concerns ev
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from torch import nn
 
-from seqmodel.errors import HparamError
+from seqmodel.hparam.target import resolve_target
 from seqmodel.model.adapt import add_lora, freeze
 from seqmodel.model.encoder import Encoder
 from seqmodel.model.equivariant import BothStrands
@@ -43,29 +42,3 @@ def adapt_encoder(encoder: Encoder, hparams: Hparams) -> Encoder:
 def build_decoder(hparams: Hparams, encoder: Encoder, n_out: int) -> nn.Module:
     """The decoder that reads `encoder` and gives `n_out` outputs."""
     return resolve_target(hparams.target)(hparams, encoder.n_out, n_out)
-
-
-def resolve_target(target: str):
-    """The object that a `module:object` text names.
-
-    Raises:
-        HparamError: there is no such module or object, or the module calls sys.exit.
-    """
-    module, _, name = target.partition(":")
-    try:
-        found = getattr(import_module(module), name, None) if module and name else None
-    except ModuleNotFoundError as e:
-        # what the module itself lacks is told by its own traceback
-        if e.name is None or not f"{module}.".startswith(f"{e.name}."):
-            raise
-        found = None
-    except SystemExit as e:
-        raise HparamError(
-            f"target {target!r} of an Hparams class: its module ends the program by sys.exit"
-        ) from e
-    if found is None:
-        raise HparamError(
-            f"target {target!r} of an Hparams class: there is no such module or object; "
-            "write module:object, importable from here"
-        )
-    return found

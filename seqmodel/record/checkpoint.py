@@ -1,9 +1,10 @@
 """Saving and loading checkpoints: whole files, versioned, and nothing foreign is run.
 
 A checkpoint is Lightning's dictionary (weights, optimiser, loops, callbacks) with one more key,
-`seqmodel`: VERSION, all hyperparameters, alphabet, targets and data digests. The file is written
-aside and renamed. It is read with torch's `weights_only`, which builds tensors and plain
-containers and runs no code of the file. The JSON header inside (hparam/header.py) is read first.
+`seqmodel`: VERSION, all hyperparameters, and what the model reads, predicts and was trained on
+(`stamp`). The file is written aside and renamed. It is read with torch's `weights_only`, which
+builds tensors and plain containers and runs no code of the file. The JSON header inside
+(hparam/header.py) is read first.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import pickle
 import zipfile
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +24,18 @@ from torch import nn
 
 from seqmodel import VERSION
 from seqmodel.dataset.label.targets import Targets, pairs_of
+from seqmodel.dataset.seq.alphabet import Alphabet
 from seqmodel.errors import CheckpointError, RunError
 from seqmodel.files import reading
-from seqmodel.hparam.header import HEADER, read_header
+from seqmodel.hparam.header import HEADER, KNOWN, MOST, SCHEMA, read_header, with_unknown
 from seqmodel.hparam.migrate import HPARAM_STEPS, Step, migrated
 
-SCHEMA = 1
+MOST_KEPT = 100_000  # contigs in the entry; the header has MOST
 
 # what later versions changed in the rest of the dictionary: names of weights, callbacks, loops
 CHECKPOINT_STEPS: tuple[Step, ...] = (
     Step("0.1.1", "targets tell the tracks that are a pair of strands", lambda c: _with_pairs(c)),
+    Step("0.2.0", "it says on what the model was trained", lambda c: _with_training(c)),
 )
 
 
@@ -84,9 +88,12 @@ def save(checkpoint: dict[str, Any], path: str | Path) -> None:
 
 
 def header_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """What stands in the JSON header of `checkpoint`."""
+    """The JSON header of `checkpoint`: its entry, with at most `MOST` contigs and data files."""
     own = checkpoint["seqmodel"]
-    header = {"schema": own["schema"], "version": own["version"], "hparams": own["hparams"]}
+    header = {name: own[name] for name in ("schema", "version", "hparams", *KNOWN)}
+    for name in ("contigs", "data"):
+        if own[name] is not None:
+            header[name] = dict(islice(own[name].items(), MOST))
     return {**header, **({"plugins": own["plugins"]} if own.get("plugins") else {})}
 
 
@@ -124,11 +131,24 @@ def stamp(
     *,
     alphabet: dict[str, Any],
     targets: dict[str, Any],
-    splits: dict[str, Any],
+    splits: dict[str, int | None],
     data: dict[str, Any],
+    seq_len: int | None = None,
+    contigs: dict[str, list[int]] | None = None,
     plugins: dict[str, str | None] | None = None,
 ) -> dict[str, Any]:
-    """The `seqmodel` entry of a checkpoint: all that applying the model needs, in plain values."""
+    """The `seqmodel` entry of a checkpoint: all that applying the model needs, in plain values.
+
+    Args:
+        hparams: of the run.
+        alphabet: of the sequences, `Alphabet.to_dict`.
+        targets: what is predicted, `Targets.to_dict`.
+        splits: names of the splits, and how many items each has.
+        data: size and SHA-256 of each file of data, by path.
+        seq_len: letters of the sequences that the model was trained on.
+        contigs: those with training windows, `training_contigs`; the first 100,000 are kept.
+        plugins: digests of the plugins, by module.
+    """
     return {
         "schema": SCHEMA,
         "version": VERSION,
@@ -137,6 +157,9 @@ def stamp(
         "targets": targets,
         "splits": splits,
         "data": data,
+        "seq_len": seq_len,
+        "contigs": None if contigs is None else dict(islice(contigs.items(), MOST_KEPT)),
+        "n_contigs": None if contigs is None else len(contigs),
         "plugins": plugins or {},
     }
 
@@ -210,6 +233,18 @@ def saved_targets(checkpoint: dict[str, Any], path: str | Path) -> Targets:
         raise CheckpointError(f"{path}: damaged, it does not tell what its model predicts") from e
 
 
+def saved_alphabet(checkpoint: dict[str, Any], path: str | Path) -> Alphabet:
+    """What the model in a checkpoint reads.
+
+    Raises:
+        CheckpointError: the checkpoint does not say it.
+    """
+    try:
+        return Alphabet.from_dict(checkpoint["seqmodel"]["alphabet"])
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise CheckpointError(f"{path}: damaged, it does not tell what its model reads") from e
+
+
 def _with_pairs(checkpoint: dict[str, Any]) -> dict[str, Any]:
     own = checkpoint["seqmodel"]
     strands = own["hparams"].get("track_strands") or []
@@ -218,6 +253,13 @@ def _with_pairs(checkpoint: dict[str, Any]) -> dict[str, Any]:
     pairs = [list(x) for x in pairs_of(own["targets"]["names"], strands)]
     targets = {**own["targets"], "pairs": pairs}
     return {**checkpoint, "seqmodel": {**own, "targets": targets}}
+
+
+def _with_training(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    own = with_unknown(checkpoint["seqmodel"])
+    # up to 0.1 the splits had no number of items
+    splits = {x: None if n is True else n for x, n in (own["splits"] or {}).items()}
+    return {**checkpoint, "seqmodel": {**own, "splits": splits}}
 
 
 def _shape(tensor: torch.Tensor) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from seqmodel.errors import HparamError
 from seqmodel.task.letter import LetterTask, letter_score
-from seqmodel.task.task import Batch, Scored
+from seqmodel.task.step import Batch, Scored
 
 
 class CausalTask(LetterTask):

@@ -10,7 +10,8 @@ from torch import Tensor
 from seqmodel.errors import HparamError, LabelError
 from seqmodel.task.loss import class_loss, full
 from seqmodel.task.metric import ClassMetric
-from seqmodel.task.task import Batch, Scored, Task
+from seqmodel.task.step import Batch, Scored
+from seqmodel.task.task import Task
 
 if TYPE_CHECKING:
     from seqmodel.dataset.seq.alphabet import Alphabet
@@ -43,6 +44,10 @@ class ClassifyTask(Task):
                 f"targets of kind {targets.kind!r}"
             )
         return targets.n
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """The probability of each class."""
+        return outputs.softmax(-1)
 
     def new_metric(self, stage: str) -> ClassMetric:
         """Accuracy, F1, MCC, AUROC, AUPRC."""

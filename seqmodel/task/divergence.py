@@ -7,18 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from seqmodel.errors import DivergedError
-
-if TYPE_CHECKING:
-    from seqmodel.task.task import Batch, Scored, Task
+from seqmodel.task.step import Batch, Scored
 
 
-def diverged(task: Task, name: str, value: float, batches: Iterable[Batch] = ()) -> DivergedError:
+class Scoring(Protocol):
+    """What is asked of a task here."""
+
+    trainer: Any
+
+    def score(self, batch: Batch) -> Scored:
+        """The loss of a batch."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Weights that are trained, by name."""
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """Other tensors, by name."""
+
+    def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """The layers, by name."""
+
+
+def diverged(
+    task: Scoring, name: str, value: float, batches: Iterable[Batch] = ()
+) -> DivergedError:
     """The error for the loss `name` of `task`, whose `value` is not finite.
 
     Args:
@@ -38,7 +56,7 @@ def diverged(task: Task, name: str, value: float, batches: Iterable[Batch] = ())
     )
 
 
-def first_not_finite(task: Task, batches: Iterable[Batch] = ()) -> str:
+def first_not_finite(task: Scoring, batches: Iterable[Batch] = ()) -> str:
     """Where the first value that is not finite is: weights, then input, layers and gradients."""
     weights = [*task.named_parameters(), *task.named_buffers()]
     bad = [name for name, x in weights if not _is_finite(x)]
@@ -54,19 +72,19 @@ def first_not_finite(task: Task, batches: Iterable[Batch] = ()) -> str:
     return "none is left (an earlier step had it)"
 
 
-def _in_batch(task: Task, batch: Batch) -> str | None:
+def _in_batch(task: Scoring, batch: Batch) -> str | None:
     for name, x in batch.items():
         if bool(x.isinf().any()):  # NaN is a missing label
             return f"input {name!r} of the batch"
     with torch.no_grad(), torch.compiler.set_stance("force_eager"), _watched(task) as found:
-        scored: Scored = task.score(batch)
+        scored = task.score(batch)
     if found:
         return f"output of {found[0]}"
     return None if _is_finite(scored.loss_sum) else "the loss itself"
 
 
 @contextmanager
-def _watched(task: nn.Module) -> Iterator[list[str]]:
+def _watched(task: Scoring) -> Iterator[list[str]]:
     """Collects the names of modules whose output is not finite, in the order in which they ran."""
     found: list[str] = []
 

@@ -11,7 +11,8 @@ from torch.nn.functional import cross_entropy
 from seqmodel.errors import HparamError
 from seqmodel.task.loss import full
 from seqmodel.task.metric import LetterMetric
-from seqmodel.task.task import Batch, Scored, Task
+from seqmodel.task.step import Batch, Scored
+from seqmodel.task.task import Task
 
 if TYPE_CHECKING:
     from seqmodel.dataset.seq.alphabet import Alphabet
@@ -37,6 +38,10 @@ class LetterTask(Task):
     def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Any) -> int:
         """One output a letter."""
         return alphabet.n_letters
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """The probability of each letter at each position."""
+        return outputs.softmax(-1)
 
     def new_metric(self, stage: str) -> LetterMetric:
         """Nats, bits, perplexity, accuracy."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from seqmodel.model.strand import reverse_complement, reverse_outputs
 from seqmodel.rng import torch_uniform
 from seqmodel.task.letter import LetterTask, letter_score
-from seqmodel.task.task import Batch, Scored
+from seqmodel.task.step import Batch, Scored
 
 if TYPE_CHECKING:
     from seqmodel.dataset.seq.alphabet import Alphabet

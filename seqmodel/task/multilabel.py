@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from seqmodel.errors import HparamError, LabelError
 from seqmodel.task.loss import binary_loss, full
 from seqmodel.task.metric import MultilabelMetric
-from seqmodel.task.task import Batch, Scored, Task
+from seqmodel.task.step import Batch, Scored
+from seqmodel.task.task import Task
 
 if TYPE_CHECKING:
     from seqmodel.dataset.seq.alphabet import Alphabet
@@ -42,6 +44,10 @@ class MultilabelTask(Task):
                 f"kind {targets.kind!r}"
             )
         return targets.n
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """The probability of each label."""
+        return outputs.sigmoid()
 
     def new_metric(self, stage: str) -> MultilabelMetric:
         """AUROC and AUPRC of each target, and their means."""

@@ -13,7 +13,8 @@ from torch import Tensor
 from seqmodel.errors import LabelError
 from seqmodel.task.loss import PROFILE_LOSSES, full
 from seqmodel.task.metric import ProfileMetric
-from seqmodel.task.task import Batch, Scored, Task
+from seqmodel.task.step import Batch, Scored
+from seqmodel.task.task import Task
 
 if TYPE_CHECKING:
     from seqmodel.dataset.seq.alphabet import Alphabet
@@ -39,6 +40,10 @@ class ProfileTask(Task):
     def complement_outputs(self, outputs: Tensor) -> Tensor:
         """The output of each track's partner on the other strand."""
         return outputs[..., self.targets.partners] if self.targets.pairs else outputs
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """The expected count of each bin and track."""
+        return outputs.exp()
 
     def new_metric(self, stage: str) -> ProfileMetric:
         """Pearson over all bins of each track, and of the sums over each sequence."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from seqmodel.errors import LabelError
 from seqmodel.task.loss import full, regression_loss
 from seqmodel.task.metric import RegressionMetric
-from seqmodel.task.task import Batch, Scored, Task
+from seqmodel.task.step import Batch, Scored
+from seqmodel.task.task import Task
 
 if TYPE_CHECKING:
     from seqmodel.dataset.seq.alphabet import Alphabet

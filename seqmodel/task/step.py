@@ -7,12 +7,32 @@ themselves: they differ in how many letters, labels and samples they have.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 # a step without anything to predict has loss 0, not NaN
 _SMALLEST_WEIGHT = 1e-12
+
+Batch = dict[str, Tensor]
+
+
+class Scored(NamedTuple):
+    """What a task makes of a batch.
+
+    Attributes:
+        loss_sum: sum of the losses of all that was predicted, scalar, with gradient.
+        weight: sum of their weights, scalar; the loss is loss_sum / weight.
+        outputs: what the decoder gave where something was predicted.
+        target: what was to be predicted, in the same order.
+    """
+
+    loss_sum: Tensor
+    weight: Tensor
+    outputs: Tensor
+    target: Tensor
 
 
 class Accumulation:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -22,31 +22,21 @@ from seqmodel.model.strand import reverse_complement, reverse_outputs
 from seqmodel.task.divergence import diverged
 from seqmodel.task.optim import build_optimiser
 from seqmodel.task.schedule import Schedule, build_schedule
-from seqmodel.task.step import Accumulation, LossWindow, mean_weight, weighted_mean, world_size
+from seqmodel.task.step import (
+    Accumulation,
+    Batch,
+    LossWindow,
+    Scored,
+    mean_weight,
+    weighted_mean,
+    world_size,
+)
 
 if TYPE_CHECKING:
     from seqmodel.dataset.seq.alphabet import Alphabet
     from seqmodel.hparam.hparams import Hparams
     from seqmodel.model.encoder import Encoder
     from seqmodel.task.metric import SplitMetric
-
-Batch = dict[str, Tensor]
-
-
-class Scored(NamedTuple):
-    """What a task makes of a batch.
-
-    Attributes:
-        loss_sum: sum of the losses of all that was predicted, scalar, with gradient.
-        weight: sum of their weights, scalar; the loss is loss_sum / weight.
-        outputs: what the decoder gave where something was predicted.
-        target: what was to be predicted, in the same order.
-    """
-
-    loss_sum: Tensor
-    weight: Tensor
-    outputs: Tensor
-    target: Tensor
 
 
 class Task(pl.LightningModule):
@@ -160,6 +150,10 @@ class Task(pl.LightningModule):
             return outputs
         other = self.decoder(swap_strands(encoded), pad)
         return (outputs + self.complement_outputs(other)) / 2
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """What users see of the outputs of `forward`: probabilities, or numbers; same shape."""
+        return outputs
 
     def complement_outputs(self, outputs: Tensor) -> Tensor:
         """Outputs about the other strand as they are about this one, at the same positions."""

@@ -1,4 +1,4 @@
-"""From hyperparameters to objects: the data, the encoder, the decoder and the task of a run."""
+"""The data and the task of a run: new, resumed, or with the weights of a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,66 +7,57 @@ from typing import Any, NamedTuple
 
 import torch
 
-from seqmodel.dataset.data import changed_files, files_in
+from seqmodel.dataset.build import build_data
+from seqmodel.dataset.data import Data, changed_files, files_in
 from seqmodel.dataset.label.targets import match
 from seqmodel.errors import CheckpointError, HparamError, LabelError, RunError
 from seqmodel.hparam.hparams import PLACE
 from seqmodel.hparam.resolve import Run
-from seqmodel.model import adapt_encoder, build_decoder, build_encoder
-from seqmodel.model.build import resolve_target
+from seqmodel.model.encoder import Encoder
 from seqmodel.record.checkpoint import load, load_weights, put_weights, saved_targets
+from seqmodel.task.build import build_task, task_class
+from seqmodel.task.task import Task
 
 
 class Parts(NamedTuple):
-    """What a run is made of; `task` holds the encoder and the decoder."""
+    """What a run is made of."""
 
-    data: Any
-    encoder: Any
-    decoder: Any
-    task: Any
+    data: Data
+    task: Task
     changed_data: tuple[str, ...] = ()
     """Files that are not what they were when the resumed run began, where that is allowed."""
 
 
 def build(run: Run) -> Parts:
-    """Everything that `run` names, in the order of the flow; weights from its seed or checkpoint.
+    """Everything that `run` names; weights from its seed or checkpoint.
 
     Raises:
         SeqmodelError: data that cannot be read, or parts that do not fit each other.
     """
     data = build_data(run)
-    task_class = resolve_target(run.classes["task"].target)
-    loaded = run.values.resume_from_checkpoint or run.values.load_checkpoint_path
+    alphabet = data.alphabet.to_dict()
+    resumed = run.values.resume_from_checkpoint
+    loaded = resumed or run.values.load_checkpoint_path
     saved = load(loaded) if loaded else None
-    changed = _changed_data(run, data, saved) if run.values.resume_from_checkpoint else ()
-    if saved is not None and getattr(task_class, "predicts_targets", True):
+    changed = _changed_data(run, data, saved) if saved is not None and resumed else ()
+    cls = task_class(run)
+    if saved is not None and cls.predicts_targets:
         _match_targets(run, data, saved, loaded)
-    torch.manual_seed(run.values.seed)
-    encoder = build_encoder(run.hparams("encoder"), data.alphabet)
-    source = run.values.load_encoder_from_checkpoint
-    if source and not run.values.resume_from_checkpoint:
-        load_weights(encoder, source, "encoder.", alphabet=data.alphabet.to_dict())
-    # after loading: adapters give weights other names
-    encoder = adapt_encoder(encoder, run.hparams("encoder"))
-    if getattr(task_class, "counts", False):
+    if cls.counts:
         data.check_counts()
-    n_out = task_class.n_out(run.hparams("task"), data.alphabet, data.targets)
-    decoder = build_decoder(run.hparams("decoder"), encoder, n_out)
-    task = task_class(
-        run.hparams("task"),
-        encoder,
-        decoder,
-        alphabet=data.alphabet,
-        targets=data.targets,
-        optimiser=run.hparams("optimiser"),
-        schedule=run.hparams("schedule"),
-    )
+    source = "" if resumed else run.values.load_encoder_from_checkpoint or ""
+
+    def pretrained(encoder: Encoder) -> None:
+        load_weights(encoder, source, "encoder.", alphabet=alphabet)
+
+    torch.manual_seed(run.values.seed)
+    task = build_task(run, data.alphabet, data.targets, prepare=pretrained if source else None)
     if saved is not None:
-        put_weights(task, saved, loaded, alphabet=data.alphabet.to_dict())
-    return Parts(data, encoder, decoder, task, changed)
+        put_weights(task, saved, loaded, alphabet=alphabet)
+    return Parts(data, task, changed)
 
 
-def _changed_data(run: Run, data: Any, saved: Any) -> tuple[str, ...]:
+def _changed_data(run: Run, data: Data, saved: dict[str, Any]) -> tuple[str, ...]:
     """What the data files of a resumed run have become, if they may: a few words a file.
 
     Raises:
@@ -86,7 +77,7 @@ def _changed_data(run: Run, data: Any, saved: Any) -> tuple[str, ...]:
     return tuple(changed)
 
 
-def _match_targets(run: Run, data: Any, saved: dict[str, Any], path: str) -> None:
+def _match_targets(run: Run, data: Data, saved: dict[str, Any], path: str) -> None:
     """Puts the targets of the data in the order of the model in a checkpoint, and says so.
 
     Raises:
@@ -109,9 +100,3 @@ def _match_targets(run: Run, data: Any, saved: dict[str, Any], path: str) -> Non
     if found.note:
         warnings.warn(f"{path}: {found.note}", stacklevel=3)
     data.arrange(found)
-
-
-def build_data(run: Run) -> Any:
-    """The data of `run` alone."""
-    cls = resolve_target(run.classes["dataset"].target)
-    return cls(run.hparams("dataset"), cache_dir=run.values.cache_dir)

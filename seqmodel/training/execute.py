@@ -11,8 +11,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
@@ -20,6 +21,7 @@ from seqmodel.errors import RunError
 from seqmodel.hparam.resolve import Run
 from seqmodel.record.checkpoint import load_weights
 from seqmodel.record.folder import (
+    FOLDER_VARIABLE,
     add_to_record,
     check_folder,
     run_folder,
@@ -48,13 +50,21 @@ QUIET = (
 )
 
 
-def execute(run: Run) -> dict[str, float]:
-    """Does what `run` says and returns the last values that were logged, by name.
+class Outcome(NamedTuple):
+    """What a run left: its folder, None for a trial, and the last value of all that was logged."""
+
+    folder: Path | None
+    metrics: dict[str, float]
+
+
+def execute(run: Run) -> Outcome:
+    """Does what `run` says.
 
     Raises:
-        SeqmodelError: something that the user can mend.
+        SeqmodelError: something that the user can correct.
     """
     with (
+        _process_as_it_was(),
         _told_if_out_of_memory(),
         _refused_if_ended(),
         FolderLock() as lock,
@@ -66,7 +76,7 @@ def execute(run: Run) -> dict[str, float]:
         return _execute(run, stopper, lock)
 
 
-def _execute(run: Run, stopper: StopOnSignal, lock: FolderLock) -> dict[str, float]:
+def _execute(run: Run, stopper: StopOnSignal, lock: FolderLock) -> Outcome:
     # a trial leaves nothing behind, so that the run itself finds its folder free
     trial = run.values.fast_dev_run
     if not trial:
@@ -97,7 +107,23 @@ def _execute(run: Run, stopper: StopOnSignal, lock: FolderLock) -> dict[str, flo
     for callback in trainer.callbacks:
         if isinstance(callback, Usage):
             callback.write(parts.task, ended=True)
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return Outcome(None if trial else folder, metrics)
+
+
+@contextmanager
+def _process_as_it_was() -> Iterator[None]:
+    """Undoes what a run sets for the whole process, which a notebook uses further."""
+    folder, n_threads = os.environ.get(FOLDER_VARIABLE), torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    try:
+        yield
+    finally:
+        os.environ.pop(FOLDER_VARIABLE, None)
+        if folder is not None:
+            os.environ[FOLDER_VARIABLE] = folder
+        torch.set_num_threads(n_threads)
+        torch.use_deterministic_algorithms(deterministic)
 
 
 @contextmanager
@@ -172,11 +198,8 @@ def _write_curves(parts: Parts, folder: Path) -> None:
     outputs, target = (x.cpu() for x in tested)
     if not outputs.isfinite().all():
         return  # there is nothing to draw
-    if targets.kind == "class":
-        outputs = outputs.softmax(-1)
-    elif targets.kind == "multilabel":
-        outputs = outputs.sigmoid()
-    kept = curves(targets.kind, targets.names, outputs.numpy(), target.numpy())
+    shown = parts.task.predictions(outputs).numpy()
+    kept = curves(targets.kind, targets.names, shown, target.numpy())
     write_whole(folder / "test_curves.json", json.dumps(kept) + "\n")
 
 

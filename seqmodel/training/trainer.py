@@ -22,6 +22,8 @@ from pytorch_lightning import Callback, LightningDataModule, LightningModule, Tr
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
+from seqmodel.dataset.build import training_contigs
+from seqmodel.dataset.data import Data
 from seqmodel.errors import RunError
 from seqmodel.hparam.resolve import Run
 from seqmodel.hparam.trust import plugin_digests
@@ -30,6 +32,7 @@ from seqmodel.record.folder import CHECKPOINTS
 from seqmodel.record.lock import FolderLock
 from seqmodel.rng import hash64
 from seqmodel.task.task import monitor_mode
+from seqmodel.training.build import Parts
 from seqmodel.training.callbacks import skip_idle_hooks, training_callbacks
 from seqmodel.training.metrics_csv import MetricsCsv
 from seqmodel.training.progress import PlainLines
@@ -43,7 +46,7 @@ log = logging.getLogger("seqmodel.task")
 class RunData(LightningDataModule):
     """The loaders of a data object, for the rank on which Lightning asks for them."""
 
-    def __init__(self, data: Any, run: Run) -> None:
+    def __init__(self, data: Data, run: Run) -> None:
         super().__init__()
         self.data, self.run = data, run
 
@@ -272,7 +275,7 @@ def _validates(trainer: Trainer) -> bool:
 def make_trainer(
     run: Run,
     folder: Path,
-    parts: Any,
+    parts: Parts,
     data_record: dict[str, Any],
     stopper: StopOnSignal,
     lock: FolderLock | None = None,
@@ -328,7 +331,7 @@ def make_trainer(
     return trainer
 
 
-def _cut_short(trainer: Trainer, run: Run, parts: Any) -> None:
+def _cut_short(trainer: Trainer, run: Run, parts: Parts) -> None:
     """Makes a trial the run itself, but for its length: Lightning takes it for a shorter run."""
     if "valid" not in parts.data.splits:
         trainer.limit_val_batches = 0
@@ -379,14 +382,16 @@ def _plugins() -> list[Any]:
     return plugins
 
 
-def _callbacks(run: Run, parts: Any, shown: str, data_record: dict[str, Any]) -> list[Callback]:
+def _callbacks(run: Run, parts: Parts, shown: str, data_record: dict[str, Any]) -> list[Callback]:
     v = run.values
     entry = stamp(
         dict(vars(v)),
         alphabet=parts.data.alphabet.to_dict(),
         targets=parts.data.targets.to_dict(),
-        splits=dict.fromkeys(parts.data.splits, True),
+        splits={split: len(parts.data.readers[split]) for split in parts.data.splits},
         data=data_record,
+        seq_len=parts.data.readers[parts.data.splits[0]].length,
+        contigs=training_contigs(parts.data),
         plugins=plugin_digests(v.plugins),
     )
     callbacks: list[Callback] = [ExactSteps(v.seed), Stamp(entry)]
@@ -404,7 +409,7 @@ def _callbacks(run: Run, parts: Any, shown: str, data_record: dict[str, Any]) ->
 
 
 def _saving(
-    run: Run, folder: Path, parts: Any, stopper: StopOnSignal, lock: FolderLock
+    run: Run, folder: Path, parts: Parts, stopper: StopOnSignal, lock: FolderLock
 ) -> list[Callback]:
     v = run.values
     if v.fast_dev_run:

@@ -195,8 +195,8 @@ def _called(argv: list[str], values: int) -> int:
 
 def values_of(words: list[str]) -> str:
     """A digest of all that a run with these words would read."""
+    from seqmodel.dataset.build import build_data
     from seqmodel.hparam.resolve import resolve_data
-    from seqmodel.training.build import build_data
 
     data = build_data(resolve_data(words))
     digest = hashlib.sha256(repr(data.targets).encode())

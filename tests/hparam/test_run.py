@@ -65,7 +65,7 @@ def test_every_definition_has_its_own_name_and_help():
 
 
 def test_every_class_that_can_be_chosen_names_an_object_that_exists():
-    from seqmodel.model.build import resolve_target
+    from seqmodel.hparam.target import resolve_target
 
     chosen = [cls for cls in known_hparams() if cls.name is not None]
     assert len(chosen) > 8
@@ -74,17 +74,17 @@ def test_every_class_that_can_be_chosen_names_an_object_that_exists():
 
 
 @pytest.mark.parametrize(
-    "target", ["nowhere:Nothing", "seqmodel.training.build:Nothing", "nowhere", ""]
+    "target", ["nowhere:Nothing", "seqmodel.task.build:Nothing", "nowhere", ""]
 )
 def test_a_target_that_does_not_exist_is_told(target):
-    from seqmodel.model.build import resolve_target
+    from seqmodel.hparam.target import resolve_target
 
     with pytest.raises(HparamError, match=f"target '{target}' .*no such module or object"):
         resolve_target(target)
 
 
 def test_a_module_that_lacks_something_itself_keeps_its_traceback(tmp_path, monkeypatch):
-    from seqmodel.model.build import resolve_target
+    from seqmodel.hparam.target import resolve_target
 
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "lacking.py").write_text("import not_installed\n")

@@ -1,0 +1,308 @@
+"""A trained model, or an ensemble of such, that predicts: `seqmodel.load("best.ckpt")`.
+
+Nothing of the training data need exist: the checkpoint has the alphabet, the targets, the length
+of the sequences, and what the model was trained on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from seqmodel.dataset.label.targets import Targets
+from seqmodel.dataset.seq.alphabet import Alphabet
+from seqmodel.errors import CheckpointError, HparamError
+from seqmodel.hparam.resolve import resolve
+from seqmodel.infer.sequences import Sequences, batches_of, checked_length, rows_of
+from seqmodel.record import checkpoint
+from seqmodel.task.build import build_task
+from seqmodel.task.loss import full
+from seqmodel.task.task import Task
+
+Path = str | os.PathLike[str]
+LAYOUTS = ("NL", "NLA", "NAL")
+
+
+class TrainedOn(NamedTuple):
+    """What a model, or any of an ensemble, was trained on.
+
+    None: a checkpoint of version 0.1 does not say.
+
+    Attributes:
+        contigs: contigs, or records, of FASTA files with training windows: length, number of
+            windows, start of the first, end of the last. Empty for tables and arrays.
+        n_contigs: number of them; more than in `contigs` if there are over 100,000.
+        splits: number of items by the name of the split.
+        data: size and SHA-256 of each file of data, by path.
+    """
+
+    contigs: dict[str, list[int]] | None
+    n_contigs: int | None
+    splits: dict[str, int | None]
+    data: dict[str, dict[str, Any]]
+
+    def joined(self, other: TrainedOn) -> TrainedOn:
+        """What either was trained on; unknown if that of one is."""
+        if self.contigs is None or other.contigs is None:
+            contigs, n_contigs = None, None
+        else:
+            contigs = dict(self.contigs)
+            for name, x in other.contigs.items():
+                y = contigs.get(name, x)
+                contigs[name] = [x[0], max(x[1], y[1]), min(x[2], y[2]), max(x[3], y[3])]
+            n_contigs = max(len(contigs), self.n_contigs or 0, other.n_contigs or 0)
+        splits = {**other.splits, **self.splits}
+        return TrainedOn(contigs, n_contigs, splits, {**other.data, **self.data})
+
+
+class Member(NamedTuple):
+    """One model of an ensemble: its checkpoint, its task, and what else the file says."""
+
+    path: str
+    task: Task
+    name: str
+    seq_len: int | None
+    batch_size: int
+    trained_on: TrainedOn
+
+
+class Model:
+    """A trained model, or an ensemble whose logits are averaged.
+
+    Attributes:
+        members: the models, one a checkpoint.
+        task: name of the task: classify, multilabel, regress, profile, masked, causal, or that of
+            a plugin.
+        targets: kind and names of what is predicted.
+        alphabet: of the sequences.
+        seq_len: letters of the sequences that it was trained on; None if that is not known.
+        trained_on: what it was trained on.
+        device: where it is.
+    """
+
+    def __init__(self, members: Sequence[Member], device: torch.device) -> None:
+        first = members[0]
+        for other in members[1:]:
+            _refuse_other(first, other)
+        self.members = tuple(members)
+        self.task: str = first.name
+        self.targets: Targets = first.task.targets
+        self.alphabet: Alphabet = first.task.alphabet
+        self.seq_len = next((x.seq_len for x in members if x.seq_len is not None), None)
+        self.trained_on = reduce(TrainedOn.joined, (x.trained_on for x in members))
+        self.network = Ensemble([x.task for x in members]).to(device).eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.network.parameters()).device
+
+    def to(self, device: str | torch.device) -> Model:
+        """Moves the model to a device; returns the model itself."""
+        self.network.to(_device(device))
+        return self
+
+    def predict(
+        self, sequences: Sequences, *, logits: bool = False, batch_size: int | None = None
+    ) -> np.ndarray:
+        """Predictions, float32; row i is that of sequence i.
+
+        - classify, multilabel: probabilities [N, T].
+        - regress: numbers [N, T].
+        - profile: the expected value of each bin and track, [N, bins, T].
+        - masked: the probability of each letter at each position, [N, L, A], given all letters.
+          Mask positions with ids (`alphabet.mask_id`).
+        - causal: at position i the probability of each letter at i + 1, [N, L, A].
+
+        Positions and bins of padding are NaN.
+
+        Args:
+            sequences: texts, in any case; ids [N, L]; or one-hot floats [N, L, A]. Shorter ones
+                are padded at their end, as in training.
+            logits: give what comes before the softmax, the sigmoid or, for profiles, the exp.
+            batch_size: sequences at a time; None for that of the training.
+
+        Raises:
+            SequenceError: naming the row that is too long, empty, or not of the alphabet.
+        """
+        found = [x.numpy() for x in self._outputs(sequences, batch_size, logits)]
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def module(self, layout: str = "NAL", target: str | None = None) -> nn.Module:
+        """The model as a module on one-hot floats, for tools such as captum and tangermeme.
+
+        Args:
+            layout: of its input: "NAL", "NLA", or "NL" for ids.
+            target: name of the one target to give, [N, 1]; None for all.
+
+        Returns:
+            A module that gives logits, in evaluation mode; it shares the weights.
+        """
+        if layout not in LAYOUTS:
+            raise HparamError(f"layout={layout!r}: choose one of {', '.join(LAYOUTS)}")
+        return Logits(self.network, layout, None if target is None else self.target_index(target))
+
+    def target_index(self, name: str) -> int:
+        """Number of the target `name` among the outputs.
+
+        Raises:
+            HparamError: there is none.
+        """
+        names = self.targets.names or self.alphabet.letters
+        if name not in names:
+            raise HparamError(f"no target {name!r}; the model has {', '.join(names[:20])}")
+        return names.index(name)
+
+    @torch.no_grad()
+    def _outputs(self, sequences: Sequences, batch_size: int | None, logits: bool) -> list[Tensor]:
+        rows = rows_of(sequences, self.alphabet)
+        n_rows = len(rows)
+        if not n_rows:  # so that an empty answer has its shape
+            rows = [np.full(self.seq_len or 1, self.alphabet.none_id, dtype=np.uint8)]
+        length = checked_length(rows, self.seq_len)
+        size = batch_size or self.members[0].batch_size
+        self.network.eval()
+        found = []
+        for x, pad in batches_of(rows, length, size, self.alphabet):
+            mask = None if pad is None else torch.from_numpy(pad).to(self.device)
+            outputs = self.network(torch.from_numpy(x).to(self.device), mask)
+            found.append(self._shown(outputs, mask, logits).cpu())
+        return found if n_rows else [found[0][:0]]
+
+    def _shown(self, outputs: Tensor, pad: Tensor | None, logits: bool) -> Tensor:
+        task = self.members[0].task
+        outputs = full(outputs) if logits else task.predictions(full(outputs))
+        padded = task.out_pad(pad)
+        if padded is not None and outputs.ndim == 3:
+            outputs = outputs.masked_fill(padded[:, :, None], float("nan"))
+        return outputs
+
+    def __repr__(self) -> str:
+        names = ", ".join(x.path for x in self.members)
+        return f"Model({self.task}, {self.targets.n} targets, seq_len={self.seq_len}; {names})"
+
+
+class Ensemble(nn.Module):
+    """The mean of the logits of several tasks."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        super().__init__()
+        self.tasks = nn.ModuleList(tasks)
+
+    def forward(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
+        """Logits [N, T] or [N, L', T] for ids [N, L] or one-hot [N, L, A]."""
+        outputs = [task(x, pad) for task in self.tasks]
+        shapes = {tuple(y.shape) for y in outputs}
+        if len(shapes) > 1:
+            raise CheckpointError(f"the models give outputs of different shapes: {sorted(shapes)}")
+        return outputs[0] if len(outputs) == 1 else torch.stack(outputs).mean(0)
+
+
+class Logits(nn.Module):
+    """Logits for input of one layout; of one target, [N, 1], or of all."""
+
+    def __init__(self, network: nn.Module, layout: str, target: int | None) -> None:
+        super().__init__()
+        self.network, self.layout, self.target = network, layout, target
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of `x`."""
+        outputs = self.network(x.mT if self.layout == "NAL" else x)
+        return outputs if self.target is None else outputs[..., self.target : self.target + 1]
+
+
+def load(
+    path: Path | Sequence[Path],
+    *,
+    device: str | torch.device | None = None,
+    seq_len: int | None = None,
+    plugins: Sequence[str] | None = None,
+    trust_plugins: bool = False,
+    **hparams: object,
+) -> Model:
+    """The model in a checkpoint, or the ensemble of those in several; no training data are read.
+
+    Args:
+        path: the checkpoint, or several.
+        device: "cpu", "cuda", "cuda:1", ...; None for the GPU if there is one.
+        seq_len: length of the sequences, for a checkpoint that does not say it.
+        plugins: modules that the checkpoint names and that you trust: they are imported.
+        trust_plugins: import whatever plugins the checkpoint names.
+        **hparams: hyperparameters in place of those in the checkpoint. Needed for those that are
+            not taken from a file (`hf_path`, `hf_trust_remote_code`).
+
+    Raises:
+        CheckpointError: a file is hostile, damaged or newer, or the models do not go together.
+        HparamError: the checkpoint names plugins or values that need your word.
+    """
+    paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+    if not paths:
+        raise CheckpointError("no checkpoint was given; give the path of a .ckpt file, or several")
+    given = {**hparams, "trust_plugins": trust_plugins}
+    if plugins is not None:
+        given["plugins"] = [plugins] if isinstance(plugins, str) else list(plugins)
+    where = _device(device)
+    return Model([_member(os.fspath(x), given, seq_len) for x in paths], where)
+
+
+def _member(path: str, given: dict[str, object], seq_len: int | None) -> Member:
+    run = resolve({**given, "mode": "test", "load_checkpoint_path": path}, files_here=False)
+    saved = checkpoint.load(path)
+    own = saved["seqmodel"]
+    targets = checkpoint.saved_targets(saved, path)
+    alphabet = checkpoint.saved_alphabet(saved, path)
+    with torch.random.fork_rng(devices=[]):  # the weights are replaced
+        task = build_task(run, alphabet, targets)
+    checkpoint.put_weights(task, saved, path, alphabet=alphabet.to_dict())
+    known = own["seq_len"]
+    if seq_len is not None and known not in (None, seq_len):
+        raise HparamError(f"seq_len={seq_len}: {path} was trained on sequences of {known} letters")
+    trained_on = TrainedOn(own["contigs"], own["n_contigs"], own["splits"], own["data"])
+    name, size = run.values.task, run.values.batch_size
+    return Member(path, task.eval(), name, seq_len or known, size, trained_on)
+
+
+def _refuse_other(first: Member, other: Member) -> None:
+    """Refuses models that are not of one ensemble.
+
+    Raises:
+        CheckpointError: naming what differs.
+    """
+    a, b = first.task, other.task
+    pairs = {
+        "task": (first.name, other.name),
+        "alphabet": (a.alphabet, b.alphabet),
+        "targets": (a.targets, b.targets),
+        "seq_len": (first.seq_len, other.seq_len),
+    }
+    for what, (one, two) in pairs.items():
+        if one != two and not (what == "seq_len" and None in (one, two)):
+            raise CheckpointError(
+                f"{other.path} does not go with {first.path}: its {what} is {two}, not {one}; an "
+                "ensemble has one task, alphabet, length and list of targets"
+            )
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    """The device that is meant.
+
+    Raises:
+        HparamError: there is none of that name here.
+    """
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as e:
+        raise HparamError(
+            f"device={str(device)!r} cannot be used here: {str(e).splitlines()[0]}"
+        ) from e
+    return found

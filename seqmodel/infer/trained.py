@@ -1,0 +1,130 @@
+"""From hyperparameters to a trained model in one call: what `python seqmodel/run.py` does.
+
+run = seqmodel.train(task="classify", dataset="table", train_files=["train.csv"], ...)
+run.metrics["test_auroc"]
+run.load().predict(["ACGT..."])
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from seqmodel.errors import RunError
+from seqmodel.hparam.resolve import resolve
+from seqmodel.infer.model import Model, load
+from seqmodel.record.folder import CHECKPOINTS, RECORD, read_record
+from seqmodel.training.execute import execute
+from seqmodel.training.metrics_csv import read_rows
+
+
+def train(**hparams: Any) -> TrainedRun:
+    """Trains and tests a model; the same folder, record and numbers as from the command line.
+
+    Args:
+        **hparams: hyperparameters by their names, as on the command line.
+
+    Returns:
+        The run: its folder, scores and model.
+
+    Raises:
+        SeqmodelError: a hyperparameter, the data or the run folder cannot be used.
+        KeyboardInterrupt: the run was interrupted; its last checkpoint stays.
+    """
+    run = resolve(hparams)
+    with _interruptible():
+        done = execute(run)
+    return TrainedRun(done.folder, done.metrics, run.values.plugins)
+
+
+class TrainedRun:
+    """A run folder.
+
+    Args:
+        path: the folder; None for a trial (`fast_dev_run`), which leaves none.
+        metrics: what was logged, for a trial.
+        plugins: modules that its checkpoints may import; None for those that you name in `load`.
+
+    Raises:
+        RunError: the folder holds no run.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None,
+        metrics: dict[str, float] | None = None,
+        plugins: Sequence[str] | None = None,
+    ) -> None:
+        self._logged, self._plugins = metrics or {}, plugins
+        self.path = None if path is None else Path(path)
+        self.hparams: dict[str, Any] = {}
+        if self.path is not None:
+            record = read_record(self.path / RECORD)
+            self.hparams = {n: value for n, value in record.items() if n != "_run"}
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """The last value of all that was logged, such as valid_loss and test_auroc."""
+        if self.path is None:
+            return self._logged
+        found: dict[str, float] = {}
+        for row in read_rows(self.path / "metrics.csv"):
+            found |= {n: float(x) for n, x in row.items() if x and n not in ("epoch", "step")}
+        return found
+
+    def load(self, checkpoint: str | None = None, **options: Any) -> Model:
+        """The trained model.
+
+        Args:
+            checkpoint: "best" or "last"; None for the best, or the last where there was no
+                validation.
+            **options: of `seqmodel.load`, such as device.
+
+        Raises:
+            RunError: the folder has no such checkpoint.
+        """
+        names = ("best", "last") if checkpoint is None else (checkpoint,)
+        paths = [] if self.path is None else [self.path / CHECKPOINTS / f"{x}.ckpt" for x in names]
+        found = next((x for x in paths if x.is_file()), None)
+        if found is None:
+            raise RunError(
+                f"{self.path or 'a trial'}: no checkpoint {' or '.join(names)}.ckpt in it; train "
+                "with mode=train and without fast_dev_run"
+            )
+        return load(found, **{"plugins": self._plugins, **options})
+
+    def __repr__(self) -> str:
+        scores = [f"{n}={x:.4g}" for n, x in self.metrics.items() if n.startswith("test_")]
+        return f"TrainedRun({str(self.path)!r}{''.join(f', {x}' for x in scores if '/' not in x)})"
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ends of the process, which Lightning and signals ask for, as exceptions.
+
+    Lightning answers Ctrl-C by sys.exit, and ignores any further one from then on.
+
+    Raises:
+        KeyboardInterrupt: the user interrupted the run.
+        RunError: a signal stopped it, after it was saved.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as e:
+        if isinstance(e.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise RunError(
+            f"the run was stopped by a signal (exit code {e.code}); resume it with "
+            "resume_from_checkpoint=<run folder>/checkpoints/last.ckpt"
+        ) from e
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)

@@ -1,0 +1,58 @@
+"""From hyperparameters to a task with its encoder and decoder; no data are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from seqmodel.hparam.resolve import Run
+from seqmodel.hparam.target import resolve_target
+from seqmodel.model import adapt_encoder, build_decoder, build_encoder
+from seqmodel.task.task import Task
+
+if TYPE_CHECKING:
+    from seqmodel.dataset.label.targets import Targets
+    from seqmodel.dataset.seq.alphabet import Alphabet
+    from seqmodel.model.encoder import Encoder
+
+
+def task_class(run: Run) -> type[Task]:
+    """The class of the task of `run`."""
+    found: type[Task] = resolve_target(run.classes["task"].target)
+    return found
+
+
+def build_task(
+    run: Run,
+    alphabet: Alphabet,
+    targets: Targets,
+    *,
+    prepare: Callable[[Encoder], None] | None = None,
+) -> Task:
+    """The task of `run`, newly initialised from torch's random state.
+
+    Args:
+        run: its hyperparameters.
+        alphabet: of the sequences.
+        targets: what is predicted.
+        prepare: is called with the encoder before adapters rename its weights.
+
+    Raises:
+        HparamError: the encoder, the decoder and the task do not fit each other.
+        LabelError: the targets are not what the task predicts.
+    """
+    encoder = build_encoder(run.hparams("encoder"), alphabet)
+    if prepare is not None:
+        prepare(encoder)
+    encoder = adapt_encoder(encoder, run.hparams("encoder"))
+    cls, hparams = task_class(run), run.hparams("task")
+    decoder = build_decoder(run.hparams("decoder"), encoder, cls.n_out(hparams, alphabet, targets))
+    return cls(
+        hparams,
+        encoder,
+        decoder,
+        alphabet=alphabet,
+        targets=targets,
+        optimiser=run.hparams("optimiser"),
+        schedule=run.hparams("schedule"),
+    )
