@@ -1,6 +1,7 @@
 """The data of a run: from hyperparameters to the loaders of its splits.
 
-The end of the flow for all who train: `data.loader("train", seed=0)`. This is what all kinds of
+The end of the flow for all who train: `data.loader("train", seed=0)`, and in a loop of one's own
+`data.dataset("train")`, from which a DataLoader of torch reads. This is what all kinds of
 data share; how each is found is told in store_data.py, table_data.py, peak_data.py, track_data.py
 and array_data.py.
 """
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from seqmodel.dataset.batch.indexed import IndexedDataset
 from seqmodel.dataset.batch.loader import Loader
 from seqmodel.dataset.batch.reader import Augment, SequenceReader
 from seqmodel.dataset.batch.sampler import Sampler
@@ -93,10 +95,8 @@ class Data:
             train: shuffle, augment and pad to equal counts; default for the train split only.
             start_method: how workers are started.
         """
-        if split not in self.readers:
-            raise HparamError(f"there is no {split} split, only {', '.join(self.splits)}")
         train = split == "train" if train is None else train
-        reader = self.readers[split].with_augment(self._augment() if train else Augment())
+        reader = self._reader_of(split, train)
         sampler = Sampler(
             len(reader),
             self.hparams.batch_size,
@@ -108,6 +108,25 @@ class Data:
             lengths=reader.intervals.length if reader.pads_to_batch else None,
         )
         return Loader(reader, sampler, n_workers, start_method)
+
+    def dataset(self, split: str, *, seed: int = 0, train: bool | None = None) -> IndexedDataset:
+        """The items of a split by their index, for a DataLoader of torch.
+
+        Sequences that are shorter are padded to the longest of the split, whatever the batch.
+
+        Args:
+            split: train, valid or test.
+            seed: of the strands, the places and the keys.
+            train: augment, in each epoch anew; default for the train split only.
+        """
+        train = split == "train" if train is None else train
+        reader = self._reader_of(split, train, pads_to_batch=False)
+        return IndexedDataset(reader, seed=seed, train=train)
+
+    def _reader_of(self, split: str, train: bool, **changed: Any) -> SequenceReader:
+        if split not in self.readers:
+            raise HparamError(f"there is no {split} split, only {', '.join(self.splits)}")
+        return self.readers[split].with_augment(self._augment() if train else Augment(), **changed)
 
     def check_counts(self) -> None:
         """Refuses targets below 0, for tasks whose targets are counts; here there are none."""

@@ -7,7 +7,7 @@ Inputs and targets are moved and reversed together; noise changes the sequence o
 from __future__ import annotations
 
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -103,10 +103,10 @@ class SequenceReader:
         """Number of items."""
         return len(self.intervals)
 
-    def with_augment(self, augment: Augment) -> SequenceReader:
-        """The same reader with other changes."""
+    def with_augment(self, augment: Augment, **changed: Any) -> SequenceReader:
+        """The same reader with other changes of what is read, and other arguments `changed`."""
         kept = ("target", "left_aligned", "pads_to_batch", "soft_mask_weight")
-        options = {name: getattr(self, name) for name in kept}
+        options = {name: getattr(self, name) for name in kept} | changed
         return SequenceReader(
             self.codes, self.alphabet, self.intervals, self.length, augment=augment, **options
         )
@@ -119,7 +119,7 @@ class SequenceReader:
             flip ^= chance(hash64(samples.key, RC_STREAM), self.augment.rc_prob)
         shift = self._shift(samples.key, chosen)
         windows = None
-        if self._all_inside:
+        if not (self.left_aligned or self.has_pad):
             at = self.codes.offsets[chosen.contig] + chosen.start + shift
             windows = Plan(at, flip, None, None)
         elif not self.left_aligned:
@@ -127,11 +127,10 @@ class SequenceReader:
         return ReadPlan(samples.item, samples.key, shift, flip, windows)
 
     @cached_property
-    def _all_inside(self) -> bool:
-        """Whether no window reaches beyond its contig, wherever it is moved."""
-        if self.left_aligned or (self.intervals.length != self.length).any():
-            return False
-        return bool(self.intervals.is_inside.all())
+    def has_pad(self) -> bool:
+        """Whether a window is shorter or reaches beyond its contig, wherever it is moved."""
+        is_short = bool((self.intervals.length != self.length).any())
+        return is_short or not self.intervals.is_inside.all()
 
     def _windows(
         self, contig: np.ndarray, start: np.ndarray, length: int, flip: np.ndarray

@@ -44,6 +44,11 @@ class Samples(NamedTuple):
     key: np.ndarray
 
 
+def keys_of(seed: int, epoch: int, index: np.ndarray) -> np.ndarray:
+    """Key of the random bits of each sample of an epoch, uint64 [n]."""
+    return hash64(seed, KEY_STREAM, epoch, index)
+
+
 def permutation_at(position: np.ndarray, n: int, *words: int) -> np.ndarray:
     """Where a random permutation of [0, n) sends each `position`, int64; `words` choose which.
 
@@ -157,7 +162,7 @@ class Sampler:
         # beyond n: the padding, which wraps around
         position = index if len(index) and index[-1] < self.n else index % self.n
         item = self._items(position) if self.train else position
-        return Samples(index, item, hash64(self.seed, KEY_STREAM, self.epoch, index))
+        return Samples(index, item, keys_of(self.seed, self.epoch, index))
 
     def _items(self, position: np.ndarray) -> np.ndarray:
         if self._sums is not None:
