@@ -38,12 +38,12 @@ def need(program: str) -> str:
 
 def forget_plugins(monkeypatch):
     """Forgets the modules that were imported from temporary folders, and these folders."""
-    from seqmodel.hparam import registry as known
+    from seqmodel.hparam import plugin
 
     temporary = tempfile.gettempdir()
     path = [folder for folder in sys.path if not folder.startswith(temporary)]
     monkeypatch.setattr(sys, "path", path)
-    monkeypatch.setattr(known, "_added", [])
+    monkeypatch.setattr(plugin, "_added", [])
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None) or "").startswith(temporary):
             del sys.modules[name]

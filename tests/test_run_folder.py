@@ -147,5 +147,5 @@ def test_a_moved_default_changes_the_digest(make_run):
     run = make_run()
     before = run_folder.defaults_digest(run)
     assert run_folder.defaults_digest(make_run("--lr=7")) == before
-    run.parser.set_default("lr", 7)
+    run.parser.set_defaults(lr=7)
     assert run_folder.defaults_digest(run) != before

@@ -6,7 +6,7 @@ more than the standard library. Which classes a run needs is told by seqmodel.hp
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.canonical import canonical_str
-from seqmodel.hparam.convert import changed_hparams, parse_args, parse_dict, to_args
+from seqmodel.hparam.convert import changed_hparams, parse_args, parse_dict, to_args, to_dict
 from seqmodel.hparam.hparams import HparamParser, Hparams
 from seqmodel.hparam.value import integer, number, str2bool
 
@@ -22,4 +22,5 @@ __all__ = [
     "parse_dict",
     "str2bool",
     "to_args",
+    "to_dict",
 ]

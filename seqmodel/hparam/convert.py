@@ -1,57 +1,71 @@
-"""Values in and out of a parser: from a dict or a command line, and back. Light."""
+"""Values in and out of a parser: from a dict, a Namespace or a command line, and back. Light."""
 
 from __future__ import annotations
 
-from argparse import Namespace
+import argparse
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seqmodel.errors import HparamError
-from seqmodel.hparam.hparams import GIVEN, HparamParser
-from seqmodel.hparam.value import did_you_mean
+from seqmodel.hparam.parser import Hparam, HparamParser, find
+from seqmodel.hparam.value import ValueType, value_type
+from seqmodel.hparam.words import read_words, refuse_stray
+
+Values = Mapping[str, object] | Namespace
 
 
-def parse_dict(parser: HparamParser, values: Mapping[str, object]) -> Namespace:
+def parse_dict(parser: ArgumentParser, values: Values) -> Namespace:
     """All values of `parser`: those of `values`, each checked and cast to its type, and defaults.
 
+    Args:
+        parser: an HparamParser, or any ArgumentParser: its types, choices and defaults hold.
+        values: by name, in a dict or a Namespace; text is read as on a command line.
+
     Raises:
-        HparamError: an unknown name, with the nearest known one, or a bad value.
+        HparamError: an unknown name, with the nearest known one, a bad or a missing value.
     """
-    parsed = {h.name: _copy(h.default) for h in parser.declared.values()}
+    declared = _declared(parser)
+    values = _mapping(values)
+    parsed = {h.name: _copy(h.default) for h in declared.values()}
     for name, raw in values.items():
-        parsed[name] = parser.hparam(name).value(raw)
+        parsed[name] = find(declared, name).value(raw)
+    for action in () if isinstance(parser, HparamParser) else parser._actions:
+        if action.required and action.dest not in values:
+            raise HparamError(f"{action.dest!r} is not set, and it has no default")
     return Namespace(**parsed)
 
 
+def to_dict(parser: ArgumentParser, values: Values) -> dict[str, Any]:
+    """The inverse of `parse_dict`: all values of `parser` by name, checked, with the defaults."""
+    return vars(parse_dict(parser, values))
+
+
 def parse_args(
-    parser: HparamParser, argv: Sequence[str], below: Mapping[str, object] | None = None
+    parser: HparamParser, argv: Sequence[str], below: Values | None = None
 ) -> tuple[Namespace, set[str]]:
     """All values of a command line, and the names that stood on it.
 
     Args:
         parser: what can be set.
-        argv: `--name=value` or `--name value`, in any order.
+        argv: `--name=value` or `--name value`, in any order; see words.py.
         below: values that hold where the command line says nothing (a config file).
 
     Raises:
         HparamError: an unknown name, a stray word, or a bad value.
     """
-    namespace = parse_dict(parser, below or {})
-    namespace, rest = parser.parse_known_args(list(argv), namespace)
-    for word in rest:
-        if word.startswith("--"):
-            parser.hparam(word[2:].split("=")[0])
-        hint = did_you_mean(word.split("=")[0], [f"--{name}" for name in parser.declared])
-        raise HparamError(f"stray word {word!r} on the command line; write --name=value{hint}")
-    given = namespace.__dict__.pop(GIVEN, set())
-    return namespace, given
+    words = read_words(argv, parser.takes())
+    for name in words.unknown:
+        parser.hparam(name)
+    refuse_stray(words.free, parser.declared)
+    return parse_dict(parser, {**_mapping(below or {}), **words.values}), set(words.values)
 
 
-def changed_hparams(parser: HparamParser, values: Namespace | Mapping[str, Any]) -> dict[str, Any]:
+def changed_hparams(parser: ArgumentParser, values: Values) -> dict[str, Any]:
     """The hyperparameters whose values differ from the defaults of `parser`, by name."""
-    values = vars(values) if isinstance(values, Namespace) else values
+    values = _mapping(values)
     changed = {}
-    for name, hparam in parser.declared.items():
+    for name, hparam in _declared(parser).items():
         if name in values and hparam.value(values[name]) != hparam.default:
             changed[name] = hparam.value(values[name])
     return changed
@@ -59,7 +73,7 @@ def changed_hparams(parser: HparamParser, values: Namespace | Mapping[str, Any])
 
 def to_args(
     parser: HparamParser,
-    values: Namespace | Mapping[str, Any],
+    values: Values,
     brought: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """The command line, `--name=value` each, that gives `values` back; defaults are left out.
@@ -70,7 +84,7 @@ def to_args(
         brought: what a checkpoint that `values` name brings along: against it a default is said.
     """
     changed = changed_hparams(parser, values)
-    values = vars(values) if isinstance(values, Namespace) else values
+    values = _mapping(values)
     for name, other in (brought or {}).items():
         if name in values and name not in changed and values[name] != _read(parser, name, other):
             changed[name] = values[name]
@@ -89,5 +103,58 @@ def _read(parser: HparamParser, name: str, raw: object) -> Any:
         return HparamError  # no value at all
 
 
+def _mapping(values: Values) -> Mapping[str, object]:
+    return vars(values) if isinstance(values, Namespace) else values
+
+
 def _copy(value: Any) -> Any:
     return list(value) if isinstance(value, list) else value
+
+
+def _declared(parser: ArgumentParser) -> dict[str, Hparam]:
+    """What can be set: the hyperparameters, or the arguments of another ArgumentParser."""
+    if isinstance(parser, HparamParser):
+        return parser.declared
+    found = {}
+    for action in parser._actions:
+        if not isinstance(action, (argparse._HelpAction, argparse._VersionAction)):
+            kind: Any = _Argument(parser, action)
+            owner: Any = type(parser)
+            found[action.dest] = Hparam(action.dest, kind, kind.default, "", False, owner)
+    return found
+
+
+class _Argument(ValueType):
+    """The values of one argument of an ArgumentParser that is not ours."""
+
+    def __init__(self, parser: ArgumentParser, action: argparse.Action) -> None:
+        self.choices = action.choices
+        n = action.nargs
+        appends = isinstance(action, (argparse._AppendAction, argparse._AppendConstAction))
+        self.is_list = appends or n in ("*", "+") or (isinstance(n, int) and n > 0)
+        cast = parser._registry_get("type", action.type, action.type)
+        self.described = f"a valid {getattr(cast, '__name__', 'value')}"
+        if n == 0 and isinstance(action.const, bool):  # store_true
+            cast = bool
+        self.cast = value_type(cast) if cast in (int, float, bool) else cast
+        default = parser.get_default(action.dest)
+        self.default = self.cast(default) if isinstance(default, str) else default
+
+    def __call__(self, raw: object) -> object:
+        if raw is None or raw == self.default:  # as in argparse, it need not be one of the choices
+            return self.default if raw == self.default else None
+        if not self.is_list:
+            return self._one(raw)
+        return [self._one(item) for item in (raw if isinstance(raw, (list, tuple)) else [raw])]
+
+    def _one(self, raw: object) -> object:
+        value = raw
+        if isinstance(raw, str) or isinstance(self.cast, ValueType):
+            try:
+                value = self.cast(raw)
+            except (TypeError, ValueError):
+                raise self.refuse(raw) from None
+        if self.choices is not None and value not in self.choices:
+            names = ", ".join(map(str, self.choices))
+            raise ArgumentTypeError(f"must be one of {names}, got {raw!r}")
+        return value

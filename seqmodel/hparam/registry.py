@@ -5,17 +5,15 @@ The modules stand in a list: what is not named is not found, and nothing scans a
 
 from __future__ import annotations
 
-import os
-import sys
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from importlib import import_module
 from types import ModuleType
 
 from seqmodel.errors import HparamError
-from seqmodel.hparam.hparams import HparamParser, Hparams
-from seqmodel.hparam.plugin_files import plugin_file
-from seqmodel.hparam.value import did_you_mean
+from seqmodel.hparam.hparams import Hparams
+from seqmodel.hparam.parser import HparamParser
+from seqmodel.hparam.plugin import import_plugin
 
 MODULES = (
     "seqmodel.hparam.trainer",
@@ -25,9 +23,15 @@ MODULES = (
     "seqmodel.hparam.optim",
     "seqmodel.hparam.job",
 )
-
-
-_added: list[str] = []  # the folder that was put on sys.path for plugins
+ROLES = {
+    "task": "TaskHparams",
+    "dataset": "DatasetHparams",
+    "encoder": "EncoderHparams",
+    "decoder": "DecoderHparams",
+    "optimiser": "OptimiserHparams",
+    "schedule": "ScheduleHparams",
+}
+ALWAYS = ("RunHparams", "TrainingHparams", "TrainerHparams")
 
 
 def known_hparams(
@@ -48,7 +52,7 @@ def known_hparams(
         return classes
     ours = tuple(classes)
     for plugin in plugins:
-        found = _own_classes(_plugin(plugin))
+        found = _own_classes(import_plugin(plugin))
         classes += _without_moved(found, ours, plugin) if plugin in before else found
     try:
         check_namespace(classes)
@@ -56,13 +60,28 @@ def known_hparams(
         raise
     except (Exception, SystemExit) as e:
         raise HparamError(f"--plugins={' '.join(plugins)}: {type(e).__name__}: {e}") from e
-    return classes
+    _warn_without_role(classes, ours)
+    return list(dict.fromkeys(classes))
 
 
 def _own_classes(module: ModuleType) -> list[type[Hparams]]:
-    """The Hparams classes that `module` defines itself."""
+    """The Hparams classes at the top of `module` that it, or a module of its package, defines."""
     found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Hparams)]
-    return list(dict.fromkeys(c for c in found if c.__module__ == module.__name__))
+    own = [c for c in found if f"{c.__module__}.".startswith(f"{module.__name__}.")]
+    return list(dict.fromkeys(own))
+
+
+def _warn_without_role(classes: Iterable[type[Hparams]], ours: tuple[type[Hparams], ...]) -> None:
+    """Tells a class of a plugin that no run can use: it is neither of a role nor a base of one."""
+    roles = (*kinds(ours).values(), _ours(ours)["JobHparams"])
+    used = [cls for cls in classes if issubclass(cls, roles) or cls in ours]
+    for cls in classes:
+        if not any(issubclass(other, cls) for other in used):
+            warnings.warn(
+                f"{cls.__module__}.{cls.__name__} has no role, so its hyperparameters have no "
+                f"effect; derive it from one of {', '.join(ROLES.values())}",
+                stacklevel=3,
+            )
 
 
 def _without_moved(
@@ -105,8 +124,9 @@ def check_namespace(classes: Iterable[type[Hparams]]) -> HparamParser:
 
 def kind_of(cls: type[Hparams]) -> type[Hparams]:
     """The class just below Hparams that `cls` descends from: EncoderHparams, TaskHparams, ..."""
-    kinds = [base for base in cls.__mro__ if Hparams in base.__bases__]
-    return kinds[-1] if kinds else cls
+    found = [base for base in cls.__mro__ if Hparams in base.__bases__]
+    ours = [base for base in found if base.__module__.startswith("seqmodel.")]
+    return [cls, *found, *ours][-1]
 
 
 def choices(kind: type[Hparams], classes: Iterable[type[Hparams]]) -> dict[str, type[Hparams]]:
@@ -114,36 +134,22 @@ def choices(kind: type[Hparams], classes: Iterable[type[Hparams]]) -> dict[str, 
     return {c.name: c for c in classes if issubclass(c, kind) and c.name is not None}
 
 
-def _plugin(name: str) -> ModuleType:
-    if not all(part.isidentifier() for part in name.split(".")):
-        raise HparamError(f"--plugins: {name!r} is not a module name (write my_module, no .py)")
-    # a script in seqmodel/ does not have the user's working directory on its path; last, so that
-    # no file there can pass for an installed package
-    here = os.getcwd()
-    if _added and _added[0] != here and _added[0] in sys.path:
-        sys.path.remove(_added.pop())  # the working directory was another one
-    if here not in sys.path:
-        sys.path.append(here)
-        _added[:] = [here]
-    _refuse_hidden(name, here)
-    try:
-        return import_module(name)
-    except HparamError:
-        raise
-    except (Exception, SystemExit) as e:
-        near = [f[:-3] for f in os.listdir(here) if f.endswith(".py")]
-        hint = did_you_mean(name, near) if isinstance(e, ModuleNotFoundError) else ""
-        raise HparamError(
-            f"--plugins: cannot import {name!r} from {here}: {type(e).__name__}: {e}{hint}"
-        ) from e
+def always(known: Iterable[type[Hparams]]) -> list[type[Hparams]]:
+    """The classes that every run has."""
+    ours = _ours(known)
+    return [ours[name] for name in ALWAYS]
 
 
-def _refuse_hidden(name: str, here: str) -> None:
-    """Refuses a file of the working directory that an installed module of its name hides."""
-    top = name.split(".")[0]
-    mine = [p for p in (f"{here}/{top}.py", f"{here}/{top}/__init__.py") if os.path.isfile(p)]
-    found = plugin_file(top, *sys.path) if mine else None
-    if found is not None and not any(os.path.samefile(found, path) for path in mine):
-        raise HparamError(
-            f"--plugins: {mine[0]} has the name of the installed module {found}; rename it"
-        )
+def kinds(known: Iterable[type[Hparams]]) -> dict[str, type[Hparams]]:
+    """The base class of each role: task, dataset, encoder, ..."""
+    ours = _ours(known)
+    return {role: ours[kind] for role, kind in ROLES.items()}
+
+
+def role_choices(known: Sequence[type[Hparams]]) -> dict[str, dict[str, type[Hparams]]]:
+    """For each role the classes that can be chosen, by what is typed."""
+    return {role: choices(kind, known) for role, kind in kinds(known).items()}
+
+
+def _ours(known: Iterable[type[Hparams]]) -> dict[str, type[Hparams]]:
+    return {cls.__name__: cls for cls in known if cls.__module__.startswith("seqmodel.")}

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import warnings
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.canonical import canonical_str
 from seqmodel.hparam.config import Config, read_config
-from seqmodel.hparam.convert import changed_hparams, parse_args, parse_dict, to_args
+from seqmodel.hparam.convert import changed_hparams, parse_dict, to_args
 from seqmodel.hparam.dataset import check_files, files_elsewhere
 from seqmodel.hparam.header import read_header
-from seqmodel.hparam.hparams import GIVEN, PLACE, SOURCE, TARGET, Hparam, HparamParser, Hparams
-from seqmodel.hparam.registry import choices, known_hparams
+from seqmodel.hparam.hparams import Hparams
+from seqmodel.hparam.parser import PLACE, SOURCE, TARGET, Hparam, HparamParser
+from seqmodel.hparam.registry import ROLES, always, kinds, known_hparams, role_choices
 from seqmodel.hparam.trust import (
     TRUST,
     Source,
@@ -29,16 +30,8 @@ from seqmodel.hparam.trust import (
     withheld,
 )
 from seqmodel.hparam.value import did_you_mean
+from seqmodel.hparam.words import Words, read_words, refuse_stray
 
-ROLES = {
-    "task": "TaskHparams",
-    "dataset": "DatasetHparams",
-    "encoder": "EncoderHparams",
-    "decoder": "DecoderHparams",
-    "optimiser": "OptimiserHparams",
-    "schedule": "ScheduleHparams",
-}
-ALWAYS = ("RunHparams", "TrainingHparams", "TrainerHparams")
 HeaderOf = Callable[[str], dict[str, Any]]
 Given = Sequence[str] | Mapping[str, object]
 # in the order in which they are asked for the hyperparameters they bring along
@@ -93,7 +86,7 @@ class Run:
 
 
 def resolve(
-    given: Sequence[str] | Mapping[str, object],
+    given: Given,
     *,
     files_here: bool = True,
     header_of: HeaderOf = read_header,
@@ -108,14 +101,13 @@ def resolve(
         HparamError: an unknown name, a bad value, a missing or an impossible choice.
         CheckpointError: a checkpoint that is named is none of ours.
     """
-    given = _bare_plugins(given)
     plan = _plan(given, complete=True, header_of=header_of)
-    values = plan.read(given)
+    values = plan.read()
     values.config = None
     for role, cls in plan.classes.items():
         setattr(values, role, cls.name)
     with files_elsewhere() as files:
-        for cls in [*_always(plan.known), *plan.classes.values()]:
+        for cls in [*always(plan.known), *plan.classes.values()]:
             with plan.explained() if cls is plan.classes["dataset"] else nullcontext():
                 cls.checks(values)
     if files_here:
@@ -128,33 +120,48 @@ def resolve(
     return Run(plan.parser, values, plan.classes, files, plan.brought)
 
 
-def resolve_data(given: Sequence[str] | Mapping[str, object]) -> Run:
+def resolve_data(given: Given) -> Run:
     """The data alone of what `given` describes: no task is needed, other values are taken along.
 
     Raises:
         HparamError: an unknown name, a bad value, or no dataset is chosen.
     """
-    given = _bare_plugins(given)
     plan = _plan(given, complete=False)
     if "dataset" not in plan.classes:
-        names = ", ".join(sorted(_options(plan.known)["dataset"]))
+        names = ", ".join(sorted(role_choices(plan.known)["dataset"]))
         raise HparamError(f"--dataset is not set; choose one of {names}")
-    values = plan.read(given)
+    values = plan.read()
     plan.classes["dataset"].checks(values)
     return Run(plan.parser, values, {"dataset": plan.classes["dataset"]})
 
 
-def run_parser(given: Sequence[str] | Mapping[str, object]) -> HparamParser:
+def read_given(
+    argv: Sequence[str], beside: Mapping[str, str], header_of: HeaderOf = read_header
+) -> Words:
+    """The words of a command line that has the hyperparameters of a run and other names.
+
+    Args:
+        argv: the command line.
+        beside: what each of the other names takes, as for read_words.
+        header_of: tells the header of a checkpoint.
+
+    Raises:
+        HparamError: a plugin or a config file cannot be read, or a value is missing.
+        CheckpointError: a checkpoint that is named is none of ours.
+    """
+    return _ask(argv, header_of, beside).words
+
+
+def run_parser(given: Given) -> HparamParser:
     """The combined parser for the choices made in `given`, as far as they were made."""
-    return _plan(_bare_plugins(given), complete=False).parser
+    return _plan(given, complete=False).parser
 
 
 def help_text(argv: Sequence[str]) -> str:
     """The help for the choices on a command line: just their hyperparameters, by class."""
-    words = [word for word in argv if word not in ("--help", "-h")]
-    plan = _plan(_bare_plugins(words), complete=False)
+    plan = _plan([word for word in argv if word not in ("--help", "-h")], complete=False)
     lines = [plan.parser.format_help().rstrip(), "", "choices:"]
-    for role, options in _options(plan.known).items():
+    for role, options in role_choices(plan.known).items():
         chosen = plan.classes[role].name if role in plan.classes else "none yet"
         lines.append(f"  --{role}={'|'.join(sorted(options))}  (here: {chosen})")
     return "\n".join(lines) + "\n"
@@ -210,10 +217,14 @@ class _Plan:
         brought: those of them that its use brings along.
         below: these, under those of the config file.
         replaced: what was given of the data, if therefore the checkpoint's own are left out.
+        given: what was given, by name, and `stray` what stood on the command line without a name.
     """
 
-    def __init__(self, known: list[type[Hparams]], classes: dict[str, type[Hparams]]) -> None:
+    def __init__(
+        self, known: list[type[Hparams]], classes: dict[str, type[Hparams]], words: Words
+    ) -> None:
         self.known, self.classes = known, classes
+        self.given, self.stray = {**words.values, **words.unknown}, words.free
         self.parser = _parser(tuple(known), tuple(classes.items()))
         self.header: Mapping[str, Any] = {}
         self.below: dict[str, Any] = {}
@@ -233,18 +244,17 @@ class _Plan:
                 "are not used: give all of them)"
             ) from e
 
-    def read(self, given: Sequence[str] | Mapping[str, object]) -> Namespace:
+    def read(self) -> Namespace:
         """All values: what is given over what lies below it, over the defaults."""
-        if isinstance(given, Mapping):
-            return parse_dict(self.parser, {**self.below, **given})
-        return parse_args(self.parser, given, below=self.below)[0]
+        refuse_stray(self.stray, self.parser.declared)
+        return parse_dict(self.parser, {**self.below, **self.given})
 
 
 @lru_cache(maxsize=1)
 def _always_parser() -> HparamParser:
     """What every run has, whatever its choices."""
     parser = HparamParser()
-    for cls in _always(known_hparams()):
+    for cls in always(known_hparams()):
         parser.add_class(cls)
     return parser
 
@@ -256,53 +266,86 @@ def _parser(
     parser = HparamParser(prog="python seqmodel/run.py")
     parser.usage = "%(prog)s --task=... --dataset=... [--name=value ...]"
     classes = dict(chosen)
-    for cls in [*_always(list(known)), *classes.values()]:
+    for cls in [*always(list(known)), *classes.values()]:
         parser.add_class(cls)
     for role in classes:
-        parser.set_default(role, _default_choice(role, classes))
+        parser.set_defaults(**{role: _default_choice(role, classes)})
     return parser
 
 
-def _plan(
-    given: Sequence[str] | Mapping[str, object],
-    *,
-    complete: bool,
-    header_of: HeaderOf = read_header,
-) -> _Plan:
+def _plan(given: Given, *, complete: bool, header_of: HeaderOf = read_header) -> _Plan:
+    asked = _ask(given, header_of)
+    words = asked.words
+    names = {*words.values, *words.unknown}
+    known, config, declared = asked.known, asked.config, _declared(tuple(asked.known))
+    held = [withheld(record, declared) for record in asked.records]
+    if asked.is_record:
+        config = {n: v for n, v in config.items() if n not in held[0].values}
+    merged = {**config, **asked.own}
+    tells = asked.header.get("hparams", {})
+    inherited, replaced = _inherited(merged, tells, declared, known, {*config, *names})
+    try:
+        classes = _chosen({**inherited, **merged}, known, complete=complete)
+        plan = _Plan(known, classes, words)
+        _refuse_unknown(config, plan)
+    except HparamError as e:
+        if asked.untrusted:
+            raise HparamError(ask_for_plugins(asked.untrusted)) from e
+        _refuse_strangers(names, known)  # a misspelt choice is told as that
+        raise
+    if asked.untrusted:
+        warnings.warn(f"not imported: {ask_for_plugins(asked.untrusted)}", stacklevel=3)
+    below = {**inherited, **config, "plugins": asked.plugins}
+    plan.below = {name: v for name, v in below.items() if name in plan.parser.declared}
+    for source in held:
+        refuse_withheld(source, plan.parser.declared, {*config, *names})
+    if asked.header:
+        plan.brought = {**inherited, **held[-1].values}
+    plan.header, plan.replaced = tells, replaced
+    return plan
+
+
+class _Asked(NamedTuple):
+    """What is known of a run once its plugins are imported.
+
+    Attributes:
+        words: what was given.
+        own: the choices and checkpoints in it, checked.
+        config: what its config file says, and `is_record` whether a run wrote that.
+        header: of the checkpoint that is named.
+        records: the files that runs wrote.
+        known: the classes that the run can be made of.
+        plugins: those that were imported for it.
+        untrusted: whose plugins were not.
+    """
+
+    words: Words
+    own: dict[str, Any]
+    config: dict[str, Any]
+    is_record: bool
+    header: dict[str, Any]
+    records: list[Source]
+    known: list[type[Hparams]]
+    plugins: list[str]
+    untrusted: Source | None
+
+
+def _ask(given: Given, header_of: HeaderOf, beside: Mapping[str, str] | None = None) -> _Asked:
     own, file = _own_choices(given)
     # what a run wrote is not the user's word: its plugins and the like are held back
     records = [Source(own["config"], file.values, file.plugin_digests)] if file.is_record else []
     config = {n: v for n, v in file.values.items() if not (file.is_record and n in TRUST)}
-    path, header = _header({**config, **own}, header_of)
+    merged = {**config, **own}
+    path, header = _header(merged, header_of)
     if header:
         records.append(Source(path, header["hparams"], header.get("plugins")))
-    known, plugins, untrusted = _known({**config, **own}, records)
-    declared = _declared(tuple(known))
-    held = [withheld(record, declared) for record in records]
-    if file.is_record:
-        config = {n: v for n, v in config.items() if n not in held[0].values}
-    merged = {**config, **own}
-    tells = header.get("hparams", {})
-    inherited, replaced = _inherited(merged, tells, declared, known, {*config, *_names(given)})
-    try:
-        classes = _chosen({**inherited, **merged}, known, complete=complete)
-        plan = _Plan(known, classes)
-        _refuse_unknown(config, given, plan)
-    except HparamError as e:
-        if untrusted:
-            raise HparamError(ask_for_plugins(untrusted)) from e
-        _refuse_strangers(given, known)  # a misspelt choice is told as that
-        raise
-    if untrusted:
-        warnings.warn(f"not imported: {ask_for_plugins(untrusted)}", stacklevel=3)
-    below = {**inherited, **config, "plugins": plugins}
-    plan.below = {name: v for name, v in below.items() if name in plan.parser.declared}
-    for source in held:
-        refuse_withheld(source, plan.parser.declared, {*config, *_names(given)})
-    if header:
-        plan.brought = {**inherited, **held[-1].values}
-    plan.header, plan.replaced = tells, replaced
-    return plan
+    known, plugins, untrusted = _known(merged, records)
+    if isinstance(given, Mapping):
+        words = Words(dict(given), {}, [], [])
+    else:
+        takes = {name: hparam.takes for name, hparam in _declared(tuple(known)).items()}
+        words = read_words(given, {**takes, **(beside or {})})
+    return _Asked(words, own, config, file.is_record, header, records, known, plugins, untrusted)
 
 
 def _known(
@@ -318,34 +361,18 @@ def _known(
     return known_hparams(source.plugins, before=before), source.plugins, None
 
 
-def _own_choices(
-    given: Sequence[str] | Mapping[str, object],
-) -> tuple[dict[str, Any], Config]:
+def _own_choices(given: Given) -> tuple[dict[str, Any], Config]:
     """What stands in `given` of the hyperparameters that decide on others, and its config file."""
-    parser = _always_parser()
-    names = (*ROLES, *TRUST, *CHECKPOINTS)
-    if isinstance(given, Mapping):
-        own = {name: parser.hparam(name).value(given[name]) for name in names if name in given}
-    else:
-        # other names are not known yet: only these are read here
-        few = [w for w in _words(given) if w[2:].split("=")[0] in names]
-        namespace, _ = parser.parse_known_args(few, Namespace())
-        own = {n: getattr(namespace, n) for n in namespace.__dict__.pop(GIVEN, set())}
+    declared = _always_parser().declared
+    takes = {n: declared[n].takes for n in (*ROLES, *TRUST, *CHECKPOINTS)}
+    # other names are not known yet: only these are read here
+    values = given if isinstance(given, Mapping) else read_words(given, takes).values
+    own = {name: declared[name].value(values[name]) for name in takes if name in values}
     config = read_config(own["config"]) if own.get("config") else Config({})
-    for name in names:
+    for name in takes:
         if name in config.values:
-            config.values[name] = parser.hparam(name).value(config.values[name])
+            config.values[name] = declared[name].value(config.values[name])
     return own, config
-
-
-def _bare_plugins(given: Given) -> Given:
-    """`--plugins` without a module as `--plugins=`: none, whatever a checkpoint names."""
-    if isinstance(given, Mapping):
-        return given
-    return [
-        "--plugins=" if word == "--plugins" and after.startswith("--") else word
-        for word, after in zip(given, [*given[1:], "--"], strict=False)
-    ]
 
 
 def _header(merged: Mapping[str, Any], header_of: HeaderOf) -> tuple[str, dict[str, Any]]:
@@ -379,39 +406,10 @@ def _inherited(
         if replaced:
             found = {n: v for n, v in found.items() if declared[n].group not in SOURCE}
         return found, replaced
-    kind = _kinds(known)["encoder"]
+    kind = kinds(known)["encoder"]
     return {
         n: v for n, v in found.items() if n == "encoder" or issubclass(declared[n].owner, kind)
     }, []
-
-
-def _words(argv: Sequence[str]) -> list[str]:
-    """`--name value` written as `--name=value`; a list as one word an item."""
-    words: list[str] = []
-    flag = ""
-    for word in argv:
-        if word.startswith("--"):
-            flag = "" if "=" in word else word
-            words.append(word)
-        elif flag and words and words[-1] == flag:
-            words[-1] = f"{flag}={word}"
-        elif flag:
-            words.append(f"{flag}={word}")
-    return words
-
-
-def _always(known: list[type[Hparams]]) -> list[type[Hparams]]:
-    by_name = {cls.__name__: cls for cls in known}
-    return [by_name[name] for name in ALWAYS]
-
-
-def _kinds(known: list[type[Hparams]]) -> dict[str, type[Hparams]]:
-    by_name = {cls.__name__: cls for cls in known if cls.__module__.startswith("seqmodel.")}
-    return {role: by_name[kind] for role, kind in ROLES.items()}
-
-
-def _options(known: list[type[Hparams]]) -> dict[str, dict[str, type[Hparams]]]:
-    return {role: choices(kind, known) for role, kind in _kinds(known).items()}
 
 
 def _chosen(
@@ -419,7 +417,7 @@ def _chosen(
 ) -> dict[str, type[Hparams]]:
     """The class for each role: as chosen, else the usual one of the task."""
     classes: dict[str, type[Hparams]] = {}
-    for role, options in _options(known).items():
+    for role, options in role_choices(known).items():
         word = selected.get(role, _always_parser().declared[role].default)
         if word is None and "task" in classes:
             word = classes["task"].usual.get(role)
@@ -445,9 +443,7 @@ def _default_choice(role: str, classes: dict[str, type[Hparams]]) -> str | None:
     return usual or _always_parser().declared[role].default
 
 
-def _refuse_unknown(
-    config: Mapping[str, Any], given: Sequence[str] | Mapping[str, object], plan: _Plan
-) -> None:
+def _refuse_unknown(config: Mapping[str, Any], plan: _Plan) -> None:
     """Tells a name that another choice would have from one that nobody has."""
     homes = _homes(plan.known)
     for name in config:
@@ -458,7 +454,7 @@ def _refuse_unknown(
                 f"{name!r} in the config file has no effect: it belongs to {homes[name]}",
                 stacklevel=4,
             )
-    for name in _names(given):
+    for name in plan.given:
         if name not in plan.parser.declared and name in homes and plan.classes:
             raise HparamError(
                 f"{name!r} has no effect in this run: it belongs to {homes[name]}; "
@@ -466,18 +462,11 @@ def _refuse_unknown(
             )
 
 
-def _refuse_strangers(
-    given: Sequence[str] | Mapping[str, object], known: list[type[Hparams]]
-) -> None:
+def _refuse_strangers(names: Iterable[str], known: list[type[Hparams]]) -> None:
     homes = _homes(known)
-    for name in _names(given):
+    for name in names:
         if name not in homes:
             raise HparamError(f"no hyperparameter {name!r}{did_you_mean(name, list(homes))}")
-
-
-def _names(given: Sequence[str] | Mapping[str, object]) -> list[str]:
-    names = list(given) if isinstance(given, Mapping) else [w[2:] for w in _words(given)]
-    return [str(name).split("=")[0] for name in names]
 
 
 @lru_cache(maxsize=8)

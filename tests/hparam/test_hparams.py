@@ -1,5 +1,7 @@
 """Declaring, reading and refusing hyperparameters."""
 
+import argparse
+
 import pytest
 from definitions import BaseHparams, FullHparams, WhereHparams
 
@@ -13,6 +15,7 @@ from seqmodel.hparam import (
     parse_args,
     parse_dict,
     str2bool,
+    to_dict,
 )
 
 
@@ -93,7 +96,7 @@ def test_a_hyperparameter_without_help_is_refused():
         def add_hparams(parser):
             parser.add_argument("--silent", default=1, help=" ")
 
-    with pytest.raises(TypeError, match="SilentHparams.*help text is compulsory"):
+    with pytest.raises(HparamError, match="SilentHparams.*help text is compulsory"):
         SilentHparams.default_hparams()
 
 
@@ -202,3 +205,64 @@ def test_help_shows_percent_signs_and_defaults():
     text = FullHparams.default_hparams().format_help()
     assert "in % too" in text
     assert "(default: layer)" in text
+
+
+def plain_parser():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lr", type=float, default=0.1)
+    parser.add_argument("--n", type=int, default="3")
+    parser.add_argument("--norm", choices=["layer", "rms"])
+    parser.add_argument("--files", nargs="*", default=[])
+    parser.add_argument("--more", action="append", type=int)
+    parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--slow", action="store_false")
+    return parser
+
+
+@pytest.mark.parametrize("parser", [plain_parser(), FullHparams.default_hparams()])
+def test_dicts_and_namespaces_go_both_ways(parser):
+    values = parse_dict(parser, {"lr": "0.5", "norm": "rms", "files": ["a", "b"]})
+    assert (values.lr, values.norm, values.files) == (0.5, "rms", ["a", "b"])
+    assert to_dict(parser, values) == vars(values)
+    assert parse_dict(parser, values) == values
+    assert parse_dict(parser, to_dict(parser, values)) == values
+    assert changed_hparams(parser, values) == {"lr": 0.5, "norm": "rms", "files": ["a", "b"]}
+    for wrong in ({"lrr": 1}, argparse.Namespace(lrr=1)):
+        with pytest.raises(HparamError, match="no hyperparameter 'lrr' .*did you mean 'lr'"):
+            parse_dict(parser, wrong)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["--lr=2", "--n=-5", "--norm=rms"],
+        ["--files", "a", "b", "--more=1", "--more=2", "--fast", "--slow"],
+    ],
+)
+def test_a_plain_parser_s_own_namespace_goes_in_and_out(argv):
+    values = plain_parser().parse_args(argv)
+    assert parse_dict(plain_parser(), values) == values
+    assert to_dict(plain_parser(), vars(values)) == vars(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"lr": "x"}, "--lr .*must be a number, got 'x'"),
+        ({"n": 1.5}, "--n .*must be a whole number, got 1.5"),
+        ({"norm": "lyer"}, "--norm .*must be one of layer, rms, got 'lyer'"),
+        ({"fast": "maybe"}, "--fast .*must be True or False"),
+    ],
+)
+def test_bad_values_of_a_plain_parser_are_refused(values, message):
+    with pytest.raises(HparamError, match=message):
+        parse_dict(plain_parser(), values)
+
+
+def test_a_required_argument_of_a_plain_parser_is_asked_for():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, required=True)
+    assert parse_dict(parser, {"seed": "1"}).seed == 1
+    with pytest.raises(HparamError, match="'seed' is not set"):
+        parse_dict(parser, {})

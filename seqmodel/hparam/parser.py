@@ -1,0 +1,375 @@
+"""Hparam, one declared hyperparameter, and the parser that holds definitions and defaults. Light.
+
+argparse keeps the defaults and writes the help; words.py reads command lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import builtins
+import keyword
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from seqmodel.errors import HparamError
+from seqmodel.hparam.value import (
+    ValueType,
+    choice,
+    did_you_mean,
+    optional,
+    str2bool,
+    value_type,
+)
+from seqmodel.hparam.words import BOOL, LIST, VALUE, read_words
+
+if TYPE_CHECKING:
+    from seqmodel.hparam.hparams import Hparams
+
+PLACE, SPLIT, TARGET, READING = "place", "split", "target", "reading"
+GROUPS = (PLACE, SPLIT, TARGET, READING)
+"""What a hyperparameter of a dataset is about.
+
+    place: paths of files with data
+    split: which parts of these files are for what: splits, names of tracks
+    target: what the value of a target means; a model is applied to nothing else
+    reading: how items are found and read, by rules that suit other files as well
+
+A model that is applied to other data brings its targets and its reading along; its places and
+splits only as a whole, where none of them is given.
+"""
+SOURCE = (PLACE, SPLIT)
+
+
+class Hparam:
+    """One declared hyperparameter: its name, type, default, help and the class that defines it.
+
+    `group` says what a hyperparameter of a dataset is about (one of GROUPS); None for others.
+    """
+
+    __slots__ = ("default", "group", "help", "inherited", "is_list", "name", "owner", "type")
+
+    def __init__(
+        self,
+        name: str,
+        type: ValueType,
+        default: Any,
+        help: str,
+        is_list: bool,
+        owner: builtins.type[Hparams],
+        inherited: bool = True,
+        group: str | None = None,
+    ) -> None:
+        self.name, self.type, self.help = name, type, help
+        self.default, self.is_list, self.owner, self.group = default, is_list, owner, group
+        self.inherited = inherited  # False: never taken from a checkpoint or a record
+
+    @property
+    def tracked(self) -> bool:
+        """Whether it changes what is learned, and so names the run."""
+        return self.owner.tracked
+
+    @property
+    def takes(self) -> str:
+        """What stands behind its name on a command line: BOOL, LIST or VALUE."""
+        if self.is_list:
+            return LIST
+        return BOOL if getattr(self.type, "inner", self.type) is str2bool else VALUE
+
+    def value(self, raw: object) -> Any:
+        """The value that `raw` stands for (one text or Python value; a list for lists).
+
+        Raises:
+            HparamError: `raw` is not of the type, or outside of its bounds or choices.
+        """
+        try:
+            if not self.is_list:
+                return self.type(raw)
+            items = raw if isinstance(raw, (list, tuple)) else [raw]
+            if items == [""]:
+                return []
+            if any(item in ("", None) for item in items):
+                raise argparse.ArgumentTypeError(f"has an empty item: {items!r}")
+            return [self.type(item) for item in items]
+        except argparse.ArgumentTypeError as e:
+            raise HparamError(f"--{self.name} ({self.owner.__name__}): {e}") from None
+
+    def texts(self, value: Any) -> list[str]:
+        """The texts, one for each occurrence on a command line, that give `value` back."""
+        if self.is_list:
+            return [self.type.text(item) for item in value] or [""]
+        return [self.type.text(value)]
+
+
+class HparamParser(argparse.ArgumentParser):
+    """An ArgumentParser in which every argument is a hyperparameter with an owner.
+
+    What argparse would print before it exits is raised as HparamError.
+    """
+
+    def __init__(self, prog: str | None = None, description: str | None = None) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            add_help=False,
+            allow_abbrev=False,
+            formatter_class=_HelpFormatter,
+        )
+        self.declared: dict[str, Hparam] = {}
+        self._owner: type[Hparams] | None = None
+        self._group: argparse._ActionsContainer = self
+
+    def add_argument(self, *flags: str, **kwargs: Any) -> argparse.Action:
+        """Declares one hyperparameter (`--name`, type, default, choices, nargs, help, group).
+
+        inherited=False says that a file must not set it: its value means "run this" or "trust
+        this", so that it is given again where a checkpoint or a run's record has it. `group` is
+        what a hyperparameter of a dataset is about.
+        """
+        return self._declare(_hparam(self._owner, flags, **kwargs), self._group)
+
+    def add_argument_group(self, *args: Any, **kwargs: Any) -> _Group:
+        """A group of its own in the help; what is added to it is declared as on the parser."""
+        group = _Group(self, *args, **kwargs)
+        self._action_groups.append(group)
+        return group
+
+    def add_mutually_exclusive_group(self, **kwargs: Any) -> NoReturn:
+        """Refused: there is no such group of hyperparameters."""
+        raise HparamError(_NO_EXCLUSIVE)
+
+    def add_class(self, cls: type[Hparams]) -> None:
+        """Adds all that `cls` and its bases define; what is there already is not added twice.
+
+        Raises:
+            HparamError: a name is defined by two classes, or a definition is wrong.
+        """
+        for owner in cls.defining():
+            if any(h.owner is owner for h in self.declared.values()):
+                continue
+            self._owner, self._group = owner, self._new_group(owner)
+            try:
+                with _naming(owner):
+                    owner.__dict__["add_hparams"].__get__(None, owner)(self)
+            finally:
+                self._owner, self._group = None, self
+        for hparam in self.declared.values():
+            if issubclass(cls, hparam.owner) and hasattr(cls, hparam.name):
+                raise HparamError(
+                    f"{_qualified(hparam.owner)}: no hyperparameter can have the name "
+                    f"{hparam.name!r}: {cls.__name__} has an attribute of that name; rename it"
+                )
+
+    def add_parser(self, other: HparamParser) -> None:
+        """Adds all that another parser declares (a name of another class is an error)."""
+        for owner in dict.fromkeys(h.owner for h in other.declared.values()):
+            group = self._new_group(owner)
+            for hparam in other.declared.values():
+                if hparam.owner is owner and self._known_owner(hparam.name) is not owner:
+                    self._declare(hparam, group)
+
+    def set_defaults(self, **values: Any) -> None:
+        """Moves defaults of declared hyperparameters.
+
+        Raises:
+            HparamError: a name is not declared, or a value is not of its type.
+        """
+        for name, value in values.items():
+            old = self.hparam(name)
+            new = Hparam(
+                name, old.type, old.value(value), old.help, old.is_list, old.owner, old.inherited,
+                old.group,
+            )  # fmt: skip
+            self.declared[name] = new
+            super().set_defaults(**{name: new.default})
+            for action in self._actions:
+                if action.dest == name:
+                    action.help = _help(new)
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """The values of a command line (words.py reads it), and the words that are not known."""
+        words = read_words(sys.argv[1:] if args is None else args, self.takes())
+        values = {h.name: h.value(h.default) for h in self.declared.values()}
+        values |= vars(namespace) if namespace else {}
+        values |= {name: self.hparam(name).value(raw) for name, raw in words.values.items()}
+        return argparse.Namespace(**values), [*(f"--{n}" for n in words.unknown), *words.free]
+
+    def takes(self) -> dict[str, str]:
+        """What each name takes on a command line, for words.read_words."""
+        return {name: hparam.takes for name, hparam in self.declared.items()}
+
+    def hparam(self, name: str) -> Hparam:
+        """The declared hyperparameter of that name.
+
+        Raises:
+            HparamError: there is none; the nearest known name is told.
+        """
+        return find(self.declared, name)
+
+    def error(self, message: str) -> NoReturn:
+        """Raises HparamError instead of exiting."""
+        raise HparamError(message.removeprefix("argument "))
+
+    def _new_group(self, owner: type[Hparams]) -> _Group:
+        summary = (owner.__doc__ or "").strip().split("\n")[0].replace("%", "%%")
+        note = "" if owner.tracked else " (does not name the run)"
+        return self.add_argument_group(owner.__name__, summary + note)
+
+    def _known_owner(self, name: str) -> type[Hparams] | None:
+        return self.declared[name].owner if name in self.declared else None
+
+    def _declare(self, hparam: Hparam, group: argparse._ActionsContainer) -> argparse.Action:
+        first = self._known_owner(hparam.name)
+        if first is not None:
+            advice = "rename one, or define it in a common base class"
+            if hparam.owner is not first and issubclass(hparam.owner, first):
+                advice = "what a base class defines is there already"
+            raise HparamError(
+                f"hyperparameter {hparam.name!r} is defined by both {_qualified(first)} and "
+                f"{_qualified(hparam.owner)}; {advice}"
+            )
+        self.declared[hparam.name] = hparam
+        nargs = {LIST: "+", BOOL: "?", VALUE: None}[hparam.takes]  # for the help
+        return argparse._ActionsContainer.add_argument(
+            group,
+            f"--{hparam.name}",
+            dest=hparam.name,
+            default=hparam.default,
+            help=_help(hparam),
+            metavar=_metavar(hparam),
+            nargs=nargs,
+        )
+
+
+class _Group(argparse._ArgumentGroup):
+    """A group of the help whose arguments are hyperparameters too."""
+
+    def __init__(self, parser: HparamParser, *args: Any, **kwargs: Any) -> None:
+        super().__init__(parser, *args, **kwargs)
+        self._parser = parser
+
+    def add_argument(self, *flags: str, **kwargs: Any) -> argparse.Action:
+        return self._parser._declare(_hparam(self._parser._owner, flags, **kwargs), self)
+
+    def add_argument_group(self, *args: Any, **kwargs: Any) -> _Group:
+        return self._parser.add_argument_group(*args, **kwargs)
+
+    def add_mutually_exclusive_group(self, **kwargs: Any) -> NoReturn:
+        raise HparamError(_NO_EXCLUSIVE)
+
+
+_NO_EXCLUSIVE = (
+    "add_mutually_exclusive_group is not supported; declare one hyperparameter with choices, or "
+    "refuse what does not go together in `check`"
+)
+
+
+def find(declared: Mapping[str, Hparam], name: str) -> Hparam:
+    """The hyperparameter of that name.
+
+    Raises:
+        HparamError: there is none; the nearest known name is told.
+    """
+    if name not in declared:
+        owners = ", ".join(dict.fromkeys(h.owner.__name__ for h in declared.values()))
+        hint = did_you_mean(name, list(declared))
+        raise HparamError(f"no hyperparameter {name!r} in {owners or 'this run'}{hint}")
+    return declared[name]
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=100)
+
+
+@contextmanager
+def _naming(owner: type[Hparams]) -> Iterator[None]:
+    """Names the class in whatever goes wrong in its add_hparams."""
+    try:
+        yield
+    except Exception as e:
+        if isinstance(e, HparamError) and owner.__name__ in str(e):
+            raise
+        what = "" if isinstance(e, HparamError) else f"{type(e).__name__}: "
+        message = " ".join(str(e).split())
+        raise HparamError(f"{_qualified(owner)}.add_hparams: {what}{message}") from e
+
+
+def _hparam(
+    owner: type[Hparams] | None,
+    flags: tuple[str, ...],
+    help: str | None = None,
+    type: object = None,
+    default: Any = None,
+    choices: list[Any] | tuple[Any, ...] | None = None,
+    nargs: str | None = None,
+    inherited: bool = True,
+    group: str | None = None,
+    **other: Any,
+) -> Hparam:
+    where = f"{_qualified(owner) if owner else 'parser'}: {' '.join(map(str, flags))}"
+    if owner is None:
+        raise HparamError(f"{where}: only the add_hparams of an Hparams class declares arguments")
+    name = _name(where, flags)
+    if not isinstance(help, str) or not help.strip():
+        raise HparamError(f"{where}: a help text is compulsory")
+    if other:
+        raise HparamError(
+            f"{where}: {', '.join(other)} is not supported; a switch is type=str2bool with "
+            "default=False"
+        )
+    if nargs not in (None, "*", "+"):
+        raise HparamError(f"{where}: nargs={nargs!r} is not supported, only '*' for lists")
+    if group not in (None, *GROUPS):
+        raise HparamError(f"{where}: group={group!r} is not one of {', '.join(GROUPS)}")
+    is_list = nargs is not None
+    if is_list and not isinstance(default, (list, tuple, builtins.type(None))):
+        raise HparamError(f"{where}: the default of a list is a list, got {default!r}")
+    try:
+        kind = value_type(type)
+        if choices is not None:
+            kind = choice(kind, [kind(c) for c in choices])
+    except (TypeError, argparse.ArgumentTypeError) as e:
+        raise HparamError(f"{where}: {e}") from e
+    if is_list:
+        default = list(default or [])
+    elif default is None:
+        kind = optional(kind)
+    hparam = Hparam(name, kind, default, help.strip(), is_list, owner, inherited, group)
+    hparam.default = hparam.value(default)
+    return hparam
+
+
+def _name(where: str, flags: tuple[str, ...]) -> str:
+    """The name that one flag declares."""
+    flag = flags[0] if len(flags) == 1 and isinstance(flags[0], str) else ""
+    if not flag.startswith("--") or not flag[2:].isidentifier():
+        raise HparamError(f"{where}: one flag of the form --name is wanted")
+    name = flag[2:]
+    # a key of a config file that starts with _ is its record; Job takes names as keywords
+    if name in ("hparams", "help") or name.startswith("_") or keyword.iskeyword(name):
+        raise HparamError(f"{where}: no hyperparameter can have the name {name!r}; rename it")
+    return name
+
+
+def _metavar(hparam: Hparam) -> str:
+    described = hparam.type.described
+    if "whole" in described:
+        return "N"
+    if "number" in described:
+        return "X"
+    return "BOOL" if hparam.type is str2bool else "TEXT"
+
+
+def _help(hparam: Hparam) -> str:
+    described = hparam.type.described
+    kind = "" if described.startswith(("text", "True")) else f"; {described}"
+    default = " ".join(hparam.texts(hparam.default)) or "not set"
+    return f"{hparam.help}{kind} (default: {default})".replace("%", "%%")
+
+
+def _qualified(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__name__}"

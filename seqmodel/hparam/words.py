@@ -1,0 +1,113 @@
+"""The one reader of command lines: words in, values by name out. Light.
+
+    --name=value    --name value    a repeated name: the last value holds
+    --flag          --flag False    --flag=False       (booleans)
+    --names a b     --names=a --names=b                (lists: all words up to the next name)
+    --names=        --names                            (an empty list)
+    --              what follows is no name
+
+A word that begins with `--` is a name; any other can be a value, `-5` and `-x` too. A boolean takes
+the next word only if it reads True or False, so that `--json out` leaves `out` alone.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+from seqmodel.errors import HparamError
+from seqmodel.hparam.value import did_you_mean, str2bool
+
+BOOL, LIST, VALUE = "bool", "list", "value"
+
+
+class Words(NamedTuple):
+    """What stands on a command line.
+
+    Attributes:
+        values: names that were declared, each with its text (a list of texts for lists), unchecked.
+        unknown: other names, each with all words behind it.
+        free: the words that belong to no name.
+        in_words: the lists of which several values stand behind one name, as separate words.
+    """
+
+    values: dict[str, Any]
+    unknown: dict[str, list[str]]
+    free: list[str]
+    in_words: list[str]
+
+
+def read_words(argv: Sequence[str], takes: Mapping[str, str]) -> Words:
+    """Reads a command line.
+
+    Args:
+        argv: the words, without the program's name.
+        takes: what each declared name takes: BOOL, LIST or VALUE.
+
+    Raises:
+        HparamError: a value is missing.
+    """
+    found = Words({}, {}, [], [])
+    words = list(argv)
+    at = 0
+    while at < len(words):
+        word = words[at]
+        at += 1
+        if word == "--":
+            found.free.extend(words[at:])
+            break
+        if not word.startswith("--"):
+            found.free.append(word)
+            continue
+        name, equals, text = word[2:].partition("=")
+        end = at
+        while not equals and end < len(words) and not words[end].startswith("--"):
+            end += 1
+        at += _take(found, name, takes.get(name), [text] if equals else words[at:end], bool(equals))
+    return found
+
+
+def _take(found: Words, name: str, kind: str | None, behind: list[str], equals: bool) -> int:
+    """Notes the value of a name; returns how many separate words it took."""
+    used = behind
+    if kind is None:
+        found.unknown[name] = found.unknown.get(name, []) + behind
+    elif kind == LIST:
+        before = found.values.get(name, [])
+        # an empty text alone is no item: --names= is the empty list
+        found.values[name] = [*before, *(behind if behind != [""] else [])]
+        if len(behind) > 1:
+            found.in_words.append(name)
+    elif kind == BOOL and not equals:
+        used = behind[:1] if behind and _is_bool(behind[0]) else []
+        found.values[name] = used[0] if used else "True"
+    elif behind:
+        used = behind[:1]
+        found.values[name] = used[0]
+    else:
+        raise HparamError(f"--{name}: a value is missing; write --{name}=value")
+    return 0 if equals else len(used)
+
+
+def refuse_stray(free: Sequence[str], names: Iterable[str]) -> None:
+    """Refuses words that belong to no name.
+
+    Raises:
+        HparamError: there is one; the nearest of `names` is told.
+    """
+    for word in free:
+        _stray(word, names)
+
+
+def _stray(word: str, names: Iterable[str]) -> NoReturn:
+    hint = did_you_mean(word.split("=")[0], [f"--{name}" for name in names])
+    raise HparamError(f"stray word {word!r} on the command line; write --name=value{hint}")
+
+
+def _is_bool(word: str) -> bool:
+    try:
+        str2bool(word)
+    except ArgumentTypeError:
+        return False
+    return True
