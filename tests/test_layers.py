@@ -38,7 +38,7 @@ ASKED_FOR = {
     ("record.code", "job.packed"),
 }
 # modules in a circle by an import inside a function
-IN_CIRCLES = {"hparam.convert", "hparam.hparams", "task.divergence", "task.task"}
+IN_CIRCLES = {"task.divergence", "task.task"}
 IN_CIRCLES |= {"job.job", "job.kinds", "job.shell", "job.slurm"}
 SHIMS = {"checkpoint", "trainer", "run_folder", "hparam.run", "job.search_space"}
 SHIMS |= {"dataset.alphabet"}

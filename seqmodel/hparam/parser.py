@@ -11,7 +11,7 @@ import keyword
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.value import (
@@ -24,8 +24,7 @@ from seqmodel.hparam.value import (
 )
 from seqmodel.hparam.words import BOOL, LIST, VALUE, read_words
 
-if TYPE_CHECKING:
-    from seqmodel.hparam.hparams import Hparams
+Owner = type[Any]  # a subclass of Hparams (hparams.py, which imports this module)
 
 PLACE, SPLIT, TARGET, READING = "place", "split", "target", "reading"
 GROUPS = (PLACE, SPLIT, TARGET, READING)
@@ -57,7 +56,7 @@ class Hparam:
         default: Any,
         help: str,
         is_list: bool,
-        owner: builtins.type[Hparams],
+        owner: Owner,
         inherited: bool = True,
         group: str | None = None,
     ) -> None:
@@ -117,7 +116,7 @@ class HparamParser(argparse.ArgumentParser):
             formatter_class=_HelpFormatter,
         )
         self.declared: dict[str, Hparam] = {}
-        self._owner: type[Hparams] | None = None
+        self._owner: Owner | None = None
         self._group: argparse._ActionsContainer = self
 
     def add_argument(self, *flags: str, **kwargs: Any) -> argparse.Action:
@@ -139,7 +138,7 @@ class HparamParser(argparse.ArgumentParser):
         """Refused: there is no such group of hyperparameters."""
         raise HparamError(_NO_EXCLUSIVE)
 
-    def add_class(self, cls: type[Hparams]) -> None:
+    def add_class(self, cls: Owner) -> None:
         """Adds all that `cls` and its bases define; what is there already is not added twice.
 
         Raises:
@@ -213,12 +212,12 @@ class HparamParser(argparse.ArgumentParser):
         """Raises HparamError instead of exiting."""
         raise HparamError(message.removeprefix("argument "))
 
-    def _new_group(self, owner: type[Hparams]) -> _Group:
+    def _new_group(self, owner: Owner) -> _Group:
         summary = (owner.__doc__ or "").strip().split("\n")[0].replace("%", "%%")
         note = "" if owner.tracked else " (does not name the run)"
         return self.add_argument_group(owner.__name__, summary + note)
 
-    def _known_owner(self, name: str) -> type[Hparams] | None:
+    def _known_owner(self, name: str) -> Owner | None:
         return self.declared[name].owner if name in self.declared else None
 
     def _declare(self, hparam: Hparam, group: argparse._ActionsContainer) -> argparse.Action:
@@ -286,7 +285,7 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 
 @contextmanager
-def _naming(owner: type[Hparams]) -> Iterator[None]:
+def _naming(owner: Owner) -> Iterator[None]:
     """Names the class in whatever goes wrong in its add_hparams."""
     try:
         yield
@@ -299,7 +298,7 @@ def _naming(owner: type[Hparams]) -> Iterator[None]:
 
 
 def _hparam(
-    owner: type[Hparams] | None,
+    owner: Owner | None,
     flags: tuple[str, ...],
     help: str | None = None,
     type: object = None,
