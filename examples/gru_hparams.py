@@ -5,7 +5,7 @@ from seqmodel.hparam.model import EncoderHparams
 
 
 class GruHparams(EncoderHparams):
-    """Gated recurrent units, read from both ends."""
+    """Gated recurrent units (Cho et al. 2014), one output a position."""
 
     name = "gru"
     target = "examples.gru_model:GruEncoder"

@@ -1,40 +1,42 @@
 """An encoder from outside of the package: `--plugins=examples.gru_hparams --encoder=gru`."""
 
-import torch
 from torch import Tensor, nn
 
 from seqmodel.dataset.seq.alphabet import Alphabet
 from seqmodel.hparam import Hparams
-from seqmodel.model.encoder import Encoder, OneHot
+from seqmodel.model import Encoder
+from seqmodel.model.encoder import LetterEmbedding
+from seqmodel.model.recurrent import run_rows
 
 
 class GruEncoder(Encoder):
-    """Bidirectional GRU layers over one-hot letters: [N, L] -> [N, L, n_dims]."""
+    """Embedding, `n_layers` blocks of a GRU (Cho et al. 2014): [N, L] -> [N, L, n_dims]."""
+
+    has_causal = True
 
     def __init__(self, hparams: Hparams, alphabet: Alphabet) -> None:
         super().__init__(hparams)
         self.n_out = hparams.n_dims
-        self.one_hot = OneHot(alphabet)
-        self.gru = nn.GRU(
-            alphabet.n_letters,
-            hparams.n_gru_dims,
-            num_layers=hparams.n_layers,
-            dropout=hparams.dropout if hparams.n_layers > 1 else 0,
-            bidirectional=True,
-            batch_first=True,
-        )
-        self.out = nn.Linear(2 * hparams.n_gru_dims, hparams.n_dims)
+        self.embed = LetterEmbedding(alphabet, hparams.n_dims)
+        self.blocks = nn.ModuleList(GruBlock(hparams) for _ in range(hparams.n_layers))
 
     def forward(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
-        """The encoding of each position; rows are packed, so that padding changes nothing."""
-        x = self.one_hot(x)
-        if pad is None:
-            return self.out(self.gru(x)[0])
-        lengths = (~pad).sum(1).cpu()
-        packed = nn.utils.rnn.pack_padded_sequence(
-            x, lengths, batch_first=True, enforce_sorted=False
+        """The encoding of each position."""
+        return self.run_blocks(self.embed(x), pad)
+
+
+class GruBlock(nn.Module):
+    """x + out(gru(x)); in both directions unless it is causal."""
+
+    def __init__(self, hparams: Hparams) -> None:
+        super().__init__()
+        n_directions = 1 if hparams.causal else 2
+        self.gru = nn.GRU(
+            hparams.n_dims, hparams.n_gru_dims, batch_first=True, bidirectional=n_directions == 2
         )
-        hidden, _ = nn.utils.rnn.pad_packed_sequence(
-            self.gru(packed)[0], batch_first=True, total_length=x.shape[1]
-        )
-        return self.out(torch.where(pad[..., None], 0.0, hidden))
+        self.out = nn.Linear(n_directions * hparams.n_gru_dims, hparams.n_dims)
+        self.dropout = nn.Dropout(hparams.dropout)
+
+    def forward(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
+        """The block applied to `x`; what stands under the padding is not seen."""
+        return x + self.dropout(self.out(run_rows(self.gru, x, pad)))

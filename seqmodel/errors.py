@@ -6,6 +6,7 @@
     |- IntervalError (ValueError)     BED and other interval files, coordinates
     |- LabelError (ValueError)        labels, tables, tracks
     |- SamplerError (ValueError)      the order and the shares in which samples are read
+    |- ModelError (ValueError)        an encoder, decoder or task that breaks its contract
     |- CheckpointError (ValueError)   a checkpoint that is hostile, foreign, too new or does not fit
     |- RunError (RuntimeError)        a run that cannot go on, with what to change
     |  `- DivergedError               its loss is not finite any more
@@ -42,6 +43,10 @@ class LabelError(SeqmodelError, ValueError):
 
 class SamplerError(SeqmodelError, ValueError):
     """A sampler that cannot share out its samples as asked."""
+
+
+class ModelError(SeqmodelError, ValueError):
+    """A class of an encoder, decoder or task that lacks what others rely on."""
 
 
 class CheckpointError(SeqmodelError, ValueError):

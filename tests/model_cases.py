@@ -1,42 +1,44 @@
-"""The encoders and options that every model law is tested on."""
+"""The encoders and options that every model law is tested on.
+
+Every encoder of the package, and of the plugins that SEQMODEL_PLUGINS names; a test of one has the
+encoder's name in its id. Those of --encoder=hf need a folder: tests/model/test_hf.py.
+"""
+
+import os
 
 import torch
 
 from seqmodel.dataset.seq.alphabet import alphabet_from_name
-from seqmodel.hparam.model import (
-    CnnHparams,
-    ConvLstmHparams,
-    DilatedConvHparams,
-    EncoderHparams,
-    HyenaHparams,
-    PooledHparams,
-    TransformerHparams,
-)
+from seqmodel.hparam.model import EncoderHparams, PooledHparams, TransformerHparams
+from seqmodel.hparam.registry import choices, known_hparams
+from seqmodel.hparam.target import resolve_target
 from seqmodel.model import Encoder, build_decoder, build_encoder
 
 DNA = alphabet_from_name("dna")
 SMALL = {"n_dims": 16, "n_layers": 2}
 
+PLUGINS = ("examples.gru_hparams", *os.environ.get("SEQMODEL_PLUGINS", "").split())
+ENCODERS = choices(EncoderHparams, known_hparams(PLUGINS))
+del ENCODERS["hf"]
+SHORT = {"hyena": {"filter_length": 30}}
+
 CASES: dict[str, EncoderHparams] = {
-    "transformer": TransformerHparams(**SMALL),
     "transformer-rms-swiglu": TransformerHparams(norm="rms", feed_forward="swiglu", **SMALL),
     "transformer-window": TransformerHparams(attention_window=5, **SMALL),
-    "transformer-causal": TransformerHparams(causal=True, **SMALL),
-    "transformer-causal-window": TransformerHparams(causal=True, attention_window=5, **SMALL),
-    "transformer-checkpointed": TransformerHparams(checkpoint_activations=True, **SMALL),
-    "transformer-rc": TransformerHparams(rc_equivariant=True, **SMALL),
-    "transformer-rc-window": TransformerHparams(rc_equivariant=True, attention_window=5, **SMALL),
-    "hyena": HyenaHparams(filter_length=30, **SMALL),
-    "hyena-causal": HyenaHparams(filter_length=30, causal=True, **SMALL),
-    "hyena-rc": HyenaHparams(filter_length=30, rc_equivariant=True, **SMALL),
-    "cnn": CnnHparams(**SMALL),
-    "cnn-rc": CnnHparams(rc_equivariant=True, **SMALL),
-    "conv_lstm": ConvLstmHparams(**SMALL),
-    "conv_lstm-rc": ConvLstmHparams(rc_equivariant=True, **SMALL),
-    "dilated_conv-rc": DilatedConvHparams(rc_equivariant=True, **SMALL),
-    "dilated_conv": DilatedConvHparams(**SMALL),
-    "dilated_conv-causal": DilatedConvHparams(causal=True, **SMALL),
+    "transformer-window-causal": TransformerHparams(attention_window=5, causal=True, **SMALL),
+    "transformer-window-rc": TransformerHparams(attention_window=5, rc_equivariant=True, **SMALL),
 }
+for _name, _cls in ENCODERS.items():
+    _values = SMALL | SHORT.get(_name, {})
+    CASES[_name] = _cls(**_values)
+    CASES[f"{_name}-rc"] = _cls(rc_equivariant=True, **_values)
+    if resolve_target(_cls.target).has_causal:
+        CASES[f"{_name}-causal"] = _cls(causal=True, **_values)
+
+
+def changed(case: str, **more: object) -> EncoderHparams:
+    """The hyperparameters of a case with some changed."""
+    return type(CASES[case])(**vars(CASES[case].hparams) | more)
 
 
 def encoder_of(case: str, seed: int = 0) -> Encoder:

@@ -14,10 +14,7 @@ def freeze(encoder: Encoder, n_layers: int) -> None:
     Raises:
         HparamError: there are fewer blocks.
     """
-    if n_layers > encoder.n_blocks:
-        raise HparamError(
-            f"--freeze_layers={n_layers}, but the encoder has {encoder.n_blocks} blocks"
-        )
+    encoder.require_blocks(f"--freeze_layers={n_layers}", n_layers)
     for name, parameter in encoder.named_parameters() if n_layers else ():
         if encoder.depth(name) <= n_layers:
             parameter.requires_grad_(False)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from seqmodel.errors import ModelError
 from seqmodel.hparam.target import resolve_target
 from seqmodel.model.adapt import add_lora, freeze
-from seqmodel.model.encoder import Encoder
+from seqmodel.model.encoder import Encoder, check_encoder
 from seqmodel.model.equivariant import BothStrands
 
 if TYPE_CHECKING:
@@ -23,8 +24,14 @@ def build_encoder(hparams: Hparams, alphabet: Alphabet) -> Encoder:
     """The encoder that `hparams` (a subclass of EncoderHparams) describes, newly initialised.
 
     Encoder weights of a checkpoint are loaded into what this gives, before `adapt_encoder`.
+
+    Raises:
+        ModelError: its class does not declare what others rely on.
     """
     encoder = resolve_target(hparams.target)(hparams, alphabet)
+    check_encoder(encoder)
+    if hparams.checkpoint_activations:
+        encoder.require_blocks("--checkpoint_activations=True")
     return BothStrands(encoder, alphabet) if hparams.rc_equivariant else encoder
 
 
@@ -40,5 +47,15 @@ def adapt_encoder(encoder: Encoder, hparams: Hparams) -> Encoder:
 
 
 def build_decoder(hparams: Hparams, encoder: Encoder, n_out: int) -> nn.Module:
-    """The decoder that reads `encoder` and gives `n_out` outputs."""
-    return resolve_target(hparams.target)(hparams, encoder.n_out, n_out)
+    """The decoder that reads `encoder` and gives `n_out` outputs.
+
+    Raises:
+        ModelError: it does not say whether these are for each position.
+    """
+    decoder = resolve_target(hparams.target)(hparams, encoder.n_out, n_out)
+    if not isinstance(getattr(decoder, "per_position", None), bool):
+        raise ModelError(
+            f"{type(decoder).__name__} has no per_position: set it to True in the class if forward "
+            "gives [N, L, n_out], to False if it gives [N, n_out]"
+        )
+    return decoder

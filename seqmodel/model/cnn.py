@@ -28,7 +28,6 @@ class CnnEncoder(Encoder):
         super().__init__(hparams)
         n_dims = hparams.n_dims
         self.n_out = n_dims
-        self.n_blocks = hparams.n_layers
         self.stride = hparams.pool_size**hparams.n_layers
         self.one_hot = OneHot(alphabet)
         self.blocks = nn.ModuleList(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from seqmodel.model.cnn import PaddedMaxPool
 from seqmodel.model.conv import SameConv
 from seqmodel.model.encoder import Encoder, OneHot
+from seqmodel.model.recurrent import run_rows
 
 if TYPE_CHECKING:
     from seqmodel.dataset.seq.alphabet import Alphabet
@@ -27,7 +27,6 @@ class ConvLstmEncoder(Encoder):
         super().__init__(hparams)
         n_dims = hparams.n_dims
         self.n_out = n_dims
-        self.n_blocks = hparams.n_layers
         self.stride = hparams.pool_size
         self.one_hot = OneHot(alphabet)
         self.embed = SameConv(alphabet.n_letters, n_dims, hparams.first_kernel_size)
@@ -60,12 +59,4 @@ class LstmBlock(nn.Module):
         self, x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
     ) -> Float[Tensor, "N L C"]:
         """The states of both directions at each position."""
-        if pad is None:
-            return self.dropout(self.lstm(x)[0])
-        # packed, so that the backward direction starts at the end of each row
-        length = (~pad).sum(1).clamp(min=1).cpu()
-        packed = pack_padded_sequence(x, length, batch_first=True, enforce_sorted=False)
-        out, _ = pad_packed_sequence(
-            self.lstm(packed)[0], batch_first=True, total_length=x.shape[1]
-        )
-        return self.dropout(out)
+        return self.dropout(run_rows(self.lstm, x, pad))

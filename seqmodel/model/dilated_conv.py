@@ -28,7 +28,6 @@ class DilatedConvEncoder(Encoder):
         super().__init__(hparams)
         n_dims = hparams.n_dims
         self.n_out = n_dims
-        self.n_blocks = hparams.n_layers
         self.one_hot = OneHot(alphabet)
         self.embed = SameConv(
             alphabet.n_letters, n_dims, hparams.first_kernel_size, causal=self.causal

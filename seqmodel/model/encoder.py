@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from seqmodel.errors import HparamError
+from seqmodel.errors import HparamError, ModelError
 
 if TYPE_CHECKING:
     from seqmodel.dataset.seq.alphabet import Alphabet
@@ -25,6 +25,9 @@ class Encoder(nn.Module):
 
     `x` is token ids [N, L] or float one-hot [N, L, A]. `pad` is True where a row has ended: padding
     stands at the end of a row, and what comes out at the other positions does not depend on it.
+    A subclass sets `n_out`, and `stride` unless it is 1. What it holds as `embed` and as `blocks`
+    (an nn.ModuleList, applied by `run_blocks`) can be frozen, has learning rates of its own and is
+    computed again if `checkpoint_activations`; without `blocks` those options are refused.
 
     Attributes:
         n_out: channels C of the output.
@@ -32,7 +35,6 @@ class Encoder(nn.Module):
         causal: whether position i sees positions 0..i only.
         symmetric: whether the encoding of the reverse complement is that of the sequence, with
             its positions and the two halves of its channels swapped.
-        n_blocks: depth, in blocks that can be frozen and given their own learning rate.
         has_causal: class attribute; whether `--causal=True` is possible.
     """
 
@@ -40,7 +42,6 @@ class Encoder(nn.Module):
     stride: int = 1
     causal: bool = False
     symmetric: bool = False
-    n_blocks: int = 0
     has_causal: bool = False
 
     def __init__(self, hparams: Hparams) -> None:
@@ -52,6 +53,41 @@ class Encoder(nn.Module):
                 f"--causal=True: {type(self).__name__} sees both sides of a position; choose "
                 "--encoder=transformer, dilated_conv or hyena"
             )
+
+    @property
+    def n_blocks(self) -> int:
+        """Depth, in blocks; 0 for an encoder without `blocks`."""
+        return len(getattr(self, "blocks", ()))
+
+    def __call__(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
+        """What `forward` gives, if it has the shape that `n_out` and `stride` declare.
+
+        Raises:
+            ModelError: it has another one.
+        """
+        encoded = super().__call__(x, pad)
+        declared = (x.shape[0], -(-x.shape[1] // self.stride), self.n_out)
+        if encoded.shape != declared:
+            raise ModelError(
+                f"{type(self).__name__}.forward gives {list(encoded.shape)} for {x.shape[1]} "
+                f"positions; n_out={self.n_out} and stride={self.stride} declare {list(declared)}: "
+                "correct what is wrong of the three"
+            )
+        return encoded
+
+    def require_blocks(self, option: str, n: int = 1) -> None:
+        """Refuses `option` where there are fewer than `n` blocks.
+
+        Raises:
+            HparamError: with what to change.
+        """
+        if not self.n_blocks and n:
+            raise HparamError(
+                f"{option}, but the encoder has no blocks; put its layers into self.blocks, an "
+                "nn.ModuleList, and apply them by self.run_blocks"
+            )
+        if self.n_blocks < n:
+            raise HparamError(f"{option}, but the encoder has {self.n_blocks} blocks")
 
     def out_pad(self, pad: Bool[Tensor, "N L"] | None) -> Bool[Tensor, "N M"] | None:
         """Which positions of the output are padding, given those of the input."""
@@ -75,6 +111,33 @@ class Encoder(nn.Module):
         if head == "blocks":
             return int(rest.partition(".")[0]) + 1
         return 0 if head == "embed" else self.n_blocks + 1
+
+
+def check_encoder(encoder: object) -> None:
+    """Refuses an encoder that does not declare what others rely on.
+
+    Raises:
+        ModelError: with what is missing, and in which class.
+    """
+    name = type(encoder).__name__
+    if not isinstance(encoder, Encoder):
+        raise ModelError(f"{name} is no encoder: derive it from seqmodel.model.Encoder")
+    wanted = {
+        "n_out": "the number of channels that forward gives",
+        "stride": "the number of positions of the input for one of the output",
+    }
+    for attribute, meaning in wanted.items():
+        value = getattr(encoder, attribute, None)
+        if value is None:
+            raise ModelError(f"{name} has no {attribute}: set self.{attribute} to {meaning}")
+        if type(value) is not int or value < 1:
+            raise ModelError(f"{name}.{attribute} is {value!r}: set it to {meaning}, 1 or more")
+    blocks = getattr(encoder, "blocks", None)
+    if not isinstance(blocks, nn.ModuleList | None):
+        raise ModelError(
+            f"{name}.blocks is a {type(blocks).__name__}: make it an nn.ModuleList, so that its "
+            "parameters are found and run_blocks can apply them"
+        )
 
 
 class OneHot(nn.Module):

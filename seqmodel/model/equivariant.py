@@ -34,9 +34,13 @@ class BothStrands(Encoder):
         self.alphabet = alphabet
         self.n_out = 2 * encoder.n_out
         self.stride = encoder.stride
-        self.n_blocks = encoder.n_blocks
         # refuses alphabets without a complement
         reverse_complement(torch.zeros(1, 1, dtype=torch.uint8), alphabet)
+
+    @property
+    def n_blocks(self) -> int:
+        """Depth of the encoder that is shared, in blocks."""
+        return self.encoder.n_blocks
 
     def forward(
         self,

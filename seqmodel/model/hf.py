@@ -56,11 +56,15 @@ class HfEncoder(Encoder):
         if self.checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
         self.n_out = config.hidden_size
-        self.n_blocks = config.num_hidden_layers
         self.scales_masked = bool(getattr(config, "token_dropout", False))
         self.alphabet = alphabet
         self.words = None if _is_by_letter(tokeniser, alphabet) else tokeniser
         self._bridge(tokeniser, alphabet)
+
+    @property
+    def n_blocks(self) -> int:
+        """Depth, in the layers that its configuration names."""
+        return self.model.config.num_hidden_layers
 
     def forward(
         self,

@@ -35,7 +35,6 @@ class HyenaEncoder(Encoder):
     def __init__(self, hparams: Hparams, alphabet: Alphabet) -> None:
         super().__init__(hparams)
         self.n_out = hparams.n_dims
-        self.n_blocks = hparams.n_layers
         self.embed = LetterEmbedding(alphabet, hparams.n_dims)
         self.blocks = nn.ModuleList(HyenaBlock(hparams) for _ in range(hparams.n_layers))
         self.norm = nn.LayerNorm(hparams.n_dims)

@@ -27,7 +27,6 @@ class TransformerEncoder(Encoder):
     def __init__(self, hparams: Hparams, alphabet: Alphabet) -> None:
         super().__init__(hparams)
         self.n_out = hparams.n_dims
-        self.n_blocks = hparams.n_layers
         self.embed = LetterEmbedding(alphabet, hparams.n_dims)
         self.blocks = nn.ModuleList(TransformerBlock(hparams) for _ in range(hparams.n_layers))
         self.norm = make_norm(hparams.norm, hparams.n_dims)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from seqmodel.hparam.resolve import Run
 from seqmodel.hparam.target import resolve_target
 from seqmodel.model import adapt_encoder, build_decoder, build_encoder
-from seqmodel.task.task import Task
+from seqmodel.task.task import Task, check_task
 
 if TYPE_CHECKING:
     from seqmodel.dataset.label.targets import Targets
@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 
 def task_class(run: Run) -> type[Task]:
-    """The class of the task of `run`."""
-    found: type[Task] = resolve_target(run.classes["task"].target)
-    return found
+    """The class of the task of `run`.
+
+    Raises:
+        ModelError: it does not define all that a task must.
+    """
+    return check_task(resolve_target(run.classes["task"].target))
 
 
 def build_task(

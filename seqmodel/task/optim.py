@@ -40,6 +40,8 @@ def build_optimiser(module: nn.Module, hparams: Hparams, *, fused: bool = True) 
 
 def parameter_groups(module: nn.Module, hparams: Hparams) -> Groups:
     """Groups by depth and by whether weights decay, each with its `lr` and `weight_decay`."""
+    if hparams.lr_layer_decay != 1:
+        module.encoder.require_blocks(f"--lr_layer_decay={hparams.lr_layer_decay}")
     undecayed = _undecayed(module)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():

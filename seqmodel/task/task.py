@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from inspect import getattr_static
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,7 +17,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from seqmodel.errors import HparamError
+from seqmodel.errors import HparamError, ModelError
 from seqmodel.model.equivariant import swap_strands
 from seqmodel.model.strand import reverse_complement, reverse_outputs
 from seqmodel.task.divergence import diverged
@@ -92,6 +93,7 @@ class Task(pl.LightningModule):
         self.targets = targets
         self.encoder = encoder
         self.decoder = decoder
+        self.n_outputs = self.n_out(hparams, alphabet, targets)
         self._metrics: dict[str, SplitMetric] = {}
         self.tested: tuple[Tensor, Tensor] | None = None
         self.n_steps: int | None = None
@@ -144,8 +146,17 @@ class Task(pl.LightningModule):
         Args:
             encoded: what the encoder gave, or some positions of it.
             pad: which positions of `encoded` are padding.
+
+        Raises:
+            ModelError: the decoder gives another number of outputs than the task needs.
         """
         outputs = self.decoder(encoded, pad)
+        if outputs.ndim != 2 + self.decoder.per_position or outputs.shape[-1] != self.n_outputs:
+            wanted = "[N, L, {}]" if self.decoder.per_position else "[N, {}]"
+            raise ModelError(
+                f"{type(self.decoder).__name__}.forward gives {list(outputs.shape)}; its n_out and "
+                f"per_position={self.decoder.per_position} mean {wanted.format(self.n_outputs)}"
+            )
         if not self.encoder.symmetric:
             return outputs
         other = self.decoder(swap_strands(encoded), pad)
@@ -337,6 +348,21 @@ class Task(pl.LightningModule):
                 # stochastic weight averaging puts its own schedule there
                 if isinstance(config.scheduler, Schedule):
                     config.scheduler.observe(float(values["valid_loss"]))
+
+
+def check_task(cls: object) -> type[Task]:
+    """`cls`, if it defines all that a task must.
+
+    Raises:
+        ModelError: with what is missing, and in which class.
+    """
+    if not (isinstance(cls, type) and issubclass(cls, Task)):
+        raise ModelError(f"{cls!r} is no task: derive it from seqmodel.task.task.Task")
+    for name in ("n_out", "score", "new_metric"):
+        if getattr_static(cls, name) is vars(Task)[name]:
+            says = str(getattr(Task, name).__doc__).splitlines()[0]
+            raise ModelError(f"{cls.__name__} has no {name}: define the method ({says})")
+    return cls
 
 
 def monitor_mode(name: str) -> str:

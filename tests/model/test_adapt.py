@@ -2,27 +2,25 @@
 
 import pytest
 import torch
-from model_cases import CASES, DNA, encoder_of, tokens_of
+from model_cases import CASES, DNA, changed, encoder_of, tokens_of
 from task_cases import task_of
 from torch import nn
 
 from seqmodel.errors import HparamError
-from seqmodel.hparam.model import CnnHparams, TransformerHparams
+from seqmodel.hparam.model import TransformerHparams
 from seqmodel.hparam.optim import AdamWHparams
 from seqmodel.hparam.task import MaskedHparams
 from seqmodel.model import adapt_encoder, build_encoder
 from seqmodel.task.optim import build_optimiser
 
 SMALL = {"n_dims": 16, "n_layers": 3, "dropout": 0.0}
+ADAPTABLE = [c for c in CASES if any(isinstance(m, nn.Linear) for m in encoder_of(c).modules())]
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("n_frozen", [0, 1, 2])
 def test_frozen_are_the_embedding_and_the_first_blocks(case, n_frozen):
-    encoder = adapt_encoder(
-        encoder_of(case),
-        type(CASES[case])(**vars(CASES[case].hparams) | {"freeze_layers": n_frozen}),
-    )
+    encoder = adapt_encoder(encoder_of(case), changed(case, freeze_layers=n_frozen))
     trained = {name for name, p in encoder.named_parameters() if p.requires_grad}
     for name, _ in encoder.named_parameters():
         plain = name.removeprefix("encoder.")
@@ -38,15 +36,14 @@ def test_more_frozen_blocks_than_there_are_is_refused():
         adapt_encoder(build_encoder(hparams, DNA), hparams)
 
 
-def test_an_adapter_starts_as_nothing_and_alone_is_trained():
-    hparams = TransformerHparams(lora_rank=2, **SMALL)
-    torch.manual_seed(0)
-    encoder, x = build_encoder(hparams, DNA), tokens_of(2, 20)
+@pytest.mark.parametrize("case", ADAPTABLE)
+def test_an_adapter_starts_as_nothing_and_alone_is_trained(case):
+    encoder, x = encoder_of(case).eval(), tokens_of(2, 20)
+    n_linear = sum(isinstance(module, nn.Linear) for module in encoder.modules())
     before = encoder(x)
-    adapted = adapt_encoder(encoder, hparams)
+    adapted = adapt_encoder(encoder, changed(case, lora_rank=2))
     torch.testing.assert_close(adapted(x), before)
     trained = [name for name, p in adapted.named_parameters() if p.requires_grad]
-    n_linear = 4 * 3
     assert len(trained) == 2 * n_linear
     assert all("lora_" in name for name in trained)
 
@@ -79,7 +76,7 @@ def test_an_adapter_can_be_loaded_again():
     torch.testing.assert_close(first(x), second(x))
 
 
-def test_an_encoder_without_linear_layers_is_refused():
-    hparams = CnnHparams(lora_rank=2, n_dims=8)
-    with pytest.raises(HparamError, match="CnnEncoder has no linear layers"):
-        adapt_encoder(build_encoder(hparams, DNA), hparams)
+@pytest.mark.parametrize("case", [case for case in CASES if case not in ADAPTABLE])
+def test_an_encoder_without_linear_layers_is_refused(case):
+    with pytest.raises(HparamError, match="--lora_rank=2: .* has no linear layers"):
+        adapt_encoder(encoder_of(case), changed(case, lora_rank=2))

@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
-from model_cases import CASES, DNA, classifier_of, encoder_of, tokens_of
+from model_cases import CASES, DNA, ENCODERS, changed, classifier_of, encoder_of, tokens_of
 from torch.nn.functional import cross_entropy
 
 from seqmodel.dataset.seq.alphabet import Alphabet
+from seqmodel.errors import HparamError
 from seqmodel.hparam.model import PositionHparams
 from seqmodel.model import build_decoder, build_encoder
 
@@ -151,11 +152,22 @@ def test_modules_are_used_once_in_a_pass(case):
     assert calls[""] == 1
 
 
-def test_a_checkpointed_model_has_the_same_gradients():
-    grads = []
-    for case in ("transformer", "transformer-checkpointed"):
-        encoder = encoder_of(case).train()
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_checkpointed_model_has_the_same_gradients_and_computes_each_block_again(name):
+    grads, calls = [], []
+    for again in (False, True):
+        torch.manual_seed(0)
+        encoder = build_encoder(changed(name, checkpoint_activations=again), DNA).train()
+        for block in encoder.blocks:
+            block.register_forward_pre_hook(lambda *_, again=again: calls.append(again))
         torch.manual_seed(7)  # of the dropout
         encoder(tokens_of(2, SEQ_LEN)).pow(3).sum().backward()
         grads.append(torch.cat([p.grad.flatten() for p in encoder.parameters()]))
     torch.testing.assert_close(grads[0], grads[1])
+    assert (calls.count(False), calls.count(True)) == (2, 4)
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODERS if f"{name}-causal" not in CASES])
+def test_an_encoder_that_cannot_be_causal_says_so(name):
+    with pytest.raises(HparamError, match="--causal=True: .* sees both sides of a position"):
+        build_encoder(changed(name, causal=True), DNA)
