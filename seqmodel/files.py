@@ -1,17 +1,29 @@
-"""The one way to open a file that a user gives, whatever its format. Light.
+"""The one way to open a file and the one way to write one. Light.
 
 Every reader comes through here, so that whatever is wrong with a file ends as one line of the
 caller's error class: a folder, FIFO or device in its place, no permission, damaged or cut packing,
-another encoding, and whatever a reader that is not ours raises.
+another encoding, and whatever a reader that is not ours raises. `FORMATS` lists every format that
+users give.
 
     open_binary    bytes as they are on the disk
     open_unpacked  bytes of a plain, gzip or bgzip file
     lines          lines of text of such a file
     read_text      all of the text of a small file
+    read_bytes     all of the bytes of a small file
     reading        a block in which another library reads the file by its path
 
-`FORMATS` lists every format that is read. What is written, and files of our own (stores, caches,
-records of runs), are not here.
+Every writer comes through here too: whoever reads the file meanwhile finds what was there before
+or all of the new content, and an error or a signal leaves nothing aside.
+
+    write_file     all of the content at once
+    writing        a block that writes the content piece by piece
+    create         makes a file if there is none: one of several processes makes it
+    append         adds to the end
+
+Not through here: `job/worker.py`, which runs on nodes without this package; the files of a
+replicate that a job on another machine writes at the same time (`job/replicate.py`,
+`job/shell.py`); a memory-mapped store or array, which is read by its map; scratch files without a
+name; and what is no file on a disk (/proc, locks).
 """
 
 from __future__ import annotations
@@ -21,8 +33,8 @@ import os
 import stat
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from contextlib import contextmanager, suppress
+from typing import IO, Any, NamedTuple
 
 from seqmodel.errors import SeqmodelError
 
@@ -33,18 +45,28 @@ Error = Callable[[str], SeqmodelError]
 BUFFER_BYTES = 1 << 18
 COPY_AGAIN = "it is damaged or of another kind; copy or download it again"
 CORRECT_IT = "correct the file"
+UNCHANGED = "nothing was changed"
+_STALE_S = 86400.0
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _OTHER_PACKING = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\3\4": "zip"}
 _OTHER_TEXT = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\0\0\xfe\xff": "UTF-32"}
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe (FIFO)"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe (FIFO)",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class NotRegularError(ValueError):
+    """What lies at a path is no regular file; `kind` says what it is."""
+
+    def __init__(self, mode: int) -> None:
+        self.kind = KINDS.get(stat.S_IFMT(mode), "no regular file")
+        super().__init__(f"is {self.kind}")
 
 
 class Format(NamedTuple):
@@ -113,7 +135,7 @@ FORMATS = (
 def problem(path: Path) -> str | None:
     """Why `path` cannot be read as a file, in a few words; None if it can. Never waits."""
     try:
-        os.close(_descriptor(path))
+        os.close(descriptor_of(path))
     except ValueError as e:  # also a NUL in the path itself
         return str(e)
     except OSError as e:
@@ -154,7 +176,7 @@ def open_binary(
         error: as `check`.
     """
     try:
-        descriptor = _descriptor(path)
+        descriptor = descriptor_of(path)
     except ValueError as e:
         raise error(f"{_shown(path)}: {e}; give a regular file") from e
     except OSError as e:
@@ -236,6 +258,12 @@ def read_text(path: Path, error: Error) -> str:
     return "".join(lines(path, error))
 
 
+def read_bytes(path: Path, error: Error) -> bytes:
+    """All of the bytes of a small file, as `open_binary`."""
+    with open_binary(path, error) as file:
+        return file.read()
+
+
 def sha256_of(path: Path, error: Error) -> str:
     """The SHA-256 of a file in hex."""
     import hashlib
@@ -274,14 +302,142 @@ def reading(
         raise error(f"{_shown(path)}: cannot be read as {kind} ({_reason(e)}); {advice}") from e
 
 
-def _descriptor(path: Path) -> int:
-    """An open descriptor of a regular file; OSError, or ValueError if it is something else."""
+@contextmanager
+def writing(
+    path: Path,
+    error: Error,
+    *,
+    mode: int | None = None,
+    durable: bool = False,
+    parents: bool = False,
+    advice: str = UNCHANGED,
+) -> Iterator[IO[bytes]]:
+    """A new file that becomes `path`, whole, when the block ends.
+
+    A link at `path` is replaced, not followed.
+
+    Args:
+        path: the file.
+        error: class of the error.
+        mode: permissions, less the umask; by default those of the file that is replaced, else
+            those of any new file.
+        durable: whether the content must survive a power failure: the disk is waited for.
+        parents: whether the folders above it are made.
+        advice: what to do about an error, the end of the message.
+
+    Raises:
+        error: the disk is full, no permission, a folder in its place, or another error of the
+            system inside the block.
+    """
+    aside = _aside(path)
+    try:
+        if parents:
+            os.makedirs(os.path.dirname(aside), exist_ok=True)
+        if mode is None:
+            mode = os.stat(path).st_mode & 0o777 if os.path.isfile(path) else 0o666
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with open(os.open(aside, flags, mode), "r+b") as file:
+            yield file
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as e:
+        raise error(f"cannot write {_shown(path)}: {_reason(e)}; {advice}") from e
+    finally:
+        with suppress(OSError):
+            os.unlink(aside)
+
+
+def write_file(path: Path, content: str | bytes | memoryview, error: Error, **options: Any) -> None:
+    """Writes all of a file, as `writing`; text as UTF-8."""
+    if isinstance(content, str):
+        content = content.encode("utf-8", "surrogateescape")
+    with writing(path, error, **options) as file:
+        file.write(content)
+
+
+def create(path: Path, text: str) -> bool:
+    """Makes the file `path`, whole, if there is none; whether this process made it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    aside = _aside(path)
+    try:
+        with open(aside, "x", encoding="utf-8") as file:
+            file.write(text)
+        os.link(aside, path)
+        return True
+    except FileExistsError:
+        # NFS may say so of its own link, whose answer was lost
+        return os.stat(aside).st_nlink > 1
+    except OSError:
+        return _create_exclusively(path, text)  # a file system without hard links
+    finally:
+        with suppress(OSError):
+            os.unlink(aside)
+
+
+def _create_exclusively(path: Path, text: str) -> bool:
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(text)
+        return True
+    except FileExistsError:
+        return False
+
+
+def append(path: Path, text: str, error: Error) -> None:
+    """Adds `text` to the end of a file, all of it or nothing.
+
+    Raises:
+        error: the disk is full, or another error of the system.
+    """
+    content = text.encode("utf-8", "surrogateescape")
+    try:
+        with open(path, "ab", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            try:
+                if file.write(content) != len(content):
+                    raise OSError("the disk is full")
+            except OSError:
+                file.truncate(size)
+                raise
+    except OSError as e:
+        raise error(f"cannot write {_shown(path)}: {_reason(e)}; {UNCHANGED}") from e
+
+
+def remove_stale(path: Path) -> None:
+    """Removes what writers of `path` that were killed over a day ago left aside."""
+    import glob
+    import time
+
+    folder, name = os.path.split(os.path.abspath(os.fsdecode(path)))
+    for entry in glob.glob(os.path.join(glob.escape(folder), f".{glob.escape(name)}.*.part")):
+        with suppress(OSError):
+            if time.time() - os.path.getmtime(entry) > _STALE_S:
+                os.unlink(entry)
+
+
+def _aside(path: Path) -> str:
+    folder, name = os.path.split(os.path.abspath(os.fsdecode(path)))
+    return os.path.join(folder, f".{name}.{os.getpid()}.{os.urandom(4).hex()}.part")
+
+
+def descriptor_of(path: Path) -> int:
+    """An open descriptor of a regular file, without a wait.
+
+    Raises:
+        NotRegularError: it is something else.
+        OSError: it is missing, or cannot be opened.
+    """
     _check_regular(os.stat(path).st_mode)  # before it is opened: opening a device may do something
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     descriptor = os.open(path, flags)
     try:
         _check_regular(os.fstat(descriptor).st_mode)  # it may have been replaced in between
-    except ValueError:
+    except NotRegularError:
         os.close(descriptor)
         raise
     return descriptor
@@ -289,8 +445,7 @@ def _descriptor(path: Path) -> int:
 
 def _check_regular(mode: int) -> None:
     if not stat.S_ISREG(mode):
-        what = next((name for is_kind, name in _KINDS if is_kind(mode)), "no regular file")
-        raise ValueError(f"is {what}")
+        raise NotRegularError(mode)
 
 
 class _Disk(io.RawIOBase):

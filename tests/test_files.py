@@ -5,9 +5,13 @@ import bz2
 import gzip
 import importlib
 import lzma
+import multiprocessing
 import os
 import signal
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -243,44 +247,232 @@ def test_the_reader_of_each_format_is_there():
         assert callable(getattr(importlib.import_module(module), name)), x
 
 
-# what opens a file by its path
+# -- what is written -------------------------------------------------------------------------------
+
+
+@given(content=st.one_of(st.binary(), st.text(st.characters(exclude_categories=["Cs"]))))
+def test_what_is_written_is_what_is_read(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("x") / "new" / "x"
+    files.write_file(path, b"before", LabelError, parents=True)
+    files.write_file(path, content, LabelError)
+    raw = content if isinstance(content, bytes) else content.encode()
+    assert path.read_bytes() == files.read_bytes(path, LabelError) == raw
+    assert os.listdir(path.parent) == ["x"]
+
+
+def test_a_name_of_a_file_that_is_no_utf_8_can_be_written_in_a_file(tmp_path):
+    files.write_file(tmp_path / "x", os.fsdecode(b"M\xfcller"), LabelError)
+    assert (tmp_path / "x").read_bytes() == b"M\xfcller"
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (OSError(28, "No space left on device"), LabelError),
+        (ValueError("not ours"), ValueError),
+        (SequenceError("a source"), SequenceError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_an_error_leaves_the_file_as_it_was_and_nothing_aside(tmp_path, raised, expected):
+    path = tmp_path / "x"
+    path.write_text("before")
+
+    def write():
+        with files.writing(path, LabelError) as file:
+            file.write(b"after" * 10**5)
+            raise raised
+
+    with pytest.raises(expected) as found:
+        write()
+    if expected is LabelError:
+        assert str(found.value).endswith("x: No space left on device; nothing was changed")
+    assert path.read_text() == "before"
+    assert os.listdir(tmp_path) == ["x"]
+
+
+FULL = """
+import resource, sys
+from seqmodel import files
+from seqmodel.errors import LabelError
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000,) * 2)
+try:
+    getattr(files, sys.argv[1])(sys.argv[2], "after" * 20_000, LabelError)
+except LabelError as e:
+    print(e)
+"""
+
+
+@pytest.mark.parametrize("writer", ["write_file", "append"])
+def test_a_disk_that_is_full_leaves_the_file_as_it_was(tmp_path, writer):
+    path = tmp_path / "x"
+    path.write_text("before")
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, writer, path], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"cannot write {path}: ")
+    assert done.stdout.endswith("; nothing was changed\n")
+    assert done.stdout.count("\n") == 1
+    assert path.read_text() == "before"
+    assert os.listdir(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"), [(".", "Is a directory"), ("a/b", "Not a directory|File exists")]
+)
+def test_what_cannot_be_a_file_is_one_line(tmp_path, path, reason):
+    (tmp_path / "a").touch()
+    with pytest.raises(LabelError, match=f"cannot write .*: ({reason}); do something"):
+        files.write_file(tmp_path / path, "x", LabelError, advice="do something")
+    assert os.listdir(tmp_path) == ["a"]
+    assert os.listdir(tmp_path.parent).count(tmp_path.name) == 1
+    assert not [x for x in os.listdir(tmp_path.parent) if x.endswith(".part")]
+
+
+def test_a_folder_that_may_not_be_written_is_one_line(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)  # root may write everywhere
+    with pytest.raises(LabelError, match="cannot write .*x: Permission denied; nothing was"):
+        files.write_file(tmp_path / "x", "x", LabelError)
+
+
+def test_permissions_are_those_of_the_file_before_or_of_a_new_one(tmp_path):
+    def mode(name, before=None, **options):
+        path = tmp_path / name
+        if before is not None:
+            path.touch()
+            path.chmod(before)
+        files.write_file(path, "x", LabelError, **options)
+        return path.stat().st_mode & 0o777
+
+    umask = os.umask(0o027)
+    try:
+        assert mode("new") == 0o640
+        assert mode("private", 0o600) == 0o600
+        assert mode("given", 0o600, mode=0o755) == 0o750
+    finally:
+        os.umask(umask)
+
+
+def test_a_durable_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *x, f=real, n=name: (done.append(n), f(*x)))
+    files.write_file(tmp_path / "x", "x", LabelError)
+    files.write_file(tmp_path / "x", "x", LabelError, durable=True)
+    assert done == ["replace", "fsync", "replace"]
+
+
+WRITER = """
+import itertools, sys
+from seqmodel import files
+from seqmodel.errors import LabelError
+for i in itertools.count():
+    with files.writing(sys.argv[1], LabelError) as file:
+        for _ in range(50):
+            file.write(b"%09d\\n" % i * 1000)
+"""
+
+
+def test_a_reader_and_a_kill_find_the_file_whole(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("000000000\n" * 50_000)
+    for _ in range(3):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, path])
+        seen = set()
+        while len(seen) < 4:  # the name has been given to other files meanwhile
+            lines = path.read_text().splitlines()
+            assert len(lines) == 50_000
+            assert len(set(lines)) == 1
+            seen.add(lines[0])
+        writer.kill()
+        writer.wait()
+        assert len(set(path.read_text().splitlines())) == 1
+    (tmp_path / ".x.1.aa.part").touch()
+    left = [x for x in tmp_path.iterdir() if x.suffix == ".part"]
+    files.remove_stale(path)
+    assert all(x.exists() for x in left)  # another process may be at it
+    for x in left:
+        os.utime(x, (time.time() - 2 * 86400,) * 2)
+    files.remove_stale(path)
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def _create(path, number):
+    return files.create(path, f"{number}" * 1000)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_many_processes_one_makes_the_file(tmp_path, monkeypatch, links):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        for turn in range(20):
+            path = tmp_path / f"{turn}"
+            made = pool.starmap(_create, [(path, number) for number in range(8)])
+            assert sum(made) == 1
+            assert path.read_text() == f"{made.index(True)}" * 1000
+    assert len(os.listdir(tmp_path)) == 20
+
+
+def test_what_is_appended_comes_after_what_is_there(tmp_path):
+    path = tmp_path / "x"
+    for text in ("a,b\r\n", "1,\xfc\r\n"):
+        files.append(path, text, LabelError)
+    assert path.read_bytes() == "a,b\r\n1,\xfc\r\n".encode()
+    with pytest.raises(LabelError, match="cannot write .*: Is a directory; nothing was changed"):
+        files.append(tmp_path, "x", LabelError)
+
+
+# -- one place -------------------------------------------------------------------------------------
+
+# what opens a file by its path, or puts one in its place
 OPENERS = {
-    "open",
-    "os.open",
-    "os.fdopen",
-    "io.open",
-    "io.FileIO",
-    "gzip.open",
-    "gzip.GzipFile",
-    "bz2.open",
-    "lzma.open",
-    "zipfile.ZipFile",
-    "zipfile.is_zipfile",
-    "tarfile.open",
-    "np.load",
-    "np.loadtxt",
-    "np.genfromtxt",
-    "np.fromfile",
-    "np.memmap",
-    "h5py.File",
-    "loadmat",
-    "parquet.read_table",
-    "parquet.read_schema",
-    "parquet.ParquetFile",
-    "pybigtools.open",
-    "pyBigWig.open",
-    "torch.load",
+    *("open", "os.open", "os.fdopen", "io.open", "io.FileIO"),
+    *("gzip.open", "gzip.GzipFile", "bz2.open", "lzma.open"),
+    *("zipfile.ZipFile", "zipfile.is_zipfile", "tarfile.open"),
+    *("np.load", "np.loadtxt", "np.genfromtxt", "np.fromfile", "np.memmap", "np.save", "np.savez"),
+    *("h5py.File", "loadmat", "parquet.read_table", "parquet.read_schema", "parquet.ParquetFile"),
+    *("pybigtools.open", "pyBigWig.open", "torch.load", "torch.save", "json.dump"),
+    *("os.replace", "os.rename", "os.renames", "os.link"),
+    *("shutil.copy", "shutil.copy2", "shutil.copyfile", "shutil.copytree", "shutil.move"),
+    *("tempfile.NamedTemporaryFile", "tempfile.mkstemp", "tempfile.mkdtemp"),
+    "tempfile.TemporaryDirectory",
 }
-METHODS = {"read_text", "read_bytes", "open"}
-# modules that read what seqmodel itself wrote (stores, caches), or modules of Python
-OWN = {f"dataset/seq/{x}.py" for x in ("store", "store_build", "source", "checksum")}
-OWN |= {"dataset/label/array_cache.py"}
-OWN |= {"hparam/plugin_files.py"}
-# functions that read what seqmodel itself wrote, in modules that also read what users give
-OWN_FUNCTIONS = {("dataset/array_data.py", "_mapped_codes"), ("record/checkpoint.py", "save")}
+METHODS = {"read_text", "read_bytes", "write_text", "write_bytes", "open", "rename", "hardlink_to"}
+METHODS |= {"to_csv", "to_parquet", "to_json", "to_markdown", "to_latex"}
+# (module, function): why it opens by itself
+ELSEWHERE = {
+    ("files.py", None): "the one place",
+    ("job/worker.py", None): "runs on nodes, without this package",
+    ("job/replicate.py", "_identity_here"): "as the script on the other machine does",
+    ("job/replicate.py", "_put_here"): "the folder was just made, nobody reads in it yet",
+    ("job/shell.py", "_claim"): "as the script on the other machine does",
+    ("job/shell.py", "_left_by_the_dead"): "several write into events at once",
+    ("job/shell.py", "_append"): "several write into events at once",
+    ("job/os_interface.py", "_copy_tree"): "whole folders",
+    ("job/search/record.py", "locked"): "a lock, without content",
+    ("dataset/seq/store_build.py", "lock"): "a lock, without content",
+    ("record/lock.py", "_open"): "a lock: each look asks the server anew",
+    ("record/lock.py", "_machine"): "/proc",
+    ("record/lock.py", "_start_of"): "/proc",
+    ("training/usage.py", "_peak_of_this"): "/proc",
+    ("cli/verbs.py", "main"): "/dev/null",
+    ("report/page.py", "_asset"): "files of the package",
+    ("record/checkpoint.py", "save"): "in memory",
+    ("record/run_files.py", "read_regular"): "through files.descriptor_of",
+    ("dataset/seq/store.py", None): "a store, by its map",
+    ("dataset/label/array_cache.py", None): "a kept array, by its map",
+}
 
 
-def opened_in(module):
+def opened_in(tree):
     """(name of the function, call) of each call that opens a file outside of `reading`."""
     found = []
 
@@ -296,43 +488,63 @@ def opened_in(module):
             inside = inside or "reading" in names
         if isinstance(node, ast.Call) and not inside:
             name = ast.unparse(node.func)
-            if name in OPENERS or (
-                isinstance(node.func, ast.Attribute)
-                and node.func.attr in METHODS
-                and name != "SequenceStore.open"
-            ):
-                found.append((function, name))
+            method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            in_memory = "fileobj" in {x.arg for x in node.keywords}
+            in_memory |= method.startswith("to_") and not node.args
+            ours = name.split(".")[0] in ("SequenceStore", "search")
+            if name in OPENERS or method in METHODS:
+                found.extend([] if in_memory or ours else [(function, name)])
         for child in ast.iter_child_nodes(node):
             visit(child, function, inside)
 
-    visit(ast.parse(module.read_text()), "", False)
+    visit(tree, "", False)
     return found
 
 
 def modules():
-    return [
-        *(PACKAGE / "dataset").rglob("*.py"),
-        *(PACKAGE / "hparam").glob("*.py"),
-        PACKAGE / "record/checkpoint.py",
-        PACKAGE / "job/search/file.py",
-    ]
+    return {str(p.relative_to(PACKAGE)): ast.parse(p.read_text()) for p in PACKAGE.rglob("*.py")}
 
 
-def test_every_path_is_opened_in_one_place():
-    wrong = []
-    for path in modules():
-        name = str(path.relative_to(PACKAGE))
-        if name not in OWN:
-            calls = opened_in(path)
-            wrong += [(name, *x) for x in calls if (name, x[0]) not in OWN_FUNCTIONS]
-    assert wrong == []
+def test_every_file_is_opened_and_written_in_one_place():
+    calls = {(module, *x) for module, tree in modules().items() for x in opened_in(tree)}
+    used = {
+        x for x in ELSEWHERE for module, name, _ in calls if x in {(module, name), (module, None)}
+    }
+    wrong = {x for x in calls if not {x[:2], (x[0], None)} & set(ELSEWHERE)}
+    assert wrong == set()
+    assert set(ELSEWHERE) - used == set()
 
 
-def test_every_module_that_opens_files_is_in_the_table_of_formats():
+@pytest.mark.parametrize(
+    "text",
+    [
+        "os.replace(a, b)",
+        "open(path, 'w')",
+        "gzip.open(path)",
+        "tempfile.mkstemp()",
+        "Path(x).write_text('')",
+        "frame.to_csv(path)",
+    ],
+)
+def test_a_file_that_is_opened_elsewhere_is_found(text):
+    assert opened_in(ast.parse(f"def f():\n    {text}"))
+
+
+READERS = {"open_binary", "open_unpacked", "unpacked", "lines", "read_text", "reading", "check"}
+OWN = {f"dataset/seq/{x}.py" for x in ("store", "source")} | {"dataset/label/array_cache.py"}
+OWN |= {"hparam/plugin_files.py"}
+
+
+def test_every_module_that_opens_files_of_users_is_in_the_table_of_formats():
     known = {x.reader.split(":")[0] for x in files.FORMATS}
-    for path in modules():
-        name = "seqmodel." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module == "seqmodel.files":
-                uses = {x.name for x in node.names} - {"problem", "sha256_of", "CORRECT_IT"}
+    for path, tree in modules().items():
+        name = "seqmodel." + path.removesuffix(".py").replace("/", ".")
+        for node in ast.walk(tree):
+            if (
+                isinstance(node, ast.ImportFrom)
+                and node.module == "seqmodel.files"
+                and path.startswith(("dataset/", "hparam/"))
+                and path not in OWN
+            ):
+                uses = {x.name for x in node.names} & READERS
                 assert not uses or name in known, f"{name} reads a format that has no line"

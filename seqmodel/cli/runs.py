@@ -63,8 +63,8 @@ def results_verb(argv: Sequence[str]) -> int:
     add("--where", nargs="*", default=[], help="conditions: state=complete 'lr<1e-3'")
     add("--sort", help="a column; the best first for scores")
     add("--grouped", action="store_true", help="mean, standard deviation and n over replicates")
-    add("--format", choices=["table", "csv", "md", "tex", "json"], default="table")
-    add("--out", help="write to this file: .csv .md .tex .json .parquet")
+    add("--format", choices=["table", "csv", "tsv", "md", "tex", "json"], default="table")
+    add("--out", help="write to this file: .csv .tsv .md .tex .json .parquet")
     args = _parsed(parser, argv)
     if args is None:
         return 0

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from seqmodel.errors import HparamError
+from seqmodel.files import write_file
 from seqmodel.hparam.hparams import Hparam, Hparams
 from seqmodel.hparam.registry import known_hparams
 
@@ -52,4 +54,4 @@ def _row(hparam: Hparam) -> str:
 
 
 if __name__ == "__main__":
-    PATH.write_text(markdown(), encoding="utf-8")
+    write_file(PATH, markdown(), HparamError)

@@ -10,6 +10,9 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 
+from seqmodel.errors import HparamError
+from seqmodel.files import open_binary, read_bytes
+
 SKIPPED = frozenset(("__pycache__", ".git", ".venv", "node_modules"))
 N_DIGITS = 16
 
@@ -23,7 +26,7 @@ def plugin_sources(plugins: Iterable[str], cwd: str) -> dict[str, str]:
         {path relative to `cwd`: path}.
 
     Raises:
-        OSError: a file cannot be read.
+        HparamError: a file cannot be read.
     """
     found: dict[str, str] = {}
     waiting, seen = list(plugins), {"seqmodel"}
@@ -37,8 +40,7 @@ def plugin_sources(plugins: Iterable[str], cwd: str) -> dict[str, str]:
         seen.add(module)
         for name, path in _module_files(module.replace(".", "/"), cwd):
             found[name] = path
-            with open(path, "rb") as file:
-                waiting += _named_modules(file.read())
+            waiting += _named_modules(read_bytes(path, HparamError))
     return found
 
 
@@ -87,7 +89,7 @@ def digest_of(files: Iterable[tuple[str, int, Iterable[bytes]]]) -> str:
 
 def pieces(path: str) -> Iterator[bytes]:
     """The content of a file, in pieces."""
-    with open(path, "rb") as file:
+    with open_binary(path, HparamError) as file:
         while piece := file.read(1 << 20):
             yield piece
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from seqmodel.errors import CheckpointError, JobError
+from seqmodel.files import read_bytes
 from seqmodel.hparam.header import HEADER, parse_header, read_header
 from seqmodel.hparam.resolve import CHECKPOINTS, Run
 from seqmodel.job.os_interface import Interface, here, quote_home
@@ -163,8 +164,7 @@ def node_functions() -> tuple[str, bytes]:
 
         from seqmodel.record.code import PACKAGE
 
-        with open(f"{PACKAGE}/job/script/node.sh", "rb") as file:
-            data = file.read()
+        data = read_bytes(f"{PACKAGE}/job/script/node.sh", JobError)
         _functions.append((f"node-{sha256(data).hexdigest()[:12]}.sh", data))
     return _functions[0]
 

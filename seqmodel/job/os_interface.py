@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from seqmodel.errors import ConnectionLost, JobError
+from seqmodel.files import write_file
 from seqmodel.job.packed import (
     READ,
     SNAPSHOT,
@@ -131,15 +132,7 @@ class LocalInterface:
         Raises:
             JobError: it cannot be written.
         """
-        aside = f"{path}.{os.getpid()}.part"
-        try:
-            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-            with open(descriptor, "wb") as file:
-                file.write(data)
-            os.replace(aside, path)
-        except OSError as e:
-            raise JobError(f"cannot write {path}: {e.strerror}; nothing was changed") from e
+        write_file(path, data, JobError, mode=mode, parents=True)
 
     def list_dir(self, path: str) -> list[str]:
         """The names in a folder, sorted; none if there is no such folder."""

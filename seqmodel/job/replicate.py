@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from seqmodel.errors import JobError
+from seqmodel.files import write_file
 from seqmodel.hparam.resolve import Run
 from seqmodel.job.os_interface import Interface, quote_home
 from seqmodel.job.packed import PRIVATE_FOLDER, mode_of, tar_files
@@ -478,12 +479,12 @@ def _write_here(root: str, files: Mapping[str, bytes], links: Mapping[str, str])
             mode = mode_of(name, name.startswith(f"{KEPT}/"))
             # whoever reads it meanwhile finds it whole or not at all, also where many write it
             shared = name.startswith(f"{KEPT}/code/")
-            where = f"{path}.{os.getpid()}.part" if shared else path
-            descriptor = os.open(where, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+            if shared:
+                write_file(path, data, JobError, mode=mode)
+                continue
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
             with open(descriptor, "wb", buffering=0) as file:
                 file.write(data)
-            if shared:
-                os.replace(where, path)
         for link, target in links.items():
             os.makedirs(os.path.dirname(f"{root}/{link}"), exist_ok=True)
             os.symlink(target, f"{root}/{link}")

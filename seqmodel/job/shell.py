@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from seqmodel.errors import JobError
+from seqmodel.files import read_bytes
 from seqmodel.hparam.job import ShellHparams
 from seqmodel.job import worker
 from seqmodel.job.events import Record
@@ -72,12 +73,10 @@ class ShellJob(Job):
     ) -> None:
         batch = f"{KEPT}/submitted/{os.urandom(6).hex()}"
         texts = "".join("\n".join([name, *args]) + "\0" for name, args in entries)
-        with open(worker.__file__, "rb") as file:
-            program = file.read()
         more = {
             f"{batch}/folders": claims(replicates, submissions, [n[-12:] for n, _ in entries]),
             f"{batch}/entries": texts.encode("utf-8", "surrogateescape"),
-            f"{KEPT}/code/worker.py": program,
+            f"{KEPT}/code/worker.py": read_bytes(worker.__file__, JobError),
         }
         text = claim_text(self._settings({})) + _ADD.replace("@BATCH@", batch)
         text = text.replace("@LIMIT@", str(limit)).replace("@KEPT@", KEPT)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import pickle
 import zipfile
 from itertools import islice
@@ -26,7 +25,7 @@ from seqmodel import VERSION
 from seqmodel.dataset.label.targets import Targets, pairs_of
 from seqmodel.dataset.seq.alphabet import Alphabet
 from seqmodel.errors import CheckpointError, RunError
-from seqmodel.files import reading
+from seqmodel.files import reading, remove_stale, write_file
 from seqmodel.hparam.header import HEADER, KNOWN, MOST, SCHEMA, read_header, with_unknown
 from seqmodel.hparam.migrate import HPARAM_STEPS, Step, migrated
 
@@ -65,26 +64,15 @@ def save(checkpoint: dict[str, Any], path: str | Path) -> None:
     Raises:
         RunError: it cannot be written (disk full, no permission); what stood there still stands.
     """
-    path = Path(path)
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    remove_stale(path)
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
     with zipfile.ZipFile(buffer, "a") as archive:
         root = archive.namelist()[0].split("/")[0]
         archive.writestr(f"{root}/{HEADER}", json.dumps(header_of(checkpoint)))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as e:
-        aside.unlink(missing_ok=True)
-        raise RunError(
-            f"cannot write the checkpoint {path}: {e.strerror}; the one before it is kept; "
-            "free space or choose another --default_root_dir, then --resume_from_checkpoint"
-        ) from e
+    advice = "the one before it is kept; free space or choose another --default_root_dir, then "
+    advice += "--resume_from_checkpoint"
+    write_file(path, buffer.getbuffer(), RunError, durable=True, parents=True, advice=advice)
 
 
 def header_of(checkpoint: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from seqmodel.errors import JobError
+from seqmodel.files import read_bytes
 from seqmodel.hparam.plugin_files import digest_of, pieces
 from seqmodel.record.code_files import (
     LIST,
@@ -99,7 +100,7 @@ def current_code(plugins: Iterable[str] = (), cwd: str | None = None) -> Code:
         key = (tuple(found.files), tuple(marks), tuple(found.left_out.items()))
         if key not in _kept:
             _refuse_large(found.files)
-            files = {name: _content(path) for name, path in sorted(found.files.items())}
+            files = {name: read_bytes(path, JobError) for name, path in sorted(found.files.items())}
             _kept[key] = Code(files, code_state(ROOT), found.left_out)
     except OSError as e:
         raise JobError(f"cannot read the code to copy: {e.filename}: {e.strerror}") from e
@@ -122,7 +123,7 @@ def code_record(plugins: Iterable[str] = ()) -> tuple[dict[str, Any], str]:
         digest = digest_of((name, os.stat(path).st_size, pieces(path)) for name, path in paths)
         for name, path in paths:
             if name.endswith(".py") and not name.startswith("seqmodel/"):
-                diff += _as_new(name, _content(path))
+                diff += _as_new(name, read_bytes(path, JobError))
     except OSError as e:
         raise JobError(f"cannot read the code: {e.filename}: {e.strerror}") from e
     return {**record, "digest": digest}, diff
@@ -184,8 +185,3 @@ def _refuse_large(files: Mapping[str, str]) -> None:
             f"{MAX_ALL >> 20} MB; the largest file is {largest} ({sizes[largest] / 1e6:.1f} MB): "
             "move data out of the packages that the plugins import"
         )
-
-
-def _content(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()

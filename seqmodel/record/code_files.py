@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from stat import S_ISREG
 from typing import Any
 
+from seqmodel.errors import JobError
+from seqmodel.files import read_bytes
 from seqmodel.hparam.plugin_files import plugin_sources, tree
 from seqmodel.record.git import GitFailed, tracked
 
@@ -65,7 +67,7 @@ def selected(package: str, plugins: Iterable[str], cwd: str) -> Selection:
     """The files of the package, in the folder `package`, and of `plugins`, below `cwd`.
 
     Raises:
-        OSError: a file cannot be read.
+        SeqmodelError, OSError: a file cannot be read.
     """
     root = os.path.dirname(package)
     listed = _listed(root)
@@ -96,7 +98,7 @@ def reason_against(name: str, path: str) -> str:
     """Why the file at `path` does not travel; "" if it does.
 
     Raises:
-        OSError: it cannot be read.
+        JobError, OSError: it cannot be read.
     """
     found = os.lstat(path)
     if not S_ISREG(found.st_mode):  # what a link leads to may change without it
@@ -147,8 +149,8 @@ def git_folder(root: str) -> str:
     """Where git keeps its state of a checkout; `.git` of a worktree is a file that names it."""
     git = f"{root}/.git"
     if os.path.isfile(git):
-        with open(git, encoding="utf-8", errors="surrogateescape") as file:
-            git = os.path.join(root, file.read().removeprefix("gitdir:").strip())
+        text = os.fsdecode(read_bytes(git, JobError))
+        git = os.path.join(root, text.removeprefix("gitdir:").strip())
     return git
 
 
@@ -156,8 +158,7 @@ _tracked: dict[tuple[str, tuple[int, int] | None], frozenset[str] | None] = {}
 
 
 def _has_secret(path: str) -> bool:
-    with open(path, "rb") as file:
-        return has_secret_text(file.read())
+    return has_secret_text(read_bytes(path, JobError))
 
 
 def _tracked_of_package(root: str) -> frozenset[str] | None:
@@ -198,7 +199,7 @@ def _plugin_files(
 def _listed(root: str) -> list[str] | None:
     """The files of an unpacked archive; None if `root` is none."""
     try:
-        with open(f"{root}/{LIST}", encoding="utf-8") as file:
-            return [name for name in json.load(file) if isinstance(name, str)]
-    except (FileNotFoundError, ValueError, TypeError):
+        listed = json.loads(read_bytes(f"{root}/{LIST}", JobError))
+        return [name for name in listed if isinstance(name, str)]
+    except (JobError, ValueError, TypeError):
         return None

@@ -23,7 +23,7 @@ from typing import Any
 
 from seqmodel import VERSION
 from seqmodel.errors import RunError
-from seqmodel.files import read_text
+from seqmodel.files import open_binary, read_text, write_file, writing
 from seqmodel.hparam.resolve import Run
 from seqmodel.hparam.trust import plugin_digests
 from seqmodel.record.lock import FolderLock, in_job, refuse_if_held
@@ -101,10 +101,11 @@ def _take_over(before: Path, folder: Path) -> None:
     for name in ("metrics.csv", f"{CHECKPOINTS}/best.ckpt"):
         source, target = before / name, folder / name
         if source.is_file() and not target.exists():
-            target.parent.mkdir(exist_ok=True)
-            aside = target.with_name(f"{target.name}.part")
-            shutil.copyfile(source, aside)
-            os.replace(aside, target)
+            with (
+                open_binary(source, RunError) as old,
+                writing(target, RunError, parents=True) as new,
+            ):
+                shutil.copyfileobj(old, new)
 
 
 def _was_run(path: Path) -> bool:
@@ -184,10 +185,10 @@ def write_record(
         before = record["_run"].get("code", {}).get("digest", digest)
         if before != digest:
             told.append(f"the code is not that of the run so far: {digest}, was {before}")
-            write_whole(folder / f"code.{digest}.diff", diff)
+            write_file(folder / f"code.{digest}.diff", diff, RunError)
     else:
         if diff:
-            write_whole(folder / "code.diff", diff)
+            write_file(folder / "code.diff", diff, RunError)
         record = {
             **vars(run.values),
             "allow_changed_data": False,  # allowed for this time, not for what uses the record
@@ -202,7 +203,7 @@ def write_record(
                 **attempt,
             },
         }
-    write_whole(path, json.dumps(record, indent=1) + "\n")
+    write_file(path, json.dumps(record, indent=1) + "\n", RunError)
     return told
 
 
@@ -211,18 +212,7 @@ def add_to_record(folder: Path, name: str, value: Any) -> None:
     path = folder / RECORD
     record = read_record(path)
     record["_run"][name] = value
-    write_whole(path, json.dumps(record, indent=1) + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes `text` so that `path` is either what it was or whole (write aside, rename)."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        os.replace(aside, path)
-    except OSError as e:
-        aside.unlink(missing_ok=True)
-        raise RunError(f"cannot write {path}: {e.strerror}; nothing was changed") from e
+    write_file(path, json.dumps(record, indent=1) + "\n", RunError)
 
 
 def defaults_digest(run: Run) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from seqmodel.errors import RunError
+from seqmodel.files import create, write_file
 
 LOCK = "lock"
 BEAT_S = 10.0  # seconds between two heartbeats
@@ -113,19 +114,17 @@ class FolderLock:
     def _try_to_take(self, path: Path) -> bool:
         holders = _holders(path)
         if not holders:
-            return _create(path, self._text)
+            return create(path, self._text)
         if _lives(*holders[-1]):
             return False
         # the claim has the name of what it replaces: only one process can make it
         claim = _claim(path, holders[-1][0])
-        if not _create(claim, self._text):
+        if not create(claim, self._text):
             return False
         if _token(_read(path)) != _token(holders[0][0]):  # was replaced since it was read
             claim.unlink()
             return False
-        aside = path.with_name(f"{LOCK}.{self.token}.part")
-        aside.write_text(self._text, encoding="utf-8")
-        os.replace(aside, path)
+        write_file(path, self._text, RunError)
         for holder, _ in holders:
             _claim(path, holder).unlink(missing_ok=True)
         return True
@@ -136,7 +135,7 @@ class FolderLock:
         except OSError:
             return True  # the file system is away for a moment: whoever writes will notice
         if found is None:  # removed by hand
-            return _create(path, self._text)
+            return create(path, self._text)
         return _token(found) == self.token
 
     def _beat(self) -> None:
@@ -233,33 +232,6 @@ def _token(holder: Mapping[str, Any] | None) -> str:
     return str(holder["token"]) if holder else ""
 
 
-def _create(path: Path, text: str) -> bool:
-    """Makes the file whole and at once, if there is none; whether this process made it."""
-    token = json.loads(text)["token"]
-    aside = path.with_name(f"{LOCK}.{token}.part")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        os.link(aside, path)
-        return True
-    except FileExistsError:
-        # NFS may say so of its own link, whose answer was lost
-        return os.stat(aside).st_nlink > 1
-    except OSError:
-        return _create_exclusively(path, text)  # a file system without hard links
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _create_exclusively(path: Path, text: str) -> bool:
-    try:
-        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    except FileExistsError:
-        return False
-    with os.fdopen(file, "w", encoding="utf-8") as opened:
-        opened.write(text)
-    return True
-
-
 def _lives(holder: Mapping[str, Any], at: Path) -> bool:
     """Whether the process that the record at `at` names may still write."""
     if holder.get("machine") != _machine():
@@ -274,7 +246,7 @@ def _silent_s(at: Path) -> float:
     """Seconds since the last heartbeat, by the clock of the file system."""
     probe = at.with_name(f"{LOCK}.{os.urandom(8).hex()}.part")
     try:
-        probe.write_text(".")
+        write_file(probe, ".", RunError)
         return _mtime(probe) - _mtime(at)
     finally:
         probe.unlink(missing_ok=True)

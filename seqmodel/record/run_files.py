@@ -16,20 +16,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from seqmodel.errors import JobError
+from seqmodel.files import KINDS, NotRegularError, descriptor_of
 
 MAX_BYTES = 256 * 2**20  # no file of a run is larger, but checkpoints, which are not read here
 MAX_DEPTH = 8  # lists within lists, in hparams.json
 MAX_SECONDS = 1e10  # 300 years
 MAX_COUNT = 2.0**62  # bytes, weights
+_LETTERS = {
+    stat.S_IFDIR: "d",
+    stat.S_IFIFO: "p",
+    stat.S_IFSOCK: "s",
+    stat.S_IFCHR: "c",
+    stat.S_IFBLK: "b",
+}
 # what stands in the place of a file, by the letters of `find -printf %Y`
+_PLACE = "stands in the place of the file"
 NO_FILE = {
-    "d": "a folder stands in the place of the file",
-    "p": "a FIFO stands in the place of the file",
-    "s": "a socket stands in the place of the file",
-    "b": "a device stands in the place of the file",
-    "c": "a device stands in the place of the file",
-    "N": "a link to nothing stands in the place of the file",
-    "L": "a link to itself stands in the place of the file",
+    **{_LETTERS[kind]: f"{name} {_PLACE}" for kind, name in KINDS.items()},
+    "N": f"a link to nothing {_PLACE}",
+    "L": f"a link to itself {_PLACE}",
     "f": "the file cannot be read: permission denied",
 }
 
@@ -50,16 +55,15 @@ def read_regular(path: str, pick: Callable[[Any, int], bytes] | None = None) -> 
     """
     name = os.path.basename(path)
     try:
-        # before it is opened: a FIFO would hang, and a device may do anything
-        found = os.stat(path)
-        if stat.S_ISREG(found.st_mode):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            with open(descriptor, "rb", buffering=0) as file:
-                if pick is not None:
-                    return pick(file, found.st_size)
-                if found.st_size > MAX_BYTES:
-                    raise Damaged(f"{name}: larger than {MAX_BYTES >> 20} MB")
-                return file.read(MAX_BYTES)
+        with open(descriptor_of(path), "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if pick is not None:
+                return pick(file, size)
+            if size > MAX_BYTES:
+                raise Damaged(f"{name}: larger than {MAX_BYTES >> 20} MB")
+            return file.read(MAX_BYTES)
+    except NotRegularError as e:
+        raise Damaged(f"{name}: {e.kind} {_PLACE}") from e
     except (FileNotFoundError, NotADirectoryError) as e:
         if os.path.islink(path):
             raise Damaged(f"{name}: {NO_FILE['N']}") from e
@@ -68,8 +72,6 @@ def read_regular(path: str, pick: Callable[[Any, int], bytes] | None = None) -> 
         if e.errno == errno.ELOOP:
             raise Damaged(f"{name}: {NO_FILE['L']}") from e
         raise Damaged(f"{name}: the file cannot be read: {(e.strerror or '').lower()}") from e
-    letter = {stat.S_IFDIR: "d", stat.S_IFIFO: "p", stat.S_IFSOCK: "s"}
-    raise Damaged(f"{name}: {NO_FILE[letter.get(stat.S_IFMT(found.st_mode), 'c')]}")
 
 
 def parse_object(data: bytes, name: str) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from html import escape
 from importlib import import_module
 
 from seqmodel.errors import JobError
+from seqmodel.files import write_file
 from seqmodel.job.results.table import Results, results
 from seqmodel.report.content import as_json, content
 
@@ -54,16 +54,7 @@ def write_report(root: str, path: str = "report.html", found: Results | None = N
         JobError: there is no such folder, plotly is missing, or the file cannot be written.
     """
     found = results(root) if found is None else found
-    text = page(found, root)
-    aside = f"{path}.{os.getpid()}.part"
-    try:
-        with open(aside, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-        os.replace(aside, path)
-    except OSError as e:
-        with suppress(OSError):
-            os.unlink(aside)
-        raise JobError(f"cannot write {path!r}: {e.strerror}") from e
+    write_file(path, page(found, root).encode("utf-8", "replace"), JobError)
     return os.path.abspath(path)
 
 

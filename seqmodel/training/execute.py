@@ -18,6 +18,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from seqmodel.errors import RunError
+from seqmodel.files import write_file
 from seqmodel.hparam.resolve import Run
 from seqmodel.record.checkpoint import load_weights
 from seqmodel.record.folder import (
@@ -26,7 +27,6 @@ from seqmodel.record.folder import (
     check_folder,
     run_folder,
     write_record,
-    write_whole,
 )
 from seqmodel.record.lock import FolderLock
 from seqmodel.terminal import plain
@@ -200,7 +200,7 @@ def _write_curves(parts: Parts, folder: Path) -> None:
         return  # there is nothing to draw
     shown = parts.task.predictions(outputs).numpy()
     kept = curves(targets.kind, targets.names, shown, target.numpy())
-    write_whole(folder / "test_curves.json", json.dumps(kept) + "\n")
+    write_file(folder / "test_curves.json", json.dumps(kept) + "\n", RunError)
 
 
 def _best_checkpoint(trainer: Trainer) -> Path | None:

@@ -15,8 +15,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from seqmodel.errors import RunError
-from seqmodel.files import read_text
-from seqmodel.record.folder import write_whole
+from seqmodel.files import append, read_text, write_file
 from seqmodel.record.lock import FolderLock
 
 FIRST = ("epoch", "step")
@@ -74,15 +73,16 @@ class MetricsCsv(Logger):
             self.columns += new
             self._rewrite([*rows, row])
             return
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, self.columns, restval="").writerow(row)
+        append(self.path, self._lines([row]), RunError)
 
     def _rewrite(self, rows: list[dict[str, Any]]) -> None:
+        header = dict(zip(self.columns, self.columns, strict=True))
+        write_file(self.path, self._lines([header, *rows]), RunError)
+
+    def _lines(self, rows: list[dict[str, Any]]) -> str:
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, self.columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_whole(self.path, text.getvalue())
+        csv.DictWriter(text, self.columns, restval="").writerows(rows)
+        return text.getvalue()
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,8 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from seqmodel.record.folder import write_whole
+from seqmodel.errors import RunError
+from seqmodel.files import write_file
 from seqmodel.record.lock import FolderLock
 
 SCHEMA = 1
@@ -46,7 +47,7 @@ class Usage(Callback):
         if not self.lock.is_own():
             return  # the file is another process's now; the next checkpoint ends this one
         values = {"schema": SCHEMA, **used(), "n_weights": _n_weights(module), "ended": ended}
-        write_whole(self.path, json.dumps(values) + "\n")
+        write_file(self.path, json.dumps(values) + "\n", RunError)
 
 
 def used() -> dict[str, Any]:

@@ -366,7 +366,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, path, "200000"], capture_output=True, text=True, check=True
     )
-    assert "a.fa.dna.seqstore: cannot write it (File too large)" in done.stdout
+    assert "a.fa.dna.seqstore: File too large; free some space there" in done.stdout
     assert "--cache_dir" in done.stdout
     assert done.stdout.count("\n") == 1
     assert os.listdir(tmp_path) == ["a.fa"]

@@ -5,15 +5,24 @@ import io
 import json
 import math
 import os
+import re
 import statistics
+import subprocess
+import sys
+from xml.etree import ElementTree
 
+import hypothesis.strategies as st
+import pyarrow.parquet
 import pytest
 import run_folders
+from hypothesis import given
+from markdown_it import MarkdownIt
 
 from seqmodel.cli.verbs import main
 from seqmodel.errors import JobError
 from seqmodel.job.results.result import mode
 from seqmodel.job.results.table import mean_sd, results
+from seqmodel.job.results.text import as_text, write
 
 
 @pytest.fixture
@@ -93,7 +102,7 @@ def test_every_way_of_writing_gives_the_same_numbers(root, tmp_path):
     import pandas as pd
 
     assert list(pd.read_parquet(tmp_path / "t.parquet")["folder"]) == [r["folder"] for r in rows]
-    with pytest.raises(JobError, match="csv, md, tex, json, parquet"):
+    with pytest.raises(JobError, match="csv, tsv, md, tex, json, parquet"):
         table.write(str(tmp_path / "t.doc"))
 
 
@@ -101,10 +110,120 @@ def test_latex_and_markdown_escape_what_they_would_read(tmp_path):
     run_folders.write_run(tmp_path, encoder="a_b&c|d<e>%#{}$~^\\", name="x", lr=1.0)
     run_folders.write_run(tmp_path, encoder="cnn", name="y", lr=2.0)
     table = results(str(tmp_path))
-    escaped = r"a\_b\&c|d<e>\%\#\{\}\$\textasciitilde{}\textasciicircum{}\textbackslash{}"
+    escaped = r"a\_b\&c|d<e>\%\#\{\}\$\textasciitilde \textasciicircum \textbackslash "
     assert escaped in table.text("tex")
-    assert r"a\_b&amp;c\|d&lt;e>%#{}$~^\\" in table.text("md")
+    assert r"a_b&amp;c\|d&lt;e>%#{}$\~^\\" in table.text("md")
     assert "&lt;e&gt;" in table._repr_html_()
+
+
+_words = st.text(st.sampled_from("ab1 |_*`[]~<&\\\\%#{}$^-\\n"), max_size=12)
+_row = st.tuples(_words, _words).map(lambda row: dict(zip(("a_b|c", "%d"), row, strict=True)))
+_rows = st.lists(_row, min_size=1, max_size=4)
+
+
+def _as_shown(text):
+    return " ".join(text.split())
+
+
+@given(rows=_rows)
+def test_markdown_is_read_back_as_it_was(rows):
+    page = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(as_text(rows, "md"))
+    cells = [
+        ["".join(c.itertext()) for c in line] for line in ElementTree.fromstring(page).iter("tr")
+    ]
+    assert cells == [list(rows[0]), *([_as_shown(v) for v in row.values()] for row in rows)]
+
+
+# what LaTeX prints for what stands in its text
+_PRINTED = {
+    **{rf"\{c}": c for c in "&%$#_{}"},
+    r"\textbackslash": "\\",
+    r"\textasciitilde": "~",
+    r"\textasciicircum": "^",
+    r"\space": " ",
+}
+_TOKEN = re.compile(r"(\\[a-z]+) ?|(\\.)|([^\\&%$#_{}~^])")
+
+
+def _printed(text):
+    found, at = "", 0
+    while at < len(text):
+        token = _TOKEN.match(text, at)
+        assert token, text[at:]  # LaTeX would read it as a command
+        name = token[1] or token[2]
+        found += _PRINTED[name] if name else token[3]
+        at = token.end()
+    return found.strip()
+
+
+@given(rows=_rows)
+def test_latex_prints_what_it_was(rows):
+    body = as_text(rows, "tex").split("\\toprule\n")[1].split("\\bottomrule")[0]
+    lines = body.replace("\\midrule\n", "").splitlines()
+    cells = [
+        [_printed(cell.strip(" ")) for cell in re.split(r"(?<!\\)&", line.removesuffix(r"\\"))]
+        for line in lines
+    ]
+    expected = [list(rows[0]), *([_as_shown(v) for v in row.values()] for row in rows)]
+    assert cells == expected
+
+
+def test_a_file_keeps_the_types_of_its_columns(tmp_path):
+    rows = [
+        {"n": 3, "lr": 1e-5, "big": 2**70, "yes": True, "mixed": 1, "none": None},
+        {"n": None, "lr": math.nan, "big": 1, "yes": None, "mixed": "a", "none": None},
+        {"n": 2**53 + 1, "lr": 0.1 + 0.2, "big": 2, "yes": False, "mixed": None, "none": None},
+    ]
+    for name in ("x.parquet", "x.json", "x.tsv"):
+        write(rows, str(tmp_path / name))
+    table = pyarrow.parquet.read_table(tmp_path / "x.parquet")
+    assert table["n"].to_pylist() == [3, None, 2**53 + 1]
+    assert table["lr"].to_pylist() == [1e-5, None, 0.1 + 0.2]
+    assert table["big"].to_pylist() == [str(2**70), "1", "2"]
+    assert table["yes"].to_pylist() == [True, None, False]
+    assert table["mixed"].to_pylist() == ["1", "a", None]
+
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    read = json.loads((tmp_path / "x.json").read_text(), parse_constant=refuse)
+    assert read == [{**rows[0]}, {**rows[1], "lr": None}, rows[2]]
+    lines = (tmp_path / "x.tsv").read_text().splitlines()
+    read = list(csv.DictReader(lines, dialect="excel-tab"))
+    assert [row["lr"] for row in read] == ["1e-05", "nan", repr(0.1 + 0.2)]
+
+
+WITHOUT = """
+import sys
+sys.modules[sys.argv[1]] = None
+from seqmodel.errors import JobError
+from seqmodel.job.results.table import results
+table = results(sys.argv[2])
+for kind in ("csv", "tsv", "json", "md", "tex", "parquet"):
+    try:
+        table.write(f"{sys.argv[2]}/x.{kind}")
+    except JobError as e:
+        print(kind, e)
+assert "valid_loss" in repr(table)
+assert (table._repr_html_() is None) == (sys.argv[1] == "pandas")
+"""
+NEEDED = {
+    "pandas": {"md", "tex", "parquet"},
+    "tabulate": {"md"},
+    "jinja2": {"tex"},
+    "pyarrow": {"parquet"},
+}
+
+
+@pytest.mark.parametrize("gone", NEEDED)
+def test_without_an_extra_the_rest_works_and_one_line_names_it(tmp_path, gone):
+    run_folders.write_run(tmp_path)
+    command = [sys.executable, "-c", WITHOUT, gone, tmp_path]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert {line.split()[0] for line in lines} == NEEDED[gone]
+    assert all("needs more packages: pip install 'seqmodel[report" in line for line in lines)
+    written = {x.suffix[1:] for x in tmp_path.glob("x.*")}
+    assert written == {"csv", "tsv", "json", "md", "tex", "parquet"} - NEEDED[gone]
 
 
 def test_folders_without_a_job_and_damaged_files_are_read(tmp_path):
@@ -130,7 +249,7 @@ def test_a_table_or_page_that_cannot_be_written_leaves_nothing(verb, tmp_path, c
     before = sorted(os.listdir())
     for path in ("a.csv", "nowhere/x.csv", "out/default/version_0/events/x.csv"):
         assert main([verb, "out", f"--out={path}"]) == 2
-        assert f"cannot write {path!r}: " in capsys.readouterr().err
+        assert f"cannot write {path}: " in capsys.readouterr().err
     assert sorted(os.listdir()) == before
 
 
@@ -153,7 +272,7 @@ def test_the_verb_prints_filters_sorts_and_writes(root, capsys, tmp_path):
     out = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert len(out) == 6
     assert main(["results", str(root), "--grouped", f"--out={tmp_path / 'g.md'}"]) == 0
-    assert "| best_mean |" in (tmp_path / "g.md").read_text()
+    assert " best_mean | " in (tmp_path / "g.md").read_text()
     assert main(["results", str(tmp_path / "none")]) == 2
     assert "no such folder" in capsys.readouterr().err
 

@@ -30,8 +30,9 @@ from seqmodel.dataset.seq.source import (
     user_cache,
 )
 from seqmodel.dataset.seq.store import is_writable
-from seqmodel.dataset.seq.store_build import lock, remove_stale, write_aside
+from seqmodel.dataset.seq.store_build import lock, writing_cache
 from seqmodel.errors import LabelError
+from seqmodel.files import open_binary
 
 _MAGIC = b"SEQARRAY"
 
@@ -91,7 +92,6 @@ def cached_array(
             if found is None or not _has_content(target, *found, sources):
                 if target != writable:
                     continue
-                remove_stale(target)
                 _write(target, shape, np.dtype(dtype), fill, sources)
                 found = _load(target, shape, dtype)
             return found[0]
@@ -107,7 +107,7 @@ class _End(NamedTuple):
     @classmethod
     def read(cls, path: str) -> _End:
         """The end of a file; the errors of `DAMAGED` if it has none."""
-        with open(path, "rb") as f:
+        with open_binary(path, LabelError) as f:
             size = os.fstat(f.fileno()).st_size
             f.seek(max(0, size - 24))
             tail = f.read()
@@ -147,11 +147,9 @@ def check_array(path: str) -> int:
 def _load(
     path: str, shape: tuple[int, ...], dtype: np.dtype | type
 ) -> tuple[np.ndarray, _End] | None:
-    if not os.path.isfile(path):  # a FIFO would be waited for
-        return None
     header = _header(shape, np.dtype(dtype))
     with contextlib.suppress(OSError, *DAMAGED):
-        with open(path, "rb") as f:
+        with open_binary(path, LabelError) as f:
             if f.read(len(header)) != header:
                 return None
         return np.load(path, mmap_mode="r", allow_pickle=False), _End.read(path)
@@ -195,7 +193,7 @@ def _write(
     files: Sequence[str],
 ) -> None:
     sources = [Source.read(x) for x in files]
-    with write_aside(target) as out:
+    with writing_cache(target, LabelError) as out:
         out.write(_header(shape, dtype))
         at = out.tell()
         n_bytes = int(np.prod(shape)) * dtype.itemsize

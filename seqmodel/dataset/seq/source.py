@@ -18,6 +18,7 @@ from typing import Any
 
 from seqmodel import files
 from seqmodel.errors import SequenceError
+from seqmodel.files import open_binary, write_file
 
 _RESOLUTION_NS = 2_000_000_000
 """Times of a file may be this coarse: two changes within it need not differ in them."""
@@ -150,8 +151,8 @@ def _notes(target: str) -> list[str]:
 def _read_note(target: str, sources: Sequence[Source]) -> list[list[Stamp]]:
     """Stamps with which these sources were found again."""
     found: list[list[Stamp]] = []
-    for path in filter(os.path.isfile, _notes(target)):
-        with contextlib.suppress(OSError, *DAMAGED), open(path, "rb") as f:
+    for path in _notes(target):
+        with contextlib.suppress(*DAMAGED), open_binary(path, SequenceError) as f:
             found_note = json.loads(f.read(1 << 20))
             if found_note["sha256"] == [x.sha256 for x in sources]:
                 found += [[Stamp(*map(int, x)) for x in stamps] for stamps in found_note["seen"]]
@@ -164,14 +165,7 @@ def note(target: str, sources: Sequence[Source]) -> None:
         return
     kept = [*_read_note(target, sources), [x.stamp for x in sources]][-_MOST_NOTED:]
     seen = [[list(vars(x).values()) for x in part] for part in kept]
+    text = json.dumps({"sha256": [x.sha256 for x in sources], "seen": seen})
     for path in _notes(target):
-        temporary = f"{path}.{os.getpid()}"
-        try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(temporary, "w") as f:
-                json.dump({"sha256": [x.sha256 for x in sources], "seen": seen}, f)
-            os.replace(temporary, path)
-            return
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+        with contextlib.suppress(SequenceError):
+            return write_file(path, text, SequenceError, parents=True)

@@ -46,9 +46,9 @@ from seqmodel.dataset.seq.store_build import (
     build_store,
     header_of,
     lock,
-    remove_stale,
 )
 from seqmodel.errors import SequenceError
+from seqmodel.files import open_binary
 
 SUFFIX = ".seqstore"
 
@@ -213,7 +213,6 @@ def _found_or_built(targets: list[str], files: list[str], alphabet: Alphabet, qu
             if is_current(target, files, alphabet) or has_content(target, files, alphabet):
                 return target
             if target == writable:
-                remove_stale(target)
                 build_store(target, files, alphabet, quiet=quiet)
                 return target
     folders = ", ".join(os.path.dirname(x) for x in targets)
@@ -224,9 +223,7 @@ def _found_or_built(targets: list[str], files: list[str], alphabet: Alphabet, qu
 
 def _read_index(path: str) -> dict | None:
     """The index of a store, or None if there is no whole store of this format."""
-    if not os.path.isfile(path):  # a FIFO would be waited for
-        return None
-    with contextlib.suppress(OSError, *DAMAGED), open(path, "rb") as f:
+    with contextlib.suppress(*DAMAGED), open_binary(path, SequenceError) as f:
         head = f.read(40)
         if head[:8] == MAGIC:
             version, index_at, n_bytes = np.frombuffer(head[8:32], dtype="<u8").tolist()

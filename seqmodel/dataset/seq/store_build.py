@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import glob
 import json
 import os
-import secrets
 import sys
 import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -28,6 +27,7 @@ from seqmodel.dataset.seq.fasta import SPACE, FastaReader, Header, Residues
 from seqmodel.dataset.seq.source import Source
 from seqmodel.dataset.seq.twobit import TwoBitReader, is_twobit
 from seqmodel.errors import SequenceError
+from seqmodel.files import Error, remove_stale, writing
 
 MAGIC = b"SEQSTORE"
 FORMAT = 2
@@ -36,7 +36,6 @@ TAIL_BYTES = 64
 """Room after the last code, so that a window may be read in whole words."""
 
 _QUIET_BYTES = 1 << 25
-_STALE_S = 86400
 _LOWER = bytes(1 if chr(i).islower() and i < 128 else 0 for i in range(256))
 
 
@@ -181,7 +180,7 @@ def build_store(target: str, paths: list[str], alphabet: Alphabet, *, quiet: boo
     """
     total = sum(os.path.getsize(x) for x in paths)
     progress = Progress(f"building {target}", total, quiet=quiet or total < _QUIET_BYTES)
-    with write_aside(target) as out, tempfile.TemporaryFile(dir=os.path.dirname(target)) as edges:
+    with writing_cache(target) as out, tempfile.TemporaryFile(dir=os.path.dirname(target)) as edges:
         builder = StoreBuilder(out, edges, alphabet, paths)
         for number, path in enumerate(paths):
             builder.add_file(number, reader_for(path, progress.add))
@@ -189,29 +188,15 @@ def build_store(target: str, paths: list[str], alphabet: Alphabet, *, quiet: boo
     progress.close()
 
 
-@contextlib.contextmanager
-def write_aside(target: str) -> Iterator[IO[bytes]]:
+def writing_cache(target: str, error: Error = SequenceError) -> AbstractContextManager[IO[bytes]]:
     """A file that becomes `target` when the block ends, and vanishes when it fails.
 
     Raises:
-        SequenceError: the disk is full or the folder cannot be written.
+        error: the disk is full or the folder cannot be written.
     """
-    folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "x+b") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, target)
-    except OSError as e:
-        raise SequenceError(
-            f"{target}: cannot write it ({e.strerror or e}); "
-            "free some space there or set --cache_dir to another folder"
-        ) from e
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+    remove_stale(target)
+    advice = "free some space there or set --cache_dir to another folder"
+    return writing(target, error, durable=True, advice=advice)
 
 
 @contextlib.contextmanager
@@ -231,15 +216,6 @@ def lock(target: str) -> Iterator[None]:
         with contextlib.suppress(OSError):
             os.unlink(path)
         os.close(handle)
-
-
-def remove_stale(target: str) -> None:
-    """Removes what builders of `target` that were killed over a day ago left behind."""
-    folder, name = os.path.split(target)
-    for entry in glob.glob(os.path.join(glob.escape(folder), f".{glob.escape(name)}.*.tmp")):
-        with contextlib.suppress(OSError):
-            if time.time() - os.path.getmtime(entry) > _STALE_S:
-                os.unlink(entry)
 
 
 class Progress:

@@ -4,7 +4,7 @@
     table = results("out")                       # or job.results()
     table.where("state=complete", "lr<1e-3").sort_by("best")
     table.grouped()                              # over seeds and repeats
-    table.to_pandas(), table.write("runs.csv")   # also .md .tex .json .parquet
+    table.to_pandas(), table.write("runs.csv")   # also .tsv .md .tex .json .parquet
 
 Runs that differ in nothing but their seed are replicates of one another.
 """
@@ -155,20 +155,18 @@ class Results(list[Result]):
         Raises:
             JobError: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as e:
-            raise JobError("to_pandas needs pandas: pip install 'seqmodel[report]'") from e
-        return pd.DataFrame(self.rows())
+        from seqmodel.job.results.text import frame
+
+        return frame(self.rows())
 
     def write(self, path: str, *, grouped: bool = False) -> None:
-        """Writes the table; the ending of `path` says how: .csv .md .tex .json .parquet."""
+        """Writes the table; the ending of `path` says how: .csv .tsv .md .tex .json .parquet."""
         from seqmodel.job.results.text import write
 
         write(self.grouped() if grouped else self.rows(), path)
 
     def text(self, kind: str = "md", *, grouped: bool = False) -> str:
-        """The table as csv, md, tex or json."""
+        """The table as csv, tsv, md, tex or json."""
         from seqmodel.job.results.text import as_text
 
         return as_text(self.grouped() if grouped else self.rows(), kind)
@@ -178,7 +176,7 @@ class Results(list[Result]):
 
         return table(shown(self.rows())) if self else "no runs"
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
         from seqmodel.job.results.text import html_table, shown
 
         return html_table(shown(self.rows()))

@@ -1,59 +1,57 @@
-"""Rows of results as text: CSV, Markdown, LaTeX, JSON, HTML, and Parquet."""
+"""Rows of results as text and as files: CSV, TSV, JSON here; Markdown, LaTeX, Parquet by pandas."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import math
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from seqmodel.errors import JobError
+from seqmodel.files import write_file
 from seqmodel.terminal import plain_line
 
 Row = dict[str, Any]
-KINDS = ("csv", "md", "tex", "json")
-# in LaTeX these are no characters of a text
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    **{c: f"\\{c}" for c in "&%$#_{}"},
-}
+KINDS = ("csv", "tsv", "md", "tex", "json")
 
 
 def write(rows: Sequence[Row], path: str) -> None:
     """Writes the rows; the ending of `path` says how. The file appears whole.
 
     Raises:
-        JobError: an unknown ending, or it cannot be written.
+        JobError: an unknown ending, a package is missing, or it cannot be written.
     """
     kind = os.path.splitext(path)[1][1:].lower()
-    aside = f"{path}.{os.getpid()}.part"
-    try:
-        if kind == "parquet":
-            _write_parquet(rows, aside)
-        else:
-            text = as_text(rows, kind)
-            with open(aside, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                file.write(text)
-        os.replace(aside, path)
-    except OSError as e:
-        with suppress(OSError):
-            os.unlink(aside)
-        raise JobError(f"cannot write {path!r}: {e.strerror}") from e
+    write_file(path, _parquet(rows) if kind == "parquet" else as_text(rows, kind), JobError)
 
 
 def as_text(rows: Sequence[Row], kind: str) -> str:
-    """The rows as csv, md, tex or json.
+    """The rows as csv, tsv, md, tex or json.
 
     Raises:
-        JobError: it is none of these.
+        JobError: it is none of these, or a package is missing.
     """
-    makers = {"csv": _csv, "md": _markdown, "tex": _latex, "json": _json}
+    makers = {"csv": _csv, "tsv": _tsv, "md": _markdown, "tex": _latex, "json": _json}
     if kind not in makers:
         raise JobError(f"a table as {kind!r}: write one of {', '.join(KINDS)}, parquet")
     return makers[kind](rows)
+
+
+def frame(rows: Sequence[Row]) -> Any:
+    """A data frame of the rows, in which a column has one type; what is None is missing.
+
+    Raises:
+        JobError: pandas is missing.
+    """
+    with _packages("a data frame", "report"):
+        import pandas as pd
+    columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else {})}
+    return pd.DataFrame({n: pd.array(*_typed(values)) for n, values in columns.items()})
 
 
 def shown(rows: Sequence[Row]) -> list[Row]:
@@ -90,75 +88,71 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def html_table(rows: Sequence[Row]) -> str:
-    """A table for a notebook; whatever a run holds is text in it."""
-    from html import escape
-
+def html_table(rows: Sequence[Row]) -> str | None:
+    """A table for a notebook; whatever a run holds is text in it. None without pandas."""
     if not rows:
         return "<p>no runs</p>"
-    head = "".join(f"<th>{escape(name)}</th>" for name in rows[0])
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell(v))}</td>" for v in row.values()) + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    try:
+        return _texts(rows, _one_line).to_html(index=False, border=0)
+    except JobError:
+        return None
 
 
-def _csv(rows: Sequence[Row]) -> str:
-    import csv
-    import io
-
+def _csv(rows: Sequence[Row], dialect: str = "excel") -> str:
     out = io.StringIO()
-    writer = csv.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
+    writer = csv.DictWriter(
+        out, list(rows[0]) if rows else [], dialect=dialect, lineterminator="\n"
+    )
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue() if rows else ""
 
 
-def _markdown(rows: Sequence[Row]) -> str:
-    if not rows:
-        return "no runs\n"
-    lines = [_line(rows[0]), _line(["---"] * len(rows[0]))]
-    lines += [_line(_markdown_text(cell(v)) for v in row.values()) for row in rows]
-    return "\n".join(lines) + "\n"
-
-
-def _line(cells: Any) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _markdown_text(text: str) -> str:
-    text = _one_line(text).replace("&", "&amp;").replace("<", "&lt;")
-    return "".join(f"\\{c}" if c in "\\|*_`[]" else c for c in text)
-
-
-def _latex(rows: Sequence[Row]) -> str:
-    if not rows:
-        return ""
-    lines = [" & ".join(_latex_text(name) for name in rows[0])]
-    lines += [" & ".join(_latex_text(cell(v)) for v in row.values()) for row in rows]
-    columns = "".join(_align([row[name] for row in rows]) for name in rows[0])
-    head, *body = [f"{line} \\\\" for line in lines]
-    inner = "\n".join([r"\hline", head, r"\hline", *body, r"\hline"])
-    return f"\\begin{{tabular}}{{{columns}}}\n{inner}\n\\end{{tabular}}\n"
-
-
-def _align(values: Sequence[Any]) -> str:
-    return "r" if all(v is None or isinstance(v, (int, float)) for v in values) else "l"
-
-
-def _latex_text(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in _one_line(text))
+def _tsv(rows: Sequence[Row]) -> str:
+    return _csv(rows, "excel-tab")
 
 
 def _json(rows: Sequence[Row]) -> str:
+    # not by pandas, which keeps 15 digits of a number
     return json.dumps([{n: _finite(v) for n, v in row.items()} for row in rows], indent=1) + "\n"
 
 
 def _finite(value: Any) -> Any:
     # NaN and infinity are no JSON
-    bad = isinstance(value, float) and value - value != 0
-    return None if bad else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _markdown(rows: Sequence[Row]) -> str:
+    if not rows:
+        return "no runs\n"
+    sides = ["right" if _is_number(rows, name) else "left" for name in rows[0]]
+    with _packages("Markdown", "report"):
+        text = _texts(rows, _markdown_text).to_markdown(
+            index=False, disable_numparse=True, colalign=sides
+        )
+    return f"{text}\n"
+
+
+def _markdown_text(text: str) -> str:
+    text = _one_line(text).replace("&", "&amp;").replace("<", "&lt;")
+    # an underscore within a word is one
+    return re.sub(r"[\\|*`~\[\]]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
+
+
+def _latex(rows: Sequence[Row]) -> str:
+    if not rows:
+        return ""
+    sides = "".join("r" if _is_number(rows, name) else "l" for name in rows[0])
+    with _packages("LaTeX", "report"):
+        return _texts(rows, _one_line).to_latex(index=False, escape=True, column_format=sides)
+
+
+def _texts(rows: Sequence[Row], text: Callable[[str], str]) -> Any:
+    return frame([{text(n): text(cell(v)) for n, v in row.items()} for row in rows])
+
+
+def _is_number(rows: Sequence[Row], name: str) -> bool:
+    return all(row[name] is None or isinstance(row[name], int | float) for row in rows)
 
 
 def _one_line(text: str) -> str:
@@ -166,21 +160,26 @@ def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
-def _write_parquet(rows: Sequence[Row], path: str) -> None:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as e:
-        raise JobError("Parquet needs pyarrow: pip install 'seqmodel[parquet]'") from e
-    columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else {})}
-    arrays = {name: pa.array(_one_type(values)) for name, values in columns.items()}
-    pq.write_table(pa.table(arrays), path)
+def _parquet(rows: Sequence[Row]) -> bytes:
+    with _packages("Parquet", "report,parquet"):
+        return frame(rows).to_parquet(engine="pyarrow", index=False)
 
 
-def _one_type(values: list[Any]) -> list[Any]:
+def _typed(values: list[Any]) -> tuple[list[Any], str]:
+    """The values of a column, and the type of pandas that keeps them."""
     there = {type(v) for v in values if v is not None}
-    if int in there and any(isinstance(v, int) and abs(v) >= 2**63 for v in values):
-        return [None if v is None else str(v) for v in values]  # no integer of a Parquet file
-    if len(there) <= 1 or there <= {int, float}:
-        return [float(v) if v is not None and there == {int, float} else v for v in values]
-    return [None if v is None else str(v) for v in values]
+    if there == {bool}:
+        return values, "boolean"
+    if there == {int} and all(abs(v) < 2**63 for v in values if v is not None):
+        return values, "Int64"
+    if float in there and there <= {int, float}:
+        return values, "float64"
+    return [None if v is None else str(v) for v in values], "string"
+
+
+@contextmanager
+def _packages(what: str, extra: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as e:
+        raise JobError(f"{what} needs more packages: pip install 'seqmodel[{extra}]'") from e

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from seqmodel.errors import JobError
+from seqmodel.files import read_bytes, write_file
 from seqmodel.job.job import Job
 from seqmodel.job.packed import CUT
 from seqmodel.job.results.result import DEFAULT_MONITOR, mode, parse_rows, read_results
@@ -320,13 +321,9 @@ def _storage(optuna: Any, backend: Any, path: str) -> Any:
 
 def _cut_last_line(path: str) -> None:
     """Cuts off a line of the study that a killed driver left unfinished."""
-    if not os.path.exists(path):
-        return
-    with open(path, "r+b") as file:
-        data = file.read()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            file.truncate(whole)
+    data = read_bytes(path, JobError) if os.path.exists(path) else b""
+    if not data.endswith(b"\n") and data:
+        write_file(path, data[: data.rfind(b"\n") + 1], JobError, durable=True)
 
 
 def _optuna() -> Any:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from seqmodel.errors import JobError
+from seqmodel.files import write_file
 from seqmodel.record.run_files import Damaged, parse_object, read_regular
 
 SCHEMA = 1
@@ -72,14 +73,8 @@ class SearchRecord:
     def write(self, name: str, text: str) -> None:
         """Writes one file of the record so that it is as before or whole."""
         path = f"{self.path}/{name}"
-        aside = f"{path}.{os.getpid()}.part"
-        try:
-            os.makedirs(self.path, exist_ok=True)
-            with open(aside, "w", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(text)
-            os.replace(aside, path)
-        except OSError as e:
-            raise JobError(f"cannot write {path}: {e.strerror}; nothing was submitted") from e
+        advice = "nothing was submitted"
+        write_file(path, text, JobError, durable=True, parents=True, advice=advice)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
