@@ -183,7 +183,7 @@ def test_a_failed_write_keeps_what_was_there(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(RunError, match=r"a\.ckpt: No space left.*one before it is kept"):
         checkpoint.save(content(), path)
     assert path.read_bytes() == before

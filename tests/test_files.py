@@ -452,7 +452,7 @@ ELSEWHERE = {
     ("files.py", None): "the one place",
     ("job/worker.py", None): "runs on nodes, without this package",
     ("job/replicate.py", "_identity_here"): "as the script on the other machine does",
-    ("job/replicate.py", "_put_here"): "the folder was just made, nobody reads in it yet",
+    ("job/replicate.py", "_write_here"): "the folder was just made, nobody reads in it yet",
     ("job/shell.py", "_claim"): "as the script on the other machine does",
     ("job/shell.py", "_left_by_the_dead"): "several write into events at once",
     ("job/shell.py", "_append"): "several write into events at once",

@@ -208,16 +208,16 @@ def test_of_twenty_processes_that_race_for_a_folder_one_wins(folder, stale):
 
 def test_one_that_is_overtaken_between_looking_and_claiming_does_not_win(folder, monkeypatch):
     far(Path("r"), silent_s=folder_lock.DEAD_S + 60)
-    create = folder_lock._create
+    create = folder_lock.create
 
     def late(path, text):
         if path.name.endswith(".next"):
-            monkeypatch.setattr(folder_lock, "_create", create)
+            monkeypatch.setattr(folder_lock, "create", create)
             faster.take(Path("r"))
         return create(path, text)
 
     with FolderLock() as faster:
-        monkeypatch.setattr(folder_lock, "_create", late)
+        monkeypatch.setattr(folder_lock, "create", late)
         with pytest.raises(RunError, match=f"process {os.getpid()}"):
             FolderLock().take(Path("r"))
         faster.check()

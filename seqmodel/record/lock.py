@@ -246,7 +246,7 @@ def _silent_s(at: Path) -> float:
     """Seconds since the last heartbeat, by the clock of the file system."""
     probe = at.with_name(f"{LOCK}.{os.urandom(8).hex()}.part")
     try:
-        write_file(probe, ".", RunError)
+        create(probe, ".")
         return _mtime(probe) - _mtime(at)
     finally:
         probe.unlink(missing_ok=True)
