@@ -164,7 +164,7 @@ class Model:
         rows = rows_of(sequences, self.alphabet)
         n_rows = len(rows)
         if not n_rows:  # so that an empty answer has its shape
-            rows = [np.full(self.seq_len or 1, self.alphabet.none_id, dtype=np.uint8)]
+            rows = [np.full(self.seq_len or 1, self.alphabet.unknown_id, dtype=np.uint8)]
         length = checked_length(rows, self.seq_len)
         size = batch_size or self.members[0].batch_size
         self.network.eval()

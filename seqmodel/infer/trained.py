@@ -62,7 +62,7 @@ class TrainedRun:
         plugins: Sequence[str] | None = None,
     ) -> None:
         self._logged, self._plugins = metrics or {}, plugins
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None else Path(path).absolute()
         self.hparams: dict[str, Any] = {}
         if self.path is not None:
             record = read_record(self.path / RECORD)
