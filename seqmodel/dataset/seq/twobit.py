@@ -17,8 +17,8 @@ from seqmodel.files import open_binary, reading, text_of
 
 SIGNATURE = 0x1A412743
 _LETTERS = np.frombuffer(b"TCAG", dtype=np.uint8)
-# the four letters of each byte, first letter in the highest bits
-_BYTES = np.stack([_LETTERS[(np.arange(256) >> shift) & 3] for shift in (6, 4, 2, 0)], axis=1)
+# the four letters of each byte as one word, first letter in the highest bits of the byte
+_WORDS = np.stack([_LETTERS[(np.arange(256) >> x) & 3] for x in (6, 4, 2, 0)], axis=1).view("u4")
 
 
 def is_twobit(path: str) -> bool:
@@ -98,9 +98,9 @@ class TwoBitReader:
         for start in range(0, size, BLOCK_BYTES):
             end = min(start + BLOCK_BYTES, size)
             packed = self._data[at + start // 4 : at + -(-end // 4)]
-            letters = _BYTES[packed].reshape(-1)[: end - start].copy()
+            letters = _WORDS[packed].view(np.uint8).reshape(-1)[: end - start]
             letters[_inside(unknown, start, end)] = ord("N")
-            letters[_inside(lower, start, end)] |= 0x20
+            letters |= _inside(lower, start, end).view(np.uint8) << 5
             if self._progress is not None:
                 self._progress(len(packed))
             yield Residues(letters.tobytes(), number)
@@ -108,11 +108,14 @@ class TwoBitReader:
     def _runs(self, at: int) -> tuple[np.ndarray, int]:
         n = int(self._words(at, 1)[0])
         starts, sizes = self._words(at + 4, n), self._words(at + 4 + 4 * n, n)
-        return np.stack((starts, starts + sizes), axis=1).reshape(-1), at + 4 + 8 * n
+        return np.stack((starts, starts + sizes)), at + 4 + 8 * n
 
 
-def _inside(edges: np.ndarray, start: int, end: int) -> np.ndarray:
-    """Which of the positions `start` to `end` lie between an edge and the next, bool."""
-    if not len(edges):
-        return np.zeros(end - start, dtype=bool)
-    return np.searchsorted(edges, np.arange(start, end), side="right") % 2 == 1
+def _inside(runs: np.ndarray, start: int, end: int) -> np.ndarray:
+    """Which of the positions `start` to `end` lie in one of the runs [2, n], bool."""
+    first, last = np.clip(runs, start, end) - start
+    here = first < last
+    depth = np.zeros(end - start + 1, dtype=np.int32)
+    np.add.at(depth, first[here], 1)
+    np.add.at(depth, last[here], -1)
+    return np.cumsum(depth[:-1], dtype=np.int32) > 0
