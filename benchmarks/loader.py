@@ -289,7 +289,7 @@ def rounded(value: float) -> float:
 def construct(fasta: str, bed: str, case: Case, cache_dir: str):
     """The data as run.py makes them."""
     from seqmodel.dataset.store_data import FastaData
-    from seqmodel.hparam.dataset import FastaHparams
+    from seqmodel.hparam.genome import FastaHparams
 
     hparams = FastaHparams(
         fasta=[fasta],

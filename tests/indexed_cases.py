@@ -10,15 +10,8 @@ from seqmodel.dataset.peak_data import PeakData
 from seqmodel.dataset.store_data import BedData, FastaData
 from seqmodel.dataset.table_data import RecordsData, TableData
 from seqmodel.dataset.track_data import TrackData
-from seqmodel.hparam.dataset import (
-    ArraysHparams,
-    BedHparams,
-    FastaHparams,
-    PeaksHparams,
-    RecordsHparams,
-    TableHparams,
-    TracksHparams,
-)
+from seqmodel.hparam.dataset import ArraysHparams, RecordsHparams, TableHparams
+from seqmodel.hparam.genome import BedHparams, FastaHparams, PeaksHparams, TracksHparams
 
 LENGTHS = {"a": 1201, "b": 733}
 SPLITS = {"train": "a", "valid": "b"}

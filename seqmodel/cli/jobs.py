@@ -12,7 +12,7 @@ from typing import Any
 from seqmodel.errors import ConnectionLost, HparamError, JobError
 from seqmodel.hparam.convert import parse_dict
 from seqmodel.hparam.hparams import HparamParser, Hparams
-from seqmodel.hparam.job import ShellHparams, SlurmHparams
+from seqmodel.hparam.job import ShellHparams, SlurmHparams, file_path
 from seqmodel.hparam.value import did_you_mean, integer, str2bool
 from seqmodel.job.job import Job, known_settings
 from seqmodel.job.kinds import base_class, classes, refuse_login_node
@@ -47,7 +47,7 @@ class WhereHparams(Hparams):
             default=False,
             help="open an SSH connection where there is none; else the command for it is told",
         )
-        add("--ssh_config", help="another file than ~/.ssh/config")
+        add("--ssh_config", type=file_path, help="another file than ~/.ssh/config")
 
 
 class SubmitHparams(Hparams):

@@ -27,6 +27,7 @@ from seqmodel.dataset.split import SPLITS
 from seqmodel.errors import HparamError, IntervalError, RunError
 from seqmodel.files import sha256_of
 from seqmodel.hparam.hparams import PLACE, Hparams
+from seqmodel.hparam.paths import check_files, files_to_read
 
 
 class Data:
@@ -47,6 +48,7 @@ class Data:
     _digests: dict[str, dict[str, Any]] | None = None
 
     def __init__(self, hparams: Hparams, cache_dir: str | None = None) -> None:
+        check_files(files_to_read(hparams.default_hparams().declared, hparams.hparams))
         type(hparams).checks(hparams.hparams)
         self.hparams, self.cache_dir = hparams, cache_dir
         self.alphabet = alphabet_from_name(hparams.alphabet, hparams.unknown)

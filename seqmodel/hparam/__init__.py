@@ -8,7 +8,7 @@ from seqmodel.errors import HparamError
 from seqmodel.hparam.canonical import canonical_str
 from seqmodel.hparam.convert import changed_hparams, parse_args, parse_dict, to_args, to_dict
 from seqmodel.hparam.hparams import HparamParser, Hparams
-from seqmodel.hparam.value import integer, number, str2bool
+from seqmodel.hparam.value import integer, number, path, str2bool
 
 __all__ = [
     "HparamError",
@@ -20,6 +20,7 @@ __all__ = [
     "number",
     "parse_args",
     "parse_dict",
+    "path",
     "str2bool",
     "to_args",
     "to_dict",

@@ -6,7 +6,7 @@ from argparse import ArgumentTypeError, Namespace
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.hparams import HparamParser, Hparams
-from seqmodel.hparam.value import ValueType, integer, str2bool
+from seqmodel.hparam.value import PATH_KINDS, ValueType, integer, path, str2bool
 
 # what stands in a #SBATCH line: no space, no quote, nothing that a shell or Slurm expands
 _WORD = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.,:/@+=-[]*()&|!")
@@ -45,6 +45,8 @@ class _Option(_Word):
 
 _OURS = {"--array", "--chdir", "--job-name", "--output", "--error", "--open-mode", "--parsable"}
 line, word, option = _Line(), _Word(), _Option()
+# paths on the machine of the job, where a script has them in one line
+file_path, folder_path, out_path, any_path = (path(kind, one_line=True) for kind in PATH_KINDS)
 
 
 class JobHparams(Hparams):
@@ -130,10 +132,15 @@ class SlurmHparams(JobHparams):
 
 def _add_places(parser: HparamParser) -> None:
     add = parser.add_argument
-    add("--job_out_dir", type=line, default="out", help="folder below which replicates lie, there")
+    add(
+        "--job_out_dir",
+        type=out_path,
+        default="out",
+        help="folder below which replicates lie, there",
+    )
     add(
         "--workdir",
-        type=line,
+        type=folder_path,
         help="folder there that relative paths of a run start from; the current one for jobs here",
     )
     add(
@@ -146,18 +153,18 @@ def _add_places(parser: HparamParser) -> None:
     )
     add(
         "--venv",
-        type=line,
+        type=folder_path,
         help="existing virtual environment there; a relative path starts from workdir",
     )
     add(
         "--requirements",
-        type=line,
+        type=file_path,
         help="lock file there from which each node makes an environment; a relative path starts "
         "from workdir",
     )
     add(
         "--wheels",
-        type=line,
+        type=folder_path,
         help="folder of wheels there from which the environment is made, without the network; a "
         "relative path starts from workdir",
     )
@@ -181,12 +188,12 @@ def _add_node(parser: HparamParser) -> None:
     add(
         "--stage_paths",
         nargs="*",
-        type=line,
+        type=any_path,
         help="further files, folders and archives below workdir to copy, or extract, on the node",
     )
     add(
         "--node_storage",
-        type=line,
+        type=folder_path,
         help="the node's own storage where $SLURM_TMPDIR is not set; $TMPDIR or /tmp unless set",
     )
 

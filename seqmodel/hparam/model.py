@@ -6,7 +6,7 @@ from argparse import Namespace
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.hparams import HparamParser, Hparams
-from seqmodel.hparam.value import integer, number, str2bool
+from seqmodel.hparam.value import FOLDER, integer, number, path, str2bool
 
 
 class EncoderHparams(Hparams):
@@ -239,7 +239,7 @@ class HfHparams(EncoderHparams):
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--hf_path",
-            type=str,
+            type=path(FOLDER),
             inherited=False,
             help="folder with config.json, weights and tokeniser, as save_pretrained writes them",
         )

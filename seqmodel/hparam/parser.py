@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.value import (
+    FILE,
     ValueType,
     choice,
     did_you_mean,
@@ -30,7 +31,7 @@ PLACE, SPLIT, TARGET, READING = "place", "split", "target", "reading"
 GROUPS = (PLACE, SPLIT, TARGET, READING)
 """What a hyperparameter of a dataset is about.
 
-    place: paths of files with data
+    place: paths of files with data; of type path()
     split: which parts of these files are for what: splits, names of tracks
     target: what the value of a target means; a model is applied to nothing else
     reading: how items are found and read, by rules that suit other files as well
@@ -238,7 +239,7 @@ class HparamParser(argparse.ArgumentParser):
             dest=hparam.name,
             default=hparam.default,
             help=_help(hparam),
-            metavar=_metavar(hparam),
+            metavar=hparam.type.metavar,
             nargs=nargs,
         )
 
@@ -329,6 +330,8 @@ def _hparam(
         raise HparamError(f"{where}: the default of a list is a list, got {default!r}")
     try:
         kind = value_type(type)
+        if group == PLACE and kind.path_kind != FILE:
+            raise TypeError(f"group={group!r} is for paths of files: declare type=path()")
         if choices is not None:
             kind = choice(kind, [kind(c) for c in choices])
     except (TypeError, argparse.ArgumentTypeError) as e:
@@ -354,18 +357,10 @@ def _name(where: str, flags: tuple[str, ...]) -> str:
     return name
 
 
-def _metavar(hparam: Hparam) -> str:
-    described = hparam.type.described
-    if "whole" in described:
-        return "N"
-    if "number" in described:
-        return "X"
-    return "BOOL" if hparam.type is str2bool else "TEXT"
-
-
 def _help(hparam: Hparam) -> str:
     described = hparam.type.described
-    kind = "" if described.startswith(("text", "True")) else f"; {described}"
+    is_said = hparam.type.path_kind or described.startswith(("text", "True"))
+    kind = "" if is_said else f"; {described}"
     default = " ".join(hparam.texts(hparam.default)) or "not set"
     return f"{hparam.help}{kind} (default: {default})".replace("%", "%%")
 

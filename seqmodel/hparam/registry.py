@@ -19,6 +19,7 @@ MODULES = (
     "seqmodel.hparam.trainer",
     "seqmodel.hparam.task",
     "seqmodel.hparam.dataset",
+    "seqmodel.hparam.genome",
     "seqmodel.hparam.model",
     "seqmodel.hparam.optim",
     "seqmodel.hparam.job",

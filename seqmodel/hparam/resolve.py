@@ -17,10 +17,10 @@ from seqmodel.errors import HparamError
 from seqmodel.hparam.canonical import canonical_str
 from seqmodel.hparam.config import Config, read_config
 from seqmodel.hparam.convert import changed_hparams, parse_dict, to_args
-from seqmodel.hparam.dataset import check_files, files_elsewhere
 from seqmodel.hparam.header import read_header
 from seqmodel.hparam.hparams import Hparams
 from seqmodel.hparam.parser import PLACE, SOURCE, TARGET, Hparam, HparamParser
+from seqmodel.hparam.paths import check_files, files_to_read
 from seqmodel.hparam.registry import ROLES, always, kinds, known_hparams, role_choices
 from seqmodel.hparam.trust import (
     TRUST,
@@ -53,7 +53,7 @@ class Run:
         parser: all hyperparameters that the run's choices have.
         values: a value for each of them.
         classes: role ("task", "encoder", ...) to the Hparams class that was chosen for it.
-        files: (flag, path) of the files that must be there, if that was not checked here.
+        files: (flag, path) of the files that it reads.
         brought: what a checkpoint says of these hyperparameters, where one is named.
     """
 
@@ -94,8 +94,8 @@ def resolve(
     """The run that a command line (list of words) or a dict of values describes, checked.
 
     What is given wins over the config file, and that over what a checkpoint brings along.
-    With files_here=False the data are on another machine: what should be there is in `files`, and
-    `header_of` tells the header of a checkpoint there.
+    With files_here=False the files are on another machine: whether they are there is not checked,
+    and `header_of` reads the header of a checkpoint there.
 
     Raises:
         HparamError: an unknown name, a bad value, a missing or an impossible choice.
@@ -106,13 +106,14 @@ def resolve(
     values.config = None
     for role, cls in plan.classes.items():
         setattr(values, role, cls.name)
-    with files_elsewhere() as files:
-        for cls in [*always(plan.known), *plan.classes.values()]:
-            with plan.explained() if cls is plan.classes["dataset"] else nullcontext():
-                cls.checks(values)
+    files = files_to_read(plan.parser.declared, values)
+    if values.resume_from_checkpoint:  # a run that is resumed does not start from others again
+        files = [(flag, path) for flag, path in files if flag[2:] not in CHECKPOINTS[1:]]
     if files_here:
-        for flag, path in files:
-            check_files(flag, [path])
+        check_files(files)
+    for cls in [*always(plan.known), *plan.classes.values()]:
+        with plan.explained() if cls is plan.classes["dataset"] else nullcontext():
+            cls.checks(values)
     if values.resume_from_checkpoint:
         check_resumed(plan.parser, values)
     elif values.load_checkpoint_path:
@@ -131,8 +132,10 @@ def resolve_data(given: Given) -> Run:
         names = ", ".join(sorted(role_choices(plan.known)["dataset"]))
         raise HparamError(f"--dataset is not set; choose one of {names}")
     values = plan.read()
-    plan.classes["dataset"].checks(values)
-    return Run(plan.parser, values, {"dataset": plan.classes["dataset"]})
+    dataset = plan.classes["dataset"]
+    check_files(files_to_read(dataset.default_hparams().declared, values))
+    dataset.checks(values)
+    return Run(plan.parser, values, {"dataset": dataset})
 
 
 def read_given(

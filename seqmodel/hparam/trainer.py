@@ -10,7 +10,7 @@ from argparse import Namespace
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.hparams import HparamParser, Hparams
-from seqmodel.hparam.value import integer, number, str2bool
+from seqmodel.hparam.value import OUTPUT, integer, number, path, str2bool
 
 MODES = ("train", "test")
 
@@ -40,10 +40,12 @@ class RunHparams(Hparams):
         )
         parser.add_argument(
             "--load_checkpoint_path",
+            type=path(),
             help="start a new run from the weights of this checkpoint; same model",
         )
         parser.add_argument(
             "--load_encoder_from_checkpoint",
+            type=path(),
             help="start a new run with the encoder weights of this checkpoint",
         )
 
@@ -141,6 +143,7 @@ def _add_run_folder(parser: HparamParser) -> None:
     add("--mode", choices=list(MODES), default="train", help="train (then test), or test")
     add(
         "--config",
+        type=path(),
         inherited=False,
         help="TOML or JSON file with hyperparameters; the command line wins over it",
     )
@@ -154,10 +157,12 @@ def _add_run_folder(parser: HparamParser) -> None:
     )
     add(
         "--default_root_dir",
+        type=path(OUTPUT),
         help="the run folder itself; out/<name of the run>/version_<n> unless set",
     )
     add(
         "--resume_from_checkpoint",
+        type=path(),
         help="go on with the run that wrote this checkpoint, in its whole state",
     )
     add(
@@ -171,7 +176,11 @@ def _add_run_folder(parser: HparamParser) -> None:
         type=integer(1),
         help="optimiser steps between two writes of last.ckpt, beside the one an epoch",
     )
-    add("--cache_dir", help="folder for sequence stores; beside the source unless set")
+    add(
+        "--cache_dir",
+        type=path(OUTPUT),
+        help="folder for sequence stores; beside the source unless set",
+    )
 
 
 def _add_machine(parser: HparamParser) -> None:

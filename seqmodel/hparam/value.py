@@ -8,16 +8,28 @@ config file and returns the value, or raises ArgumentTypeError with what it must
 from __future__ import annotations
 
 import math
+import os
 from argparse import ArgumentTypeError
 
 _TRUE = ("true", "yes", "on", "1", "t", "y")
 _FALSE = ("false", "no", "off", "0", "f", "n")
 
+FILE, FOLDER, OUTPUT, ANY = PATH_KINDS = ("file", "folder", "output", "any")
+"""What a path names: a file to read, a folder to read, what seqmodel writes, or any of these."""
+
 
 class ValueType:
-    """A type of hyperparameter: called with raw input it gives a value; `text` writes it back."""
+    """A type of hyperparameter: called with raw input it gives a value; `text` writes it back.
+
+    Attributes:
+        described: what a value must be, in words.
+        metavar: what stands for a value in the help.
+        path_kind: one of PATH_KINDS where the value is a path, else empty.
+    """
 
     described = "a value"
+    metavar = "TEXT"
+    path_kind = ""
 
     def __call__(self, raw: object) -> object:
         """The value that `raw` (text, or a Python value from a dict or a file) stands for."""
@@ -34,6 +46,7 @@ class ValueType:
 
 class _Boolean(ValueType):
     described = "True or False"
+    metavar = "BOOL"
 
     def __call__(self, raw: object) -> bool:
         if isinstance(raw, bool):
@@ -55,7 +68,27 @@ class _Text(ValueType):
         return raw
 
 
+class _Path(ValueType):
+    """A path as it was given: `~` and relative paths mean what they mean where they are used."""
+
+    def __init__(self, kind: str, one_line: bool) -> None:
+        self.path_kind, self._refused = kind, "\0\n\r" if one_line else "\0"
+        what = {FILE: " of a file", FOLDER: " of a folder"}.get(kind, "")
+        self.described = f"{'the' if what else 'a'} path{what}"
+        if one_line:
+            self.described += ", without a newline"
+        self.metavar = kind.upper() if what else "PATH"
+
+    def __call__(self, raw: object) -> str:
+        value = os.fspath(raw) if isinstance(raw, os.PathLike) else raw
+        if not isinstance(value, str) or any(c in value for c in self._refused):
+            raise self.refuse(raw)
+        return value
+
+
 class _Integer(ValueType):
+    metavar = "N"
+
     def __init__(self, lo: int | None, hi: int | None) -> None:
         self.lo, self.hi = lo, hi
         self.described = "a whole number" + _bounds(lo, hi)
@@ -70,6 +103,8 @@ class _Integer(ValueType):
 
 
 class _Number(ValueType):
+    metavar = "X"
+
     def __init__(self, lo: float | None, hi: float | None, open_lo: bool, open_hi: bool) -> None:
         self.lo, self.hi, self.open_lo, self.open_hi = lo, hi, open_lo, open_hi
         self.described = "a number" + _bounds(lo, hi, open_lo, open_hi)
@@ -119,7 +154,8 @@ class _Optional(ValueType):
     """An inner type or None, which is written as empty text: the value of what is not set."""
 
     def __init__(self, inner: ValueType) -> None:
-        self.inner, self.described = inner, inner.described
+        self.inner, self.described, self.metavar = inner, inner.described, inner.metavar
+        self.path_kind = inner.path_kind
 
     def __call__(self, raw: object) -> object:
         return None if raw is None or raw == "" else self.inner(raw)
@@ -130,6 +166,16 @@ class _Optional(ValueType):
 
 str2bool = _Boolean()
 text = _Text()
+
+
+def path(kind: str = FILE, *, one_line: bool = False) -> ValueType:
+    """The type of paths of one of PATH_KINDS; a pathlib.Path becomes text.
+
+    A file to read is looked for before a run starts, and a job copies it to its node.
+    """
+    if kind not in PATH_KINDS:
+        raise TypeError(f"path({kind!r}): use one of {', '.join(PATH_KINDS)}")
+    return _Path(kind, one_line)
 
 
 def integer(lo: int | None = None, hi: int | None = None) -> ValueType:
@@ -164,7 +210,7 @@ def value_type(declared: object) -> ValueType:
         return declared
     plain = {str: text, None: text, int: integer(), float: number(), bool: str2bool}
     if declared not in plain:
-        raise TypeError(f"type {declared!r}: use str, str2bool, integer(...) or number(...)")
+        raise TypeError(f"type {declared!r}: use str, str2bool, path(), integer() or number()")
     return plain[declared]
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from seqmodel.errors import CheckpointError, JobError
 from seqmodel.files import read_bytes
 from seqmodel.hparam.header import HEADER, parse_header, read_header
-from seqmodel.hparam.resolve import CHECKPOINTS, Run
+from seqmodel.hparam.resolve import Run
 from seqmodel.job.os_interface import Interface, here, quote_home
 from seqmodel.job.replicate import KEPT, SCHEMA, Place, Replicate, script_name, tracked_defaults
 
@@ -108,7 +108,7 @@ def replicate_files(
     contents = {
         replicate.script_name: script,
         "hparams.json": json.dumps(vars(run.values), indent=1) + "\n",
-        "job.json": json.dumps(record, indent=1) + "\n",
+        "job.json": json.dumps(record, indent=1, default=os.fspath) + "\n",
         "stdout": "",
         "stderr": "",
         "events": f"{int(time.time())} created token={token} grace_s={settings.grace_s} "
@@ -197,18 +197,9 @@ sys.stdout.buffer.write(archive.read(record))
 
 
 def data_files(run: Run) -> list[str]:
-    """Values of the data set, and checkpoints, that may be relative paths: copied if they exist."""
-    from seqmodel.hparam.dataset import DatasetHparams
-
-    found: dict[str, None] = {}
-    for name, hparam in run.parser.declared.items():
-        if not (issubclass(hparam.owner, DatasetHparams) or name in CHECKPOINTS):
-            continue
-        value = getattr(run.values, name)
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, str) and item and "\n" not in item and _is_below(item):
-                found[item] = None  # the node copies those that are files there
-    return list(found)
+    """The files below workdir that the run reads: the node copies them."""
+    paths = dict.fromkeys(path for _, path in run.files)
+    return [path for path in paths if _is_below(path) and "\n" not in path]  # du: a line a file
 
 
 def _is_below(path: str) -> bool:

@@ -18,7 +18,7 @@ from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.dataset.store_data import BedData, FastaData
 from seqmodel.dataset.track_data import TrackData
 from seqmodel.errors import HparamError, IntervalError, LabelError
-from seqmodel.hparam.dataset import BedHparams, FastaHparams, PeaksHparams, TracksHparams
+from seqmodel.hparam.genome import BedHparams, FastaHparams, PeaksHparams, TracksHparams
 
 SIZES = {"a": 400, "b": 301}
 COMPLEMENT = str.maketrans("ACGT", "TGCA")

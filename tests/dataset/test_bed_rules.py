@@ -9,7 +9,7 @@ from seqmodel.dataset.interval.bed import read_bed
 from seqmodel.dataset.interval.interval import Contigs
 from seqmodel.dataset.store_data import BedData, FastaData
 from seqmodel.errors import IntervalError
-from seqmodel.hparam.dataset import BedHparams, FastaHparams
+from seqmodel.hparam.genome import BedHparams, FastaHparams
 
 CONTIGS = Contigs(["chr1", "chr7", "chr22"], [1_000_000, 200_000_000, 1_000_000])
 BED6 = "chr7\t127471196\t127472363\tPos1\t0\t+\nchr7\t127475864\t127477031\tNeg1\t0\t-\n"

@@ -14,7 +14,8 @@ from seqmodel.dataset.label.targets import Targets
 from seqmodel.dataset.store_data import BedData, FastaData
 from seqmodel.dataset.table_data import TableData
 from seqmodel.errors import HparamError, IntervalError, LabelError, SequenceError
-from seqmodel.hparam.dataset import BedHparams, FastaHparams, TableHparams
+from seqmodel.hparam.dataset import TableHparams
+from seqmodel.hparam.genome import BedHparams, FastaHparams
 
 
 @pytest.fixture
@@ -216,10 +217,9 @@ def test_what_cannot_be_is_refused_in_one_line(folder, kind, values, error, mess
 def test_missing_files_are_refused_without_numpy_or_torch(folder):
     program = """
 import sys
-from seqmodel.hparam.dataset import FastaHparams
-hp = FastaHparams(fasta=["no.fa"], seq_len=5)
+from seqmodel.hparam.resolve import resolve_data
 try:
-    FastaHparams.checks(hp.hparams)
+    resolve_data(["--dataset=fasta", "--fasta=no.fa", "--seq_len=5"])
 except ValueError as e:
     print(e, {"numpy", "torch"} & set(sys.modules))
 """

@@ -14,7 +14,7 @@ from indexed_cases import MADE, SPLITS, items_of, write
 from torch.utils.data import DataLoader, RandomSampler, WeightedRandomSampler
 
 from seqmodel.errors import HparamError
-from seqmodel.hparam.dataset import FastaHparams
+from seqmodel.hparam.genome import FastaHparams
 
 HERE = Path(__file__).parent.parent
 CASES = [(kind, split) for kind in MADE for split in SPLITS]

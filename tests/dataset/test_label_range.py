@@ -14,7 +14,8 @@ from seqmodel.dataset.store_data import BedData
 from seqmodel.dataset.table_data import TableData
 from seqmodel.dataset.track_data import TrackData
 from seqmodel.errors import LabelError
-from seqmodel.hparam.dataset import ArraysHparams, BedHparams, TableHparams, TracksHparams
+from seqmodel.hparam.dataset import ArraysHparams, TableHparams
+from seqmodel.hparam.genome import BedHparams, TracksHparams
 from seqmodel.hparam.resolve import resolve
 from seqmodel.training.build import build
 

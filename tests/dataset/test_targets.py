@@ -13,15 +13,8 @@ from seqmodel.dataset.store_data import BedData, FastaData
 from seqmodel.dataset.table_data import RecordsData, TableData
 from seqmodel.dataset.track_data import TrackData
 from seqmodel.errors import HparamError, IntervalError, LabelError, SequenceError
-from seqmodel.hparam.dataset import (
-    ArraysHparams,
-    BedHparams,
-    FastaHparams,
-    PeaksHparams,
-    RecordsHparams,
-    TableHparams,
-    TracksHparams,
-)
+from seqmodel.hparam.dataset import ArraysHparams, RecordsHparams, TableHparams
+from seqmodel.hparam.genome import BedHparams, FastaHparams, PeaksHparams, TracksHparams
 
 LENGTHS = {"chr1": 6000, "chr2": 3001, "chr3": 1500}
 

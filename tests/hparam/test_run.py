@@ -1,7 +1,6 @@
 """Which hyperparameters a run has, config files, plugins, checkpoints' headers, and help."""
 
 import argparse
-import contextlib
 import json
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from seqmodel.errors import CheckpointError, HparamError
 from seqmodel.hparam import docs, header
 from seqmodel.hparam.registry import check_namespace, known_hparams
 from seqmodel.hparam.resolve import help_text, resolve
+from seqmodel.hparam.value import path
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = '''
@@ -331,23 +331,75 @@ def test_every_hyperparameter_of_a_dataset_says_what_it_is_about():
     assert {name for name, h in of_datasets.items() if h.group not in GROUPS} == set()
 
 
-def test_the_files_that_a_dataset_checks_are_the_places_that_it_declares():
-    from seqmodel.hparam.dataset import DatasetHparams, files_elsewhere
+DATA = "train_files valid_files test_files fasta intervals contig_aliases blacklist fold_json"
+DATA += " peaks tracks"
+PATHS = {
+    "file": f"{DATA} load_checkpoint_path load_encoder_from_checkpoint config "
+    "resume_from_checkpoint requirements",
+    "folder": "hf_path workdir venv wheels node_storage",
+    "output": "default_root_dir cache_dir job_out_dir",
+    "any": "stage_paths",
+}
 
-    places, checked = set(), set()
-    for cls in known_hparams():
-        declared = cls.default_hparams().declared if issubclass(cls, DatasetHparams) else {}
-        for place in (n for n, h in declared.items() if h.group == "place"):
-            places.add(f"--{place}")
-            value = ["x"] if declared[place].is_list else "x"
-            values = argparse.Namespace(**{n: h.default for n, h in declared.items()})
-            values.fasta, values.seq_len = ["y"], 200
-            setattr(values, place, value)
-            with files_elsewhere() as files, contextlib.suppress(HparamError):
-                cls.checks(values)
-            checked |= {flag for flag, _ in files}
-    assert len(places) > 8
-    assert checked == places
+
+def test_every_hyperparameter_that_is_a_path_is_declared_as_one():
+    found = {n: h for cls in known_hparams() for n, h in cls.default_hparams().declared.items()}
+    of_kind = {kind: names.split() for kind, names in PATHS.items()}
+    assert {n: h.type.path_kind for n, h in found.items() if h.type.path_kind} == {
+        name: kind for kind, names in of_kind.items() for name in names
+    }
+    assert {n for n, h in found.items() if h.group == "place"} == set(DATA.split())
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "output", "any"])
+def test_a_path_may_be_a_pathlib_path_and_is_kept_as_it_was_given(kind):
+    one_line = path(kind, one_line=True)
+    for raw in ("a/../b.fa", "~/b.fa", "b.fa", "/x y/b\n.fa", "\udcff"):
+        assert path(kind)(raw) == raw
+    assert path(kind)(Path("a/b.fa")) == "a/b.fa"
+    with pytest.raises(argparse.ArgumentTypeError, match="path.*without a newline, got"):
+        one_line("a\nb")
+    for raw in (3, True, b"a", "a\0b", ["a"]):
+        with pytest.raises(argparse.ArgumentTypeError, match="must be .* path.*, got"):
+            path(kind)(raw)
+
+
+def test_a_file_that_an_encoder_of_a_plugin_reads_is_looked_for(plugin, fasta):
+    text = '''
+from seqmodel.hparam.model import EncoderHparams
+from seqmodel.hparam.value import path
+class MotifHparams(EncoderHparams):
+    """Scores of motifs."""
+    name = "motif"
+    @staticmethod
+    def add_hparams(parser):
+        parser.add_argument("--motif_file", type=path(), help="motifs, in the format of MEME")
+'''
+    Path("motif_plugin.py").write_text(text)
+    given = [
+        *masked(fasta),
+        "--dataset=fasta",
+        "--plugins=motif_plugin",
+        "--encoder=motif",
+        "--motif_file=m.meme",
+    ]
+    with pytest.raises(HparamError, match=r"--motif_file: m\.meme: no such file"):
+        resolve(given)
+    assert ("--motif_file", "m.meme") in resolve(given, files_here=False).files
+    Path("m.meme").touch()
+    assert resolve(given).values.motif_file == "m.meme"
+
+
+def test_a_place_of_data_that_is_no_path_is_refused():
+    from seqmodel.hparam.dataset import DatasetHparams
+
+    class PlaceHparams(DatasetHparams):
+        @staticmethod
+        def add_hparams(parser):
+            parser.add_argument("--h5", group="place", help="a file")
+
+    with pytest.raises(HparamError, match=r"group='place' is for paths.*type=path\(\)"):
+        PlaceHparams.default_hparams()
 
 
 @pytest.mark.parametrize("form", ["command line", "dict", "config"])

@@ -263,6 +263,16 @@ def test_archives_are_extracted_and_what_lies_beside_a_copy_is_linked(shell_job,
     shell_job.cancel([replicate])
 
 
+def test_what_is_copied_to_the_node_are_the_files_that_the_run_reads(shell_job, workdir):
+    for name in ("dna", "uniform", "train"):  # --alphabet=dna and others are no paths
+        (workdir / name).write_text("x")
+    (workdir / "b.bed").write_text("c1\t0\t8\n")
+    run = {**RUN, "blacklist": [Path("b.bed"), workdir / "b.bed"]}
+    assert "\ndata_files=(a.fa b.bed)\n" in shell_job.script(**run)
+    given = shell_job.create(**run).read_record()["given"]
+    assert given["blacklist"] == ["b.bed", str(workdir / "b.bed")]
+
+
 def test_without_staging_the_run_is_in_the_working_directory(shell_job, workdir):
     replicate = shell_job.submit(**RUN, stage_code=False, stage_data=False)
     wait_final(shell_job, [replicate])
