@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, RandomSampler, WeightedRandomSampler
 from seqmodel.errors import HparamError
 from seqmodel.hparam.genome import FastaHparams
 
-HERE = Path(__file__).parent.parent
+HERE = Path(__file__).parents[2]
 CASES = [(kind, split) for kind in MADE for split in SPLITS]
 
 
