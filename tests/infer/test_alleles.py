@@ -131,7 +131,7 @@ def test_windows_are_parts_of_the_haplotype_that_bcftools_makes(
 
 
 @settings(max_examples=300, deadline=None)
-@given(variant=variants().filter(lambda x: "N" not in x[2]), length=st.integers(1, 60))
+@given(variant=variants().filter(lambda x: "N" not in x[2] != x[3]), length=st.integers(1, 60))
 def test_the_reverse_complement_of_a_genome_has_the_same_windows(variant, length):
     text, at, ref, alt = variant
     other = text.upper()[::-1].translate(COMPLEMENT)
