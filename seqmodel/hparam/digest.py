@@ -1,4 +1,4 @@
-"""A digest of all definitions: what a stored hyperparameter means depends on them. Light."""
+"""A digest of each definition: what a stored hyperparameter means depends on it. Light."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ def definitions() -> dict[str, list[object]]:
     }
 
 
-def definitions_digest() -> str:
-    """The SHA-256 of `definitions`, 64 hex digits."""
+def definition_digests() -> dict[str, str]:
+    """The first 16 hex digits of the SHA-256 of each of `definitions`, by name."""
     from hashlib import sha256
 
-    return sha256(json.dumps(definitions()).encode()).hexdigest()
+    return {
+        name: sha256(json.dumps(definition).encode()).hexdigest()[:16]
+        for name, definition in definitions().items()
+    }

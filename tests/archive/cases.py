@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from seqmodel import VERSION  # noqa: E402
-from seqmodel.hparam.digest import definitions_digest  # noqa: E402
+from seqmodel.hparam.digest import definition_digests  # noqa: E402
 from seqmodel.hparam.resolve import resolve  # noqa: E402
 
 SMALL = {
@@ -107,7 +107,7 @@ def main() -> None:
     (target / "outputs.json").write_text(json.dumps(expected, indent=1) + "\n")
     digests = HERE / "definitions.json"
     known = json.loads(digests.read_text()) if digests.exists() else {}
-    digests.write_text(json.dumps({**known, VERSION: definitions_digest()}, indent=1) + "\n")
+    digests.write_text(json.dumps({**known, VERSION: definition_digests()}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
