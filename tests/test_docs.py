@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import seqmodel
+from seqmodel.hparam.model import DecoderHparams, EncoderHparams
+from seqmodel.hparam.registry import choices, known_hparams
 from seqmodel.hparam.resolve import resolve
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,7 +30,8 @@ def commands(path: Path) -> list[list[str]]:
     for block in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
-            if words[:2] == ["python", "seqmodel/run.py"]:
+            # tests/test_recipe.py writes and runs the plugin of the recipe
+            if words[:2] == ["python", "seqmodel/run.py"] and "--plugins=my_hparams" not in words:
                 found.append(words[2:])
     return found
 
@@ -78,6 +81,15 @@ def test_commands_in_the_documents_run(words, tmp_path, monkeypatch):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("kind", [EncoderHparams, DecoderHparams])
+def test_the_page_of_models_names_every_one(kind):
+    names = set(choices(kind, known_hparams()))
+    page = (ROOT / "docs/models.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|", page.partition("\n## ")[0], re.MULTILINE)
+    decoders = re.findall(r"`(\w+)` \(", page.partition("Decoders:")[2].partition("\n\n")[0])
+    assert set(rows if kind is EncoderHparams else decoders) == names
 
 
 def test_versions_agree():
