@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from seqmodel.errors import HparamError
 from seqmodel.files import CORRECT_IT, read_text, reading
+from seqmodel.hparam.words import one_spelling
 
 RECORD = "hparams.json"
 
@@ -41,7 +42,7 @@ def read_config(path: str) -> Config:
         raise HparamError(f"--config {path}: names and values are wanted, got a {_kind(values)}")
     record = values.get("_run", {})
     is_record = "_run" in values or os.path.basename(path) == RECORD
-    values = {name: value for name, value in values.items() if not name.startswith("_")}
+    values = one_spelling({n: value for n, value in values.items() if not n.startswith("_")})
     for name, value in values.items():
         if isinstance(value, dict):
             raise HparamError(

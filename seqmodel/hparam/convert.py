@@ -10,7 +10,7 @@ from typing import Any
 from seqmodel.errors import HparamError
 from seqmodel.hparam.parser import Hparam, HparamParser, find
 from seqmodel.hparam.value import ValueType, value_type
-from seqmodel.hparam.words import read_words, refuse_stray
+from seqmodel.hparam.words import one_spelling, read_words, refuse_stray
 
 Values = Mapping[str, object] | Namespace
 
@@ -27,6 +27,8 @@ def parse_dict(parser: ArgumentParser, values: Values) -> Namespace:
     """
     declared = _declared(parser)
     values = _mapping(values)
+    if isinstance(parser, HparamParser):
+        values = one_spelling(values)
     parsed = {h.name: _copy(h.default) for h in declared.values()}
     for name, raw in values.items():
         parsed[name] = find(declared, name).value(raw)

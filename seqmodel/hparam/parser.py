@@ -23,7 +23,7 @@ from seqmodel.hparam.value import (
     str2bool,
     value_type,
 )
-from seqmodel.hparam.words import BOOL, LIST, VALUE, read_words
+from seqmodel.hparam.words import BOOL, LIST, SPELLINGS, VALUE, read_words
 
 Owner = type[Any]  # a subclass of Hparams (hparams.py, which imports this module)
 
@@ -352,7 +352,7 @@ def _name(where: str, flags: tuple[str, ...]) -> str:
         raise HparamError(f"{where}: one flag of the form --name is wanted")
     name = flag[2:]
     # a key of a config file that starts with _ is its record; Job takes names as keywords
-    if name in ("hparams", "help") or name.startswith("_") or keyword.iskeyword(name):
+    if name in ("hparams", "help", *SPELLINGS) or name.startswith("_") or keyword.iskeyword(name):
         raise HparamError(f"{where}: no hyperparameter can have the name {name!r}; rename it")
     return name
 

@@ -30,7 +30,7 @@ from seqmodel.hparam.trust import (
     withheld,
 )
 from seqmodel.hparam.value import did_you_mean
-from seqmodel.hparam.words import Words, read_words, refuse_stray
+from seqmodel.hparam.words import Words, one_spelling, read_words, refuse_stray
 
 HeaderOf = Callable[[str], dict[str, Any]]
 Given = Sequence[str] | Mapping[str, object]
@@ -334,6 +334,8 @@ class _Asked(NamedTuple):
 
 
 def _ask(given: Given, header_of: HeaderOf, beside: Mapping[str, str] | None = None) -> _Asked:
+    if isinstance(given, Mapping):
+        given = one_spelling(given)
     own, file = _own_choices(given)
     # what a run wrote is not the user's word: its plugins and the like are held back
     records = [Source(own["config"], file.values, file.plugin_digests)] if file.is_record else []

@@ -24,7 +24,9 @@ class RunHparams(Hparams):
         parser.add_argument("--dataset", help="the kind of data that is read")
         parser.add_argument("--encoder", default="transformer", help="sequence to vectors")
         parser.add_argument("--decoder", help="vectors to the task's outputs")
-        parser.add_argument("--optimiser", default="adamw", help="how gradients change weights")
+        parser.add_argument(
+            "--optimiser", default="adamw", help="how gradients change weights; also --optimizer"
+        )
         parser.add_argument("--schedule", default="constant", help="learning rate over steps")
         parser.add_argument(
             "--seed",

@@ -5,6 +5,7 @@
     --names a b     --names=a --names=b                (lists: all words up to the next name)
     --names=        --names                            (an empty list)
     --              what follows is no name
+    --optimizer     another spelling of a name (SPELLINGS), also in dicts and config files
 
 A word that begins with `--` is a name; any other can be a value, `-5` and `-x` too. A boolean takes
 the next word only if it reads True or False, so that `--json out` leaves `out` alone.
@@ -14,12 +15,15 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.value import did_you_mean, str2bool
 
+Value = TypeVar("Value")
+
 BOOL, LIST, VALUE = "bool", "list", "value"
+SPELLINGS = {"optimizer": "optimiser"}
 
 
 class Words(NamedTuple):
@@ -38,6 +42,18 @@ class Words(NamedTuple):
     in_words: list[str]
 
 
+def one_spelling(values: Mapping[str, Value]) -> dict[str, Value]:
+    """`values` by the names that are declared, where another spelling of a name is used.
+
+    Raises:
+        HparamError: a name is there in both spellings.
+    """
+    for other, name in SPELLINGS.items():
+        if other in values and name in values:
+            raise HparamError(f"{other!r} and {name!r} are one hyperparameter; give one of them")
+    return {SPELLINGS.get(name, name): value for name, value in values.items()}
+
+
 def read_words(argv: Sequence[str], takes: Mapping[str, str]) -> Words:
     """Reads a command line.
 
@@ -46,9 +62,10 @@ def read_words(argv: Sequence[str], takes: Mapping[str, str]) -> Words:
         takes: what each declared name takes: BOOL, LIST or VALUE.
 
     Raises:
-        HparamError: a value is missing.
+        HparamError: a value is missing, or a name is there in two spellings.
     """
     found = Words({}, {}, [], [])
+    typed = {}
     words = list(argv)
     at = 0
     while at < len(words):
@@ -61,10 +78,13 @@ def read_words(argv: Sequence[str], takes: Mapping[str, str]) -> Words:
             found.free.append(word)
             continue
         name, equals, text = word[2:].partition("=")
+        typed[name] = word
+        name = SPELLINGS.get(name, name)
         end = at
         while not equals and end < len(words) and not words[end].startswith("--"):
             end += 1
         at += _take(found, name, takes.get(name), [text] if equals else words[at:end], bool(equals))
+    one_spelling(typed)
     return found
 
 

@@ -120,6 +120,54 @@ def test_naming_the_usual_choice_does_not_change_the_name(fasta):
     assert short.canonical() == long.canonical()
 
 
+def _given(form, name, value):
+    """The same setting on a command line, in a dict, in config files, or for a parser alone."""
+    if form == "config":
+        Path("c.toml").write_text(f'{name} = "{value}"\n')
+        return ["--config=c.toml"]
+    return {"words": [f"--{name}", value], "equals": [f"--{name}={value}"]}[form]
+
+
+@pytest.mark.parametrize("form", ["words", "equals", "config", "dict"])
+def test_optimizer_is_another_spelling_of_optimiser(fasta, form, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    known = {"task": "masked", "fasta": fasta, "seq_len": 4}
+    if form == "dict":
+        runs = [resolve({**known, name: "sgd"}) for name in ("optimizer", "optimiser")]
+    else:
+        runs = [resolve(masked(fasta, *_given(form, n, "sgd"))) for n in ("optimizer", "optimiser")]
+    assert runs[0].values == runs[1].values
+    assert runs[0].canonical() == runs[1].canonical()
+    assert "optimiser=sgd" in runs[0].canonical()
+    assert runs[0].values.optimiser == "sgd"
+    assert "--optimiser=sgd" in runs[0].to_args()
+
+
+@pytest.mark.parametrize("form", ["words", "equals", "config", "dict"])
+def test_both_spellings_of_optimiser_are_refused(fasta, form, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if form == "dict":
+        given = {"task": "masked", "fasta": fasta, "optimizer": "sgd", "optimiser": "sgd"}
+    elif form == "config":
+        Path("c.toml").write_text('optimizer = "sgd"\noptimiser = "sgd"\n')
+        given = masked(fasta, "--config=c.toml")
+    else:
+        both = [_given(form, name, "sgd") for name in ("optimizer", "optimiser")]
+        given = masked(fasta, *both[0], *both[1])
+    with pytest.raises(HparamError, match="'optimizer' and 'optimiser' are one hyperparameter"):
+        resolve(given)
+
+
+def test_the_command_line_wins_over_a_config_file_in_the_other_spelling(
+    fasta, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("c.toml").write_text('optimiser = "sgd"\n')
+    assert (
+        resolve(masked(fasta, "--config=c.toml", "--optimizer=adamw")).values.optimiser == "adamw"
+    )
+
+
 @pytest.mark.parametrize("role", ["task", "encoder", "decoder", "optimiser", "schedule"])
 def test_an_unknown_choice_is_refused(fasta, role):
     with pytest.raises(HparamError, match=rf"--{role}: no {role} 'wrong'; choose one of "):

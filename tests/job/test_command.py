@@ -9,6 +9,7 @@ import pytest
 from job_helpers import FAKE_PYTHON, wait_for
 
 from seqmodel.cli.verbs import main
+from seqmodel.job.shell import ShellJob
 
 ROOT = Path(__file__).parents[2]
 RUN = ["--task=masked", "--fasta=a.fa", "--seq_len=8"]
@@ -88,6 +89,15 @@ def test_create_then_submit_by_folder(workdir):
     wait_for(lambda: rows()[0]["state"] == "complete")
     topped = ["submit", f"--python={FAKE_PYTHON}", *RUN, "--n_replicates=1"]
     assert seqmodel(*topped) == "nothing to submit: there are 1 replicates already\n"
+
+
+def test_submit_and_jobs_know_both_spellings_of_optimiser(workdir):
+    text = seqmodel("submit", "--dry_run", *RUN, "--optimizer=sgd")
+    assert "--optimiser=sgd" in text
+    job = ShellJob(python=FAKE_PYTHON)
+    assert "--optimiser=sgd" in job.script(task="masked", fasta="a.fa", seq_len=8, optimizer="sgd")
+    both = seqmodel("submit", "--dry_run", *RUN, "--optimizer=sgd", "--optimiser=sgd", code=2)
+    assert "'optimizer' and 'optimiser' are one hyperparameter" in both
 
 
 def test_a_dry_run_prints_a_script_that_can_be_read(workdir):
