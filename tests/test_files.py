@@ -468,6 +468,8 @@ ELSEWHERE = {
     ("record/checkpoint.py", "save"): "in memory",
     ("record/run_files.py", "read_regular"): "through files.descriptor_of",
     ("dataset/seq/store.py", None): "a store, by its map",
+    ("infer/formats.py", None): "in memory, and in files that files.writing made",
+    ("infer/parts.py", "put"): "in memory",
     ("dataset/label/array_cache.py", None): "a kept array, by its map",
 }
 

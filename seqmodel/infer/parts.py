@@ -24,7 +24,7 @@ from typing import Any
 
 from seqmodel.dataset.seq.store_build import lock
 from seqmodel.errors import RunError
-from seqmodel.files import read_text, write_file
+from seqmodel.files import read_text, reading, write_file
 from seqmodel.infer.formats import Format, Rows, format_of
 
 STAMP, END = "apply.json", "end.json"
@@ -144,13 +144,12 @@ class Parts:
             yield self._member(i, member)
 
     def _member(self, chunk: int, name: str) -> bytes:
-        try:
-            with zipfile.ZipFile(self._path(chunk)) as file:
-                return file.read(name)
-        except (OSError, KeyError, zipfile.BadZipFile) as e:
-            raise RunError(
-                f"{self._path(chunk)}: damaged ({e}); delete it and run the same command again"
-            ) from e
+        again = "delete it and run the same command again"
+        with (
+            reading(self._path(chunk), RunError, "part", advice=again),
+            zipfile.ZipFile(self._path(chunk)) as file,
+        ):
+            return file.read(name)
 
     def _begin(self, overwrite: bool) -> None:
         there = [x for x in self.outs if os.path.exists(x)]
