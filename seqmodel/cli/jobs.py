@@ -6,64 +6,35 @@ import os
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from seqmodel.cli.given import (
+    given,
+    interface_of,
+    needed,
+    parser_of,
+    refuse_unclear,
+    show_help,
+    wants_help,
+)
 from seqmodel.errors import ConnectionLost, HparamError, JobError
 from seqmodel.hparam.convert import parse_dict
-from seqmodel.hparam.hparams import HparamParser, Hparams
-from seqmodel.hparam.job import ShellHparams, SlurmHparams, file_path
-from seqmodel.hparam.value import did_you_mean, integer, str2bool
+from seqmodel.hparam.hparams import Hparams
+from seqmodel.hparam.job import ShellHparams, SlurmHparams, SubmitHparams, WhereHparams
+from seqmodel.hparam.parser import HparamParser, find
+from seqmodel.hparam.resolve import read_given
+from seqmodel.hparam.value import OUTPUT, did_you_mean, integer, path, str2bool
+from seqmodel.hparam.words import Words, read_words
 from seqmodel.job.job import Job, known_settings
 from seqmodel.job.kinds import base_class, classes, refuse_login_node
-from seqmodel.job.os_interface import Interface, LocalInterface, SshInterface
+from seqmodel.job.os_interface import Interface
 from seqmodel.job.prune import OLDER_THAN_MIN
 from seqmodel.job.prune import prune as prune_folders
 from seqmodel.job.replicate import RECORD, Replicate
 from seqmodel.job.state import Status
 from seqmodel.job.status_table import COLUMNS, StatusTable, read_status
 from seqmodel.terminal import plain, plain_line, plain_log
-
-
-class WhereHparams(Hparams):
-    """The machine, and how jobs are started on it."""
-
-    tracked = False
-
-    @staticmethod
-    def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
-        add = parser.add_argument
-        add("--host", help="machine behind SSH, as after ssh; this one unless set")
-        add(
-            "--scheduler",
-            choices=["shell", "slurm"],
-            help="job scheduler; if unset: slurm when a --slurm_* setting or --requeue is given, "
-            "otherwise the one recorded in the run folder, or shell. submit --host=... asks for "
-            "it where the host has Slurm",
-        )
-        add(
-            "--open_master",
-            type=str2bool,
-            default=False,
-            help="open an SSH connection where there is none; else the command for it is told",
-        )
-        add("--ssh_config", type=file_path, help="another file than ~/.ssh/config")
-
-
-class SubmitHparams(Hparams):
-    """What submit does."""
-
-    tracked = False
-
-    @staticmethod
-    def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
-        add = parser.add_argument
-        add("--dry_run", type=str2bool, default=False, help="print the script and make nothing")
-        add(
-            "--create", type=str2bool, default=False, help="make the replicates; do not submit them"
-        )
-        add("--n_new", type=integer(1), default=1, help="new replicates of the run")
-        add("--n_replicates", type=integer(1), help="top up to so many replicates without error")
 
 
 class ShowHparams(Hparams):
@@ -90,7 +61,7 @@ class PullHparams(Hparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
         add = parser.add_argument
-        add("--to", default="pulled", help="folder here")
+        add("--to", type=path(OUTPUT), default="pulled", help="folder here")
         add("--checkpoints", type=str2bool, default=True, help="copy checkpoints too")
 
 
@@ -110,18 +81,28 @@ class PruneHparams(Hparams):
 
 
 def submit(argv: Sequence[str]) -> int:
-    """Submits a run: `seqmodel submit --host=cedar --slurm_account=a --task=masked ...`."""
-    words, folders = split(argv)
-    own, job_parser = _parser(SubmitHparams), _parser(ShellHparams, SlurmHparams)
-    if _help(argv, submit, own, job_parser):
+    """Submits a run, or replicates that were created."""
+    own, job_parser = parser_of(WhereHparams, SubmitHparams), parser_of(ShellHparams, SlurmHparams)
+    if wants_help(argv):
+        show_help(own, job_parser)
+        print("Hyperparameters of the run: see seqmodel run --help.")
         return 0
-    chosen = parse_dict(own, {n: v for n, v in words.items() if n in own.declared})
-    rest = {n: v for n, v in words.items() if n not in own.declared}
-    settings = {n: v for n, v in rest.items() if n in job_parser.declared}
-    hparams = {n: v for n, v in rest.items() if n not in settings}
-    if folders:
-        return _submit_created(chosen, folders, hparams, settings)
+    takes = {**own.takes(), **job_parser.takes()}
+    words = read_words(argv, takes)  # of hyperparameters nothing is known here
+    chosen = parse_dict(own, {n: v for n, v in words.values.items() if n in own.declared})
+    settings = {n: v for n, v in words.values.items() if n in job_parser.declared}
+    if not words.unknown:
+        refuse_unclear(words, "submit")
+    if words.free and not words.unknown:
+        return _submit_created(chosen, words)
     job = _new_job(chosen, settings)
+    words = read_given(argv, takes, job.header)
+    hparams = {n: v for n, v in (words.values | words.unknown).items() if n not in takes}
+    if words.free:
+        raise HparamError(
+            f"stray word {words.free[0]!r}: a replicate that was created has its hyperparameters; "
+            "give folders alone, or --name=value for the hyperparameters of a new run"
+        )
     if chosen.dry_run:
         print(job.script(**hparams), end="")
         if job.code is not None:
@@ -152,15 +133,15 @@ def submit(argv: Sequence[str]) -> int:
     return 0
 
 
-def _submit_created(
-    chosen: Namespace, folders: list[str], hparams: dict[str, Any], settings: dict[str, Any]
-) -> int:
-    if hparams:
-        raise HparamError(
-            f"{next(iter(hparams))!r}: a replicate that was created has its hyperparameters; "
-            "give folders, or hyperparameters of a new run"
-        )
-    for job, replicates in _found(chosen, folders):
+def _submit_created(chosen: Namespace, words: Words) -> int:
+    where = WhereHparams.default_hparams().declared
+    for name in words.values:
+        if name not in where:
+            raise HparamError(
+                f"--{name} has no effect: a replicate that was created has its hyperparameters and "
+                "settings; give folders alone, or hyperparameters of a new run"
+            )
+    for job, replicates in _found(chosen, words.free):
         for replicate in replicates:
             job.submit(replicate)
             print(plain_line(f"{replicate.job or '-'}  submitted  {replicate.path}"))
@@ -168,8 +149,8 @@ def _submit_created(
 
 
 def status(argv: Sequence[str]) -> int:
-    """Tells the states of runs: `seqmodel status [FOLDER ...] [--json] [--watch]`."""
-    chosen, folders = _chosen(argv, status, ShowHparams)
+    """Shows the states of runs."""
+    chosen, folders = given(argv, WhereHparams, ShowHparams)
     if chosen is None:
         return 0
     while True:
@@ -183,12 +164,12 @@ def status(argv: Sequence[str]) -> int:
 
 
 def logs(argv: Sequence[str]) -> int:
-    """Shows the end of what jobs wrote: `seqmodel logs FOLDER ... [--follow]`."""
-    chosen, folders = _chosen(argv, logs, ShowHparams)
+    """Shows the end of what jobs wrote."""
+    chosen, folders = given(argv, WhereHparams, ShowHparams)
     if chosen is None:
         return 0
     name = "stdout" if chosen.stdout else "stderr"
-    groups = _found(chosen, _needed(folders, "logs"))
+    groups = _found(chosen, needed(folders, "logs"))
     n = sum(len(replicates) for _, replicates in groups)
     for job, replicates in groups:
         for replicate in replicates:
@@ -216,12 +197,12 @@ def logs(argv: Sequence[str]) -> int:
 
 
 def cancel(argv: Sequence[str]) -> int:
-    """Ends jobs that wait or run: `seqmodel cancel FOLDER ...`."""
-    chosen, folders = _chosen(argv, cancel)
+    """Ends jobs that wait or run."""
+    chosen, folders = given(argv, WhereHparams)
     if chosen is None:
         return 0
     failed, n = [], 0
-    for job, replicates in _found(chosen, _needed(folders, "cancel")):
+    for job, replicates in _found(chosen, needed(folders, "cancel")):
         active = [
             replicate
             for replicate, s in zip(replicates, _states(job, replicates), strict=True)
@@ -243,19 +224,22 @@ def cancel(argv: Sequence[str]) -> int:
 
 
 def resume(argv: Sequence[str]) -> int:
-    """Goes on with what timed out or failed: `seqmodel resume FOLDER [--slurm_time_min=600]`."""
-    words, folders = split(argv)
-    parser = _parser(ShellHparams, SlurmHparams)
-    if _help(argv, resume, _parser(), parser):
+    """Resumes what timed out or failed."""
+    own, job_parser = parser_of(WhereHparams), parser_of(ShellHparams, SlurmHparams)
+    if wants_help(argv):
+        show_help(own, job_parser)
         return 0
-    own = _parser()
-    settings = {n: v for n, v in words.items() if n in parser.declared and n not in own.declared}
-    chosen = parse_dict(own, {n: v for n, v in words.items() if n not in settings})
-    groups = _found(chosen, _needed(folders, "resume"))
+    words = read_words(argv, {**own.takes(), **job_parser.takes()})
+    for name in words.unknown:
+        find({**own.declared, **job_parser.declared}, name)
+    refuse_unclear(words, "resume")
+    settings = {n: v for n, v in words.values.items() if n in job_parser.declared}
+    chosen = parse_dict(own, {n: v for n, v in words.values.items() if n in own.declared})
+    groups = _found(chosen, needed(words.free, "resume"))
     known = known_settings([job for job, _ in groups], settings)
     alive: list[tuple[Job, Status]] = []
     n = 0
-    for (job, replicates), given in zip(groups, known, strict=True):
+    for (job, replicates), changed in zip(groups, known, strict=True):
         wanted = []
         for replicate, s in zip(replicates, _states(job, replicates), strict=True):
             if s.state in ("timeout", "error") and s.alive:
@@ -263,7 +247,7 @@ def resume(argv: Sequence[str]) -> int:
             elif s.state in ("timeout", "error"):
                 wanted.append(replicate)
         n += len(wanted)
-        for replicate in job.resume(wanted, **given) if wanted else []:
+        for replicate in job.resume(wanted, **changed) if wanted else []:
             print(plain_line(f"{replicate.job or '-'}  resumed  {replicate.path}"))
     for job, s in alive:
         job.refuse_resume(s)
@@ -273,12 +257,12 @@ def resume(argv: Sequence[str]) -> int:
 
 
 def pull(argv: Sequence[str]) -> int:
-    """Copies results here: `seqmodel pull --host=cedar FOLDER --to=pulled`."""
-    chosen, folders = _chosen(argv, pull, PullHparams)
+    """Copies results here."""
+    chosen, folders = given(argv, WhereHparams, PullHparams)
     if chosen is None:
         return 0
-    interface = _interface(chosen)
-    for folder in _needed(folders, "pull"):
+    interface = interface_of(chosen)
+    for folder in needed(folders, "pull"):
         name = os.path.basename(folder.rstrip("/"))
         target = chosen.to if len(folders) == 1 else os.path.join(chosen.to, name)
         interface.pull(
@@ -289,79 +273,19 @@ def pull(argv: Sequence[str]) -> int:
 
 
 def prune(argv: Sequence[str]) -> int:
-    """Removes half-made folders of submits that were cut off: `seqmodel prune FOLDER ...`."""
-    chosen, folders = _chosen(argv, prune, PruneHparams)
+    """Removes half-made folders of submits that were cut off."""
+    chosen, folders = given(argv, WhereHparams, PruneHparams)
     if chosen is None:
         return 0
-    for folder in _needed(folders, "prune", "out"):
-        pruned = prune_folders(_interface(chosen), folder, chosen.older_than_min)
-        for path in pruned.removed:
-            print(f"removed  {path}")
-        for path, reason in pruned.kept.items():
-            print(f"kept     {path}: {reason}")
+    for folder in needed(folders, "prune", "out"):
+        pruned = prune_folders(interface_of(chosen), folder, chosen.older_than_min)
+        for removed in pruned.removed:
+            print(f"removed  {removed}")
+        for kept, reason in pruned.kept.items():
+            print(f"kept     {kept}: {reason}")
         if not pruned.removed and not pruned.kept:
             print(f"nothing to remove: no half-made folder below {folder}")
     return 0
-
-
-def split(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """The names with their values (a list where one is repeated), and the words without a name."""
-    words: dict[str, Any] = {}
-    folders = []
-    for word in argv:
-        if not word.startswith("--") or word == "--":
-            folders.append(word)
-            continue
-        name, given, value = word[2:].partition("=")
-        value = value if given else "True"
-        if name in words:
-            before = words[name]
-            words[name] = [*before, value] if isinstance(before, list) else [before, value]
-        else:
-            words[name] = value
-    return words, [word for word in folders if word not in ("--", "-h")]
-
-
-def _parser(*classes: type[Hparams]) -> HparamParser:
-    parser = HparamParser(prog="seqmodel")
-    wanted: list[type[Hparams]] = [WhereHparams, *classes]
-    for cls in wanted:
-        parser.add_class(cls)
-    return parser
-
-
-def _help(argv: Sequence[str], verb: Callable[..., int], *parsers: HparamParser) -> bool:
-    if "--help" not in argv and "-h" not in argv:
-        return False
-    print((verb.__doc__ or "").strip())
-    for parser in parsers:
-        text = parser.format_help()
-        print(text[text.index("\n\n") + 1 :].rstrip())
-    if verb is submit:
-        print("\nHyperparameters of the run: see seqmodel run --help.")
-    return True
-
-
-def _chosen(
-    argv: Sequence[str], verb: Callable[..., int], *classes: type[Hparams]
-) -> tuple[Any, list[str]]:
-    parser = _parser(*classes)
-    if _help(argv, verb, parser):
-        return None, []
-    words, folders = split(argv)
-    return parse_dict(parser, words), folders
-
-
-def _needed(folders: list[str], verb: str, example: str = "out/<run>/version_0") -> list[str]:
-    if not folders:
-        raise JobError(f"{verb} wants a folder: seqmodel {verb} {example}")
-    return folders
-
-
-def _interface(chosen: Namespace) -> Interface:
-    if not chosen.host:
-        return LocalInterface()
-    return SshInterface(chosen.host, open_master=chosen.open_master, config=chosen.ssh_config)
 
 
 def _new_job(chosen: Namespace, settings: dict[str, Any]) -> Job:
@@ -375,7 +299,7 @@ def _new_job(chosen: Namespace, settings: dict[str, Any]) -> Job:
         if name not in parser.declared:
             hint = did_you_mean(name, list(parser.declared))
             raise HparamError(f"{name!r} has no effect on jobs of the {kind}{hint}; leave it out")
-    interface = _interface(chosen)
+    interface = interface_of(chosen)
     if chosen.scheduler is None and kind == "shell" and not chosen.dry_run:
         choices = "--scheduler=slurm (a job in its queue) or --scheduler=shell (a process there)"
         refuse_login_node(interface, choices)
@@ -412,7 +336,7 @@ def _jobs_of(
 
 def _status(chosen: Namespace, folder: str) -> StatusTable:
     """States of a folder: the scheduler is asked where it is known and something is not final."""
-    interface = _interface(chosen)
+    interface = interface_of(chosen)
     found = read_status(interface, folder, None)
     by_folder = {s.folder: s for s in found}
     for job, active in _jobs_of(chosen, interface, [s for s in found if not s.is_final]):
@@ -432,7 +356,7 @@ def _is_here(job: Job, interface: Interface) -> bool:
 
 def _found(chosen: Namespace, folders: list[str]) -> list[tuple[Job, list[Replicate]]]:
     """The replicates in each folder, with the job that made them; damaged ones are told."""
-    interface = _interface(chosen)
+    interface = interface_of(chosen)
     found = []
     for folder in folders:
         statuses = read_status(interface, folder, None)

@@ -1,144 +1,175 @@
-"""`seqmodel results | report | search | advise | watch`: their arguments. Light.
+"""`seqmodel results | report | search | advise | watch`: their settings. Light.
 
 Each is called by seqmodel/cli/verbs.py with the words behind the verb, and returns the exit code.
 """
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
-from seqmodel.errors import HparamError
+from seqmodel.cli.given import given, interface_of, only
+from seqmodel.hparam.hparams import Hparams
+from seqmodel.hparam.job import HostHparams
+from seqmodel.hparam.parser import HparamParser
+from seqmodel.hparam.value import OUTPUT, integer, number, path, str2bool
 from seqmodel.terminal import plain
 
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise HparamError(f"{self.prog}: {message}")
+if TYPE_CHECKING:
+    from seqmodel.job.results.table import Results
 
 
-def _parsed(parser: _Parser, argv: Sequence[str]) -> argparse.Namespace | None:
-    """The arguments; None if help was asked for, and shown."""
-    try:
-        return parser.parse_args(list(argv))
-    except SystemExit:
-        return None
+class ResultsHparams(Hparams):
+    """What results shows or writes."""
+
+    tracked = False
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
+        add = parser.add_argument
+        add("--where", nargs="*", help="conditions: state=complete 'lr<1e-3'")
+        add("--sort", help="a column; the best first for scores")
+        add(
+            "--grouped",
+            type=str2bool,
+            default=False,
+            help="mean, standard deviation and n over replicates",
+        )
+        add(
+            "--format",
+            choices=["table", "csv", "tsv", "md", "tex", "json"],
+            default="table",
+            help="what is printed",
+        )
+        add(
+            "--out", type=path(OUTPUT), help="write to this file: .csv .tsv .md .tex .json .parquet"
+        )
 
 
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
-    return value
+class ReportHparams(Hparams):
+    """Where report writes its page."""
+
+    tracked = False
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
+        parser.add_argument(
+            "--out", type=path(OUTPUT), default="report.html", help="file; -o is short for it"
+        )
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must be 0 or more, got {text!r}")
-    return value
+class AdviseHparams(Hparams):
+    """What advise looks at."""
+
+    tracked = False
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
+        add = parser.add_argument
+        add("--runs", type=integer(0), default=0, help="runs to be submitted: their cost")
+        add("--where", nargs="*", help="conditions for the runs to learn from: encoder=cnn")
+        add("--at_once", type=integer(0), help="runs at once: how long it would take")
 
 
-def _folder(parser: _Parser) -> None:
-    parser.add_argument("folder", nargs="?", default="out", help="folder of runs (default: out)")
-    parser.add_argument("--host", help="look there over SSH, by the name you type after ssh")
+class WatchHparams(Hparams):
+    """How watch looks."""
+
+    tracked = False
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
+        seconds = number(0, 1e6, open_lo=True, open_hi=True)
+        parser.add_argument("--every", type=seconds, default=5, help="seconds between two looks")
+        parser.add_argument("--once", type=str2bool, default=False, help="look once and end")
 
 
-def _results(args: argparse.Namespace):  # type: ignore[no-untyped-def]
+class SearchHparams(Hparams):
+    """What search does."""
+
+    tracked = False
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
+        add = parser.add_argument
+        add("--dry_run", type=str2bool, default=False, help="say what would be submitted")
+        add(
+            "--cancel_left",
+            type=str2bool,
+            default=False,
+            help="end points that left the search",
+        )
+
+
+def _found(chosen: Namespace, folder: str) -> Results:
     from seqmodel.job.results.table import results
 
-    if not args.host:
-        return results(args.folder)
-    from seqmodel.job.os_interface import SshInterface
-
-    return results(args.folder, SshInterface(args.host))
+    return results(folder, interface_of(chosen)) if chosen.host else results(folder)
 
 
-def results_verb(argv: Sequence[str]) -> int:
-    """`seqmodel results [FOLDER]`."""
-    parser = _Parser("seqmodel results", description="One row a replicate, or means over them.")
-    _folder(parser)
-    add = parser.add_argument
-    add("--where", nargs="*", default=[], help="conditions: state=complete 'lr<1e-3'")
-    add("--sort", help="a column; the best first for scores")
-    add("--grouped", action="store_true", help="mean, standard deviation and n over replicates")
-    add("--format", choices=["table", "csv", "tsv", "md", "tex", "json"], default="table")
-    add("--out", help="write to this file: .csv .tsv .md .tex .json .parquet")
-    args = _parsed(parser, argv)
-    if args is None:
+def results(argv: Sequence[str]) -> int:
+    """Shows one row a replicate, or means over them."""
+    chosen, words = given(argv, HostHparams, ResultsHparams)
+    if chosen is None:
         return 0
     from seqmodel.job.results.text import as_text, shown, table
 
-    found = _results(args).where(*args.where)
-    if args.sort:
-        found = found.sort_by(args.sort)
-    if args.out:
-        found.write(args.out, grouped=args.grouped)
+    found = _found(chosen, only(words, "results", "out")).where(*chosen.where)
+    if chosen.sort:
+        found = found.sort_by(chosen.sort)
+    if chosen.out:
+        found.write(chosen.out, grouped=chosen.grouped)
         return 0
-    rows = found.grouped() if args.grouped else found.rows()
-    text = table(shown(rows)) if args.format == "table" else as_text(rows, args.format)
+    rows = found.grouped() if chosen.grouped else found.rows()
+    text = table(shown(rows)) if chosen.format == "table" else as_text(rows, chosen.format)
     print(plain(text.replace("\r\n", "\n").rstrip("\n")))
     return 0
 
 
-def report_verb(argv: Sequence[str]) -> int:
-    """`seqmodel report [FOLDER] [-o report.html]`."""
-    parser = _Parser("seqmodel report", description="One HTML page about a folder of runs.")
-    _folder(parser)
-    parser.add_argument("-o", "--out", default="report.html", help="file (default: report.html)")
-    args = _parsed(parser, argv)
-    if args is None:
+def report(argv: Sequence[str]) -> int:
+    """Writes one HTML page about a folder of runs."""
+    short = [f"--out{word[2:]}" if word.partition("=")[0] == "-o" else word for word in argv]
+    chosen, words = given(short, HostHparams, ReportHparams)
+    if chosen is None:
         return 0
+    folder = only(words, "report", "out")
     from seqmodel.report.page import write_report
 
-    print(write_report(args.folder, args.out, _results(args)))
+    print(write_report(folder, chosen.out, _found(chosen, folder)))
     return 0
 
 
-def advise_verb(argv: Sequence[str]) -> int:
-    """`seqmodel advise [FOLDER]`."""
-    parser = _Parser("seqmodel advise", description="What to ask for, from what runs took.")
-    _folder(parser)
-    parser.add_argument("--runs", type=_count, default=0, help="runs to be submitted: their cost")
-    parser.add_argument("--where", nargs="*", default=[], help="of these runs: encoder=cnn")
-    parser.add_argument("--at_once", type=_count, help="runs at once: how long it would take")
-    args = _parsed(parser, argv)
-    if args is None:
+def advise(argv: Sequence[str]) -> int:
+    """Says what to ask for, from what runs took."""
+    chosen, words = given(argv, HostHparams, AdviseHparams)
+    if chosen is None:
         return 0
-    from seqmodel.job.results.advise import advise
+    from seqmodel.job.results.advise import advise as advice
 
-    print(plain(advise(_results(args).where(*args.where)).text(args.runs, args.at_once)))
+    found = _found(chosen, only(words, "advise", "out")).where(*chosen.where)
+    print(plain(advice(found).text(chosen.runs, chosen.at_once)))
     return 0
 
 
-def watch_verb(argv: Sequence[str]) -> int:
-    """`seqmodel watch [FOLDER]`."""
-    parser = _Parser("seqmodel watch", description="A live page of all runs, until Ctrl-C.")
-    _folder(parser)
-    parser.add_argument("--every", type=_positive, default=5.0, help="seconds between two looks")
-    parser.add_argument("--once", action="store_true", help="look once and end")
-    args = _parsed(parser, argv)
-    if args is None:
+def watch(argv: Sequence[str]) -> int:
+    """Shows a live page of all runs, until Ctrl-C."""
+    chosen, words = given(argv, HostHparams, WatchHparams)
+    if chosen is None:
         return 0
-    from seqmodel.report.watch import watch
+    folder = only(words, "watch", "out")
+    from seqmodel.report.watch import watch as show
 
-    watch(lambda: _results(args), every_s=args.every, once=args.once)
+    show(lambda: _found(chosen, folder), every_s=chosen.every, once=chosen.once)
     return 0
 
 
-def search_verb(argv: Sequence[str]) -> int:
-    """`seqmodel search FILE.toml`."""
-    parser = _Parser("seqmodel search", description="Submits, or goes on with, a search.")
-    parser.add_argument("file", help="the search, in TOML; see docs/search.md")
-    parser.add_argument("--dry_run", action="store_true", help="say what would be submitted")
-    parser.add_argument(
-        "--cancel_left", action="store_true", help="end points that left the search"
-    )
-    args = _parsed(parser, argv)
-    if args is None:
+def search(argv: Sequence[str]) -> int:
+    """Submits a search, or goes on with it; docs/search.md describes the file."""
+    chosen, words = given(argv, SearchHparams)
+    if chosen is None:
         return 0
     from seqmodel.job.search.file import run_file
 
-    print(plain(str(run_file(args.file, dry_run=args.dry_run, cancel_left=args.cancel_left))))
+    file = only(words, "search")
+    print(plain(str(run_file(file, dry_run=chosen.dry_run, cancel_left=chosen.cancel_left))))
     return 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple
 
 from seqmodel import VERSION
 from seqmodel.errors import SeqmodelError
@@ -12,146 +14,63 @@ from seqmodel.hparam.value import did_you_mean
 from seqmodel.terminal import plain
 
 
-def _run(argv: Sequence[str]) -> int:
-    """Train a model, or test one: the same as `python seqmodel/run.py`."""
-    from seqmodel.run import main
+class Verb(NamedTuple):
+    """A verb: the `module:function` that gets the words behind it, its usage, what it does."""
 
-    return main(argv)
-
-
-def _data(argv: Sequence[str]) -> int:
-    """Tell what a run would read: `seqmodel data describe --dataset=... [--check] [--json]`."""
-    if not argv or argv[0] != "describe":
-        print("usage: seqmodel data describe --dataset=... [--name=value ...] [--check] [--json]")
-        return 0 if argv[:1] in (["--help"], ["-h"]) else 2
-    if "--help" in argv:
-        from seqmodel.hparam.resolve import help_text
-
-        print(help_text(argv[1:]), end="")
-        return 0
-    from seqmodel.hparam.resolve import resolve_data
-
-    run = resolve_data([word for word in argv[1:] if word not in ("--json", "--check")])
-    from seqmodel.dataset.build import build_data
-    from seqmodel.dataset.describe import as_text, describe
-
-    data = build_data(run)
-    checked = {}
-    if "--check" in argv:
-        from seqmodel.dataset.check import check
-
-        checked = {"checked": check(data)}
-    description = describe(data) | checked
-    if "--json" in argv:
-        import json
-
-        print(json.dumps(description))
-    else:
-        found = checked.get("checked", {}).items()
-        lines = [f"checked: {path}, {n:,} blocks of 1 MiB" for path, n in found]
-        print("\n".join([as_text(description), *lines]))
-    return 0
+    target: str
+    usage: str
+    summary: str
 
 
-def _results(argv: Sequence[str]) -> int:
-    """Table of runs: `seqmodel results [FOLDER] [--where lr=0.001] [--sort=best] [--grouped]`."""
-    from seqmodel.cli.runs import results_verb
-
-    return results_verb(argv)
-
-
-def _report(argv: Sequence[str]) -> int:
-    """One HTML page about a folder of runs: `seqmodel report [FOLDER] -o report.html`."""
-    from seqmodel.cli.runs import report_verb
-
-    return report_verb(argv)
-
-
-def _search(argv: Sequence[str]) -> int:
-    """Submit a search, or go on with it: `seqmodel search FILE.toml`."""
-    from seqmodel.cli.runs import search_verb
-
-    return search_verb(argv)
-
-
-def _advise(argv: Sequence[str]) -> int:
-    """What time, memory and CPUs to ask for, from what runs took: `seqmodel advise [FOLDER]`."""
-    from seqmodel.cli.runs import advise_verb
-
-    return advise_verb(argv)
-
-
-def _watch(argv: Sequence[str]) -> int:
-    """A live page of all runs with their curves: `seqmodel watch [FOLDER]`."""
-    from seqmodel.cli.runs import watch_verb
-
-    return watch_verb(argv)
-
-
-def _submit(argv: Sequence[str]) -> int:
-    """Submit a run as a job, here or on a cluster."""
-    from seqmodel.cli.jobs import submit
-
-    return submit(argv)
-
-
-def _status(argv: Sequence[str]) -> int:
-    """Tell the states of runs, from their folders and the scheduler."""
-    from seqmodel.cli.jobs import status
-
-    return status(argv)
-
-
-def _logs(argv: Sequence[str]) -> int:
-    """Show the end of what jobs wrote."""
-    from seqmodel.cli.jobs import logs
-
-    return logs(argv)
-
-
-def _cancel(argv: Sequence[str]) -> int:
-    """End jobs that wait or run."""
-    from seqmodel.cli.jobs import cancel
-
-    return cancel(argv)
-
-
-def _resume(argv: Sequence[str]) -> int:
-    """Go on with runs that timed out or failed."""
-    from seqmodel.cli.jobs import resume
-
-    return resume(argv)
-
-
-def _pull(argv: Sequence[str]) -> int:
-    """Copy results from a cluster to here."""
-    from seqmodel.cli.jobs import pull
-
-    return pull(argv)
-
-
-def _prune(argv: Sequence[str]) -> int:
-    """Remove half-made folders of submits that were cut off: `seqmodel prune FOLDER`."""
-    from seqmodel.cli.jobs import prune
-
-    return prune(argv)
-
-
-VERBS: dict[str, Callable[[Sequence[str]], int]] = {
-    "run": _run,
-    "submit": _submit,
-    "status": _status,
-    "logs": _logs,
-    "cancel": _cancel,
-    "resume": _resume,
-    "pull": _pull,
-    "prune": _prune,
-    "data": _data,
-    "search": _search,
-    "results": _results,
-    "report": _report,
-    "advise": _advise,
-    "watch": _watch,
+VERBS = {
+    "run": Verb("run:main", "--task=...", "Train a model, or test one: `python seqmodel/run.py`."),
+    "submit": Verb(
+        "cli.jobs:submit",
+        "--host=cedar --slurm_account=a --task=masked ...",
+        "Submit a run as a job, here or on a cluster.",
+    ),
+    "status": Verb(
+        "cli.jobs:status",
+        "[FOLDER ...] [--json] [--watch]",
+        "Show the states of runs, from their folders and the scheduler.",
+    ),
+    "logs": Verb("cli.jobs:logs", "FOLDER ... [--follow]", "Show the end of what jobs wrote."),
+    "cancel": Verb("cli.jobs:cancel", "FOLDER ...", "End jobs that wait or run."),
+    "resume": Verb(
+        "cli.jobs:resume",
+        "FOLDER ... [--slurm_time_min=600]",
+        "Resume runs that timed out or failed.",
+    ),
+    "pull": Verb(
+        "cli.jobs:pull",
+        "FOLDER ... --host=cedar --to=pulled",
+        "Copy results from a cluster to this machine.",
+    ),
+    "prune": Verb(
+        "cli.jobs:prune",
+        "FOLDER ...",
+        "Remove half-made folders of submits that were cut off.",
+    ),
+    "data": Verb(
+        "cli.data:data",
+        "describe --dataset=... [--check] [--json]",
+        "Describe what a run would read.",
+    ),
+    "search": Verb("cli.runs:search", "FILE.toml", "Submit a search, or go on with it."),
+    "results": Verb(
+        "cli.runs:results",
+        "[FOLDER] [--where lr=0.001] [--sort=best] [--grouped]",
+        "Show a table of runs.",
+    ),
+    "report": Verb(
+        "cli.runs:report", "[FOLDER] -o report.html", "Write one HTML page about a folder of runs."
+    ),
+    "advise": Verb(
+        "cli.runs:advise",
+        "[FOLDER]",
+        "Show what time, memory and CPUs to ask for, from what runs took.",
+    ),
+    "watch": Verb("cli.runs:watch", "[FOLDER]", "Show a live page of all runs with their curves."),
 }
 
 
@@ -174,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = VERBS[verb](argv[1:])
+        code = _call(verb, argv[1:])
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # by `| head`: nobody reads what is left
@@ -188,10 +107,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _call(name: str, argv: Sequence[str]) -> int:
+    verb = VERBS[name]
+    if name not in ("run", "data"):  # they show the help of the run
+        from seqmodel.cli.given import wants_help
+
+        if wants_help(argv):
+            print(f"{verb.summary}\n\n  seqmodel {name} {verb.usage}")
+    module, function = verb.target.split(":")
+    return int(getattr(import_module(f"seqmodel.{module}"), function)(argv))
+
+
 def _help() -> str:
     lines = [f"seqmodel {VERSION}: deep models of biological sequences", ""]
-    for verb, function in VERBS.items():
-        lines.append(f"  seqmodel {verb:8} {(function.__doc__ or '').strip()}")
+    lines += [f"  seqmodel {name:8} {verb.summary}" for name, verb in VERBS.items()]
     return "\n".join([*lines, "", "`seqmodel VERB --help` tells more."])
 
 

@@ -49,6 +49,54 @@ line, word, option = _Line(), _Word(), _Option()
 file_path, folder_path, out_path, any_path = (path(kind, one_line=True) for kind in PATH_KINDS)
 
 
+class HostHparams(Hparams):
+    """The machine."""
+
+    tracked = False
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        add = parser.add_argument
+        add("--host", help="machine behind SSH, as after ssh; this one unless set")
+        add(
+            "--open_master",
+            type=str2bool,
+            default=False,
+            help="open an SSH connection where there is none; else the command for it is told",
+        )
+        add("--ssh_config", type=file_path, help="another file than ~/.ssh/config")
+
+
+class WhereHparams(HostHparams):
+    """How jobs are started there."""
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        parser.add_argument(
+            "--scheduler",
+            choices=["shell", "slurm"],
+            help="job scheduler; if unset: slurm when a --slurm_* setting or --requeue is given, "
+            "otherwise the one recorded in the run folder, or shell. submit --host=... asks for "
+            "it where the host has Slurm",
+        )
+
+
+class SubmitHparams(Hparams):
+    """What `seqmodel submit` does."""
+
+    tracked = False
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        add = parser.add_argument
+        add("--dry_run", type=str2bool, default=False, help="print the script and make nothing")
+        add(
+            "--create", type=str2bool, default=False, help="make the replicates; do not submit them"
+        )
+        add("--n_new", type=integer(1), default=1, help="new replicates of the run")
+        add("--n_replicates", type=integer(1), help="top up to so many replicates without error")
+
+
 class JobHparams(Hparams):
     """Where a job runs, what it does on its node, and what it asks for."""
 

@@ -195,7 +195,7 @@ class HparamParser(argparse.ArgumentParser):
         values = {h.name: h.value(h.default) for h in self.declared.values()}
         values |= vars(namespace) if namespace else {}
         values |= {name: self.hparam(name).value(raw) for name, raw in words.values.items()}
-        return argparse.Namespace(**values), [*(f"--{n}" for n in words.unknown), *words.free]
+        return argparse.Namespace(**values), [*words.unknown, *words.free]
 
     def takes(self) -> dict[str, str]:
         """What each name takes on a command line, for words.read_words."""

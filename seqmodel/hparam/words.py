@@ -7,8 +7,8 @@
     --              what follows is no name
     --optimizer     another spelling of a name (SPELLINGS), also in dicts and config files
 
-A word that begins with `--` is a name; any other can be a value, `-5` and `-x` too. A boolean takes
-the next word only if it reads True or False, so that `--json out` leaves `out` alone.
+Behind a name a word is its value unless it begins with `--`; `-5` and `-x` are values too. A
+boolean takes the next word only if that reads True or False: `--json out` leaves `out` alone.
 """
 
 from __future__ import annotations
@@ -75,7 +75,10 @@ def read_words(argv: Sequence[str], takes: Mapping[str, str]) -> Words:
             found.free.extend(words[at:])
             break
         if not word.startswith("--"):
-            found.free.append(word)
+            if word[:1] == "-" and word != "-":  # no value, and meant as a name
+                found.unknown.setdefault(word, [])
+            else:
+                found.free.append(word)
             continue
         name, equals, text = word[2:].partition("=")
         typed[name] = word

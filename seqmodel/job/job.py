@@ -235,6 +235,10 @@ class Job:
                 raise
             raise HparamError(f"run {i + 1} of {n}: {e}") from e
 
+    def header(self, path: str) -> dict[str, Any]:
+        """The header of a checkpoint where the job will find it, by the job's own settings."""
+        return self._header(path, self._workdir(self._settings({})))
+
     def _header(self, path: str, workdir: str) -> dict[str, Any]:
         """The header of a checkpoint where the job will find it; over SSH once a submission."""
         if self.interface.is_local or (path, workdir) not in self._headers:

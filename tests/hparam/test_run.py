@@ -383,7 +383,7 @@ DATA = "train_files valid_files test_files fasta intervals contig_aliases blackl
 DATA += " peaks tracks"
 PATHS = {
     "file": f"{DATA} load_checkpoint_path load_encoder_from_checkpoint config "
-    "resume_from_checkpoint requirements",
+    "resume_from_checkpoint requirements ssh_config",
     "folder": "hf_path workdir venv wheels node_storage",
     "output": "default_root_dir cache_dir job_out_dir",
     "any": "stage_paths",
