@@ -44,20 +44,22 @@ class IndexedDataset(Dataset):
         """Chooses the epoch whose changes are read; evaluation has one only."""
         self._epoch.fill_(epoch if self.train else 0)
 
-    def __getitem__(self, index: SupportsIndex) -> dict[str, Tensor]:
-        """One item; negative indices count from the end.
+    def __getitem__(self, index: SupportsIndex | list[SupportsIndex]) -> dict[str, Tensor]:
+        """One item, or of a list of indices a whole batch, its tensors [N, ...].
+
+        Negative indices count from the end.
 
         Raises:
             IndexError: there is no such item.
         """
-        return self.__getitems__([index])[0]
+        if isinstance(index, list):
+            return self._read(index)
+        return {name: x[0] for name, x in self._read([index]).items()}
 
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[dict[str, Tensor]]:
         """The same items as one by one, read together; torch's DataLoader calls it for a batch."""
-        if not len(indices):
-            return []
-        batch = self._read(np.array([self._item(i) for i in indices], dtype=np.int64))
-        rows = zip(*(torch.from_numpy(x).unbind() for x in batch.values()), strict=True)
+        batch = self._read(indices)
+        rows = zip(*(x.unbind() for x in batch.values()), strict=True)
         return [dict(zip(batch, row, strict=True)) for row in rows]
 
     def _item(self, index: SupportsIndex) -> int:
@@ -66,10 +68,12 @@ class IndexedDataset(Dataset):
             raise IndexError(f"index {number} is outside of the {n} items, 0 to {n - 1}")
         return number % n
 
-    def _read(self, item: np.ndarray) -> dict[str, np.ndarray]:
+    def _read(self, indices: Sequence[SupportsIndex]) -> dict[str, Tensor]:
+        item = np.array([self._item(i) for i in indices], dtype=np.int64)
         key = keys_of(self.seed, int(self._epoch), item)
         plan = self.reader.plan(Samples(item, item, key))
         batch = self.reader.read(plan, 0, len(item))
         if self.reader.has_pad:
             batch.setdefault("pad", np.zeros(batch["tokens"].shape, dtype=bool))
-        return batch | {"index": item, "key": key.view(np.int64)}
+        batch |= {"index": item, "key": key.view(np.int64)}
+        return {name: torch.from_numpy(x) for name, x in batch.items()}

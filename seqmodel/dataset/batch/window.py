@@ -100,10 +100,11 @@ class WindowReader:
     def _read_inside(self, at: np.ndarray, flip: np.ndarray) -> np.ndarray:
         out = self._windows[at]  # the one access to the store, and most of the time
         rows = np.flatnonzero(flip)
+        if not len(rows):
+            return out
         if len(rows) == len(at):
             return self._reversed(out)
-        if len(rows):
-            out[rows] = self._reversed(out.take(rows, axis=0))
+        out[rows] = self._reversed(out.take(rows, axis=0))
         return out
 
     def _reversed(self, codes: np.ndarray) -> np.ndarray:

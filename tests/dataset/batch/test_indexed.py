@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from indexed_cases import MADE, SPLITS, items_of, write
-from torch.utils.data import DataLoader, RandomSampler, WeightedRandomSampler
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, WeightedRandomSampler
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.genome import FastaHparams
@@ -88,9 +88,14 @@ def test_a_batch_is_its_items_one_by_one(made, kind, train):
     assert [int(x["index"]) for x in batch] == [3, 0, n - 1, n - 1, 0, 5, 4, 3]
     assert len({frozenset((k, x.shape) for k, x in item.items()) for item in batch}) == 1
     assert all(same(a, b) for a, b in zip(batch, dataset.__getitems__(chosen), strict=True))
+    whole = dataset[chosen]
+    assert all(same(a, b) for a, b in zip(rows_of([whole]), batch, strict=True))
     batch[0]["tokens"].zero_()
     assert same(batch[-1], dataset[3])  # each item has memory of its own
     assert dataset.__getitems__([]) == []
+    assert {k: x.shape for k, x in dataset[[]].items()} == {
+        k: (0, *x.shape[1:]) for k, x in whole.items()
+    }
 
 
 def test_an_index_that_is_none_is_refused(made):
@@ -100,6 +105,8 @@ def test_an_index_that_is_none_is_refused(made):
             dataset[index]
         with pytest.raises(IndexError, match=rf"index {index} "):
             dataset.__getitems__([0, index])
+        with pytest.raises(IndexError, match=rf"index {index} "):
+            dataset[[0, index]]
     for index in (1.0, "1", None, slice(2)):
         with pytest.raises(TypeError):
             dataset[index]
@@ -167,6 +174,15 @@ def test_a_shuffled_loader_of_torch_reads_every_item_once(made, kind, n_workers,
         assert all(same(x, dataset[i]) for x, i in zip(rows, order, strict=True))
 
 
+@pytest.mark.parametrize("kind", MADE)
+def test_a_loader_of_torch_may_take_whole_batches(made, kind):
+    dataset = made[kind].dataset("train", seed=2)
+    order = BatchSampler(range(len(dataset))[::-1], 4, drop_last=False)
+    whole = list(DataLoader(dataset, batch_size=None, sampler=order))
+    collated = list(DataLoader(dataset, batch_sampler=order))
+    assert all(same(a, b) for a, b in zip(whole, collated, strict=True))
+
+
 def test_weights_are_for_a_sampler_of_torch_and_collate_fn_gets_the_items(made):
     data = made["labelled"]
     dataset = data.dataset("train")
@@ -191,12 +207,13 @@ def test_a_dataset_travels_without_the_genome(made, tmp_path, monkeypatch):
 
 def test_the_loop_in_the_documents_runs(monkeypatch):
     monkeypatch.chdir(HERE.parent)
-    program = re.findall(r"```python\n(.*?)```", Path("docs/data.md").read_text(), re.DOTALL)[0]
+    blocks = re.findall(r"```python\n(.*?)```", Path("docs/data.md").read_text(), re.DOTALL)
     last = {}
-    exec(program.replace("num_workers=2", "num_workers=0"), last)
+    exec("".join(blocks).replace("num_workers=2", "num_workers=0"), last)
     assert last["x"].shape[1:] == (200, 4)
     assert last["y"].dtype == torch.int64
     assert last["epoch"] == 1
+    assert sum(len(x["target"]) for x in last["loader"]) == len(last["dataset"])
 
 
 PROGRAM = textwrap.dedent(
