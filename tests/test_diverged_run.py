@@ -11,7 +11,7 @@ import torch
 
 from seqmodel.hparam.registry import known_hparams
 from seqmodel.hparam.resolve import resolve
-from seqmodel.job.state import tell
+from seqmodel.job.state import status_of
 from seqmodel.record import checkpoint
 from seqmodel.run import main
 from seqmodel.task.masked import MaskedTask
@@ -103,7 +103,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_one_line(
     score = next(x["best_model_score"] for x in best.values() if "best_model_score" in x)
     assert float(score) == min(scores)
     events = "1 created\n2 start attempt=1 job=7\n3 run\n9 end code=3 phase=run submission=0\n"
-    status = tell("r", {"events": events.encode(), "stderr": f"{line}\n".encode()}, now=10)
+    status = status_of("r", {"events": events.encode(), "stderr": f"{line}\n".encode()}, now=10)
     assert (status.state, status.reason, status.detail) == ("error", "diverged", line[:500])
 
 

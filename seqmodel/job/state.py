@@ -1,4 +1,4 @@
-"""What the files of a replicate tell about it, and what a scheduler adds.
+"""What the files of a replicate say about it, and what a scheduler adds.
 
 Pure functions of bytes: they work on a folder that was copied to another machine, long after the
 cluster is gone. `events` says what happened; what killed a job without leaving it time to say so is
@@ -116,8 +116,10 @@ def damaged(folder: str, error: BaseException | str) -> Status:
     return Status(folder, "damaged", reason, "the other runs are not affected; look at the file")
 
 
-def tell(folder: str, files: Mapping[str, bytes], now: float, seen: Seen | None = None) -> Status:
-    """The status that the files of a replicate tell.
+def status_of(
+    folder: str, files: Mapping[str, bytes], now: float, seen: Seen | None = None
+) -> Status:
+    """The status of a replicate, from its files.
 
     Args:
         folder: its name, for the answer.

@@ -15,7 +15,7 @@ from typing import Any
 
 from seqmodel.job.events import Record, parse_events
 from seqmodel.job.os_interface import Interface, LocalInterface
-from seqmodel.job.state import NAMES, STATES, Seen, Status, damaged, tell
+from seqmodel.job.state import NAMES, STATES, Seen, Status, damaged, status_of
 from seqmodel.terminal import plain_line
 
 
@@ -111,24 +111,24 @@ def read_status(interface: Interface, root: str, scheduler: Scheduler | None) ->
 
 def _one(path: str, files: Mapping[str, bytes], now: float, scheduler: Scheduler | None) -> Status:
     if scheduler is None:
-        return tell(path, files, now)
+        return status_of(path, files, now)
     record = Record(parse_events(files.get("events", b"")))
     if record.complete or record.end is not None or record.seen is not None:
-        return tell(path, files, now)
+        return status_of(path, files, now)
     if not (record.running or record.waiting or record.claimed):
-        return tell(path, files, now)
+        return status_of(path, files, now)
     if record.kind and scheduler.kind and record.kind != scheduler.kind:
-        return tell(path, files, now)  # its scheduler is another one
+        return status_of(path, files, now)  # its scheduler is another one
     is_lost = record.claimed and not record.waiting and not record.running
     job = scheduler.found(record) if is_lost else ""
     if job:
         line = f"submitted submission={record.submission} job={job}"
         files = {**files, "events": files["events"] + f"{int(now)} {line}\n".encode()}
         record = Record(parse_events(files["events"]))
-        status = tell(path, files, now, scheduler.seen(record))
+        status = status_of(path, files, now, scheduler.seen(record))
         status.new.insert(0, line)
         return status
-    status = tell(path, files, now, scheduler.seen(record))
+    status = status_of(path, files, now, scheduler.seen(record))
     status.job = scheduler.id_of(record) or status.job
     return status
 

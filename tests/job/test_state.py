@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqmodel.job.events import parse_events
-from seqmodel.job.state import ABSENT, STATES, Seen, last_metrics, tell
+from seqmodel.job.state import ABSENT, STATES, Seen, last_metrics, status_of
 
 CREATED = "100 created token=a grace_s=600\n"
 QUEUED = CREATED + "101 submitting submission=0 token=b index=0\n102 submitted submission=0 job=7\n"
@@ -41,7 +41,7 @@ def told(events, stderr="", now=130, seen=None, heartbeat=None):
     files = {"events": events.encode(), "stderr": ("seqmodel: attempt 1\n" + stderr).encode()}
     if heartbeat is not None:
         files["heartbeat"] = f"{heartbeat}\n".encode()
-    status = tell("f", files, now, seen)
+    status = status_of("f", files, now, seen)
     return status.state, status.reason
 
 
@@ -135,7 +135,7 @@ def test_the_last_word_of_an_attempt_that_was_submitted_again_is_not_of_the_new_
 
 def alive(events, now=130, seen=None, heartbeat=129):
     files = {"events": events.encode(), "heartbeat": f"{heartbeat}\n".encode()}
-    return tell("f", files, now, seen).alive
+    return status_of("f", files, now, seen).alive
 
 
 def test_an_attempt_is_alive_while_its_heart_beats_and_nobody_ended_it():
@@ -160,10 +160,10 @@ def test_a_job_that_was_kept_out_leaves_the_attempt_before_it_as_it_was():
     again = "200 cancel\n201 submitting submission=1 token=c\n202 submitted submission=1 job=8\n"
     events = STARTED + again + "330 kept_out submission=1 node=node1\n"
     files = {"events": events.encode(), "heartbeat": b"335\n"}
-    status = tell("f", files, 340)
+    status = status_of("f", files, 340)
     assert (status.state, status.job, status.record.token) == ("running", "7", "b")
     assert status.record.submission == 1  # the next one is another
-    assert tell("f", files, 2000).reason == "lost"
+    assert status_of("f", files, 2000).reason == "lost"
     assert told(events + "340 end code=1 phase=run submission=0\n") == ("error", "exit code 1")
 
 
@@ -186,7 +186,7 @@ def test_the_scheduler_tells_what_files_cannot_and_is_not_believed_over_them():
 
 
 def test_what_the_scheduler_said_is_kept_in_the_files():
-    status = tell("f", {"events": STARTED.encode()}, 130, Seen("NODE_FAIL", "x y"))
+    status = status_of("f", {"events": STARTED.encode()}, 130, Seen("NODE_FAIL", "x y"))
     later = STARTED + "".join(f"131 {line}\n" for line in status.new)
     assert told(later) == ("error", "node failure")
 
@@ -200,7 +200,7 @@ def test_damaged_files_tell_a_state_too(events, stderr, metrics):
             "metrics.csv": metrics,
             "heartbeat": stderr,
         }
-        status = tell("f", files, 130)
+        status = status_of("f", files, 130)
         assert status.state in STATES
         json.dumps(status.to_dict())
 

@@ -40,7 +40,7 @@ def test_a_driver_killed_at_any_moment_neither_repeats_nor_loses_a_point(workdir
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         found = drive(i)
-        stages.add(tuple(sorted(n for n, count in found.told.items() if count)))
+        stages.add(tuple(sorted(n for n, count in found.counts.items() if count)))
         states = found.wait(timeout_s=120)
         assert [s.state for s in states] == ["complete"] * 4, i
     for i in range(N_KILLS):

@@ -20,7 +20,7 @@ SPACE = {"lr": [1e-3, 1e-2], "weight_decay": [0.1, 0.2, 0.3]}
 
 def test_a_grid_runs_each_point_once_and_shows_its_results(job, workdir):
     found = search.grid(job, BASE, SPACE)
-    assert found.told == {"new": 6, "again": 0}
+    assert found.counts == {"new": 6, "again": 0}
     assert {s.state for s in found.wait(timeout_s=60)} == {"complete"}
     assert sorted(runs(workdir).values()) == [1] * 6
     table = found.results()
@@ -33,7 +33,7 @@ def test_a_grid_runs_each_point_once_and_shows_its_results(job, workdir):
 def test_the_same_call_again_submits_what_is_missing_only(job, workdir):
     search.grid(job, BASE, {**SPACE, "lr": [1e-3]}).wait(timeout_s=60)
     again = search.grid(job, BASE, SPACE)
-    assert again.told == {"complete": 3, "new": 3, "again": 0}
+    assert again.counts == {"complete": 3, "new": 3, "again": 0}
     again.wait(timeout_s=60)
     assert sorted(runs(workdir).values()) == [1] * 6
     assert all(name.endswith("version_0") for name in runs(workdir))
@@ -51,7 +51,7 @@ def test_points_that_left_are_listed_and_cancelled_only_if_asked(job, workdir):
     left = set(smaller.left)
     assert len(left) == 3
     assert all("lr=0.01" in name for name in smaller.left)
-    assert smaller.told["new"] == 0
+    assert smaller.counts["new"] == 0
     states = {s.folder.split("/")[-2]: s for s in job.status()}
     assert all(not states[name].is_final for name in smaller.left)
     assert smaller.cancel_left() == 3
@@ -64,9 +64,9 @@ def test_points_that_left_are_listed_and_cancelled_only_if_asked(job, workdir):
 def test_errors_are_offered_again_unless_told_otherwise(job, workdir):
     found = search.from_list(job, BASE, [{"seed": 13}, {"seed": 12}])
     assert [s.state for s in found.wait(timeout_s=60)] == ["error", "complete"]
-    assert search.from_list(job, BASE, [{"seed": 13}], retry="none").told["again"] == 0
+    assert search.from_list(job, BASE, [{"seed": 13}], retry="none").counts["again"] == 0
     again = search.from_list(job, BASE, [{"seed": 13}, {"seed": 12}])
-    assert again.told == {"complete": 1, "error": 1, "new": 0, "again": 1}
+    assert again.counts == {"complete": 1, "error": 1, "new": 0, "again": 1}
     assert [s.state for s in again.wait(timeout_s=60)] == ["complete", "complete"]
     assert sorted(runs(workdir).values()) == [1, 2]
 
@@ -76,7 +76,7 @@ def test_one_setting_written_in_two_ways_is_one_run(job, workdir):
     found = search.from_list(job, BASE, points)
     assert (len(found.runs), found.n_duplicates) == (2, 2)
     found.wait(timeout_s=60)
-    assert search.from_list(job, BASE, points, repeat=True).told["new"] == 2
+    assert search.from_list(job, BASE, points, repeat=True).counts["new"] == 2
     assert len(runs(workdir)) == 4
 
 
@@ -102,7 +102,7 @@ def test_every_point_is_checked_before_the_first_is_submitted(job, workdir):
 
 def test_a_dry_run_submits_nothing(job, workdir):
     found = search.random(job, BASE, {"lr": log_uniform(1e-4, 1)}, n=5, dry_run=True)
-    assert found.told == {"new": 5, "again": 0}
+    assert found.counts == {"new": 5, "again": 0}
     assert runs(workdir) == {}
 
 

@@ -47,7 +47,7 @@ def test_a_search_of_a_hundred_points_is_three_connections_and_one_sbatch(cluste
         slurm_at_once=16,
     )
     found = search.random(job, BASE, {"lr": log_uniform(1e-4, 1)}, n=100)
-    assert found.told == {"new": 100, "again": 0}
+    assert found.counts == {"new": 100, "again": 0}
     assert interface.n_connections <= 3
     assert job.n_calls["sbatch"] == 1
     states = found.wait(timeout_s=300, every_s=2)
@@ -57,7 +57,7 @@ def test_a_search_of_a_hundred_points_is_three_connections_and_one_sbatch(cluste
     assert len(table) == 100
     assert all(r.best("valid_loss") is not None for r in table)
     assert interface.n_connections - before <= 2
-    assert search.random(job, BASE, {"lr": log_uniform(1e-4, 1)}, n=100).told == {
+    assert search.random(job, BASE, {"lr": log_uniform(1e-4, 1)}, n=100).counts == {
         "complete": 100,
         "new": 0,
         "again": 0,

@@ -20,7 +20,7 @@ from seqmodel.errors import JobError
 from seqmodel.job.events import parse_events
 from seqmodel.job.os_interface import Interface, LocalInterface, quote_home
 from seqmodel.job.packed import CUT, untar
-from seqmodel.job.state import Status, damaged, exception_line, tell
+from seqmodel.job.state import Status, damaged, exception_line, status_of
 from seqmodel.record.run_files import (
     MAX_BYTES,
     Damaged,
@@ -81,7 +81,7 @@ class Result:
     def _read(self, now: float) -> None:
         half_made = not self.files.get("events") and not self.files.get("hparams.json")
         if "events" in self.files or half_made:
-            self.status = tell(self.folder, self.files, now)
+            self.status = status_of(self.folder, self.files, now)
             if self.status.state == "damaged":
                 raise Damaged(self.status.reason)
             half_made = self.status.reason == "half-made"

@@ -108,6 +108,7 @@ class Search:
         runs: canonical name to hyperparameters, for every different run of the search.
         n_duplicates: how many points were the same as another one.
         left: canonical names that an earlier call had and this one has not.
+        counts: replicates by state when the search started, and how many it added or ran again.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class Search:
         self.record = SearchRecord(os.path.join(folder, name))
         self.space, self.n_replicates = dict(space or {}), n_replicates
         self.left: list[str] = self.record.left(self.runs)
-        self.told: dict[str, int] = {}
+        self.counts: dict[str, int] = {}
         self.advice = ""
 
     @property
@@ -143,7 +144,7 @@ class Search:
         Args:
             retry: which ended replicates go on: "all", "timeout", or "none".
             repeat: submit a new replicate of every point, whatever there is.
-            dry_run: only count, in `told`.
+            dry_run: only count, in `counts`.
 
         Raises:
             JobError: something could not be submitted, or another driver is at it.
@@ -167,10 +168,10 @@ class Search:
         try:
             gone_on = self.job.resume(again) if again else []
             if len(gone_on) < len(again):
-                self.told["damaged"] = self.told.get("damaged", 0) + len(again) - len(gone_on)
+                self.counts["damaged"] = self.counts.get("damaged", 0) + len(again) - len(gone_on)
         except JobError as e:
             if "somebody else is submitting" not in str(e) or len(again) == 1:
-                self.told["being submitted"] = self.told.get("being submitted", 0) + 1
+                self.counts["being submitted"] = self.counts.get("being submitted", 0) + 1
                 if "somebody else is submitting" not in str(e) and "cancel it first" not in str(e):
                     raise
                 return
@@ -194,8 +195,8 @@ class Search:
 
     def _count(self, found: Mapping[str, Status], new: list[str], again: list[Replicate]) -> None:
         mine = [rank(found[name]) for name in self.runs if name in found]
-        self.told = {state: mine.count(state) for state in _RANKS if state in mine}
-        self.told |= {"new": len(new), "again": len(again)}
+        self.counts = {state: mine.count(state) for state in _RANKS if state in mine}
+        self.counts |= {"new": len(new), "again": len(again)}
 
     def _advise(self, new: Sequence[str]) -> None:
         if self.job.interface.is_local and new:
@@ -282,9 +283,9 @@ class Search:
         lines = [f"{self.name}: {self.kind} of {self.n_points} points, {len(self.runs)} runs"]
         if self.n_duplicates:
             lines[0] += f" ({self.n_duplicates} duplicates left out)"
-        told = [f"{n} {state}" for state, n in self.told.items() if n]
-        if told:
-            lines.append(", ".join(told))
+        found = [f"{n} {state}" for state, n in self.counts.items() if n]
+        if found:
+            lines.append(", ".join(found))
         if self.left:
             lines.append(
                 f"{len(self.left)} runs left the search; cancel_left() ends those that still run"
