@@ -112,8 +112,30 @@ def test_the_header_is_bounded_and_the_checkpoint_is_whole(tmp_path):
 )
 def test_a_header_with_values_of_other_types_is_refused(tmp_path, damaged):
     text = json.dumps({"schema": 2, "version": VERSION, "hparams": {}, **damaged})
-    with pytest.raises(CheckpointError, match=rf"a\.ckpt: damaged, '{next(iter(damaged))}'"):
+    with pytest.raises(CheckpointError, match=rf"a\.ckpt: damaged, its '{next(iter(damaged))}'"):
         header.parse_header(text.encode(), "a.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("damaged", "message"),
+    [
+        ({"seqmodel": 3}, "'seqmodel' entry are no table"),
+        ({"state_dict": [1]}, "weights or"),
+        ({"seqmodel": {}}, "hyperparameters or its targets are no table"),
+        ({"seqmodel": entry(hparams=[1])}, "hyperparameters or its targets are no table"),
+        ({"seqmodel": entry(version=None)}, "None is no version of seqmodel"),
+        ({"seqmodel": entry(splits="train")}, "'splits' is no dict"),
+        ({"seqmodel": entry(contigs=[["a"]])}, "'contigs' is no dict"),
+    ],
+)
+def test_an_entry_that_is_not_what_its_header_says_is_refused(tmp_path, damaged, message):
+    path = tmp_path / "a.ckpt"
+    torch.save({**content(), **damaged}, path)
+    with zipfile.ZipFile(path, "a") as archive:
+        text = json.dumps(checkpoint.header_of(content()))
+        archive.writestr(f"a/{header.HEADER}", text)
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.load(path)
 
 
 def test_a_header_that_would_fill_the_memory_is_not_unpacked(tmp_path):

@@ -71,17 +71,22 @@ def parse_header(data: bytes, path: str) -> dict[str, Any]:
         )
     if not isinstance(hparams, dict):
         raise CheckpointError(f"{path}: its hyperparameters are no table; not loaded")
-    header = with_unknown({**header, "hparams": migrated(hparams, version, HPARAM_STEPS)})
+    return checked({**header, "hparams": migrated(hparams, version, HPARAM_STEPS)}, path)
+
+
+def checked(entry: Mapping[str, Any], path: object) -> dict[str, Any]:
+    """`entry`, with None for what its version did not keep; `seq_len` as far as it was set.
+
+    Raises:
+        CheckpointError: a value of `KNOWN` is of another type.
+    """
+    found = {**dict.fromkeys(KNOWN), "seq_len": entry["hparams"].get("seq_len"), **entry}
     for name, kind in KNOWN.items():
-        if type(header[name]) not in (kind, type(None)):
-            raise CheckpointError(f"{path}: damaged, {name!r} in its header is no {kind.__name__}")
-    return header
-
-
-def with_unknown(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """`entry`, with None for what its version did not keep; `seq_len` as far as it was set."""
-    set_len = entry["hparams"].get("seq_len")
-    return {**dict.fromkeys(KNOWN), "seq_len": set_len, **entry}
+        if type(found[name]) not in (kind, type(None)):
+            raise CheckpointError(f"{path}: damaged, its {name!r} is no {kind.__name__}")
+    if isinstance(found["splits"], dict):  # up to 0.1 without the number of items
+        found["splits"] = {x: None if n is True else n for x, n in found["splits"].items()}
+    return found
 
 
 def _foreign(path: str) -> CheckpointError:

@@ -166,7 +166,9 @@ class Model:
         if not n_rows:  # so that an empty answer has its shape
             rows = [np.full(self.seq_len or 1, self.alphabet.unknown_id, dtype=np.uint8)]
         length = checked_length(rows, self.seq_len)
-        size = batch_size or self.members[0].batch_size
+        size = self.members[0].batch_size if batch_size is None else batch_size
+        if size < 1:
+            raise HparamError(f"batch_size={size}: must be 1 or more")
         self.network.eval()
         found = []
         for x, pad in batches_of(rows, length, size, self.alphabet):

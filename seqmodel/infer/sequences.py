@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from seqmodel.dataset.label.table import encode_all
 from seqmodel.errors import SequenceError
@@ -45,7 +46,7 @@ def _row(i: int) -> str:
 
 
 def _array(row: Any, i: int, alphabet: Alphabet) -> np.ndarray:
-    x = np.asarray(row)
+    x = np.asarray(row.detach().cpu() if isinstance(row, torch.Tensor) else row)
     if x.ndim == 1 and x.dtype.kind in "iu" and len(x):
         if x.min() < 0 or x.max() >= alphabet.n_tokens:
             raise SequenceError(

@@ -26,7 +26,7 @@ from seqmodel.dataset.label.targets import Targets, pairs_of
 from seqmodel.dataset.seq.alphabet import Alphabet
 from seqmodel.errors import CheckpointError, RunError
 from seqmodel.files import reading, remove_stale, write_file
-from seqmodel.hparam.header import HEADER, KNOWN, MOST, SCHEMA, read_header, with_unknown
+from seqmodel.hparam.header import HEADER, KNOWN, MOST, SCHEMA, checked, read_header
 from seqmodel.hparam.migrate import HPARAM_STEPS, Step, migrated
 
 MOST_KEPT = 100_000  # contigs in the entry; the header has MOST
@@ -34,7 +34,6 @@ MOST_KEPT = 100_000  # contigs in the entry; the header has MOST
 # what later versions changed in the rest of the dictionary: names of weights, callbacks, loops
 CHECKPOINT_STEPS: tuple[Step, ...] = (
     Step("0.1.1", "targets tell the tracks that are a pair of strands", lambda c: _with_pairs(c)),
-    Step("0.2.0", "it says on what the model was trained", lambda c: _with_training(c)),
 )
 
 
@@ -107,11 +106,16 @@ def load(path: str | Path) -> dict[str, Any]:
             ) from e
     if not isinstance(checkpoint, dict) or "seqmodel" not in checkpoint:
         raise CheckpointError(f"{path}: no checkpoint of seqmodel (no 'seqmodel' entry inside)")
-    version = checkpoint["seqmodel"]["version"]
+    own, weights = checkpoint["seqmodel"], checkpoint.get("state_dict")
+    if not (isinstance(weights, dict) and isinstance(own, dict)):
+        raise CheckpointError(f"{path}: damaged, its weights or its 'seqmodel' entry are no table")
+    if not (isinstance(own.get("hparams"), dict) and isinstance(own.get("targets"), dict)):
+        raise CheckpointError(f"{path}: damaged, its hyperparameters or its targets are no table")
+    version = own.get("version")
     checkpoint = migrated(checkpoint, version, CHECKPOINT_STEPS)
     own = checkpoint["seqmodel"]
     own = {**own, "hparams": migrated(own["hparams"], version, HPARAM_STEPS)}
-    return {**checkpoint, "seqmodel": own}
+    return {**checkpoint, "seqmodel": checked(own, path)}
 
 
 def stamp(
@@ -241,13 +245,6 @@ def _with_pairs(checkpoint: dict[str, Any]) -> dict[str, Any]:
     pairs = [list(x) for x in pairs_of(own["targets"]["names"], strands)]
     targets = {**own["targets"], "pairs": pairs}
     return {**checkpoint, "seqmodel": {**own, "targets": targets}}
-
-
-def _with_training(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    own = with_unknown(checkpoint["seqmodel"])
-    # up to 0.1 the splits had no number of items
-    splits = {x: None if n is True else n for x, n in (own["splits"] or {}).items()}
-    return {**checkpoint, "seqmodel": {**own, "splits": splits}}
 
 
 def _shape(tensor: torch.Tensor) -> str:

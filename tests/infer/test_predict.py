@@ -168,6 +168,7 @@ def test_texts_ids_and_one_hot_rows_are_one(trained, task):
         ids.numpy(),
         ids,
         list(ids.numpy()),
+        one_hot.clone().requires_grad_(),
         one_hot.numpy(),
         [texts[0].lower(), *texts[1:]],
     ):
@@ -258,6 +259,8 @@ def test_a_device_that_is_not_there_and_a_wrong_length_are_told(trained):
         seqmodel.load(trained.best("classify"), device="cuda:99")
     with pytest.raises(HparamError, match=r"seq_len=32: .* was trained on sequences of 64"):
         seqmodel.load(trained.best("classify"), seq_len=32)
+    with pytest.raises(HparamError, match="batch_size=0: must be 1 or more"):
+        seqmodel.load(trained.best("classify")).predict(["A"], batch_size=0)
     with pytest.raises(HparamError, match="no hyperparameter 'devise'"):
         seqmodel.load(trained.best("classify"), devise="cpu")
     with pytest.raises(CheckpointError, match=r"nowhere\.ckpt: cannot be read"):
