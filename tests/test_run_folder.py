@@ -20,8 +20,8 @@ def make_run(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "a.fa").write_text(">a\nACGT\n")
 
-    def make(*args):
-        return resolve(["--task=masked", "--fasta=a.fa", "--seq_len=4", *args])
+    def make(*args, fasta="a.fa"):
+        return resolve(["--task=masked", f"--fasta={fasta}", "--seq_len=4", *args])
 
     return make
 
@@ -44,6 +44,22 @@ def test_versions_are_given_out_once_to_many_at_a_time(tmp_path):
         thread.join()
     assert {path.name for path in taken} == {f"version_{n}" for n in range(160)}
     assert len(taken) == 160
+
+
+def test_a_run_without_a_folder_is_numbered_below_its_name_however_its_files_are_spelt(
+    make_run, tmp_path
+):
+    name = "fasta=a.fa-bb7e9f7d,seq_len=4,task=masked"  # printf a.fa | sha256sum
+    for n, fasta in enumerate(("a.fa", "./a.fa", str(tmp_path / "a.fa"))):
+        assert str(folder_of(make_run(fasta=fasta))) == f"out/{name}/version_{n}"
+
+
+def test_the_numbers_go_on_in_a_folder_that_an_earlier_version_named(make_run, tmp_path):
+    name = "fasta=a.fa,seq_len=4,task=masked"
+    (tmp_path / "out" / name / "version_0").mkdir(parents=True)
+    assert str(folder_of(make_run())) == f"out/{name}/version_1"
+    assert str(folder_of(make_run(fasta="./a.fa"))) == f"out/{name}/version_2"
+    assert "fasta=a.fa-bb7e9f7d,lr=0.5" in str(folder_of(make_run("--lr=0.5")))
 
 
 def test_a_folder_that_only_has_a_jobs_hyperparameters_is_taken(make_run, tmp_path):

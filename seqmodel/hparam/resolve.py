@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from seqmodel.errors import HparamError
-from seqmodel.hparam.canonical import canonical_str
+from seqmodel.hparam.canonical import HERE, canonical_str, old_names, tracked_values
 from seqmodel.hparam.config import Config, read_config
 from seqmodel.hparam.convert import changed_hparams, parse_dict, to_args
 from seqmodel.hparam.header import read_header
@@ -55,6 +55,7 @@ class Run:
         classes: role ("task", "encoder", ...) to the Hparams class that was chosen for it.
         files: (flag, path) of the files that it reads.
         brought: what a checkpoint says of these hyperparameters, where one is named.
+        workdir: where its relative paths start, and so what its name says of paths.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Run:
     ) -> None:
         self.parser, self.values, self.classes, self.files = parser, values, classes, files
         self.brought = brought or {}
+        self.workdir = HERE
 
     def hparams(self, role: str) -> Hparams:
         """The Hparams object from which the thing in that role is built."""
@@ -82,7 +84,15 @@ class Run:
 
     def canonical(self) -> str:
         """The name of the run: what was set, of that which changes what is learned."""
-        return canonical_str(self.parser, self.values)
+        return canonical_str(self.parser, self.values, self.workdir)
+
+    def old_names(self) -> list[str]:
+        """Names that earlier versions gave to it, where these are others."""
+        return old_names(self.parser, self.values, self.workdir)
+
+    def tracked_values(self) -> dict[str, Any]:
+        """The values that name it, with one spelling for each path."""
+        return tracked_values(self.parser, self.values, self.workdir)
 
 
 def resolve(

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from seqmodel.errors import HparamError, JobError
+from seqmodel.hparam.canonical import Workdir
 from seqmodel.hparam.convert import parse_dict
 from seqmodel.hparam.job import JobHparams
 from seqmodel.hparam.resolve import Run, resolve
@@ -134,15 +135,12 @@ class Job:
         Returns:
             Those that were submitted now.
         """
-        canonical = self.resolve(hparams).canonical()
-        root = self.find_root()
-        if canonical not in self.interface.list_dir(root):
-            good = 0
-        else:
-            found = self.status(f"{root}/{canonical}")
-            good = sum(
+        run, root = self.resolve(hparams), self.find_root()
+        there, good = self.interface.list_dir(root), 0
+        for name in {run.canonical(), *run.old_names()} & set(there):
+            good += sum(
                 s.state in ("complete", "running") or (s.state == "created" and s.queued)
-                for s in found
+                for s in self.status(f"{root}/{name}")
             )
         return self.submit_all([hparams] * max(0, n - good))
 
@@ -225,11 +223,12 @@ class Job:
             for name in OURS:
                 if given.get(name):
                     raise HparamError(f"{name!r} is set by the job itself; leave it out")
-            return resolve(
-                given,
-                files_here=False,
-                header_of=lambda path: self._header(path, self._workdir(settings)),
+            workdir = self._workdir(settings)
+            run = resolve(
+                given, files_here=False, header_of=lambda path: self._header(path, workdir)
             )
+            run.workdir = Workdir(workdir, self.interface.is_local)
+            return run
         except HparamError as e:
             if n == 1:
                 raise

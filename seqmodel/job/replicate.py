@@ -21,8 +21,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from seqmodel.errors import JobError
+from seqmodel.errors import HparamError, JobError
 from seqmodel.files import write_file
+from seqmodel.hparam.canonical import tracked_values
 from seqmodel.hparam.resolve import Run
 from seqmodel.job.os_interface import Interface, quote_home
 from seqmodel.job.packed import PRIVATE_FOLDER, mode_of, tar_files
@@ -121,8 +122,7 @@ def identity(run: Run) -> str:
 
     from seqmodel.record.folder import defaults_digest
 
-    changed = {n: v for n, v in sorted(run.changed().items()) if run.parser.declared[n].tracked}
-    values = sha256(json.dumps(changed).encode()).hexdigest()[:16]
+    values = sha256(json.dumps(run.tracked_values()).encode()).hexdigest()[:16]
     return f"defaults={defaults_digest(run)} values={values}"
 
 
@@ -404,12 +404,22 @@ def _compare(parent: str, before: Mapping[str, Any], run: Run) -> None:
             f"{parent}: defaults moved since its first replicate: {', '.join(moved)}; set them as "
             "they were, or use another job_out_dir. Nothing was submitted"
         )
-    changed = {n: v for n, v in run.changed().items() if run.parser.declared[n].tracked}
-    if before.get("changed") != json.loads(json.dumps(changed)):
+    changed = json.loads(json.dumps(run.tracked_values()))
+    if _spelt_alike(before.get("changed"), run) != changed:
         raise JobError(
             f"{parent}: holds replicates of other hyperparameters ({before['changed']}); use "
             "another job_out_dir. Nothing was submitted"
         )
+
+
+def _spelt_alike(values: Any, run: Run) -> Any:
+    """Recorded values, with the spelling of paths that `run` has."""
+    if not isinstance(values, dict) or not set(values) <= set(run.parser.declared):
+        return values
+    try:
+        return json.loads(json.dumps(tracked_values(run.parser, values, run.workdir)))
+    except HparamError:  # of another version
+        return values
 
 
 def parse_record(data: bytes, path: str) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def run_folder(run: Run, lock: FolderLock) -> Path:
         return _folder_of_first_rank(run.values.default_root_dir)
     folder = _given_folder(run)
     if folder is None:
-        folder = next_version(Path("out") / run.canonical())
+        folder = next_version(Path("out") / name_in("out", run))
         lock.take(folder)
         return _taken(folder)
     try:
@@ -135,6 +135,12 @@ def read_record(path: Path) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
         reason = f"{type(e).__name__}: {e}"
     raise RunError(f"{path}: is no record of a run ({reason}); restore it, or move it away")
+
+
+def name_in(parent: str, run: Run) -> str:
+    """The name of a run's folder below `parent`: one that an earlier version made is kept."""
+    names = [run.canonical(), *run.old_names()]
+    return next((name for name in names if os.path.isdir(os.path.join(parent, name))), names[0])
 
 
 def next_version(parent: Path) -> Path:

@@ -1,6 +1,7 @@
 """Hparams classes for tests, of every type that a hyperparameter can have."""
 
 from seqmodel.hparam import Hparams, integer, number, str2bool
+from seqmodel.hparam.value import path
 
 
 class BaseHparams(Hparams):
@@ -26,6 +27,8 @@ class FullHparams(BaseHparams):
         parser.add_argument("--norm", choices=["layer", "rms"], default="layer", help="choice")
         parser.add_argument("--files", nargs="*", help="list of text")
         parser.add_argument("--sizes", type=integer(), nargs="*", default=[1, 2], help="numbers")
+        parser.add_argument("--genome", type=path(), help="file")
+        parser.add_argument("--tables", type=path(), nargs="*", help="files")
         parser.add_argument("--limit", type=integer(0, 10), help="whole number or not set")
 
 

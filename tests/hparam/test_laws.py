@@ -78,7 +78,8 @@ def test_two_settings_share_a_name_just_when_they_are_the_same(one, other):
 
 @given(settings)
 def test_a_name_is_one_short_path_component(values):
-    name = canonical_str(parser, parse_dict(parser, values))
+    paths = {"genome": values.get("path"), "tables": values.get("files", [])}
+    name = canonical_str(parser, parse_dict(parser, {**values, **paths}))
     assert name.isascii()
     assert 0 < len(name.encode()) <= 180
     assert os.path.basename(name) == name
@@ -111,6 +112,8 @@ def test_names_of_runs_are_these_literals():
     assert name(label="a b/c", flag=True) == "flag=True,label=a%20b%2Fc"
     assert name(files=["x.fa", "y+.fa"], sizes=[]) == "files=x.fa+y%2B.fa,sizes="
     assert name(label="é,=~") == "label=%C3%A9%2C%3D%7E"
+    assert name(genome="data/a.fa") == "genome=a.fa-a53ee52c"  # printf data/a.fa | sha256sum
+    assert name(tables=["./x.fa", "/data//y+.fa"]) == "tables=x.fa-9f355486+y%2B.fa-1bbf5720"
     assert name(label="x" * 300) == "label=" + "x" * 161 + "~765e6f8d1337"  # sha256sum of the whole
 
 

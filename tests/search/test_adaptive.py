@@ -13,6 +13,7 @@ from fake_search_run import branin
 from search_helpers import BASE, SETTINGS, runs
 
 from seqmodel.errors import JobError
+from seqmodel.hparam.resolve import Run
 from seqmodel.job import ShellJob, search
 from seqmodel.job.search.adaptive import AdaptiveSearch, adaptive
 from seqmodel.job.search.space import choice, integer, uniform
@@ -45,6 +46,23 @@ def test_the_same_call_again_adds_what_is_missing(job, workdir):
     points = [tuple(t.user_attrs["point"].values()) for t in found.study.get_trials()]
     assert len(set(points)) == 5
     assert sorted(runs(workdir).values()) == [1] * 5
+
+
+def test_a_search_of_an_earlier_version_goes_on(job, workdir, monkeypatch):
+    """Whose trials and folders are named with the path as it was typed."""
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Run, "canonical", lambda run: run.old_names()[0])
+        adaptive(job, BASE, SPACE, n=2, **FAST)
+        half = AdaptiveSearch(job, BASE, SPACE)
+        asked = half.open("tpe", "none").ask()  # by a driver that was killed before it submitted
+        point = {"lr": 0.5, "weight_decay": 0.5}
+        asked.set_user_attr("point", point)
+        asked.set_user_attr("canonical", job.resolve({**BASE, **point}).canonical())
+    found = adaptive(job, BASE, SPACE, n=4, **FAST)
+    assert [t.state.name for t in found.study.get_trials()] == ["COMPLETE"] * 4
+    assert sorted(runs(workdir).values()) == [1] * 4
+    assert sum("fasta=a.fa," in name for name in runs(workdir)) == 2
+    assert len(found.results()) == 4
 
 
 def test_conditions_and_choices_of_anything_work(job, workdir):

@@ -140,7 +140,8 @@ class AdaptiveSearch:
 
     def results(self) -> Results:
         """The results of all its runs."""
-        names = {t.user_attrs.get("canonical") for t in self.study.get_trials(deepcopy=False)}
+        trials = self.study.get_trials(deepcopy=False)
+        names = {n for t in trials if "canonical" in t.user_attrs for n in self._names(t)}
         interface = None if self.job.interface.is_local else self.job.interface
         found = results(_root(self.job), interface)
         return Results(r for r in found if r.folder.split("/")[-2] in names)
@@ -180,7 +181,7 @@ class AdaptiveSearch:
         found = self._by_name()
         new, again = {}, []
         for trial in trials:
-            status = found.get(trial.user_attrs["canonical"])
+            status = self._status(trial, found)
             if status is None:
                 new[trial.user_attrs["canonical"]] = {**self.base, **trial.user_attrs["point"]}
             elif rank(status) == "created" or _goes_on(status):
@@ -193,11 +194,10 @@ class AdaptiveSearch:
     def _look(self, optuna: Any) -> bool:
         """Tells what ended, and ends what the pruner gives up; whether anything ended."""
         found, ended = self._by_name(), False
-        flying = [t for t in self._flying(optuna) if t.user_attrs["canonical"] in found]
-        by_trial = {t.number: found[t.user_attrs["canonical"]] for t in flying}
-        curves = self._curves(list(by_trial.values()))
-        for trial in flying:
-            status = by_trial[trial.number]
+        both = [(trial, self._status(trial, found)) for trial in self._flying(optuna)]
+        begun = [(trial, status) for trial, status in both if status is not None]
+        curves = self._curves([status for _, status in begun])
+        for trial, status in begun:
             curve = curves.get(status.folder, [])
             if status.is_final and not _goes_on(status):
                 self._tell(optuna, trial, status, curve)
@@ -249,6 +249,14 @@ class AdaptiveSearch:
         """Canonical name to the newest replicate."""
         found = [s for s in statuses(self.job) if s.reason != "half-made"]
         return {status.folder.rsplit("/", 2)[1]: status for status in found}
+
+    def _names(self, trial: Any) -> list[str]:
+        """The names that the folder of a trial may have, also of an earlier version."""
+        run = self.job.resolve({**self.base, **trial.user_attrs["point"]})
+        return [trial.user_attrs["canonical"], run.canonical(), *run.old_names()]
+
+    def _status(self, trial: Any, found: Mapping[str, Status]) -> Status | None:
+        return next((found[name] for name in self._names(trial) if name in found), None)
 
     def _save(self) -> None:
         self.record.save(

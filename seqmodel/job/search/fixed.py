@@ -125,11 +125,11 @@ class Search:
     ) -> None:
         self.job, self.base, self.kind = job, dict(base), kind
         self.n_points = len(points)
-        self.runs = _checked(job, base, points, n_replicates)
+        self.runs, self._renamed = _checked(job, base, points, n_replicates)
         self.n_duplicates = len(points) * n_replicates - len(self.runs)
         self.record = SearchRecord(os.path.join(folder, name))
         self.space, self.n_replicates = dict(space or {}), n_replicates
-        self.left: list[str] = self.record.left(self.runs)
+        self.left: list[str] = self.record.left([*self.runs, *self._renamed])
         self.counts: dict[str, int] = {}
         self.advice = ""
 
@@ -152,7 +152,7 @@ class Search:
         if retry not in RETRIES:
             raise JobError(f"retry={retry!r}: one of {', '.join(RETRIES)}")
         with self.record.locked():
-            self.record.save(self._to_dict())
+            self.record.save(self._to_dict(), self._renamed)
             found = self._by_name()
             new, again = self._missing(found, retry, repeat)
             self._count(found, new, again)
@@ -216,7 +216,7 @@ class Search:
             return Results([])
         interface = None if self.job.interface.is_local else self.job.interface
         found = results(root, interface)
-        return Results(r for r in found if r.folder.split("/")[-2:-1][0] in self.runs)
+        return Results(r for r in found if self._name(r.folder) in self.runs)
 
     def wait(self, *, timeout_s: float = 86400.0, every_s: float = 1.0) -> StatusTable:
         """Waits until every run has ended; returns their states.
@@ -263,10 +263,15 @@ class Search:
         for status in statuses(self.job):
             if status.reason == "half-made":
                 continue
-            name = status.folder.rsplit("/", 2)[1]
+            name = self._name(status.folder)
             if name not in best or _RANKS.index(rank(status)) <= _RANKS.index(rank(best[name])):
                 best[name] = status
         return best
+
+    def _name(self, folder: str) -> str:
+        """The name of the run that the replicate in `folder` is of, by today's rules."""
+        name = folder.split("/")[-2]
+        return self._renamed.get(name, name)
 
     def _to_dict(self) -> dict[str, Any]:
         return {
@@ -306,11 +311,15 @@ class Search:
 
 def _checked(
     job: Job, base: Mapping[str, Any], points: Sequence[Mapping[str, Any]], n_replicates: int
-) -> dict[str, dict[str, Any]]:
-    """Canonical name to hyperparameters of each different run; all are checked first."""
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Canonical name to hyperparameters of each different run; old name to canonical name.
+
+    All runs are checked first.
+    """
     if n_replicates < 1:
         raise HparamError(f"n_replicates={n_replicates}: at least one")
     found: dict[str, dict[str, Any]] = {}
+    renamed: dict[str, str] = {}
     for name in ("job_out_dir", "workdir"):
         if name in base or any(name in point for point in points):
             raise HparamError(f"{name!r} is where the whole search lies: set it for the job")
@@ -322,12 +331,14 @@ def _checked(
             if k:
                 values["seed"] = int(base.get("seed", 0)) + k
             try:
-                name = job.resolve(values).canonical()
+                run = job.resolve(values)
             except HparamError as e:
                 what = ", ".join(f"{n}={v!r}" for n, v in point.items())
                 raise HparamError(f"point {i + 1} of {len(points)} ({what}): {e}") from e
+            name = run.canonical()
             found.setdefault(name, values)
-    return found
+            renamed |= dict.fromkeys(run.old_names(), name)
+    return found, renamed
 
 
 def rank(status: Status) -> str:

@@ -63,9 +63,12 @@ class SearchRecord:
         before = [*record.get("points", {}), *record.get("left", [])]
         return [name for name in dict.fromkeys(before) if name not in now]
 
-    def save(self, record: dict[str, Any]) -> None:
-        """Writes the record whole; points that it has no more stay listed as left."""
-        left = self.left(record["points"])
+    def save(self, record: dict[str, Any], renamed: Iterable[str] = ()) -> None:
+        """Writes the record whole; points that it has no more stay listed as left.
+
+        `renamed` are names that earlier versions gave to its points.
+        """
+        left = self.left([*record["points"], *renamed])
         made = self.read().get("made") or time.strftime("%Y-%m-%dT%H:%M:%S%z")
         record = {"schema": SCHEMA, "made": made, **record, "left": left}
         self.write("search.json", json.dumps(record, indent=1, default=str) + "\n")
