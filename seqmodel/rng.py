@@ -26,7 +26,7 @@ _MUL2 = 0x94D049BB133111EB
 def hash64(*words: int | np.ndarray) -> np.ndarray:
     """Random words, uint64, of the broadcast shape of `words` (integers or integer arrays)."""
     n = next((i for i, word in enumerate(words) if not isinstance(word, int)), len(words))
-    first = _hash_ints(words[:n])
+    first = _hash_ints([word for word in words[:n] if isinstance(word, int)])
     if n == len(words):
         return np.array(first, dtype=np.uint64)
     state = np.full(1, first, dtype=np.uint64)

@@ -7,12 +7,12 @@ Inputs and targets are moved and reversed together; noise changes the sequence o
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
 from seqmodel.dataset.batch.sampler import Samples
-from seqmodel.dataset.batch.window import Codes, Plan, WindowReader, plan_windows
+from seqmodel.dataset.batch.window import Codes, Plan, SoftMasked, WindowReader, plan_windows
 from seqmodel.dataset.interval.interval import Intervals
 from seqmodel.dataset.seq.alphabet import Alphabet
 from seqmodel.errors import SequenceError
@@ -191,7 +191,7 @@ class SequenceReader:
 
     def _weight(self, windows: Plan, length: int) -> np.ndarray:
         """Weight of each letter, float32 [N, L]: 1, or `soft_mask_weight` in lower case."""
-        edges, at = self.codes.edges, windows.at
+        edges, at = cast("SoftMasked", self.codes).edges, windows.at
         first = np.searchsorted(edges, at, side="right")
         count = np.searchsorted(edges, at + length, side="left") - first
         toggles = np.zeros((len(at), length + 1), dtype=np.uint8)
@@ -204,6 +204,7 @@ class SequenceReader:
         return np.where(lower == 1, np.float32(self.soft_mask_weight), np.float32(1))
 
     def _target(self, item: np.ndarray, shift: np.ndarray, flip: np.ndarray) -> np.ndarray:
+        assert self.target is not None
         if not isinstance(self.target, np.ndarray):
             return self.target.read(item, shift, flip)
         values = self.target[item]

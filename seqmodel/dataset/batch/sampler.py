@@ -39,7 +39,7 @@ _N_ROUNDS = 6
 class Samples(NamedTuple):
     """Samples of an epoch, in order: position in the epoch, item, and key of random bits."""
 
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # tuple.index is not needed
     item: np.ndarray
     key: np.ndarray
 
@@ -175,7 +175,7 @@ class Sampler:
         item = np.empty(len(position), dtype=np.int64)
         for i in np.unique(chunk).tolist():
             here = chunk == i
-            item[here] = self._bucketed(i)[position[here] - i * CHUNK]
+            item[here] = self._bucketed(i, self._lengths)[position[here] - i * CHUNK]
         return item
 
     def _shuffled(self, position: np.ndarray) -> np.ndarray:
@@ -186,7 +186,7 @@ class Sampler:
             position
         ]
 
-    def _bucketed(self, chunk: int) -> np.ndarray:
+    def _bucketed(self, chunk: int, lengths: np.ndarray) -> np.ndarray:
         """Items of a chunk of the shuffled order, sorted by length, its blocks shuffled again.
 
         Chunks and blocks do not depend on the batch size nor on the number of ranks.
@@ -194,7 +194,7 @@ class Sampler:
 
         def make() -> np.ndarray:
             item = self._shuffled(np.arange(chunk * CHUNK, min((chunk + 1) * CHUNK, self.n)))
-            item = item[np.argsort(self._lengths[item], kind="stable")]
+            item = item[np.argsort(lengths[item], kind="stable")]
             whole = len(item) // BLOCK
             order = permutation_at(
                 np.arange(whole), max(whole, 1), self.seed, BLOCK_STREAM, self.epoch, chunk

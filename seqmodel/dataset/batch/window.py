@@ -32,7 +32,8 @@ class Plan(NamedTuple):
 
     def part(self, start: int, end: int) -> Plan:
         """The plan of samples `start` to `end`."""
-        return Plan(*(None if x is None else x[start:end] for x in self))
+        before, after = (None if x is None else x[start:end] for x in self[2:])
+        return Plan(self.at[start:end], self.flip[start:end], before, after)
 
 
 def plan_windows(
@@ -72,6 +73,13 @@ class Codes(Protocol):
     """Length of each, int64."""
 
 
+class SoftMasked(Codes, Protocol):
+    """Sequences of which letters in lower case are known."""
+
+    edges: np.ndarray
+    """Positions in `data` where lower case begins or ends, int64, sorted."""
+
+
 class WindowReader:
     """Reads windows of one length out of sequences.
 
@@ -84,17 +92,23 @@ class WindowReader:
     def __init__(self, codes: Codes, alphabet: Alphabet, length: int) -> None:
         self.codes, self.alphabet, self.length = codes, alphabet, length
         self._windows = _view(codes.data, length)
-        self._complement = alphabet.complement_table
         self._by_xor = _complements_by_xor(alphabet)
 
-    def __reduce__(self) -> tuple:
+    @property
+    def _complements(self) -> np.ndarray:
+        table = self.alphabet.complement_table
+        assert table is not None, "SequenceReader refuses strands of such an alphabet"
+        return table
+
+    def __reduce__(self) -> tuple[object, ...]:
         # The views would be pickled as copies of the whole genome; a store travels as its path.
         return WindowReader, (self.codes, self.alphabet, self.length)
 
     def read(self, plan: Plan) -> tuple[np.ndarray, np.ndarray | None]:
         """Codes of a batch, uint8 [N, L], and where they are padding, bool [N, L] or None."""
-        if plan.before is not None and (plan.before.any() or plan.after.any()):
-            return self._read_padded(plan)
+        before, after = plan.before, plan.after
+        if before is not None and after is not None and (before.any() or after.any()):
+            return self._read_padded(plan, before, after)
         return self._read_inside(plan.at, plan.flip), None
 
     def _read_inside(self, at: np.ndarray, flip: np.ndarray) -> np.ndarray:
@@ -112,28 +126,30 @@ class WindowReader:
         # torch reverses bytes with vector instructions, numpy one by one
         codes = torch.from_numpy(codes).flip(1).numpy()
         if not self._by_xor:
-            return self._complement[codes]
+            return self._complements[codes]
         rows = np.flatnonzero(codes.max(axis=1) > 3) if codes.max() > 3 else ()
-        others = self._complement[codes[rows]] if len(rows) else None
+        others = self._complements[codes[rows]] if len(rows) else None
         np.bitwise_xor(codes, 3, out=codes)
         if others is not None:
             codes[rows] = others
         return codes
 
-    def _read_padded(self, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    def _read_padded(
+        self, plan: Plan, before: np.ndarray, after: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         data, length = self.codes.data, self.length
         column = np.arange(length)
-        pad = (column < plan.before[:, None]) | (column >= (length - plan.after)[:, None])
+        pad = (column < before[:, None]) | (column >= (length - after)[:, None])
         fits = (plan.at >= 0) & (plan.at + length <= len(data))
         out = np.empty((len(plan.at), length), dtype=np.uint8)
         out[fits] = self._windows[plan.at[fits]]
         for i in np.flatnonzero(~fits):  # the window leaves the array itself
-            at, first, last = int(plan.at[i]), int(plan.before[i]), length - int(plan.after[i])
+            at, first, last = int(plan.at[i]), int(before[i]), length - int(after[i])
             out[i, first:last] = data[at + first : at + max(first, last)]
         out[pad] = self.alphabet.pad_id
         rows = np.flatnonzero(plan.flip)
         if len(rows):
-            out[rows] = self._complement[out[rows, ::-1]]
+            out[rows] = self._complements[out[rows, ::-1]]
             pad[rows] = pad[rows, ::-1]
         return out, pad
 

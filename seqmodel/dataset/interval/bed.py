@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -98,9 +99,10 @@ def read_bed(
     for block, first in _blocks(path):
         plain = plain_columns(block, contigs, layout.strand)
         rows = None
+        needed = layout.strand if layout.strand_is_needed else None
         if plain is None or number is not None or b"\0" in block:
             rows = _rows(path, block, first)
-        if plain is None or (layout.strand_is_needed and plain.width <= layout.strand):
+        if plain is None or (needed is not None and plain.width <= needed):
             rows = _clean(rows or _rows(path, block, first), contigs, layout, width)
             plain = _columns(rows, contigs, layout.strand)
         if not len(plain.start):
@@ -111,12 +113,16 @@ def read_bed(
         numbers = np.arange(first, first + len(plain.start)) if rows is None else rows.lines
         part = Intervals(contigs, plain.contig, plain.start, plain.end - plain.start, plain.strand)
         at.append(np.asarray(numbers))
-        check_rows(lambda i, n=at[-1]: f"{path} line {n[i]}", part)
+        check_rows(partial(_where, path, at[-1]), part)
         parts.append(part)
-        texts += [] if number is None else _column(rows, number)
+        texts += [] if number is None or rows is None else _column(rows, number)
     if not parts:
         raise IntervalError(f"{path}: has no interval; BED lines are: contig, start, end")
     return Bed(path, concatenate(parts), texts, np.concatenate(at))
+
+
+def _where(path: str, lines: np.ndarray, i: int) -> str:
+    return f"{path} line {lines[i]}"
 
 
 def _layout(path: str, strand: str | int | None) -> _Layout:
@@ -175,7 +181,7 @@ def _text(path: str, block: bytes, first: int) -> str:
         return text_of(block, lambda: path, IntervalError)
     except IntervalError:  # looked for line by line only where there is something to find
         for number, line in enumerate(block.split(b"\n"), first):
-            text_of(line, lambda n=number: f"{path} line {n}", IntervalError)
+            text_of(line, partial("{} line {}".format, path, number), IntervalError)
         raise
 
 
@@ -216,7 +222,7 @@ def _check_fields(where: str, fields: list[str], contigs: Contigs, layout: _Layo
             f"{where}: {len(fields)} columns, BED needs contig, start, end separated by tabs"
         )
     for name, text in zip(("start", "end"), fields[1:3], strict=True):
-        whole_number(text, lambda n=name: f"{where}: {n}")
+        whole_number(text, partial("{}: {}".format, where, name))
     if fields[0] not in contigs.numbers:
         raise IntervalError(f"{where}: {contigs.unknown(fields[0])}")
     at = layout.strand

@@ -44,12 +44,12 @@ def plain_columns(block: bytes, contigs: Contigs, strand_number: int | None) -> 
     if rest or width < 2:
         return None
     begins = np.concatenate(([0], ends[:-1] + 1))
-    tabs = tabs.reshape(len(ends), width)
-    if not ((tabs[:, 0] > begins).all() and (tabs[:, -1] < ends).all()):
+    separators = tabs.reshape(len(ends), width)
+    if not ((separators[:, 0] > begins).all() and (separators[:, -1] < ends).all()):
         return None
     # where field j of each line begins, and one beyond its last character
-    starts = np.column_stack((begins, tabs + 1))
-    stops = np.column_stack((tabs, ends - (text[ends - 1] == ord("\r"))))
+    starts = np.column_stack((begins, separators + 1))
+    stops = np.column_stack((separators, ends - (text[ends - 1] == ord("\r"))))
     contig = _contigs(text, starts[:, 0], stops[:, 0], contigs)
     start, end = (_integers(text, starts[:, i], stops[:, i]) for i in (1, 2))
     strand: np.ndarray | int | None = 0

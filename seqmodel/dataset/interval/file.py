@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def has_summits(path: str | os.PathLike) -> bool:
 def _at_summits(peaks: Bed, columns: Bed) -> Bed:
     x = peaks.intervals
     found = [
-        whole_number(text, lambda i=i: f"{peaks.where(i)}: summit (column 10)")
+        whole_number(text, partial("{}: summit (column 10)".format, peaks.where(i)))
         for i, text in enumerate(columns.texts)
     ]
     summit = np.array(found, dtype=np.int64)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -137,7 +138,7 @@ def _feature(
 ) -> _Feature:
     where, fields = line.where, line.fields
     start, end = (
-        whole_number(text, lambda n=name: f"{where}: {n}")
+        whole_number(text, partial("{}: {}".format, where, name))
         for name, text in zip(("start", "end"), fields[3:5], strict=True)
     )
     if fields[0] not in contigs.numbers:

@@ -15,7 +15,7 @@ import os
 import warnings
 import zlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -94,6 +94,8 @@ def cached_array(
                     continue
                 _write(target, shape, np.dtype(dtype), fill, sources)
                 found = _load(target, shape, dtype)
+                if found is None:
+                    raise LabelError(f"{target}: was written and cannot be read; try again")
             return found[0]
     raise LabelError(f"{sources[0]}: none of {', '.join(folders)} can be written; set --cache_dir")
 
@@ -218,12 +220,16 @@ class MappedArray:
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
-        self._sums = _End.read(array.filename).sums
+        self._sums = _End.read(self._path).sums
+
+    @property
+    def _path(self) -> str:
+        return str(cast("np.memmap", self.array).filename)
 
     def __getstate__(self) -> dict[str, object]:
-        return {"path": self.array.filename, "sums": self._sums}
+        return {"path": self._path, "sums": self._sums}
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self._sums = state["sums"]
         if _End.read(state["path"]).sums != self._sums:
             raise LabelError(f"{state['path']}: was made anew meanwhile; start again")

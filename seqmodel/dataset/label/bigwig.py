@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -83,7 +84,15 @@ class BigWig:
         self._file.close()
 
 
-def _open(path: str) -> tuple[object, bool]:
+class _File(Protocol):
+    """What is used of a file that pybigtools or pyBigWig opened."""
+
+    def chroms(self) -> Mapping[str, int]: ...
+    def values(self, chrom: str, start: int, end: int, **options: Any) -> np.ndarray: ...
+    def close(self) -> None: ...
+
+
+def _open(path: str) -> tuple[_File, bool]:
     try:
         import pybigtools
     except ImportError:

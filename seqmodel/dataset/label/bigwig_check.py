@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class _File:
         if self.take("I", 0)[0] != MAGIC:
             raise ValueError("it does not begin as a bigWig file does")
 
-    def take(self, form: str, at: int) -> tuple:
+    def take(self, form: str, at: int) -> tuple[Any, ...]:
         """Numbers at an offset."""
         size = struct.calcsize(self.order + form)
         return struct.unpack(self.order + form, self.part(at, size).tobytes())
@@ -52,10 +53,11 @@ def check_bigwig(data: np.ndarray) -> float | None:
         ValueError: one of them cannot be; the file is damaged, cut short or no bigWig file.
     """
     file = _File(data)
-    _, _, n_zooms, chroms, data, index, _, _, _, summary, unpacked, _ = file.take("I2H3Q2H2QIQ", 0)
+    head = file.take("I2H3Q2H2QIQ", 0)
+    _, _, n_zooms, chroms, values, index, _, _, _, summary, unpacked, _ = head
     if unpacked > _MOST_UNPACKED:
         raise ValueError(f"blocks of {unpacked} bytes")
-    file.part(data, 4)
+    file.part(values, 4)
     _check_chroms(file, chroms)
     _check_index(file, index)
     for i in range(n_zooms):

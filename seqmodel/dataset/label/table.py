@@ -86,7 +86,7 @@ def read_rows(
     names: list[str] = []
     found: list[list[str]] = [[] for _ in columns]
     ends, lines = [], []
-    for path in map(os.fspath, paths):
+    for path in (os.fspath(x) for x in paths):
         if is_parquet(path):
             names, texts, numbers = _read_parquet(path, list(columns))
         else:

@@ -86,10 +86,12 @@ class Match(NamedTuple):
 
     def arrange(self, target: Any) -> Any:
         """Targets of items in the order of the model, from those in the order of the data."""
-        if target is None or (self.order is None and isinstance(target, np.ndarray)):
+        if target is None:
             return target
         if not isinstance(target, np.ndarray):
             return target.arranged(self.order, self.targets)
+        if self.order is None:
+            return target
         if self.targets.kind == "class":
             return np.argsort(self.order).astype(target.dtype)[target]
         return target[..., self.order]
@@ -176,6 +178,7 @@ def class_ids(
         LabelError: a label is no class; file and line are named.
     """
     numbers = {name: i for i, name in enumerate(names)} if names else None
+    known = ", ".join(names or ())
     get = int if numbers is None else numbers.__getitem__
     try:
         ids = np.fromiter(map(get, texts), np.int64, len(texts))
@@ -184,7 +187,7 @@ def class_ids(
         what = (
             "is not a whole number from 0 on; set --class_names if the classes have names"
             if numbers is None
-            else f"is none of the classes {', '.join(names)}"
+            else f"is none of the classes {known}"
         )
         raise LabelError(f"{where(i)}: label {texts[i]!r} {what}") from None
     wrong = np.flatnonzero(ids < 0)

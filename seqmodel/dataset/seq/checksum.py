@@ -19,7 +19,7 @@ class BlockSums:
 
     def update(self, raw: bytes | bytearray | memoryview | np.ndarray) -> None:
         """Adds the next bytes."""
-        view = memoryview(raw).cast("B")
+        view = memoryview(raw.data if isinstance(raw, np.ndarray) else raw).cast("B")
         at = 0
         while at < len(view):
             part = view[at : at + BLOCK_BYTES - self._n]
@@ -40,7 +40,7 @@ def damaged_blocks(raw: np.ndarray, sums: Sequence[int]) -> list[int]:
     n_blocks = -(-len(raw) // BLOCK_BYTES)
     if n_blocks != len(sums):
         return list(range(max(n_blocks, 1)))
-    view = memoryview(raw)
+    view = raw.data
     return [
         i
         for i, wanted in enumerate(sums)

@@ -25,6 +25,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -142,8 +143,8 @@ class SequenceStore:
     def __getstate__(self) -> dict[str, object]:
         return {"path": self.path, "alphabet": self.alphabet, "sources": self.sources}
 
-    def __setstate__(self, state: dict) -> None:
-        self.__init__(state["path"], state["alphabet"])
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        SequenceStore.__init__(self, state["path"], state["alphabet"])
         if [x["sha256"] for x in self.sources] != [x["sha256"] for x in state["sources"]]:
             raise SequenceError(
                 f"{self.path}: was rebuilt from other sources meanwhile; start again"

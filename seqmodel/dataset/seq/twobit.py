@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -83,7 +84,7 @@ class TwoBitReader:
         for number in range(1, n + 1):
             size = int(self._data[at])
             raw = self._data[at + 1 : at + 1 + size].tobytes()
-            name = text_of(raw, lambda n=number: self._where(n), SequenceError)
+            name = text_of(raw, partial(self._where, number), SequenceError)
             records.append((name, int(self._words(at + 1 + size, 1)[0])))
             at += 5 + size
         return records
