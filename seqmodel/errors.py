@@ -11,7 +11,9 @@
     |- RunError (RuntimeError)        a run that cannot go on, with what to change
     |  `- DivergedError               its loss is not finite any more
     `- JobError (RuntimeError)        submitting, finding, ending jobs
-       `- ConnectionLost              the way to the other machine broke off; repeat the call
+       |- ConnectionLost              the way to the other machine broke off; repeat the call
+       |- Missing                     a folder or file is not there
+       `- Busy                        a replicate is somebody else's to submit, or in the queue
 
 A message is one line that says what, where, what came and what to do. The command line prints it
 and exits with 2, or with 3 for DivergedError; a traceback is for our own bugs only. Light: standard
@@ -69,3 +71,11 @@ class JobError(SeqmodelError, RuntimeError):
 
 class ConnectionLost(JobError):
     """The connection ended, or did not answer in time, while an operation was under way."""
+
+
+class Missing(JobError):
+    """A folder or file that is not there."""
+
+
+class Busy(JobError):
+    """A replicate that somebody else is submitting, or that waits or runs."""

@@ -10,7 +10,7 @@ PACKAGE = Path(seqmodel.__file__).parent
 
 # rooms and modules by floor, the lowest first; a module imports from its own floor and those below
 FLOORS = (
-    ("seqmodel", "errors", "moved", "terminal"),
+    ("seqmodel", "errors", "moved", "terminal", "job.agent"),
     ("files", "rng"),
     ("hparam",),
     ("dataset.seq",),
@@ -35,7 +35,6 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # an import inside a function may go up where the higher room is what the caller asked for
 ASKED_FOR = {
     ("job", "job.results"),  # job.results(), and advice at submit
-    ("record.code", "job.packed"),
 }
 # modules in a circle by an import inside a function
 IN_CIRCLES = {"task.divergence", "task.task"}

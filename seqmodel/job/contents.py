@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from seqmodel.errors import CheckpointError, JobError
+from seqmodel.errors import CheckpointError, ConnectionLost, JobError
 from seqmodel.files import read_bytes
-from seqmodel.hparam.header import HEADER, parse_header, read_header
+from seqmodel.hparam.header import HEADER, parse_header
 from seqmodel.hparam.resolve import Run
-from seqmodel.job.os_interface import Interface, here, quote_home
-from seqmodel.job.replicate import KEPT, SCHEMA, Place, Replicate, script_name, tracked_defaults
+from seqmodel.job import agent
+from seqmodel.job.agent import KEPT
+from seqmodel.job.os_interface import Interface
+from seqmodel.job.replicate import SCHEMA, Place, Replicate, script_name, tracked_defaults
 
 if TYPE_CHECKING:
     from seqmodel.record.code import Code
@@ -175,25 +176,16 @@ def header_there(interface: Interface, path: str, workdir: str) -> dict[str, Any
     Raises:
         CheckpointError: no file, not written by seqmodel, or by a newer version.
     """
-    if interface.is_local:
-        return read_header(os.path.join(here(workdir), os.path.expanduser(path)))
-    text = f"cd -- {quote_home(workdir)} && python3 -I -S -c {shlex.quote(_HEADER)} "
-    done = interface.script(text + quote_home(path))
-    if done.code != 0:
-        why = done.err.strip().splitlines()[-1:] or ["no answer"]
+    try:
+        data = interface.call(agent.zip_member, path=path, workdir=workdir, name=HEADER)
+    except ConnectionLost:
+        raise
+    except JobError as e:
         raise CheckpointError(
-            f"{path} on {interface.name}: no checkpoint that seqmodel wrote can be read there "
-            f"({why[0]}); give the path of a .ckpt file"
-        )
-    return parse_header(done.out, f"{path} on {interface.name}")
-
-
-_HEADER = f"""
-import sys, zipfile
-archive = zipfile.ZipFile(sys.argv[1])
-record = next(n for n in archive.namelist() if n.split("/")[-1] == {HEADER!r})
-sys.stdout.buffer.write(archive.read(record))
-"""
+            f"{path}: no checkpoint that seqmodel wrote can be read there ({e}); give the path of "
+            "a .ckpt file"
+        ) from e
+    return parse_header(data, f"{path} on {interface.name}")
 
 
 def data_files(run: Run) -> list[str]:

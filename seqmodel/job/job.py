@@ -11,7 +11,6 @@ script is started, found and ended.
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +20,8 @@ from seqmodel.hparam.canonical import Workdir
 from seqmodel.hparam.convert import parse_dict
 from seqmodel.hparam.job import JobHparams
 from seqmodel.hparam.resolve import Run, resolve
+from seqmodel.job import agent, launch
+from seqmodel.job.agent import KEPT
 from seqmodel.job.contents import (
     code_files,
     header_there,
@@ -33,15 +34,7 @@ from seqmodel.job.contents import (
 from seqmodel.job.kinds import KINDS, base_class, classes, path_of
 from seqmodel.job.os_interface import Interface, LocalInterface, here
 from seqmodel.job.prune import OLDER_THAN_MIN, prune
-from seqmodel.job.replicate import (
-    KEPT,
-    RECORD,
-    Place,
-    Replicate,
-    parse_record,
-    reserve,
-    write_files,
-)
+from seqmodel.job.replicate import RECORD, Place, Replicate, parse_record, reserve
 from seqmodel.job.script.template import read_template, render
 
 if TYPE_CHECKING:
@@ -89,7 +82,7 @@ class Job:
     def create_all(self, runs: Sequence[Mapping[str, Any]]) -> list[Replicate]:
         """Makes a replicate of each run; none if one of them is wrong."""
         made, files, place = self._make(runs)
-        write_files(self.interface, place.root, files)
+        self.interface.call(agent.write_files, timeout=300, root=place.root, files=files)
         return made
 
     def submit(self, replicate: Replicate | None = None, **hparams: Any) -> Replicate:
@@ -136,7 +129,7 @@ class Job:
             Those that were submitted now.
         """
         run, root = self.resolve(hparams), self.find_root()
-        there, good = self.interface.list_dir(root), 0
+        there, good = self.interface.call(agent.list_dir, path=root), 0
         for name in {run.canonical(), *run.old_names()} & set(there):
             good += sum(
                 s.state in ("complete", "running") or (s.state == "created" and s.queued)
@@ -151,9 +144,8 @@ class Job:
         """
         given, settings = self._split(hparams)
         run = self._resolve(given, settings)
-        place = Place()
-        place.workdir = self._workdir(settings)
-        place.root = os.path.join(place.workdir, settings.job_out_dir)
+        workdir = self._workdir(settings)
+        place = Place(os.path.join(workdir, settings.job_out_dir), workdir)
         self.code = self._code(run)
         fields = self._fields(run, settings, place, run.canonical(), 0, self.code)
         return self._render(fields)
@@ -173,8 +165,7 @@ class Job:
         codes = [self._code(run) for run in by_plugins.values()]
         if any(code.digest != codes[0].digest for code in codes):
             raise JobError("the runs of one submission have different plugins; submit them apart")
-        probe = Place()
-        probe.root = probe.workdir = "/"
+        probe = Place("/", "/")
         for run, (_, settings) in zip(resolved, split, strict=True):
             self._render(self._fields(run, settings, probe, run.canonical(), 0, codes[0]))
         place = reserve(
@@ -297,18 +288,9 @@ class Job:
         """job_out_dir there, absolute."""
         if not self._root:
             settings = self._settings({})
-            workdir = self._workdir(settings)
-            if self.interface.is_local:
-                out = os.path.expanduser(settings.job_out_dir)
-                self._root = os.path.normpath(os.path.join(here(workdir), out))
-            else:
-                self._root = reserve(
-                    self.interface,
-                    [],
-                    job_out_dir=settings.job_out_dir,
-                    workdir=workdir,
-                    code="none",
-                ).root
+            self._root = self.interface.call(
+                launch.place, job_out_dir=settings.job_out_dir, workdir=self._workdir(settings)
+            )[1]
         return self._root
 
     def status(self, which: str | Replicate | Iterable[Replicate] | None = None) -> Any:
@@ -386,17 +368,8 @@ class Job:
 
     def logs(self, replicate: Replicate, *, name: str = "stderr", n_lines: int = 40) -> str:
         """The last lines of stdout or stderr of a replicate."""
-        path = f"{replicate.path}/{name}"
-        # a FIFO in the place of a file would never end
-        quoted = shlex.quote(path)
-        text = f"[ -e {quoted} ] && ! [ -f {quoted} ] && exit 3\ntail -n {n_lines} -- {quoted}"
-        done = self.interface.script(text)
-        if done.code == 3:
-            raise JobError(f"{path}: not a regular file; nothing of it is read")
-        if done.code != 0:
-            why = done.err.strip().splitlines()[-1:] or ["cannot be read"]
-            raise JobError(f"{path}: {why[0]}")
-        return done.out.decode("utf-8", "replace")
+        data = self.interface.call(agent.tail, path=f"{replicate.path}/{name}", n_lines=n_lines)
+        return data.decode("utf-8", "replace")
 
     def results(self, which: str | None = None) -> Results:
         """A table of all runs of this job_out_dir, or of a folder in it: scores, time, memory."""
@@ -492,8 +465,7 @@ class Job:
         submissions: Sequence[int],
         settings: Mapping[str, Any],
     ) -> Sequence[Replicate]:
-        place = Place()
-        place.root = chosen[0].root
+        place = Place(chosen[0].root, "")
         self._root = self._root or place.root
         paths = {r.path: f"{r.path}/{RECORD}" for r in chosen}
         contents = self.interface.read(list(paths.values()))

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from seqmodel.errors import JobError
+from seqmodel.job import launch
 from seqmodel.job.events import Record
 from seqmodel.job.os_interface import Interface
 from seqmodel.job.replicate import RECORD, parse_record
@@ -67,7 +68,7 @@ def refuse_login_node(interface: Interface, choices: str) -> None:
     Raises:
         JobError: it has sbatch.
     """
-    if not interface.is_local and interface.script("command -v sbatch >/dev/null").code == 0:
+    if not interface.is_local and interface.call(launch.has_program, name="sbatch"):
         raise JobError(
             f"{interface.name} has Slurm, and clusters do not allow training on their login nodes; "
             f"choose: {choices}"

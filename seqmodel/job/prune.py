@@ -6,6 +6,7 @@ run began in it, nothing was written by a job, and nobody is writing there now.
 
 from __future__ import annotations
 
+from seqmodel.job import agent
 from seqmodel.job.os_interface import Interface
 from seqmodel.job.status_table import read_status
 
@@ -40,40 +41,7 @@ def prune(interface: Interface, root: str, older_than_min: int = OLDER_THAN_MIN)
     half = [s.folder for s in read_status(interface, root, None) if s.reason == "half-made"]
     if not half:
         return pruned
-    words = "".join(f"{folder}\0" for folder in half).encode("utf-8", "surrogateescape")
-    done = interface.script(_PRUNE.replace("@MINUTES@", str(older_than_min)), words)
-    told = done.out.decode("utf-8", "surrogateescape").split("\0")[:-1]
-    for folder, why in zip(told[::2], told[1::2], strict=False):
-        if why == "removed":
-            pruned.removed.append(folder)
-        else:
-            pruned.kept[folder] = why
+    told = interface.call(agent.prune, folders=half, older_than_min=older_than_min)
+    pruned.removed = [folder for folder, why in told if why == "removed"]
+    pruned.kept = {folder: why for folder, why in told if why != "removed"}
     return pruned
-
-
-_PRUNE = """
-tell() { printf '%s\\0%s\\0' "$folder" "$1"; exit 0; }
-one() {
-    if [ -L "$folder" ] || ! cd -- "$folder" 2>/dev/null; then tell "it cannot be entered"; fi
-    local name
-    for name in * .[!.]*; do
-        if ! [ -e "$name" ] && ! [ -L "$name" ]; then continue; fi
-        case $name in
-            *_version_*.sh | hparams.json | job.json | *.part) ;;
-            stdout | stderr | events | submit.*) ;;
-            *) tell "it holds $name, which no submitter writes" ;;
-        esac
-        if ! [ -f "$name" ] || [ -L "$name" ]; then tell "$name is not a regular file"; fi
-    done
-    if grep -q '^[0-9]* created ' events 2>/dev/null; then tell "it holds a job"; fi
-    if grep -q '"_run"' hparams.json 2>/dev/null; then tell "a run began in it"; fi
-    if [ -s stdout ] || [ -s stderr ]; then tell "a job wrote its output there"; fi
-    if [ -n "$(find . -maxdepth 1 -mmin -@MINUTES@ | head -n 1)" ]; then
-        tell "something was written there within the last @MINUTES@ minutes"
-    fi
-    rm -rf -- "$folder" || tell "it cannot be removed"
-    tell removed
-}
-while IFS= read -r -d '' folder; do (one < /dev/null); done
-exit 0
-"""

@@ -7,13 +7,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from seqmodel.errors import HparamError, JobError
+from seqmodel.errors import Busy, HparamError, JobError
 from seqmodel.hparam.job import SlurmHparams
 from seqmodel.hparam.resolve import Run
+from seqmodel.job import launch
+from seqmodel.job.agent import KEPT
 from seqmodel.job.events import Record
 from seqmodel.job.job import Job
-from seqmodel.job.replicate import KEPT, Place, Replicate, write_files
-from seqmodel.job.shell import cancel_by, claim_text, claims
+from seqmodel.job.replicate import Place, Replicate
+from seqmodel.job.shell import claim_seconds, claims
 from seqmodel.job.state import ABSENT, Seen, Status
 from seqmodel.job.status_table import Scheduler
 
@@ -81,21 +83,29 @@ class SlurmJob(Job):
         place: Place,
         files: Mapping[str, bytes],
     ) -> None:
-        files, text = dict(files), claim_text(self._settings({})) + _SUBMIT
+        files = dict(files)
         links: dict[str, str] = {}
-        batches: dict[str, list[Replicate]] = {}
+        batches = {}
+        chosen_by_token: dict[str, list[Replicate]] = {}
         for chosen, k in self._batches(replicates, submissions, files, place.max_array):
             token = os.urandom(6).hex()
-            batches[token] = chosen
-            more, linked = self._batch(token, chosen, k, files)
-            files |= more
+            chosen_by_token[token] = chosen
+            args, script, linked = self._batch(token, chosen, k, files)
+            files[f"{KEPT}/submitted/{token}/batch.sh"] = script.encode()
             links |= linked
-            text += f"submit {token}\n"
+            batches[token] = (claims(chosen, [k] * len(chosen), [token] * len(chosen)), args)
             self.n_calls["sbatch"] += 1
-        text += "why\n"
         self.n_calls["squeue"] += 1
-        out = write_files(self.interface, place.root, files, links, then=text, timeout=300)
-        _take_up(out.decode("utf-8", "replace"), batches, self.interface.name)
+        told = self.interface.call(
+            launch.submit_batches,
+            timeout=300,
+            root=place.root,
+            files=files,
+            links=links,
+            batches=batches,
+            claim_s=claim_seconds(self._settings({})),
+        )
+        _note_ids(told, chosen_by_token, self.interface.name)
 
     def _batches(
         self,
@@ -118,8 +128,8 @@ class SlurmJob(Job):
 
     def _batch(
         self, token: str, chosen: Sequence[Replicate], k: int, files: Mapping[str, bytes]
-    ) -> tuple[dict[str, bytes], dict[str, str]]:
-        """The files and links of one call of sbatch."""
+    ) -> tuple[list[str], str, dict[str, str]]:
+        """The arguments, the script and the links of one call of sbatch."""
         folder = f"{KEPT}/submitted/{token}"
         links: dict[str, str] = {}
         for i, replicate in enumerate(chosen):
@@ -142,25 +152,20 @@ class SlurmJob(Job):
             args += [f"--array=0-{len(chosen) - 1}{limit}", "./batch.sh", str(k)]
         first = files[f"{chosen[0].folder}/{chosen[0].script_name}"].decode("utf-8", "replace")
         batch = f'#!/bin/bash\n{_header(first)}\nexec bash "./$SLURM_ARRAY_TASK_ID.sh" "$1"\n'
-        return {
-            f"{folder}/folders": claims(chosen, [k] * len(chosen), [token] * len(chosen)),
-            f"{folder}/args": "".join(f"{arg}\0" for arg in args).encode(),
-            f"{folder}/batch.sh": batch.encode(),
-        }, links
+        return args, batch, links
 
     def _scheduler(self) -> Scheduler:
         return _Queue(self)
 
     def _cancel(self, chosen: Sequence[Status], scheduler: Scheduler, why: str) -> dict[str, str]:
-        words = ""
+        words = []
         for status in chosen:
-            job_id = scheduler.id_of(status.record)
             # a job that no queue knows is not ended by ours
             is_outside = status.alive and scheduler.seen(status.record) == ABSENT
             outside = status.record.node or "another machine" if is_outside else ""
-            words += f"{status.folder}\0{job_id}\0{outside}\0"
+            words.append((status.folder, scheduler.id_of(status.record), outside))
         self.n_calls["scancel"] += 1
-        return cancel_by(_CANCEL, words, self.interface, why)
+        return self.interface.call(launch.cancel_batches, timeout=120, chosen=words, why=why)
 
 
 def directives(settings: Any, n_nodes: int, devices: int) -> str:
@@ -187,24 +192,26 @@ def _header(script: str) -> str:
     return "\n".join(line for line in script.splitlines() if line.startswith("#SBATCH"))
 
 
-def _take_up(out: str, batches: Mapping[str, Sequence[Replicate]], name: str) -> None:
+def _note_ids(
+    told: Sequence[Sequence[str]], batches: Mapping[str, Sequence[Replicate]], name: str
+) -> None:
     """Sets the ids that sbatch gave; says what it refused."""
     refused = []
-    for line in out.splitlines():
-        what, _, rest = line.partition(" ")
-        token, _, rest = rest.partition(" ")
-        chosen = batches.get(token, ())
-        if what == "job":
+    for word, token, text in told:
+        chosen = batches[token]
+        if word == "job":
             for i, replicate in enumerate(chosen):
-                replicate.job = rest if len(chosen) == 1 else f"{rest}_{i}"
-        elif what == "why":
+                replicate.job = text if len(chosen) == 1 else f"{text}_{i}"
+        elif word == "why":
             for replicate in chosen:
-                replicate.reason = rest  # type: ignore[attr-defined]
-        elif chosen:
-            refused.append((chosen[0], len(chosen), what, rest.strip()))
+                replicate.reason = text  # type: ignore[attr-defined]
+        else:
+            refused.append((chosen[0], len(chosen), word, text))
     if refused:
         replicate, n, what, why = refused[0]
         many = f" and {n - 1} more" if n > 1 else ""
+        if what == "busy":
+            raise Busy(f"{why} on {name}; nothing of {replicate.path}{many} was submitted")
         if what == "late":
             raise JobError(
                 f"sbatch on {name}: {why}; whether {replicate.path}{many} was queued is "
@@ -216,102 +223,6 @@ def _take_up(out: str, batches: Mapping[str, Sequence[Replicate]], name: str) ->
         )
 
 
-_SUBMIT = """
-for name in ${!SLURM@} ${!SBATCH@}; do
-    if [ "$name" != SLURM_CONF ]; then unset "$name"; fi
-done
-tokens=()
-id_in() { # id_in FILE...: the id, among whatever else sbatch printed; nothing if several could be
-    sed -n -E 's/\\r$//
-        s/^([0-9]+)(;[^ ;]*)?$/\\1/p
-        s/^(.* )?Submitted batch job ([0-9]+)( .*)?$/\\2/p' "$@" |
-        sort -u | awk '{id = $0} END {if (NR == 1) print id}'
-}
-id_by_token() { # id_by_token TOKEN: of a job that is in the queue
-    timeout 30 squeue -h -t all -u "$(id -un)" -o '%F|%j' 2> /dev/null |
-        awk -F '|' -v t=".$1" 'substr($0, length($0) - length(t) + 1) == t {id = $1} END {print id}'
-}
-submit() { # submit TOKEN
-    local dir=$PWD/.seqmodel/submitted/$1 args=() arg id code
-    if ! claim "$dir/folders" > "$dir/claim"; then
-        printf 'busy %s %s\\n' "$1" "$(<"$dir/claim")"
-        return
-    fi
-    while IFS= read -r -d '' arg; do args+=("$arg"); done < "$dir/args"
-    (cd -- "$dir" && timeout 100 sbatch "${args[@]}" > sbatch.out 2> sbatch.err < /dev/null)
-    code=$? id=''
-    if [ $code = 0 ]; then id=$(id_in "$dir/sbatch.out" "$dir/sbatch.err"); fi
-    if [ -z "$id" ] && [ $code != 124 ]; then id=$(id_by_token "$1"); fi
-    case $id in
-        [0-9]*)
-            printf %s "$id" > "$dir/job"
-            # an element of an array is told by its place
-            if grep -q -- '--array=' "$dir/args"; then
-                note_each "$dir/folders" 'submitted submission=$k job='"$id"'_$index'
-            else note_each "$dir/folders" 'submitted submission=$k job='"$id"; fi
-            printf 'job %s %s\\n' "$1" "$id"
-            tokens+=("$1") ;;
-        *)
-            local why folder k rest
-            why=$(tr '\\n' ' ' < "$dir/sbatch.err")
-            why=${why#sbatch: error: }
-            # it may have been queued all the same: submit.<k> stays taken
-            if [ $code = 124 ]; then printf 'late %s no answer in time\\n' "$1"; return; fi
-            if [ $code = 0 ]; then printf 'late %s no id of a job\\n' "$1"; return; fi
-            if grep -qiE 'timed? ?out|zero bytes|communication|transport' "$dir/sbatch.err"; then
-                printf 'late %s %s\\n' "$1" "$why"
-                return
-            fi
-            why=${why:-exit code $code, without a reason}
-            note_each "$dir/folders" "refused text=$why"
-            while read -r folder k rest; do
-                rm -f -- "$folder/submit.$k" "$folder/submit.$k".*
-            done < "$dir/folders"
-            printf 'refused %s %s\\n' "$1" "$why" ;;
-    esac
-}
-why() { # what the scheduler says of those that were queued just now
-    local name rest token
-    if [ ${#tokens[@]} = 0 ]; then return; fi
-    timeout 30 squeue -h -u "$(id -un)" -o '%j|%T %r' 2>/dev/null |
-    while IFS='|' read -r name rest; do
-        token=${name##*.}
-        case " ${tokens[*]} " in *" $token "*) printf 'why %s %s\\n' "$token" "$rest" ;; esac
-    done
-}
-"""
-# The intent comes first, so that a job that starts meanwhile ends; it holds once scancel took it.
-_CANCEL = """
-folders=() jobs=() outside=() all=() left='' why=''
-while IFS= read -r -d '' folder && IFS= read -r -d '' job && IFS= read -r -d '' where; do
-    folders+=("$folder") jobs+=("$job") outside+=("$where")
-    if [ -n "$job" ]; then all+=("$job"); fi
-    note "$folder" "cancelling$text"
-done
-if [ ${#all[@]} != 0 ] && ! timeout 60 scancel "${all[@]}" 2> "$errors" < /dev/null; then
-    why=$(tr '\\n' ' ' < "$errors")
-    why=${why#scancel: error: } why=${why:-no answer in 60 s}
-    # one that has ended meanwhile is no failure; without an answer none is confirmed
-    left=$(timeout 25 squeue -h -r -u "$(id -un)" -t PD,R,S,CF -o %i) ||
-        left=${all[*]}
-fi
-for i in "${!folders[@]}"; do
-    if [ -n "${outside[i]}" ]; then
-        fail "${folders[i]}" "it runs on ${outside[i]} outside of the queue: end it there"
-    elif [ -n "${jobs[i]}" ] && case " ${left//[!0-9_]/ } " in
-        *" ${jobs[i]} "*) ;; *) false ;; esac
-    then fail "${folders[i]}" "scancel: $why"
-    else note "${folders[i]}" "cancel$text"; fi
-done
-"""
-_SQUEUE = """
-timeout 25 squeue -h -r -t all -u "$(id -un)" -o '%A|%F|%K|%T|%r|%j' && echo answered
-"""
-_SACCT = """
-timeout 25 sacct -n -P -X -S now-14days -o JobIDRaw,JobID,State 2>/dev/null && echo answered
-"""
-
-
 class _Queue(Scheduler):
     """What squeue says, and sacct of jobs that squeue does not know any more."""
 
@@ -319,18 +230,17 @@ class _Queue(Scheduler):
 
     def __init__(self, job: SlurmJob) -> None:
         self.job = job
-        self.commands = {"squeue": _SQUEUE}
+        self.asked = {"squeue": (launch.states, {})}
         self.answered = False
         self.by_id: dict[str, tuple[Seen, str]] = {}  # with the name of the job
         self.by_token: dict[tuple[str, str], str] = {}
         self._accounts: dict[str, Seen] | None = None
 
-    def begin(self, outputs: Mapping[str, bytes]) -> None:
+    def begin(self, outputs: Mapping[str, Any]) -> None:
         """Reads what squeue printed."""
         self.job.n_calls["squeue"] += 1
-        lines = outputs["squeue"].decode("utf-8", "replace").splitlines()
-        self.answered = lines[-1:] == ["answered"]
-        for line in lines[:-1]:
+        self.answered = outputs["squeue"] is not None
+        for line in outputs["squeue"] or ():
             raw, array, index, state, reason, name = (line.split("|", 5) + [""] * 6)[:6]
             seen = Seen(state, "" if reason == "None" else reason)
             job_id, place = (f"{array}_{index}", index) if index.isdecimal() else (raw, "0")
@@ -379,8 +289,7 @@ class _Queue(Scheduler):
         if self._accounts is None:
             self._accounts = {}
             self.job.n_calls["sacct"] += 1
-            out = self.job.interface.script(_SACCT).out.decode("utf-8", "replace").splitlines()
-            for line in out[:-1] if out[-1:] == ["answered"] else []:
+            for line in self.job.interface.call(launch.account) or ():
                 raw, job_id, state = [*line.split("|"), "", "", ""][:3]
                 seen = Seen(state.split(" ")[0], "")  # "CANCELLED by 1000"
                 self._accounts[job_id] = seen

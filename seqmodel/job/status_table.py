@@ -8,11 +8,11 @@ A StatusTable is a list of Status that shows itself in a notebook and on a termi
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from seqmodel.job import agent
 from seqmodel.job.events import Record, parse_events
 from seqmodel.job.os_interface import Interface, LocalInterface
 from seqmodel.job.state import NAMES, STATES, Seen, Status, damaged, status_of
@@ -23,15 +23,15 @@ class Scheduler:
     """How a scheduler is asked, by a job class.
 
     Attributes:
-        commands: {name: shell command}, run where the files are, before they are read.
+        asked: {name: (operation, arguments)}, done where the files are, before they are read.
         kind: of the jobs that it knows.
     """
 
-    commands: Mapping[str, str] = {}
+    asked: Mapping[str, tuple[Callable[..., Any], dict[str, Any]]] = {}
     kind = ""
 
-    def begin(self, outputs: Mapping[str, bytes]) -> None:
-        """Takes up what the commands printed."""
+    def begin(self, outputs: Mapping[str, Any]) -> None:
+        """Takes up the answers."""
 
     def seen(self, record: Record) -> Seen | None:
         """What the scheduler says of the job of this record; None if it did not answer."""
@@ -55,9 +55,9 @@ class Schedulers(Scheduler):
 
     def __init__(self, schedulers: Iterable[Scheduler]) -> None:
         self.schedulers = list(schedulers)
-        self.commands = {n: text for each in self.schedulers for n, text in each.commands.items()}
+        self.asked = {n: call for each in self.schedulers for n, call in each.asked.items()}
 
-    def begin(self, outputs: Mapping[str, bytes]) -> None:  # noqa: D102
+    def begin(self, outputs: Mapping[str, Any]) -> None:  # noqa: D102
         for scheduler in self.schedulers:
             scheduler.begin(outputs)
 
@@ -88,10 +88,11 @@ def status(which: str = "out") -> StatusTable:
 
 def read_status(interface: Interface, root: str, scheduler: Scheduler | None) -> list[Status]:
     """The states of all replicates below `root`; what only the scheduler knows is noted there."""
-    snapshot = interface.snapshot(root, NAMES, scheduler.commands if scheduler else None)
+    snapshot = interface.snapshot(root, NAMES, scheduler.asked if scheduler else None)
     if scheduler is not None:
         scheduler.begin(snapshot.outputs)
-    found, notes = [], {}
+    found: list[Status] = []
+    notes: list[tuple[str, str]] = []
     for folder, files in snapshot.files.items():
         path = snapshot.root if folder == "." else f"{snapshot.root}/{folder}"
         if folder in snapshot.damaged:
@@ -101,11 +102,10 @@ def read_status(interface: Interface, root: str, scheduler: Scheduler | None) ->
             status = _one(path, files, snapshot.now, scheduler)
         except Exception as e:  # whatever is wrong with this run, the others are told
             status = damaged(path, e)
-        if status.new:
-            notes[path] = status.new
+        notes += [(path, line) for line in status.new]
         found.append(status)
     if notes:
-        _note(interface, notes)
+        interface.call(agent.note, lines=notes)
     return found
 
 
@@ -131,20 +131,6 @@ def _one(path: str, files: Mapping[str, bytes], now: float, scheduler: Scheduler
     status = status_of(path, files, now, scheduler.seen(record))
     status.job = scheduler.id_of(record) or status.job
     return status
-
-
-def _note(interface: Interface, notes: Mapping[str, list[str]]) -> None:
-    """Appends events, where the folder can be written; a reading that cannot note is no error."""
-    words = "".join(
-        f"{path}\0{int(time.time())} {line}\0" for path, lines in notes.items() for line in lines
-    )
-    text = """
-while IFS= read -r -d '' folder && IFS= read -r -d '' line; do
-    { [ -e "$folder/events" ] && printf '%s\\n' "$line" >> "$folder/events"; } 2>/dev/null
-done
-true
-"""
-    interface.script(text, words.encode("utf-8", "surrogateescape"))
 
 
 class StatusTable(list[Status]):

@@ -111,10 +111,9 @@ def start(queue, name, children):
         return  # cancelled meanwhile
     folder = os.path.dirname(args[0])
     try:
-        with (
-            open(os.path.join(folder, "stdout"), "ab") as out,
-            open(os.path.join(folder, "stderr"), "ab") as err,
-        ):
+        with open(os.path.join(folder, "stdout"), "ab") as out, open(
+            os.path.join(folder, "stderr"), "ab"
+        ) as err:
             child = subprocess.Popen(
                 ["bash", *args],
                 stdin=subprocess.DEVNULL,

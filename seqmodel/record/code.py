@@ -54,9 +54,16 @@ class Code:
 
     def archive(self) -> bytes:
         """The tar.gz, readable for its owner alone, with the list of its files."""
-        from seqmodel.job.packed import tar_files
+        import io
+        import tarfile
 
-        return tar_files({LIST: file_list(self.files), **self.files}, private=[""])
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=3) as tar:
+            for name, data in {LIST: file_list(self.files), **self.files}.items():
+                member = tarfile.TarInfo(name)
+                member.size, member.mode = len(data), 0o700 if name.endswith(".sh") else 0o600
+                tar.addfile(member, io.BytesIO(data))
+        return buffer.getvalue()
 
     def withheld(self) -> list[str]:
         """Names and reasons of the files left out although they are code or tracked by git."""

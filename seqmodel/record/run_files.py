@@ -7,36 +7,17 @@ on, or `Damaged` says which file is wrong and why. Standard library only.
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import os
-import stat
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from seqmodel.errors import JobError
-from seqmodel.files import KINDS, NotRegularError, descriptor_of
+from seqmodel.job import agent
 
-MAX_BYTES = 256 * 2**20  # no file of a run is larger, but checkpoints, which are not read here
 MAX_DEPTH = 8  # lists within lists, in hparams.json
 MAX_SECONDS = 1e10  # 300 years
 MAX_COUNT = 2.0**62  # bytes, weights
-_LETTERS = {
-    stat.S_IFDIR: "d",
-    stat.S_IFIFO: "p",
-    stat.S_IFSOCK: "s",
-    stat.S_IFCHR: "c",
-    stat.S_IFBLK: "b",
-}
-# what stands in the place of a file, by the letters of `find -printf %Y`
-_PLACE = "stands in the place of the file"
-NO_FILE = {
-    **{_LETTERS[kind]: f"{name} {_PLACE}" for kind, name in KINDS.items()},
-    "N": f"a link to nothing {_PLACE}",
-    "L": f"a link to itself {_PLACE}",
-    "f": "the file cannot be read: permission denied",
-}
 
 
 class Damaged(JobError):
@@ -53,25 +34,10 @@ def read_regular(path: str, pick: Callable[[Any, int], bytes] | None = None) -> 
     Raises:
         Damaged: something else stands there, or it is too large, or it cannot be read.
     """
-    name = os.path.basename(path)
     try:
-        with open(descriptor_of(path), "rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            if pick is not None:
-                return pick(file, size)
-            if size > MAX_BYTES:
-                raise Damaged(f"{name}: larger than {MAX_BYTES >> 20} MB")
-            return file.read(MAX_BYTES)
-    except NotRegularError as e:
-        raise Damaged(f"{name}: {e.kind} {_PLACE}") from e
-    except (FileNotFoundError, NotADirectoryError) as e:
-        if os.path.islink(path):
-            raise Damaged(f"{name}: {NO_FILE['N']}") from e
-        return None
-    except OSError as e:
-        if e.errno == errno.ELOOP:
-            raise Damaged(f"{name}: {NO_FILE['L']}") from e
-        raise Damaged(f"{name}: the file cannot be read: {(e.strerror or '').lower()}") from e
+        return agent.read_regular(path, pick)
+    except agent.Failure as e:
+        raise Damaged(e.text) from e
 
 
 def parse_object(data: bytes, name: str) -> dict[str, Any]:

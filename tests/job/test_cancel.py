@@ -11,8 +11,7 @@ from programs import need
 
 from seqmodel.cli.verbs import main
 from seqmodel.errors import JobError
-from seqmodel.job import ShellJob, SlurmJob, shell
-from seqmodel.job.shell import cancel_by
+from seqmodel.job import ShellJob, SlurmJob, launch
 
 TIMED_OUT = "scancel: error: Kill job error on job id 1: Socket timed out on send/recv operation"
 
@@ -263,8 +262,7 @@ def test_a_job_that_ended_before_it_could_be_cancelled_is_no_failed_cancel(
         child.wait()
     node = os.uname().nodename
     add(replicate, f"5 start attempt=1 submission=0 job=shell pid={child.pid} node={node}", after)
-    words = f"{replicate.path}\0none\0{node}\0"
-    found = cancel_by(shell._CANCEL, words, shell_job.interface, "")
+    found = launch.cancel_processes([(replicate.path, "none", node)], "")
     child.kill()
     child.wait()
     assert (list(found) == [replicate.path]) is failed

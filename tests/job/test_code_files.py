@@ -13,8 +13,7 @@ from programs import forget_plugins, need
 from seqmodel.cli.verbs import main as seqmodel
 from seqmodel.errors import JobError
 from seqmodel.hparam.plugin_files import digest_of
-from seqmodel.job.os_interface import LocalInterface
-from seqmodel.job.replicate import KEPT, write_files
+from seqmodel.job.agent import KEPT, write_files
 from seqmodel.record import code, code_files
 
 AWS_KEY = "AKIA" + "ABCDEFGHIJKLMNOP"
@@ -235,7 +234,7 @@ def test_what_is_kept_beside_replicates_is_for_its_owner_alone(tmp_path):
         f"{KEPT}/code/node.sh": b"x",
         "run/version_0/job.json": b"x",
     }
-    write_files(LocalInterface(), str(root), files)
+    write_files(str(root), files)
     assert (root / KEPT).stat().st_mode & 0o777 == 0o700
     found = modes(root)
     assert found[f"{KEPT}/code"] == 0o700

@@ -364,9 +364,8 @@ def test_the_words_of_events_are_those_that_are_written():
         if path.suffix in (".py", ".sh"):
             text = path.read_text()
             written |= set(re.findall(r'\bevent "(\w+)', text))
-            written |= set(re.findall(r'note_each "[^"]+" [\'"](\w+)', text))
-            written |= set(re.findall(r'_append\(replicate, f"(\w+)', text))
-            written |= set(re.findall(r'\{int\([^"]*\)\} (\w+)[ "]', text))
+            written |= set(re.findall(r'append\((?:folder|f"[^"]*"), f"(\w+)', text))
+            written |= set(re.findall(r'\{int\(time\.time\(\)\)\} (\w+)[ "]', text))
             written |= set(re.findall(r'\.new = \[f?"(\w+)', text))
     assert written >= {"created", "submitting", "submitted", "refused", "start", "end", "seen"}
     assert written <= EVENTS

@@ -347,7 +347,7 @@ def test_an_entry_of_the_queue_that_was_half_written_is_none(workdir):
 )
 def test_a_process_that_is_there_runs_however_silent(shell_job, age, processes, seen):
     scheduler = _Processes(shell_job)
-    scheduler.begin({"processes": f"here\n{processes}\n".encode()})
+    scheduler.begin({"processes": ["here", processes]})
     begun = int(time.time()) - age
     text = f"1 created\n{begun} submitting submission=0 token=abc\n"
     record = Record(parse_events(f"{text}{begun} start attempt=1 pid=7 node=here\n".encode()))

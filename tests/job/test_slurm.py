@@ -11,7 +11,7 @@ from job_helpers import FAKE_PYTHON, HOSTILE, RUN, events, play, wait_final, wai
 from programs import need
 
 from seqmodel.errors import HparamError, JobError
-from seqmodel.job import SlurmJob, status
+from seqmodel.job import SlurmJob, os_interface, status
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ def test_many_runs_are_one_array(slurm_job, slurm):
 
 def test_runs_that_ask_for_other_resources_go_in_other_arrays_and_chunks(slurm_job, monkeypatch):
     monkeypatch.setattr("seqmodel.job.slurm.MAX_ARRAY", 2)
-    monkeypatch.setattr("seqmodel.job.replicate._ARRAYS", "array_size() { echo 2; }\n")
+    monkeypatch.setattr("seqmodel.job.launch.array_size", lambda: 2)
     runs = [{**RUN, "slurm_mem": "100M"}] * 3 + [{**RUN, "slurm_mem": "150M"}]
     made = slurm_job.submit_all(runs)
     assert slurm_job.n_calls["sbatch"] == 3
@@ -237,13 +237,11 @@ def test_what_squeue_has_forgotten_is_asked_of_sacct(
 
 def test_words_of_the_scheduler_that_nobody_knows_count_as_active(slurm_job, monkeypatch):
     replicate = slurm_job.submit(**RUN, slurm_options=["--begin=now+10hours"])
-    monkeypatch.setattr(
-        "seqmodel.job.slurm._SQUEUE",
-        f"echo '{replicate.job}|{replicate.job}|N/A|UNHEARD_OF|Why|x'; echo answered",
-    )
+    line = f"{replicate.job}|{replicate.job}|N/A|UNHEARD_OF|Why|x"
+    monkeypatch.setattr("seqmodel.job.launch.squeue", lambda *args: [line])
     found = slurm_job.status([replicate])[0]
     assert (found.state, found.queued) == ("created", True)
-    monkeypatch.setattr("seqmodel.job.slurm._SQUEUE", "echo answered")
+    monkeypatch.setattr("seqmodel.job.launch.squeue", lambda *args: [])
     assert slurm_job.status([replicate])[0].state == "created"  # not at once
     slurm_job.cancel([replicate])
 
@@ -309,10 +307,9 @@ def test_a_lost_connection_in_a_status_is_told_and_the_next_call_goes_on(
     job = ssh_job(slurm_ssh, workdir)
     replicate = job.submit(**RUN)
     wait_final(job, [replicate])
-    script = slurm_ssh.script
     with monkeypatch.context() as patch:
-        slow = lambda text, *args, **more: script(f"sleep 20\n{text}", *args, **more)  # noqa: E731
-        patch.setattr(slurm_ssh, "script", slow)
+        slow = os_interface._START.replace("import sys;", "import sys, time; time.sleep(20);")
+        patch.setattr(os_interface, "_START", slow)
         thread = cut_soon(sshd)
         with pytest.raises(JobError, match=f"the connection to {HOST} was lost"):
             job.status()
@@ -348,7 +345,9 @@ def test_a_missing_file_there_is_told_before_anything_is_made(slurm_ssh, workdir
     assert not list((workdir / "out").rglob("version_*"))
 
 
-def test_a_lost_connection_in_a_submit_queues_nothing_twice(slurm_ssh, sshd, workdir, slurm):
+def test_a_lost_connection_in_a_submit_queues_nothing_twice(
+    slurm_ssh, sshd, workdir, slurm, monkeypatch
+):
     """The connection is cut while sbatch runs: a slow one stands in its place."""
     bin_dir = workdir / "bin"
     play(
@@ -356,24 +355,21 @@ def test_a_lost_connection_in_a_submit_queues_nothing_twice(slurm_ssh, sshd, wor
         f'touch "{workdir}/called"\nsleep 1\nexec {need("sbatch")} --begin=now+10hours "$@"\n',
     )
     job = ssh_job(slurm_ssh, workdir)
-    import seqmodel.job.slurm as module
+    path = f"{bin_dir}:{os.environ['PATH']}".encode().hex()
+    begin = f'import os; os.environ["PATH"] = bytes.fromhex("{path}").decode(); '
+    import threading
 
-    text = module._SUBMIT
-    try:
-        module._SUBMIT = f'PATH="{bin_dir}:$PATH"\n{text}'
-        import threading
+    def cut():
+        wait_for((workdir / "called").exists)
+        sshd.kill_sessions()
 
-        def cut():
-            wait_for((workdir / "called").exists)
-            sshd.kill_sessions()
-
+    with monkeypatch.context() as patch:
+        patch.setattr(os_interface, "_START", begin + os_interface._START)
         thread = threading.Thread(target=cut)
         thread.start()
         with pytest.raises(JobError, match=f"the connection to {HOST} was lost") as error:
             job.submit(**RUN)
         thread.join()
-    finally:
-        module._SUBMIT = text
     replicate = error.value.replicates[0]
     sshd.open_master()
     name = Path(replicate.path, "events").read_text().partition("token=")[2]

@@ -18,11 +18,9 @@ from typing import Any
 
 from seqmodel.errors import JobError
 from seqmodel.job.events import parse_events
-from seqmodel.job.os_interface import Interface, LocalInterface, quote_home
-from seqmodel.job.packed import CUT, untar
+from seqmodel.job.os_interface import Interface, LocalInterface
 from seqmodel.job.state import Status, damaged, exception_line, status_of
 from seqmodel.record.run_files import (
-    MAX_BYTES,
     Damaged,
     check_hparams,
     check_job,
@@ -225,9 +223,7 @@ def read_results(root: str = "out", interface: Interface | None = None) -> list[
     """
     if interface is None or isinstance(interface, LocalInterface):
         return _read_here(root)
-    snapshot = interface.snapshot(root, (*WHOLE, *SMALL, *LOGS))
-    files = {folder: dict(found) for folder, found in snapshot.files.items()}
-    _read_again(interface, snapshot.root, files)
+    snapshot = interface.snapshot(root, (*WHOLE, *SMALL, *LOGS), whole=WHOLE)
     return [
         Result(
             snapshot.root if folder == "." else f"{snapshot.root}/{folder}",
@@ -235,7 +231,7 @@ def read_results(root: str = "out", interface: Interface | None = None) -> list[
             snapshot.now,
             problem=snapshot.damaged.get(folder, ""),
         )
-        for folder, found in files.items()
+        for folder, found in snapshot.files.items()
     ]
 
 
@@ -288,29 +284,6 @@ def _in_order(folder: str) -> tuple[str, int, str]:
     parent, name = os.path.split(folder)
     digits = name.removeprefix("version_")
     return (parent, int(digits) if digits.isdecimal() else -1, name)
-
-
-_REGULAR = f"""while IFS= read -r -d '' f; do
-    if [ -f "$f" ] && [ "$(wc -c < "$f")" -le {MAX_BYTES} ]; then printf '%s\\0' "$f"; fi
-done"""
-
-
-def _read_again(interface: Interface, root: str, files: dict[str, dict[str, bytes]]) -> None:
-    """Reads files that came as head and tail in whole: in one connection, if there are any."""
-    cut = [
-        (folder, name)
-        for folder, found in files.items()
-        for name in WHOLE
-        if CUT in found.get(name, b"")
-    ]
-    if not cut:
-        return
-    paths = "".join(f"{f}/{name}\0".removeprefix("./") for f, name in cut)
-    text = f"cd -- {quote_home(root)} && {_REGULAR} | tar -czhf - --null -T -"
-    done = interface.script(text, paths.encode("utf-8", "surrogateescape"), timeout=300)
-    for path, data in untar(done.out).items():
-        folder, _, name = path.rpartition("/")
-        files[folder or "."][name] = data
 
 
 _CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {

@@ -22,8 +22,8 @@ from typing import Any
 
 from seqmodel.errors import JobError
 from seqmodel.files import read_bytes, write_file
+from seqmodel.job.agent import CUT
 from seqmodel.job.job import Job
-from seqmodel.job.packed import CUT
 from seqmodel.job.results.result import DEFAULT_MONITOR, mode, parse_rows, read_results
 from seqmodel.job.results.table import Results, results
 from seqmodel.job.search.fixed import _replicate, _root, rank, statuses

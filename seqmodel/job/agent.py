@@ -1,0 +1,426 @@
+"""Operations on the files of replicates, done by the machine where the files are.
+
+Here and in launch.py is the only implementation: LocalInterface calls the functions, SshInterface
+sends both files to `python3` on the other machine as one program, with one request behind it. So
+they need the standard library of Python 3.6 only, its syntax, and nothing else of seqmodel.
+Arguments and results are what JSON holds, and bytes.
+"""
+
+import errno
+import fnmatch
+import json
+import os
+import re
+import stat
+import sys
+import time
+import zlib
+
+KEPT = ".seqmodel"
+# a file up to this size is read whole; of a larger one the first and the last so many bytes
+WHOLE_BYTES = 48 * 1024
+HEAD_BYTES = 8 * 1024
+TAIL_BYTES = 16 * 1024
+CUT = b"\n...\n"
+MAX_BYTES = 256 * 2**20  # no file of a run is larger, but checkpoints, which are not read here
+NO_FILE = {
+    stat.S_IFDIR: "a folder stands in the place of the file",
+    stat.S_IFIFO: "a FIFO stands in the place of the file",
+    stat.S_IFSOCK: "a socket stands in the place of the file",
+}
+
+
+class Failure(Exception):
+    """An operation that was not done.
+
+    Args:
+        kind: missing, busy, damaged, late, or failed for anything else.
+        text: what, and why.
+        advice: what to do, or what was left undone.
+    """
+
+    def __init__(self, kind, text, advice=""):
+        super().__init__(kind, text, advice)
+        self.kind, self.text, self.advice = kind, text, advice
+
+
+# ---- messages: a line of JSON, and the bytes that are in it
+
+
+def pack(message):
+    """A message as bytes."""
+    blobs = []
+
+    def keep(data):
+        blobs.append(data)
+        return {"\0": len(data)}
+
+    text = json.dumps(message, default=keep).encode()
+    body = zlib.compress(b"\n".join([text, b"".join(blobs)]), 1)
+    return b"%d\n%s" % (len(body), body)
+
+
+def unpack(data):
+    """The message that `data` begins with.
+
+    Raises:
+        ValueError: it was cut off.
+    """
+    size, _, body = data.partition(b"\n")
+    if len(body) < int(size or 1):
+        raise ValueError(f"{len(body)} of {size.decode()} bytes came")
+    try:
+        text, _, blobs = zlib.decompress(body[: int(size)]).partition(b"\n")
+    except zlib.error as e:
+        raise ValueError(str(e)) from e
+    at = 0
+
+    def fill(found):
+        nonlocal at
+        if list(found) != ["\0"]:
+            return found
+        at += found["\0"]
+        return blobs[at - found["\0"] : at]
+
+    return json.loads(text.decode(), object_hook=fill)
+
+
+def answer(module, operation, arguments):
+    """What a function of these two files returns.
+
+    Raises:
+        Failure: it was not done.
+    """
+    try:
+        return getattr(sys.modules[module], operation)(**arguments)
+    except OSError as e:
+        where = f"{e.filename}: " if e.filename else ""
+        raise Failure("failed", f"{where}{e.strerror or e}") from e
+
+
+def main():
+    """Does the request on standard input. The answer follows the mark, which is the argument."""
+    out = sys.stdout.buffer
+    out.write(b"\n%s\n" % os.fsencode(sys.argv[1]))
+    out.flush()
+    request = unpack(sys.stdin.buffer.read())
+    try:
+        found = {"answer": answer(*_text(request, _from_utf8))}
+    except Failure as e:
+        found = {"failure": list(e.args)}
+    except Exception as e:
+        found = {"failure": ["failed", f"{type(e).__name__}: {e}", "please report it as a bug"]}
+    out.write(pack(_text(found, _to_utf8)))
+    out.flush()
+
+
+def _text(value, change):
+    """`value` with all its texts changed: Python may take names in another encoding than UTF-8."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {change(key): _text(item, change) for key, item in value.items()}
+    return [_text(item, change) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _from_utf8(text):
+    return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+
+
+def _to_utf8(text):
+    return os.fsencode(text).decode("utf-8", "surrogateescape")
+
+
+# ---- files
+
+
+def absolute(path, start=""):
+    """`path` as an absolute one; `~` is the home folder, and relative ones begin at `start`."""
+    return os.path.abspath(os.path.join(start or os.getcwd(), os.path.expanduser(path)))
+
+
+def read_regular(path, pick=None):
+    """The content of a regular file; None if there is none.
+
+    Args:
+        path: the file; a link to a regular file is one.
+        pick: reads a part, given the open file and its size; all of it unless given.
+
+    Raises:
+        Failure: it is something else, too large, or cannot be read.
+    """
+    name = os.path.basename(path)
+    try:
+        # before it is opened: a FIFO would hang, and a device may do anything
+        found = os.stat(path)
+        if stat.S_ISREG(found.st_mode):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(descriptor, "rb", buffering=0) as file:
+                if pick is not None:
+                    return pick(file, found.st_size)
+                if found.st_size > MAX_BYTES:
+                    raise Failure("damaged", f"{name}: larger than {MAX_BYTES >> 20} MB")
+                return file.read(MAX_BYTES)
+        what = NO_FILE.get(stat.S_IFMT(found.st_mode), "a device stands in the place of the file")
+    except (FileNotFoundError, NotADirectoryError):
+        if not os.path.islink(path):
+            return None
+        what = "a link to nothing stands in the place of the file"
+    except OSError as e:
+        what = f"the file cannot be read: {(e.strerror or '').lower()}"
+        if e.errno == errno.ELOOP:
+            what = "a link to itself stands in the place of the file"
+    raise Failure("damaged", f"{name}: {what}")
+
+
+def _head_and_tail(file, size):
+    # without buffering: one read for the many small files
+    data = file.read(WHOLE_BYTES + 1)
+    if len(data) <= WHOLE_BYTES:
+        return data
+    file.seek(max(size - TAIL_BYTES, HEAD_BYTES))
+    return data[:HEAD_BYTES] + CUT + file.read(TAIL_BYTES)
+
+
+def read(paths):
+    """The content of those of `paths` that are regular files; of large ones head and tail."""
+    found = {}
+    for path in paths:
+        try:
+            data = read_regular(path, _head_and_tail)
+        except Failure:
+            continue
+        if data is not None:
+            found[path] = data
+    return found
+
+
+def tail(path, n_lines):
+    """The last lines of a regular file."""
+
+    def end(file, size):
+        data, at = b"", size
+        while at and data.count(b"\n") <= n_lines:
+            step = min(at, 1 << 16)
+            at -= step
+            file.seek(at)
+            data = file.read(step) + data
+        return b"".join(data.splitlines(True)[-n_lines:] if n_lines else [])
+
+    data = read_regular(path, end)
+    if data is None:
+        raise Failure("missing", f"{path}: no such file")
+    return data
+
+
+def list_dir(path):
+    """The names in a folder, sorted; none if there is no such folder."""
+    try:
+        return sorted(os.listdir(absolute(path)))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def snapshot(root, names, whole, asked):
+    """What is below a folder at one moment; see the class Snapshot.
+
+    Args:
+        root: the folder.
+        names: files of `root` itself, or of all `version_*` folders one or two below.
+        whole: those of them of which large ones are read whole too.
+        asked: {name: (module, function, arguments)}, done before the files are read: a job that
+            ended meanwhile then has its last word in the files.
+    """
+    path = absolute(root)
+    if not os.path.isdir(path):
+        raise Failure("missing", f"{root}: no such folder", "give a folder of runs")
+    outputs = {name: answer(*call) for name, call in asked.items()}
+    files, damaged = {}, {}
+    for folder in replicate_folders(path):
+        files[folder] = {}
+        for name in names:
+            pick = None if name in whole else _head_and_tail
+            try:
+                data = read_regular("/".join([path, folder, name]), pick)
+            except Failure as e:
+                damaged.setdefault(folder, e.text)
+                continue
+            if data is not None:
+                files[folder][name] = data
+    return {
+        "root": path, "files": files, "outputs": outputs, "now": time.time(), "damaged": damaged,
+    }  # fmt: skip
+
+
+def replicate_folders(root):
+    """The `version_*` folders: `root` itself as ".", or those one or two levels below, sorted."""
+    if os.path.basename(root).startswith("version_"):
+        return ["."]
+    own = versions(root)
+    if own:
+        return own
+    found = []
+    for name in sorted(os.listdir(root)):
+        if not name.startswith("."):
+            found += [f"{name}/{version}" for version in versions(f"{root}/{name}")]
+    return found
+
+
+def versions(folder):
+    """The names of the `version_<n>` folders in a folder, by number; none if it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            # a copy, as `version_0.bak`, has the events and the job of another
+            named = [e for e in entries if e.name.startswith("version_")]
+            found = [e.name for e in named if e.name[8:].isdecimal() and _is_folder(e)]
+    except OSError:
+        return []
+    return sorted(found, key=lambda name: (int(name[8:]), name))
+
+
+def _is_folder(entry):
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def tree(path, exclude):
+    """A tar.gz of what is in a folder, without FIFOs, devices and names that match `exclude`."""
+    import io
+    import tarfile
+
+    path = absolute(path)
+    if not os.path.isdir(path):
+        raise Failure("missing", f"{path}: no such folder")
+
+    def keep(member):
+        name = os.path.basename(member.name)
+        is_left = any(fnmatch.fnmatch(name, pattern) for pattern in exclude)
+        is_copied = member.isreg() or member.isdir() or member.issym() or member.islnk()
+        return member if is_copied and not is_left else None
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=3) as tar:
+        tar.add(path, arcname=".", filter=keep)
+    return buffer.getvalue()
+
+
+def zip_member(path, workdir, name):
+    """The member of a zip file whose file name is `name`."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(absolute(path, absolute(workdir))) as archive:
+            found = [n for n in archive.namelist() if n.split("/")[-1] == name]
+            return archive.read(found[0])
+    except (zipfile.BadZipFile, IndexError, RuntimeError) as e:
+        raise Failure("damaged", str(e) or type(e).__name__) from e
+
+
+def write_files(root, files, links=None):
+    """Writes files below `root`, in their order, and makes links to targets.
+
+    Whoever reads a file of the code meanwhile finds it whole or not at all, also where many write
+    it. What is kept beside the replicates is for its owner alone.
+    """
+    try:
+        root = absolute(root)
+        os.makedirs(root, exist_ok=True)
+        made = set()
+        for name in list(files) + list(links or {}):
+            _make_folder(root, os.path.dirname(name), made)
+        for name, data in files.items():
+            path = f"{root}/{name}"
+            is_shared = name.startswith(f"{KEPT}/code/")
+            aside = f"{path}.{os.uname()[1]}.{os.getpid()}.part" if is_shared else path
+            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _mode(name))
+            with open(descriptor, "wb") as file:
+                file.write(data)
+            if is_shared:
+                os.replace(aside, path)
+        for link, target in (links or {}).items():
+            os.symlink(target, f"{root}/{link}")
+    except OSError as e:
+        raise Failure("failed", f"cannot write {e.filename or root}: {e.strerror}") from e
+
+
+def _mode(name):
+    mode = 0o755 if name.endswith(".sh") else 0o644
+    return mode & 0o700 if name.startswith(f"{KEPT}/") else mode
+
+
+def _make_folder(root, name, made):
+    if not name or name in made:
+        return
+    _make_folder(root, os.path.dirname(name), made)
+    made.add(name)
+    is_kept = f"{name}/".startswith(f"{KEPT}/")
+    path = f"{root}/{name}"
+    try:
+        os.mkdir(path, 0o700 if is_kept else 0o777)
+    except FileExistsError:
+        found = os.stat(path)
+        if is_kept and found.st_uid == os.getuid() and found.st_mode & 0o077:
+            os.chmod(path, 0o700)  # an earlier version made it
+
+
+def note(lines):
+    """Appends (folder, line) to the events there; a folder that cannot be written is left out."""
+    for folder, line in lines:
+        try:
+            if os.path.exists(folder + "/events"):
+                append(folder, line)
+        except OSError:
+            continue
+
+
+def append(folder, line):
+    """Appends an event, in one write."""
+    with open(folder + "/events", "ab", 0) as file:
+        file.write(os.fsencode(f"{int(time.time())} {line}\n"))
+
+
+def prune(folders, older_than_min):
+    """Removes those folders that hold only what a submitter writes; (folder, what was done)."""
+    return [[folder, _prune(folder, older_than_min)] for folder in folders]
+
+
+def _prune(folder, older_than_min):
+    import shutil
+
+    try:
+        if os.path.islink(folder):
+            return "it cannot be entered"
+        paths = [folder] + [f"{folder}/{name}" for name in os.listdir(folder)]
+        times = [os.lstat(path).st_mtime for path in paths]
+        why = next((why for why in map(_foreign, paths[1:]) if why), "")
+        if not why and max(times) > time.time() - 60 * older_than_min:
+            why = f"something was written there within the last {older_than_min} minutes"
+        if not why:
+            shutil.rmtree(folder)
+        return why or "removed"
+    except OSError as e:
+        return f"it cannot be removed: {e.strerror}"
+
+
+_SUBMITTED = ("*_version_*.sh", "hparams.json", "job.json", "*.part", "stdout", "stderr", "events",
+              "submit.*")  # fmt: skip
+
+
+def _foreign(path):
+    """Why a file is not of a submitter that was cut off; "" if it is."""
+    name = os.path.basename(path)
+    if not any(fnmatch.fnmatchcase(name, pattern) for pattern in _SUBMITTED):
+        return f"it holds {name}, which no submitter writes"
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        return f"{name} is not a regular file"
+    try:
+        data = read_regular(path) or b""
+    except Failure as e:
+        return e.text
+    if name == "events" and re.search(rb"^[0-9]* created ", data, re.M):
+        return "it holds a job"
+    if name == "hparams.json" and b'"_run"' in data:
+        return "a run began in it"
+    return "a job wrote its output there" if name in ("stdout", "stderr") and data else ""

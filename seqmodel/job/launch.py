@@ -1,0 +1,481 @@
+"""Making replicates, starting their jobs, asking about them and ending them, where they are.
+
+The second half of what runs on the machine of the jobs; see agent.py for how it gets there, and
+for the rules that both files keep.
+"""
+
+import glob
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+from seqmodel.job.agent import KEPT, Failure, absolute, append, read_regular, versions, write_files
+
+TIMEOUT_S = 60.0
+SBATCH_S = 100
+
+
+# ---- programs
+
+
+def run(args, data=b"", cwd=None, limit_s=TIMEOUT_S):
+    """Exit code, standard output and standard error of a program, as bytes."""
+    try:
+        done = subprocess.run(
+            args, input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            cwd=absolute(cwd) if cwd else None, timeout=limit_s,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as e:
+        raise Failure("late", f"{args[0]}: no answer within {limit_s:g} s") from e
+    except (OSError, ValueError) as e:
+        reason = getattr(e, "strerror", None) or e
+        raise Failure("failed", f"cannot start {args[0]!r}: {reason}") from e
+    return [done.returncode, done.stdout, done.stderr]
+
+
+def has_program(name):
+    """Whether PATH has it."""
+    return shutil.which(name) is not None
+
+
+def _lines(args, limit_s=60):
+    """The lines that a program printed; None if it failed or did not answer."""
+    try:
+        code, out, _ = run(args, limit_s=limit_s)
+    except Failure:
+        return None
+    return os.fsdecode(out).splitlines() if code == 0 else None
+
+
+def squeue(form, *flags):
+    """The lines of squeue about the jobs of this user; None if it did not answer."""
+    return _lines(["squeue", "-h", "-u", str(os.geteuid()), "-o", form, *flags], 25)
+
+
+def states():
+    """All jobs of this user in the queue, an element of an array by itself."""
+    return squeue("%A|%F|%K|%T|%r|%j", "-r", "-t", "all")
+
+
+def account():
+    """The lines of sacct about two weeks; None if there is none."""
+    form = "--format=JobIDRaw,JobID,State"
+    return _lines(["sacct", "-n", "-P", "-X", "-S", "now-14days", form], 25)
+
+
+def array_size():
+    """MaxArraySize of the cluster; 0 if it is not known."""
+    lines = _lines(["scontrol", "show", "config"], 30) or []
+    words = [line.split() for line in lines if line.startswith("MaxArraySize")]
+    return int(words[0][2]) if words and words[0][2].isdecimal() else 0
+
+
+# ---- new replicates
+
+
+def place(job_out_dir, workdir):
+    """The working directory and job_out_dir, absolute."""
+    start = absolute(workdir)
+    return [start, absolute(job_out_dir, start)]
+
+
+def reserve(job_out_dir, workdir, names, marks, accept, needed, files, code, ask_arrays):
+    """Takes a new version_<n> for each name, if all can be had; see the class Place.
+
+    Args:
+        job_out_dir: folder, relative to workdir.
+        workdir: folder.
+        names: canonical names, one for each replicate.
+        marks: {name: identity}.
+        accept: names whose identity may be another.
+        needed: (kind, path) of what must be there; a kind of _is_there.
+        files: of data that must be there.
+        code: digest of the code.
+        ask_arrays: whether Slurm is asked for its largest array.
+    """
+    start, root = place(job_out_dir, workdir)
+    if not os.path.isdir(start):
+        raise Failure("missing", f"workdir {workdir}: no such folder")
+    lacking = [[kind, path] for kind, path in needed if not _is_there(absolute(path, start), kind)]
+    missing = [path for path in files if not os.path.isfile(os.path.join(start, path))]
+    has_code = os.path.exists(f"{root}/{KEPT}/code/{code}.tar.gz")
+    moved, taken, n_next = [], [], {}
+    try:
+        if not lacking and not missing:
+            moved = [n for n in marks if n not in accept and _is_moved(f"{root}/{n}", marks[n])]
+            if not moved:
+                taken = [[name, _next(f"{root}/{name}", n_next)] for name in names]
+    except OSError as e:
+        text = f"cannot make {e.filename}: {e.strerror}"
+        raise Failure("failed", text, "nothing was submitted") from e
+    return {
+        "root": root, "workdir": start, "taken": taken, "missing": missing, "moved": moved,
+        "lacking": lacking[0] if lacking else [], "has_code": has_code,
+        "max_array": array_size() if ask_arrays and taken else 0,
+    }  # fmt: skip
+
+
+def _is_there(path, kind):
+    """Whether it is a program (x), a file (f) or a folder (d)."""
+    if kind == "d":
+        return os.path.isdir(path)
+    return os.path.isfile(path) and (kind == "f" or os.access(path, os.X_OK))
+
+
+def _is_moved(parent, mark):
+    """Whether the replicates there have another identity; a new one gets `mark`."""
+    os.makedirs(parent, exist_ok=True)
+    path = f"{parent}/identity"
+    try:
+        with open(path, "x", encoding="ascii") as file:
+            file.write(mark)
+        return False
+    except FileExistsError:
+        try:
+            found = read_regular(path)
+        except Failure as e:
+            raise Failure("damaged", f"{path}: {e.text}", "move the folder away") from e
+        return bool(found) and found != mark.encode()  # empty: another one is writing it
+
+
+def _next(parent, known):
+    """The next number, made as a folder; `known` keeps those that follow."""
+    n = known.get(parent)
+    if n is None:
+        n = max((int(name[8:]) for name in versions(parent)), default=-1) + 1
+    while True:
+        known[parent] = n + 1
+        try:
+            os.mkdir(f"{parent}/version_{n}")
+            return n
+        except FileExistsError:
+            n += 1
+
+
+# ---- submitting
+
+
+def claim(root, claims, claim_s):
+    """Takes submit.<k> of each replicate, which one submitter gets; if not all, none is kept.
+
+    One whose taker was killed before noting it is given up: the next is submit.<k>.1, and so on.
+
+    Args:
+        root: job_out_dir.
+        claims: (folder, submission, token, place in the submission).
+        claim_s: seconds after which a claim without its event is given up.
+    """
+    taken = []
+    for folder, k, _, _ in claims:
+        first = path = f"{root}/{folder}/submit.{k}"
+        while not _is_made(path):
+            if not _left_by_the_dead(path, k, claim_s):
+                for mine in taken:
+                    os.unlink(mine)
+                raise Failure("busy", f"somebody else is submitting {root}/{folder}")
+            path = f"{first}.{int(path[len(first) + 1 :] or 0) + 1}"
+        taken.append(path)
+    for folder, k, token, i in claims:
+        append(f"{root}/{folder}", f"submitting submission={k} token={token} index={i}")
+
+
+def _is_made(path):
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+        return True
+    except FileExistsError:
+        return False
+
+
+def _left_by_the_dead(path, k, claim_s):
+    """Whether a claim is old and was never followed by its event: its submitter was killed."""
+    try:
+        events = read_regular(f"{os.path.dirname(path)}/events") or b""
+        return time.time() - os.stat(path).st_mtime > claim_s and not re.search(
+            rb"^[0-9]* submitting submission=%d " % k, events, re.M
+        )
+    except (OSError, Failure):
+        return False
+
+
+def submit_processes(root, files, claims, entries, limit, claim_s, program):
+    """Writes files, and puts jobs into the queue of this machine.
+
+    Args:
+        root: job_out_dir.
+        files: see write_files.
+        claims: see claim.
+        entries: (name, arguments of bash), one for each of `claims`.
+        limit: how many jobs run at once.
+        claim_s: see claim.
+        program: worker.py here.
+    """
+    write_files(root, files)
+    claim(root, claims, claim_s)
+    _worker(program)["add"](_queue(root), limit, entries)
+    for folder, k, _, _ in claims:
+        append(f"{root}/{folder}", f"submitted submission={k} job=shell")
+
+
+def processes(root, program):
+    """The name of this machine; and the entries that wait in its queue, and all processes."""
+    queue = _queue(root)
+    found = []
+    if os.path.exists(program):
+        _worker(program)["wake"](queue)
+        # an entry whose submitter was killed while writing it is none
+        found = _worker(program)["names"](queue, "waiting")
+    # after the entries: one that is started meanwhile is in one of the two
+    found += _lines(["ps", "-A", "-ww", "-o", "args="]) or []
+    return [os.uname()[1], "\n".join(found)]
+
+
+def _queue(root):
+    return f"{root}/{KEPT}/queue/{os.uname()[1]}"
+
+
+_workers = {}  # type: dict
+
+
+def _worker(program):
+    """The names of worker.py, which is a file of its own here, as a worker outlives this call."""
+    if program not in _workers:
+        with open(program, encoding="utf-8") as file:
+            code = compile(file.read(), program, "exec")
+        _workers[program] = {"__name__": "worker", "__file__": program}
+        exec(code, _workers[program])
+    return _workers[program]
+
+
+def submit_batches(root, files, links, batches, claim_s):
+    """Writes files, and calls sbatch for each batch.
+
+    Args:
+        root: job_out_dir.
+        files: see write_files.
+        links: see write_files.
+        batches: {token: (claims, arguments of sbatch)}; see claim.
+        claim_s: see claim.
+
+    Returns:
+        (word, token, text): job and its id; busy, late or refused and why; why, and what the
+        scheduler says of one that was queued just now.
+    """
+    write_files(root, files, links)
+    told = []
+    for token, (claims, args) in batches.items():
+        try:
+            told.append(_submit(absolute(root), token, claims, args, claim_s))
+        except Failure as e:
+            told.append([e.kind, token, e.text])
+        except OSError as e:
+            told.append(["late", token, f"{e.filename}: {e.strerror}"])
+    queued = {token for word, token, _ in told if word == "job"}
+    for line in (squeue("%j|%T %r") or []) if queued else []:
+        name, _, text = line.partition("|")
+        if name.rpartition(".")[2] in queued:
+            told.append(["why", name.rpartition(".")[2], text])
+    return told
+
+
+def _submit(root, token, claims, args, claim_s):
+    folder = f"{root}/{KEPT}/submitted/{token}"
+    with open(f"{folder}/folders", "w", errors="surrogateescape") as file:
+        file.writelines(" ".join(map(str, words)) + "\n" for words in claims)
+    with open(f"{folder}/args", "w", errors="surrogateescape") as file:
+        file.writelines(f"{arg}\0" for arg in args)
+    claim(root, claims, claim_s)
+    code, said, error = _sbatch(folder, args)
+    job = _id_in(said) if code == 0 else ""
+    if not job and code is not None:
+        job = _id_by_token(token)
+    if job:
+        with open(f"{folder}/job", "w", encoding="ascii") as file:
+            file.write(job)
+        is_array = any(arg.startswith("--array=") for arg in args)
+        for name, k, _, i in claims:  # an element of an array is found by its place
+            element = f"{job}_{i}" if is_array else job
+            append(f"{root}/{name}", f"submitted submission={k} job={element}")
+        return ["job", token, job]
+    # it may have been queued all the same: submit.<k> stays taken
+    if not code:
+        return ["late", token, "no answer in time" if code is None else "no id of a job"]
+    if re.search("timed? ?out|zero bytes|communication|transport", error, re.I):
+        return ["late", token, error]
+    error = error or f"exit code {code}, without a reason"
+    for name, k, _, _ in claims:
+        append(f"{root}/{name}", f"refused text={error}")
+        path = f"{root}/{name}/submit.{k}"
+        for taken in [path, *glob.glob(f"{glob.escape(path)}.*")]:
+            os.unlink(taken)
+    return ["refused", token, error]
+
+
+def _sbatch(folder, args):
+    """Exit code of sbatch (None: no answer in time), all that it printed, and its error."""
+    environment = {
+        name: value for name, value in os.environ.items()
+        if not name.startswith(("SLURM", "SBATCH")) or name == "SLURM_CONF"
+    }  # fmt: skip
+    with open(f"{folder}/sbatch.out", "w+b") as out, open(f"{folder}/sbatch.err", "w+b") as err:
+        try:
+            code = subprocess.call(
+                ["sbatch", *args], stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=folder,
+                env=environment, timeout=SBATCH_S,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            code = None
+        except OSError as e:
+            code = 127
+            err.write(f"sbatch: {e.strerror}".encode())
+        out.seek(0)
+        err.seek(0)
+        said, error = os.fsdecode(out.read()), os.fsdecode(err.read())
+    return code, f"{said}\n{error}", _one_line(error, "sbatch: error: ")
+
+
+def _one_line(text, prefix):
+    text = " ".join(text.split())
+    return text[len(prefix) :] if text.startswith(prefix) else text
+
+
+def _id_in(text):
+    """The id among whatever else sbatch printed; "" if several could be."""
+    found = re.findall(r"^(\d+)(?:;[^ ;\r\n]*)?\r?$", text, re.M | re.A)
+    found += re.findall(r"^(?:.* )?Submitted batch job (\d+)(?: .*)?\r?$", text, re.M | re.A)
+    return found[0] if len(set(found)) == 1 else ""
+
+
+def _id_by_token(token):
+    """The id of a job that is in the queue."""
+    lines = [line.partition("|") for line in squeue("%F|%j", "-t", "all") or []]
+    return next((job for job, _, name in lines if name.endswith(f".{token}")), "")
+
+
+# ---- cancelling
+# The intent comes first, so that a job that starts meanwhile ends; it holds once it succeeded.
+
+
+def cancel_processes(chosen, why):
+    """Ends jobs of the queue of this machine: SIGTERM, and SIGKILL 10 s later.
+
+    Args:
+        chosen: (folder, token, machine on which it is alive or "").
+        why: the reason that is noted.
+
+    Returns:
+        {folder: why it could not be ended}.
+    """
+    failed, ended = {}, []
+    for folder, token, node in chosen:
+        append(folder, f"cancelling{_reason(why)}")
+        problem = ""
+        found = _groups(token) if token else []
+        if token:  # entries are named after it
+            problem = _leave_queue(folder, token)
+        for group in found:  # each is led by the job
+            problem = _end(group) or problem
+            ended.append(str(group))
+        if not found and node and node != os.uname()[1]:
+            problem = f"it runs on {node}: cancel it there"
+        elif not found and node and not _is_gone(folder):
+            problem = "it runs outside of the queue: end it by its process"
+        _conclude(folder, why, problem, failed)
+    if ended:
+        text = f"sleep 10; for group in {' '.join(ended)}; do kill -KILL -- -$group; done"
+        subprocess.call(["sh", "-c", f"({text}) > /dev/null 2>&1 < /dev/null &"])
+    return failed
+
+
+def _end(group):
+    """Why a process group could not be ended; "" if it was, or was gone."""
+    try:
+        os.killpg(group, signal.SIGTERM)
+    except OSError as e:
+        groups = [line.strip() for line in _lines(["ps", "-A", "-o", "pgid="]) or []]
+        return f"process {group}: {e.strerror}" if str(group) in groups else ""
+    return ""
+
+
+def _reason(why):
+    return f" text={' '.join(why.split())}" if why else ""
+
+
+def _conclude(folder, why, problem, failed):
+    if problem:
+        failed[folder] = " ".join(problem.split())
+    append(folder, f"cancel_failed text={failed[folder]}" if problem else f"cancel{_reason(why)}")
+
+
+def _leave_queue(folder, token):
+    root = os.path.dirname(os.path.dirname(folder))
+    try:
+        for entry in glob.glob(f"{glob.escape(root)}/{KEPT}/queue/*/waiting/*-{token}"):
+            os.unlink(entry)
+    except FileNotFoundError:
+        return ""  # its worker was faster
+    except OSError as e:
+        return f"{e.filename}: {e.strerror}"
+    return ""
+
+
+def _groups(token):
+    """The process groups of the bash that runs a script with this token as its last argument."""
+    lines = _lines(["ps", "-A", "-ww", "-o", "pgid=", "-o", "args="]) or []
+    rows = [words for words in map(str.split, lines) if len(words) > 2 and words[-1] == token]
+    return sorted({int(words[0]) for words in rows if words[1].endswith("bash")})
+
+
+def _is_gone(folder):
+    """Whether the last attempt has ended by itself since its state was read."""
+    pid = ""
+    for line in os.fsdecode(read_regular(f"{folder}/events") or b"").splitlines():
+        words = line.split()
+        if words[1:2] in (["start"], ["end"]):
+            pid = next((w[4:] for w in words if w.startswith("pid=") and words[1] == "start"), "")
+    try:
+        os.kill(int(pid), 0)
+    except (OSError, ValueError):
+        return True
+    return False
+
+
+def cancel_batches(chosen, why):
+    """Ends jobs of Slurm.
+
+    Args:
+        chosen: (folder, id of its job or "", machine on which it runs outside of the queue or "").
+        why: the reason that is noted.
+
+    Returns:
+        {folder: why it could not be ended}.
+    """
+    failed, problem, left = {}, "", []
+    for folder, _, _ in chosen:
+        append(folder, f"cancelling{_reason(why)}")
+    jobs = [job for _, job, _ in chosen if job]
+    if jobs:
+        problem = _scancel(jobs)
+    if problem:
+        # one that has ended meanwhile is no failure; without an answer none is confirmed
+        left = squeue("%i", "-r", "-t", "PD,R,S,CF")
+        left = jobs if left is None else [line.strip() for line in left]
+    for folder, job, outside in chosen:
+        text = f"scancel: {problem}" if job in left else ""
+        if outside:
+            text = f"it runs on {outside} outside of the queue: end it there"
+        _conclude(folder, why, text, failed)
+    return failed
+
+
+def _scancel(jobs):
+    """Why it failed; "" if it did not."""
+    try:
+        code, _, error = run(["scancel", *jobs])
+    except Failure as e:
+        return e.text
+    text = _one_line(os.fsdecode(error), "scancel: error: ")
+    return text or f"exit code {code}" if code else ""
