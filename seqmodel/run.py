@@ -10,7 +10,6 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 if __package__ in (None, ""):  # started as a script: its own folder would hide other modules
     _here = os.path.dirname(os.path.abspath(__file__))
@@ -25,13 +24,13 @@ if __package__ in (None, ""):  # started as a script: its own folder would hide 
 from seqmodel.errors import DivergedError, SeqmodelError
 from seqmodel.hparam.resolve import help_text, resolve
 from seqmodel.record.folder import is_other_rank
-from seqmodel.terminal import plain
+from seqmodel.terminal import plain, show_warning
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (without the program's name) and returns the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    warnings.showwarning = _show_warning
+    warnings.showwarning = show_warning
     try:
         if "--help" in argv or "-h" in argv:
             print(help_text(argv), end="")
@@ -45,10 +44,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(plain(f"{type(e).__name__}: {e}"), file=sys.stderr)
         return e.exit_code
     return 0
-
-
-def _show_warning(message: Any, category: type, *args: Any, **kwargs: Any) -> None:
-    print(plain(f"warning: {message}"), file=sys.stderr)
 
 
 if __name__ == "__main__":

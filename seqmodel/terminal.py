@@ -7,6 +7,7 @@ sequence in them could rewrite the screen, the title or the clipboard of whoever
 from __future__ import annotations
 
 import re
+import sys
 
 # C0 and C1 controls but tab and newline, and the marks that turn the direction of text
 _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -26,6 +27,11 @@ def plain_line(text: str) -> str:
 def plain_log(text: str) -> str:
     """The same for a log: of what a progress bar wrote over itself the last is shown."""
     return plain(_OVERWRITTEN.sub("", text.replace("\r\n", "\n")))
+
+
+def show_warning(message: object, category: type, *where: object, **more: object) -> None:
+    """Prints a warning as one line; for `warnings.showwarning`."""
+    print(plain(f"warning: {message}"), file=sys.stderr)
 
 
 def _written(found: re.Match[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from typing import NamedTuple
 from seqmodel import VERSION
 from seqmodel.errors import SeqmodelError
 from seqmodel.hparam.value import did_you_mean
-from seqmodel.terminal import plain
+from seqmodel.terminal import plain, show_warning
 
 
 class Verb(NamedTuple):
@@ -92,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    warnings.showwarning = show_warning
     try:
         code = _call(verb, argv[1:])
         sys.stdout.flush()

@@ -17,10 +17,10 @@ _HEAD = """# Hyperparameters
 
 Generated from the definitions in `seqmodel/hparam/` by `make docs`; do not edit.
 
-Each name is defined by one class. On the command line write `--name=value`; in a config file
-`name = value`. A class that is *tracked* changes what is learned, and its values name the run;
-the others say where and how it is run. `python seqmodel/run.py --task=... --help` lists those of
-one choice.
+Each name is defined by one class. On the command line write `--name=value` or `--name value`
+([rules](definitions.md#command-lines)); in a config file `name = value`. A class that is *tracked*
+changes what is learned, and its values name the run; the others say where and how it is run.
+`python seqmodel/run.py --task=... --help` lists those of one choice.
 """
 
 

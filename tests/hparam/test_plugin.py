@@ -121,3 +121,18 @@ except HparamError:
     print(torch.zeros(2).tolist())
 """
     assert python(code, folder).stdout == "[0.0, 0.0]\n"
+
+
+@pytest.mark.parametrize("verb", ["run", "submit"])
+def test_a_class_without_a_role_is_told_in_one_line(folder, verb):
+    (folder / "lost.py").write_text(source(base="Hparams"))
+    (folder / "a.fa").write_text(">a\nACGT\n")
+    words = ["--plugins", "lost", "--encoder", "own", "--task", "masked", "--fasta", "a.fa"]
+    done = subprocess.run(
+        [sys.executable, "-m", "seqmodel.cli.verbs", verb, *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=folder, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    told, refused = done.stderr.splitlines()
+    assert told.startswith("warning: lost.OwnHparams has no role")
+    assert refused.startswith("HparamError: --encoder: no encoder 'own'")
