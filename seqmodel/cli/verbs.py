@@ -72,6 +72,16 @@ VERBS = {
         "Show what time, memory and CPUs to ask for, from what runs took.",
     ),
     "watch": Verb("cli.runs:watch", "[FOLDER]", "Show a live page of all runs with their curves."),
+    "merge": Verb(
+        "cli.infer:merge",
+        "OUT.parts [--json]",
+        "Join the parts of an output that several processes computed.",
+    ),
+    "describe": Verb(
+        "cli.infer:describe",
+        "best.ckpt [--json]",
+        "Show what a checkpoint has: targets, alphabet, data, hyperparameters.",
+    ),
 }
 
 

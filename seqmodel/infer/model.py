@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from seqmodel.dataset.label.targets import Targets
 from seqmodel.dataset.seq.alphabet import Alphabet
 from seqmodel.errors import CheckpointError, HparamError
+from seqmodel.hparam.infer import ENSEMBLE_OF
 from seqmodel.hparam.resolve import resolve
 from seqmodel.infer.sequences import Sequences, batches_of, checked_length, rows_of
 from seqmodel.record import checkpoint
@@ -73,7 +74,7 @@ class Member(NamedTuple):
 
 
 class Model:
-    """A trained model, or an ensemble whose logits are averaged.
+    """A trained model, or an ensemble whose logits, or probabilities, are averaged.
 
     Attributes:
         members: the models, one a checkpoint.
@@ -83,10 +84,17 @@ class Model:
         alphabet: of the sequences.
         seq_len: letters of the sequences that it was trained on; None if that is not known.
         trained_on: what it was trained on.
+        ensemble_of: what the mean over several models is taken of, "logit" or "probability".
         device: where it is.
     """
 
-    def __init__(self, members: Sequence[Member], device: torch.device) -> None:
+    def __init__(
+        self,
+        members: Sequence[Member],
+        device: torch.device,
+        ensemble_of: str = "logit",
+        precision: str = "32",
+    ) -> None:
         first = members[0]
         for other in members[1:]:
             _refuse_other(first, other)
@@ -96,7 +104,8 @@ class Model:
         self.alphabet: Alphabet = first.task.alphabet
         self.seq_len = next((x.seq_len for x in members if x.seq_len is not None), None)
         self.trained_on = reduce(TrainedOn.joined, (x.trained_on for x in members))
-        self.network = Ensemble([x.task for x in members]).to(device).eval()
+        self.ensemble_of = ensemble_of
+        self.network = Ensemble([x.task for x in members], precision).to(device).eval()
 
     @property
     def device(self) -> torch.device:
@@ -173,13 +182,18 @@ class Model:
         found = []
         for x, pad in batches_of(rows, length, size, self.alphabet):
             mask = None if pad is None else torch.from_numpy(pad).to(self.device)
-            outputs = self.network(torch.from_numpy(x).to(self.device), mask)
-            found.append(self._shown(outputs, mask, logits).cpu())
+            each = self.network.each(torch.from_numpy(x).to(self.device), mask)
+            found.append(self.shown(each, mask, logits=logits).cpu())
         return found if n_rows else [found[0][:0]]
 
-    def _shown(self, outputs: Tensor, pad: Tensor | None, logits: bool) -> Tensor:
+    def shown(self, each: Sequence[Tensor], pad: Tensor | None, *, logits: bool = False) -> Tensor:
+        """What is predicted, or the logits, of the logits of each member; NaN where padded."""
         task = self.members[0].task
-        outputs = full(outputs) if logits else task.predictions(full(outputs))
+        if not logits and self.ensemble_of == "probability":
+            outputs = torch.stack([task.predictions(x) for x in each]).mean(0)
+        else:
+            outputs = each[0] if len(each) == 1 else torch.stack(list(each)).mean(0)
+            outputs = outputs if logits else task.predictions(outputs)
         padded = task.out_pad(pad)
         if padded is not None and outputs.ndim == 3:
             outputs = outputs.masked_fill(padded[:, :, None], float("nan"))
@@ -191,19 +205,32 @@ class Model:
 
 
 class Ensemble(nn.Module):
-    """The mean of the logits of several tasks."""
+    """The mean of the logits of several tasks.
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
+    Args:
+        tasks: the tasks.
+        precision: "32", or that of the forward pass as in training: "16-mixed", "bf16-mixed".
+    """
+
+    def __init__(self, tasks: Sequence[Task], precision: str = "32") -> None:
         super().__init__()
         self.tasks = nn.ModuleList(tasks)
+        self._dtype = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}.get(precision)
 
     def forward(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
         """Logits [N, T] or [N, L', T] for ids [N, L] or one-hot [N, L, A]."""
-        outputs = [task(x, pad) for task in self.tasks]
+        outputs = self.each(x, pad)
+        return outputs[0] if len(outputs) == 1 else torch.stack(outputs).mean(0)
+
+    def each(self, x: Tensor, pad: Tensor | None = None) -> list[Tensor]:
+        """The logits of each task."""
+        with torch.autocast(x.device.type, self._dtype, enabled=self._dtype is not None):
+            outputs = [task(x, pad) for task in self.tasks]
+        outputs = [full(y) for y in outputs]
         shapes = {tuple(y.shape) for y in outputs}
         if len(shapes) > 1:
             raise CheckpointError(f"the models give outputs of different shapes: {sorted(shapes)}")
-        return outputs[0] if len(outputs) == 1 else torch.stack(outputs).mean(0)
+        return outputs
 
 
 class Logits(nn.Module):
@@ -227,6 +254,8 @@ def load(
     seq_len: int | None = None,
     plugins: Sequence[str] | None = None,
     trust_plugins: bool = False,
+    ensemble_of: str = "logit",
+    precision: str = "32",
     **hparams: object,
 ) -> Model:
     """The model in a checkpoint, or the ensemble of those in several; no training data are read.
@@ -237,6 +266,8 @@ def load(
         seq_len: length of the sequences, for a checkpoint that does not say it.
         plugins: modules that the checkpoint names and that you trust: they are imported.
         trust_plugins: import whatever plugins the checkpoint names.
+        ensemble_of: take the mean over several models of their "logit" or their "probability".
+        precision: of the forward pass: "32", "16-mixed" or "bf16-mixed".
         **hparams: hyperparameters in place of those in the checkpoint. Needed for those that are
             not taken from a file (`hf_path`, `hf_trust_remote_code`).
 
@@ -251,7 +282,10 @@ def load(
     if plugins is not None:
         given["plugins"] = [plugins] if isinstance(plugins, str) else list(plugins)
     where = _device(device)
-    return Model([_member(os.fspath(x), given, seq_len) for x in paths], where)
+    if ensemble_of not in ENSEMBLE_OF:
+        raise HparamError(f"ensemble_of={ensemble_of!r}: choose one of {', '.join(ENSEMBLE_OF)}")
+    members = [_member(os.fspath(x), given, seq_len) for x in paths]
+    return Model(members, where, ensemble_of, precision)
 
 
 def _member(path: str, given: dict[str, object], seq_len: int | None) -> Member:

@@ -1,0 +1,92 @@
+"""`seqmodel merge | describe | ...`: the verbs that apply a trained model. Light.
+
+Each is called by seqmodel/cli/verbs.py with the words behind the verb, and returns the exit code.
+A verb has a class of hyperparameters in hparam/infer.py and a function `command` in seqmodel/infer,
+which gets an object of that class and returns counts of inputs by status, or None where parts of
+other processes are missing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from seqmodel.cli.given import given
+from seqmodel.errors import HparamError
+from seqmodel.hparam.infer import ApplyHparams, DescribeHparams, MergeHparams
+from seqmodel.hparam.paths import check_files, files_to_read
+from seqmodel.hparam.words import refuse_stray
+from seqmodel.terminal import plain
+
+
+def merge(argv: Sequence[str]) -> int:
+    """Joins the parts that other processes have computed."""
+    chosen, words = given(argv, MergeHparams)
+    if chosen is None:
+        return 0
+    folder = _one(words, "merge", "folder of parts", "predictions.tsv.parts")
+    from seqmodel.infer.parts import merge as join
+
+    _show_counts(join(folder), as_json=chosen.json)
+    return 0
+
+
+def describe(argv: Sequence[str]) -> int:
+    """Shows what a checkpoint has, without torch."""
+    chosen, words = given(argv, DescribeHparams)
+    if chosen is None:
+        return 0
+    from seqmodel.hparam.describe import as_text, described
+
+    found = described(_one(words, "describe", "checkpoint", "best.ckpt"))
+    print(json.dumps(found) if chosen.json else plain(as_text(found)))
+    return 0
+
+
+def apply_verb(argv: Sequence[str], cls: type[ApplyHparams], module: str) -> int:
+    """Reads the words of a verb, calls `command` of its module and shows the counts.
+
+    Args:
+        argv: the words behind the verb.
+        cls: its hyperparameters.
+        module: name of the module that has the function `command`; imported after the checks.
+    """
+    chosen, words = given(argv, cls)
+    if chosen is None:
+        return 0
+    refuse_stray(words, vars(chosen))
+    cls.checks(chosen)
+    check_files(files_to_read(cls.default_hparams().declared, chosen))
+    warnings.showwarning = _show_warning
+    counts = import_module(module).command(cls(**vars(chosen)))
+    if counts is None:
+        done = {"part": chosen.part, "joined": False}
+        say = f"part {chosen.part} is done; the process that ends last joins the parts"
+        print(json.dumps(done) if chosen.json else say, file=None if chosen.json else sys.stderr)
+    else:
+        _show_counts(counts, as_json=chosen.json)
+    return 0
+
+
+def _show_counts(counts: Mapping[str, int], *, as_json: bool) -> None:
+    """Shows the number of inputs, and by status: on stderr, or as JSON on stdout."""
+    if as_json:
+        print(json.dumps({"joined": True, "counts": dict(counts)}))
+        return
+    by_status = ", ".join(f"{n:,} {name}" for name, n in counts.items() if name != "n")
+    print(plain(f"{counts.get('n', 0):,} inputs: {by_status or 'none'}"), file=sys.stderr)
+
+
+def _one(words: Sequence[str], verb: str, what: str, example: str) -> str:
+    if len(words) != 1:
+        got = " ".join(map(repr, words)) or "none"
+        raise HparamError(f"{verb} takes one {what}, got {got}: seqmodel {verb} {example}")
+    return words[0]
+
+
+def _show_warning(message: Any, category: type, *args: Any, **kwargs: Any) -> None:
+    print(plain(f"warning: {message}"), file=sys.stderr)

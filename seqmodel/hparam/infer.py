@@ -1,0 +1,160 @@
+"""What the verbs that apply a trained model are given: predict, variants, attribute, ... Light.
+
+They are a namespace of their own: they name no run, and no run has them. A name that means the same
+in a run is declared by the class of the run (`same`).
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from seqmodel.errors import HparamError
+from seqmodel.hparam.hparams import HparamParser, Hparams
+from seqmodel.hparam.trainer import RunHparams, TrainerHparams, TrainingHparams
+from seqmodel.hparam.value import OUTPUT, integer, path, str2bool
+
+ENSEMBLE_OF = ("logit", "probability")
+
+
+class ApplyHparams(Hparams):
+    """What every verb has that applies a trained model.
+
+    Class attributes:
+        not_in_stamp: names of hyperparameters that do not change what is written. All others are
+            compared when a command is repeated; files are compared by their content.
+    """
+
+    tracked = False
+    not_in_stamp = (
+        "out",
+        "part",
+        "overwrite",
+        "accelerator",
+        "n_threads",
+        "plugins",
+        "trust_plugins",
+        "json",
+    )
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        add = parser.add_argument
+        add(
+            "--checkpoints",
+            type=path(),
+            nargs="*",
+            help="checkpoint of a trained model; the mean is taken over several",
+        )
+        add(
+            "--out",
+            type=path(OUTPUT),
+            nargs="*",
+            help="output files; the suffix of each chooses its format",
+        )
+        add(
+            "--ensemble_of",
+            choices=list(ENSEMBLE_OF),
+            default="logit",
+            help="what the mean over several checkpoints is taken of",
+        )
+        add(
+            "--seq_len",
+            type=integer(1),
+            help="length of the sequences, for a checkpoint that does not have it",
+        )
+        _add_work(parser)
+        _add_machine(parser)
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses a command without a model or an output, and parts that do not exist."""
+        if not values.checkpoints:
+            raise HparamError("--checkpoints is not set; give one or more .ckpt files")
+        if not values.out:
+            raise HparamError("--out is not set; give one or more files, such as --out=out.tsv")
+        part_of(values.part)
+
+
+def _add_work(parser: HparamParser) -> None:
+    add = parser.add_argument
+    add(
+        "--batch_size",
+        type=integer(1),
+        help="sequences in a batch; default: the batch size of the training",
+    )
+    add(
+        "--chunk_rows",
+        type=integer(1),
+        help="inputs that are written to the disk at once, of which a killed command loses the "
+        "last; default: 16384, fewer for sequences of more than 1024",
+    )
+    add(
+        "--part",
+        default="1/1",
+        help="share of the inputs that this process computes, such as 3/32; the process that ends "
+        "last joins all parts",
+    )
+    add(
+        "--overwrite",
+        type=str2bool,
+        default=False,
+        help="replace outputs that exist, and start again",
+    )
+    add("--json", type=str2bool, default=False, help="print one JSON object on stdout at the end")
+
+
+def _add_machine(parser: HparamParser) -> None:
+    same(parser, TrainerHparams, "accelerator", "n_threads")
+    same(parser, TrainingHparams, "precision")
+    same(parser, RunHparams, "plugins")
+    parser.add_argument(
+        "--trust_plugins",
+        type=str2bool,
+        default=False,
+        help="import the plugins that the checkpoints name; only if you have read them",
+    )
+
+
+def same(parser: HparamParser, owner: type[Hparams], *names: str) -> None:
+    """Declares hyperparameters that another class has, with its type, default and help."""
+    for name in names:
+        hparam = owner.default_hparams().declared[name]
+        parser.add_argument(
+            f"--{name}",
+            type=hparam.type,
+            default=hparam.default,
+            help=hparam.help,
+            nargs="*" if hparam.is_list else None,
+        )
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """The share (k, n) that `k/n` means.
+
+    Raises:
+        HparamError: it is not of this form, or k is not from 1 to n.
+    """
+    first, slash, last = text.partition("/")
+    if slash and first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last):
+        return int(first), int(last)
+    raise HparamError(f"--part={text}: give k/n with k from 1 to n, such as 3/32")
+
+
+class MergeHparams(Hparams):
+    """What merge shows."""
+
+    tracked = False
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        same(parser, ApplyHparams, "json")
+
+
+class DescribeHparams(Hparams):
+    """What describe shows."""
+
+    tracked = False
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        same(parser, ApplyHparams, "json")

@@ -1,0 +1,113 @@
+"""What the verbs share: the model, the stamp of their parts, progress on a terminal.
+
+parts = parts_of("predict", hparams, digests)
+if not parts.is_done:                  # a command that is repeated loads no model
+    model = model_of(hparams)
+return run(parts, chunks, compute, n_rows)
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from typing import Any
+
+import torch
+
+from seqmodel import VERSION
+from seqmodel.errors import HparamError
+from seqmodel.files import sha256_of
+from seqmodel.hparam.infer import ApplyHparams, part_of
+from seqmodel.hparam.paths import files_to_read
+from seqmodel.infer.formats import Rows
+from seqmodel.infer.model import Model, load
+from seqmodel.infer.parts import Parts, apply
+
+_CHUNK_LETTERS = 1 << 24
+_DEVICES = {"auto": None, "cpu": "cpu", "gpu": "cuda", "mps": "mps"}
+
+
+def model_of(hparams: ApplyHparams) -> Model:
+    """The model, or the ensemble, that a command names, on the device that it names.
+
+    Raises:
+        CheckpointError, HparamError: as `load`.
+    """
+    if hparams.n_threads:
+        torch.set_num_threads(hparams.n_threads)
+    return load(
+        hparams.checkpoints,
+        device=_DEVICES[hparams.accelerator],
+        seq_len=hparams.seq_len,
+        plugins=hparams.plugins or None,
+        trust_plugins=hparams.trust_plugins,
+        ensemble_of=hparams.ensemble_of,
+        precision=hparams.precision,
+    )
+
+
+def parts_of(verb: str, hparams: ApplyHparams, digests: Mapping[str, str] | None = None) -> Parts:
+    """The parts that a command makes, stamped with all that decides on their content.
+
+    Args:
+        verb: name of the verb.
+        hparams: what it was given.
+        digests: SHA-256 of input files by path, where they are known already.
+
+    Raises:
+        RunError: the outputs exist, or were begun by another command.
+    """
+    stamp = stamp_of(verb, hparams, digests or {})
+    part = part_of(hparams.part)
+    return Parts(hparams.out, stamp, part=part, overwrite=hparams.overwrite)
+
+
+def stamp_of(verb: str, hparams: ApplyHparams, digests: Mapping[str, str]) -> dict[str, Any]:
+    """Version, verb, SHA-256 of each file that is read, and the options that change the output."""
+    declared = type(hparams).default_hparams().declared
+    files: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for flag, path in files_to_read(declared, hparams.hparams):
+        counts[flag] = number = counts.get(flag, 0) + 1
+        files[f"{flag} {number}"] = digests.get(path) or sha256_of(path, HparamError)
+    flags = {x[2:] for x in counts}
+    left_out = {*type(hparams).not_in_stamp, *flags}
+    options = {x: getattr(hparams, x) for x in declared if x not in left_out}
+    return {"version": VERSION, "verb": verb, "files": files, "options": options}
+
+
+def chunk_rows_of(hparams: ApplyHparams, seq_len: int | None) -> int:
+    """Number of inputs in a part; it follows from what was given and the length that is read."""
+    return hparams.chunk_rows or max(1, min(16384, _CHUNK_LETTERS // (seq_len or 1024)))
+
+
+def run(
+    parts: Parts,
+    chunks: Iterable[Any],
+    compute: Callable[[Any], Rows],
+    n_rows: int | None = None,
+) -> dict[str, int] | None:
+    """Makes the missing parts and joins them, with a progress bar on a terminal.
+
+    Args:
+        parts: where they are written.
+        chunks: the inputs, `chunk_rows` at a time; at least one chunk, which may be empty.
+        compute: makes Rows of a chunk.
+        n_rows: number of all inputs, if it is known.
+
+    Returns:
+        Counts by status, or None where parts of other processes are missing.
+    """
+    return apply(parts, shown(chunks, n_rows), compute)
+
+
+def shown(chunks: Iterable[Sized], n_rows: int | None) -> Iterator[Any]:
+    """The chunks, with a progress bar on a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(
+        total=n_rows, unit=" inputs", unit_scale=True, disable=not sys.stderr.isatty()
+    ) as bar:
+        for chunk in chunks:
+            yield chunk
+            bar.update(len(chunk))
