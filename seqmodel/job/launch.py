@@ -83,13 +83,14 @@ def place(job_out_dir, workdir):
 
 
 def reserve(job_out_dir, workdir, names, marks, accept, needed, files, code, ask_arrays):
-    """Takes a new version_<n> for each name, if all can be had; see the class Place.
+    """Takes a new version_<n> for each replicate, if all can be had; see the class Place.
 
     Args:
         job_out_dir: folder, relative to workdir.
         workdir: folder.
-        names: canonical names, one for each replicate.
-        marks: {name: identity}.
+        names: for each replicate the names that its parent folder may have: the first for a new
+            one, then those of earlier versions.
+        marks: the identity of each replicate.
         accept: names whose identity may be another.
         needed: (kind, path) of what must be there; a kind of _is_there.
         files: of data that must be there.
@@ -105,9 +106,11 @@ def reserve(job_out_dir, workdir, names, marks, accept, needed, files, code, ask
     moved, taken, n_next = [], [], {}
     try:
         if not lacking and not missing:
-            moved = [n for n in marks if n not in accept and _is_moved(f"{root}/{n}", marks[n])]
+            there = [_first_there(root, each) for each in names]
+            wanted = {name: mark for name, mark in zip(there, marks) if name not in accept}
+            moved = [name for name in wanted if _is_moved(f"{root}/{name}", wanted[name])]
             if not moved:
-                taken = [[name, _next(f"{root}/{name}", n_next)] for name in names]
+                taken = [[name, _next(f"{root}/{name}", n_next)] for name in there]
     except OSError as e:
         text = f"cannot make {e.filename}: {e.strerror}"
         raise Failure("failed", text, "nothing was submitted") from e
@@ -116,6 +119,10 @@ def reserve(job_out_dir, workdir, names, marks, accept, needed, files, code, ask
         "lacking": lacking[0] if lacking else [], "has_code": has_code,
         "max_array": array_size() if ask_arrays and taken else 0,
     }  # fmt: skip
+
+
+def _first_there(root, names):
+    return next((name for name in names if os.path.isdir(f"{root}/{name}")), names[0])
 
 
 def _is_there(path, kind):

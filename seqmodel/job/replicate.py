@@ -154,14 +154,14 @@ def reserve(
         workdir: folder there.
         code: digest of the code's archive.
         ask_arrays: ask the scheduler for the largest job array.
-        accept: canonical names whose defaults were looked at and are as they were.
+        accept: names of folders whose defaults were looked at and are as they were.
         needed: flag, kind and path of what else must be there: `x` a program, `f` a file, `d` a
             folder; relative to workdir, or below ~/.
 
     Raises:
         JobError: a folder, a file of data or what is needed is missing there, or a default moved.
     """
-    names = [run.canonical() for run in runs]
+    names = [[run.canonical(), *run.old_names()] for run in runs]
     files = {path: flag for run in runs for flag, path in run.files}
     place = Place(
         **interface.call(
@@ -169,7 +169,7 @@ def reserve(
             job_out_dir=job_out_dir,
             workdir=workdir,
             names=names,
-            marks=dict(zip(names, map(identity, runs), strict=True)),
+            marks=[identity(run) for run in runs],
             accept=list(accept),
             needed=[need[1:] for need in needed],
             files=list(files),
@@ -190,7 +190,8 @@ def reserve(
             "nothing was submitted"
         )
     if place.moved:
-        _compare_defaults(interface, place, dict(zip(names, runs, strict=True)))
+        named = {n: run for each, run in zip(names, runs, strict=True) for n in each}
+        _compare_defaults(interface, place, named)
         return reserve(
             interface, runs, job_out_dir=job_out_dir, workdir=workdir, code=code,
             ask_arrays=ask_arrays, accept={*accept, *place.moved}, needed=needed,
