@@ -139,6 +139,10 @@ class HparamParser(argparse.ArgumentParser):
         """Refused: there is no such group of hyperparameters."""
         raise HparamError(_NO_EXCLUSIVE)
 
+    def add_subparsers(self, **kwargs: Any) -> NoReturn:
+        """Refused: what can be set follows from the choices of a run."""
+        raise HparamError("add_subparsers is not supported; declare a class for each choice")
+
     def add_class(self, cls: Owner) -> None:
         """Adds all that `cls` and its bases define; what is there already is not added twice.
 
@@ -256,6 +260,9 @@ class _Group(argparse._ArgumentGroup):
 
     def add_argument_group(self, *args: Any, **kwargs: Any) -> _Group:
         return self._parser.add_argument_group(*args, **kwargs)
+
+    def set_defaults(self, **values: Any) -> None:
+        self._parser.set_defaults(**values)
 
     def add_mutually_exclusive_group(self, **kwargs: Any) -> NoReturn:
         raise HparamError(_NO_EXCLUSIVE)

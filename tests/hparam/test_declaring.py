@@ -42,6 +42,10 @@ MISTAKES = {
     "add_hparams: .*exclusive_group is": lambda p: p.add_argument_group(
         "g"
     ).add_mutually_exclusive_group(),
+    "add_hparams: no hyperparameter 'lost'": lambda p: p.add_argument_group("g").set_defaults(
+        lost=1
+    ),
+    "add_hparams: add_subparsers is not supported": lambda p: p.add_subparsers(),
     "add_hparams: ZeroDivisionError: division": lambda p: 1 / 0,
     "add_hparams: AttributeError: .*no attribute 'add_arg'": lambda p: p.add_arg("--x"),
 }
