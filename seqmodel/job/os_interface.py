@@ -40,10 +40,11 @@ Snapshot.__doc__ = """What was below a folder at one moment.
     """
 
 _ERRORS = {"missing": Missing, "busy": Busy, "damaged": Damaged}
-# Read by any shell: it holds no quote and no exclamation mark. What follows on standard input is
-# the length of the program, the program, and the request.
+# Any shell reads it: it holds no single quote and no exclamation mark. On standard input follow the
+# length of the program, the program, and the request.
 _START = (
-    "import sys; sys.version_info < (3, 6) and sys.exit(sys.version.split()[0]); "
+    "import sys; sys.version_info < (3, 6) and "
+    'sys.exit("python3 is " + sys.version.split()[0]); '
     "f = sys.stdin.buffer; exec(f.read(int(f.readline())))"
 )
 
