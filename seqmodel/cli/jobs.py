@@ -342,7 +342,7 @@ def _status(chosen: Namespace, folder: str) -> StatusTable:
     for job, active in _jobs_of(chosen, interface, [s for s in found if not s.is_final]):
         if _is_here(job, interface):
             wanted = {s.folder for s in active}
-            told = read_status(interface, folder, job._scheduler())
+            told = read_status(interface, folder, job.scheduler())
             by_folder |= {s.folder: s for s in told if s.folder in wanted}
     return StatusTable(by_folder.values())
 

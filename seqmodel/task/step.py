@@ -80,6 +80,7 @@ class Accumulation:
         ]
         if gradients:
             factor = self._scale * self.n_batches / self._weight.clamp(min=_SMALLEST_WEIGHT)
+            # one kernel for all weights, as torch's optimisers; it has no public name
             torch._foreach_mul_(gradients, factor)
 
 

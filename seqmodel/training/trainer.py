@@ -234,7 +234,7 @@ class LastCheckpoint(Checkpoint):
         signalled = self.stopper.due(trainer)
         if step == trainer.max_steps:
             trainer.should_stop = True  # so that Lightning validates what the last steps gave
-        loop = trainer.fit_loop.epoch_loop
+        loop = trainer.fit_loop.epoch_loop  # Lightning tells only there whether its epoch ends
         within = not loop._num_ready_batches_reached()
         validates = trainer.should_stop or _validates(trainer)  # after which training may end
         self._place = copy.deepcopy(trainer.fit_loop.state_dict()) if within and validates else None

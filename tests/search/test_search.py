@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from search_helpers import BASE, runs, wait_for
 
-from seqmodel.errors import HparamError, JobError
+from seqmodel.errors import Busy, HparamError, JobError, Missing
 from seqmodel.job import search
+from seqmodel.job.search.fixed import statuses
 from seqmodel.job.search.space import log_uniform
 
 pytestmark = pytest.mark.slow
@@ -148,3 +149,34 @@ def test_a_program_that_a_killed_driver_was_starting_does_not_keep_the_search(jo
     os.waitpid(driver, 0)
     with record.locked():
         pass
+
+
+def test_one_that_somebody_else_submits_does_not_keep_the_others(job, workdir, monkeypatch):
+    points = [{"seed": 13, "lr": lr} for lr in (2e-3, 4e-3, 1e-2)]
+    found = search.from_list(job, BASE, points)
+    assert [s.state for s in found.wait(timeout_s=60)] == ["error"] * 3
+    resume, taken = job.resume, []
+
+    def busy(again):
+        if any("lr=0.01" in r.path for r in again):
+            raise Busy("said in other words")
+        taken.extend(r.path for r in again)
+        return resume(again)
+
+    monkeypatch.setattr(job, "resume", busy)
+    again = search.from_list(job, BASE, points)
+    assert again.counts == {"error": 3, "new": 0, "again": 3, "being submitted": 1}
+    assert len(taken) == 2
+    again.wait(timeout_s=60)
+    monkeypatch.setattr(job, "resume", lambda again: (_ for _ in ()).throw(JobError("refused")))
+    with pytest.raises(JobError, match="refused"):
+        search.from_list(job, BASE, points)
+
+
+def test_a_folder_that_is_not_there_yet_has_no_runs(job, monkeypatch):
+    def missing(root):
+        raise Missing("said in other words")
+
+    os.makedirs("out")
+    monkeypatch.setattr(job, "status", missing)
+    assert list(statuses(job)) == []

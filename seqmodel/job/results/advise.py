@@ -121,8 +121,9 @@ def submit_line(job: Job, runs: Sequence[Mapping[str, Any]]) -> str:
     if not advice.n:
         return ""
     settings = ", ".join(f"{name}={value!r}" for name, value in advice.settings().items())
-    at_once = getattr(job._settings({}), "n_at_once", None)
-    return f"{advice.cost_text(len(runs), at_once)}; from {advice.n} finished ones: {settings}"
+    return (
+        f"{advice.cost_text(len(runs), job.n_at_once)}; from {advice.n} finished ones: {settings}"
+    )
 
 
 def _alike(result: Result, given: Mapping[str, Any]) -> bool:

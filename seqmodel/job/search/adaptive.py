@@ -26,7 +26,7 @@ from seqmodel.job.agent import CUT
 from seqmodel.job.job import Job
 from seqmodel.job.results.result import DEFAULT_MONITOR, mode, parse_rows, read_results
 from seqmodel.job.results.table import Results, results
-from seqmodel.job.search.fixed import _replicate, _root, rank, statuses
+from seqmodel.job.search.fixed import rank, replicate_of, statuses
 from seqmodel.job.search.record import SearchRecord
 from seqmodel.job.search.sampler import cma_es
 from seqmodel.job.search.space import DIGITS, Choice, Integer, Range, Space, Uniform, random_number
@@ -143,7 +143,7 @@ class AdaptiveSearch:
         trials = self.study.get_trials(deepcopy=False)
         names = {n for t in trials if "canonical" in t.user_attrs for n in self._names(t)}
         interface = None if self.job.interface.is_local else self.job.interface
-        found = results(_root(self.job), interface)
+        found = results(self.job.find_root(ask=False), interface)
         return Results(r for r in found if r.folder.split("/")[-2] in names)
 
     def _ask(self) -> Any:
@@ -157,13 +157,17 @@ class AdaptiveSearch:
         trial.set_user_attr("point", point)
         # with it the trial is whole
         trial.set_user_attr("canonical", run.canonical())
-        return _frozen(trial)
+        return self.study.get_trials(deepcopy=False)[trial.number]
 
     def _drop_half_asked(self, optuna: Any) -> None:
         """Ends trials whose driver was killed before they were whole; they do not count."""
         for trial in self._flying(optuna, whole=False):
-            optuna.trial.Trial(self.study, trial._trial_id).set_user_attr("dropped", True)
+            self._open_trial(optuna, trial).set_user_attr("dropped", True)
             self.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+
+    def _open_trial(self, optuna: Any, trial: Any) -> Any:
+        """The trial to write to; optuna gives one of a driver before this one by its id only."""
+        return optuna.trial.Trial(self.study, trial._trial_id)
 
     def _n_asked(self, optuna: Any) -> int:
         """Trials that count: not those that wait in optuna's own queue, nor dropped ones."""
@@ -185,7 +189,7 @@ class AdaptiveSearch:
             if status is None:
                 new[trial.user_attrs["canonical"]] = {**self.base, **trial.user_attrs["point"]}
             elif rank(status) == "created" or _goes_on(status):
-                again.append(_replicate(self.job, status))
+                again.append(replicate_of(self.job, status))
         if again:
             self.job.resume(again)
         if new:
@@ -203,7 +207,7 @@ class AdaptiveSearch:
                 self._tell(optuna, trial, status, curve)
                 ended = True
             elif self._is_poor(optuna, trial, curve):
-                self.job.cancel([_replicate(self.job, status)], "pruned by the search")
+                self.job.cancel([replicate_of(self.job, status)], "pruned by the search")
                 self.study.tell(trial.number, state=optuna.trial.TrialState.PRUNED)
                 ended = True
         return ended
@@ -221,7 +225,7 @@ class AdaptiveSearch:
         """Reports what is new of a run; whether the pruner gives it up."""
         if isinstance(self.study.pruner, optuna.pruners.NopPruner):
             return False
-        own = optuna.trial.Trial(self.study, trial._trial_id)
+        own = self._open_trial(optuna, trial)
         for step in range(len(trial.intermediate_values), len(curve)):
             own.report(curve[step], step)
             if own.should_prune():
@@ -304,10 +308,6 @@ def suggest(trial: Any, name: str, found: Range) -> Any:
     assert isinstance(found, Choice)
     # optuna stores plain values only
     return found.values[trial.suggest_categorical(name, list(range(len(found.values))))]
-
-
-def _frozen(trial: Any) -> Any:
-    return trial.study._storage.get_trial(trial._trial_id)
 
 
 class _Alone:

@@ -17,7 +17,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seqmodel.errors import HparamError, JobError
+from seqmodel.errors import Busy, HparamError, JobError, Missing
 from seqmodel.job.job import Job
 from seqmodel.job.replicate import Replicate
 from seqmodel.job.results.table import Results, results
@@ -169,11 +169,9 @@ class Search:
             gone_on = self.job.resume(again) if again else []
             if len(gone_on) < len(again):
                 self.counts["damaged"] = self.counts.get("damaged", 0) + len(again) - len(gone_on)
-        except JobError as e:
-            if "somebody else is submitting" not in str(e) or len(again) == 1:
+        except Busy:
+            if len(again) == 1:
                 self.counts["being submitted"] = self.counts.get("being submitted", 0) + 1
-                if "somebody else is submitting" not in str(e) and "cancel it first" not in str(e):
-                    raise
                 return
             for replicate in again:
                 self._go_on([replicate])
@@ -187,7 +185,7 @@ class Search:
         retried = {"all": ("timeout", "error"), "timeout": ("timeout",), "none": ()}[retry]
         new = [name for name in self.runs if name not in found]
         again = [
-            _replicate(self.job, status)
+            replicate_of(self.job, status)
             for name, status in found.items()
             if name in self.runs and (rank(status) == "created" or status.state in retried)
         ]
@@ -211,7 +209,7 @@ class Search:
 
     def results(self) -> Results:
         """The results of all replicates of its runs."""
-        root = _root(self.job)
+        root = self.job.find_root(ask=False)
         if self.job.interface.is_local and not os.path.isdir(root):
             return Results([])
         interface = None if self.job.interface.is_local else self.job.interface
@@ -254,7 +252,7 @@ class Search:
         mine = [status for name, status in found.items() if name in wanted]
         active = [status for status in mine if rank(status) in ("running", "queued")]
         if active:
-            self.job.cancel([_replicate(self.job, status) for status in active])
+            self.job.cancel([replicate_of(self.job, status) for status in active])
         return len(active)
 
     def _by_name(self) -> dict[str, Status]:
@@ -348,25 +346,16 @@ def rank(status: Status) -> str:
 
 def statuses(job: Job) -> StatusTable:
     """All replicates of the job's job_out_dir, in one connection; none if it is not there yet."""
-    root = _root(job)
+    root = job.find_root(ask=False)
     if job.interface.is_local and not os.path.isdir(root):
         return StatusTable([])
     try:
         return job.status(root)
-    except JobError as e:
-        if "no such folder" in str(e):
-            return StatusTable([])
-        raise
+    except Missing:
+        return StatusTable([])
 
 
-def _root(job: Job) -> str:
-    """job_out_dir there, without asking for it: absolute, or below ~/."""
-    if job.interface.is_local or job._root:
-        return job.find_root()
-    settings = job._settings({})
-    return os.path.join(job._workdir(settings), settings.job_out_dir)
-
-
-def _replicate(job: Job, status: Status) -> Replicate:
+def replicate_of(job: Job, status: Status) -> Replicate:
+    """The replicate of a status, on the machine of `job`."""
     root, name, version = status.folder.rsplit("/", 2)
     return Replicate(job.interface, root, f"{name}/{version}", status.job)
