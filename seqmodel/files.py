@@ -20,10 +20,9 @@ or all of the new content, and an error or a signal leaves nothing aside.
     create         makes a file if there is none: one of several processes makes it
     append         adds to the end
 
-Not through here: `job/worker.py`, which runs on nodes without this package; the files of a
-replicate that a job on another machine writes at the same time (`job/replicate.py`,
-`job/shell.py`); a memory-mapped store or array, which is read by its map; scratch files without a
-name; and what is no file on a disk (/proc, locks).
+Not through here: `job/worker.py`, `job/agent.py` and `job/launch.py`, which run on other machines
+without this package; a memory-mapped store or array, which is read by its map; scratch files
+without a name; and what is no file on a disk (/proc, locks).
 """
 
 from __future__ import annotations
@@ -52,21 +51,13 @@ _GZIP = b"\x1f\x8b"
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _OTHER_PACKING = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\3\4": "zip"}
 _OTHER_TEXT = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\0\0\xfe\xff": "UTF-32"}
-KINDS = {
+_KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe (FIFO)",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-
-
-class NotRegularError(ValueError):
-    """What lies at a path is no regular file; `kind` says what it is."""
-
-    def __init__(self, mode: int) -> None:
-        self.kind = KINDS.get(stat.S_IFMT(mode), "no regular file")
-        super().__init__(f"is {self.kind}")
 
 
 class Format(NamedTuple):
@@ -135,7 +126,7 @@ FORMATS = (
 def problem(path: Path) -> str | None:
     """Why `path` cannot be read as a file, in a few words; None if it can. Never waits."""
     try:
-        os.close(descriptor_of(path))
+        os.close(_descriptor(path))
     except ValueError as e:  # also a NUL in the path itself
         return str(e)
     except OSError as e:
@@ -176,7 +167,7 @@ def open_binary(
         error: as `check`.
     """
     try:
-        descriptor = descriptor_of(path)
+        descriptor = _descriptor(path)
     except ValueError as e:
         raise error(f"{_shown(path)}: {e}; give a regular file") from e
     except OSError as e:
@@ -425,11 +416,11 @@ def _aside(path: Path) -> str:
     return os.path.join(folder, f".{name}.{os.getpid()}.{os.urandom(4).hex()}.part")
 
 
-def descriptor_of(path: Path) -> int:
+def _descriptor(path: Path) -> int:
     """An open descriptor of a regular file, without a wait.
 
     Raises:
-        NotRegularError: it is something else.
+        ValueError: it is something else.
         OSError: it is missing, or cannot be opened.
     """
     _check_regular(os.stat(path).st_mode)  # before it is opened: opening a device may do something
@@ -437,7 +428,7 @@ def descriptor_of(path: Path) -> int:
     descriptor = os.open(path, flags)
     try:
         _check_regular(os.fstat(descriptor).st_mode)  # it may have been replaced in between
-    except NotRegularError:
+    except ValueError:
         os.close(descriptor)
         raise
     return descriptor
@@ -445,7 +436,7 @@ def descriptor_of(path: Path) -> int:
 
 def _check_regular(mode: int) -> None:
     if not stat.S_ISREG(mode):
-        raise NotRegularError(mode)
+        raise ValueError(f"is {_KINDS.get(stat.S_IFMT(mode), 'no regular file')}")
 
 
 class _Disk(io.RawIOBase):

@@ -284,6 +284,11 @@ class Job:
 
     # ---- looking
 
+    @property
+    def n_at_once(self) -> int | None:
+        """Replicates that run at once; None where Slurm decides."""
+        return getattr(self._settings({}), "n_at_once", None)
+
     def find_root(self) -> str:
         """job_out_dir there, absolute."""
         if not self._root:
@@ -311,12 +316,12 @@ class Job:
             if which is None:
                 which = self.find_root()
                 if self.interface.is_local and not os.path.isdir(which):
-                    return StatusTable([]), self._scheduler()
+                    return StatusTable([]), self.scheduler()
             found, scheduler = self._ask(which)
             return StatusTable(found), scheduler
         chosen = list(which)
         if not chosen:
-            return StatusTable([]), self._scheduler()
+            return StatusTable([]), self.scheduler()
         found, scheduler = self._ask(chosen[0].path if len(chosen) == 1 else chosen[0].root)
         if len(chosen) == 1:
             for status in found:
@@ -329,13 +334,13 @@ class Job:
         """The states below a folder; those of other kinds of job are asked of their schedulers."""
         from seqmodel.job.status_table import Schedulers, read_status
 
-        scheduler = self._scheduler()
+        scheduler = self.scheduler()
         found = read_status(self.interface, root, scheduler)
         others = {s.record.kind for s in found if not s.is_final} & set(KINDS) - {self.kind}
         if others:
             out = found[0].folder.rsplit("/", 2)[0]
             siblings = [self._sibling(base_class(kind), out) for kind in sorted(others)]
-            scheduler = Schedulers([self._scheduler(), *(job._scheduler() for job in siblings)])
+            scheduler = Schedulers([self.scheduler(), *(job.scheduler() for job in siblings)])
             found = read_status(self.interface, root, scheduler)
         return found, scheduler
 
@@ -362,7 +367,7 @@ class Job:
         """The replicates in a folder: itself, of a canonical name, or of a whole job_out_dir."""
         return [_replicate(self.interface, status) for status in self.status(folder)]
 
-    def _scheduler(self) -> Any:
+    def scheduler(self) -> Any:
         """How the scheduler is asked; see status_table.Scheduler."""
         raise NotImplementedError
 

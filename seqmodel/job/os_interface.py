@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from seqmodel.errors import Busy, ConnectionLost, JobError, Missing
+from seqmodel.files import read_bytes
 from seqmodel.job import agent, launch
 from seqmodel.job.launch import TIMEOUT_S
 from seqmodel.record.run_files import Damaged
@@ -330,8 +331,7 @@ def _program() -> bytes:
     """The text of agent.py and launch.py as one program, which does one request."""
     texts = []
     for module in (agent, launch):
-        with open(str(module.__file__), "rb") as file:
-            texts.append(file.read())
+        texts.append(read_bytes(str(module.__file__), JobError))
         texts.append(f"sys.modules[{module.__name__!r}] = sys.modules['__main__']".encode())
     return b"\n".join([*texts, b"main()"])
 

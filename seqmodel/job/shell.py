@@ -66,7 +66,8 @@ class ShellJob(Job):
         """The file worker.py on the machine."""
         return worker.__file__ if self.interface.is_local else f"{root}/{KEPT}/code/worker.py"
 
-    def _scheduler(self) -> Scheduler:
+    def scheduler(self) -> Scheduler:
+        """What knows which jobs there are."""
         return _Processes(self)
 
     def _cancel(self, chosen: Sequence[Status], scheduler: Scheduler, why: str) -> dict[str, str]:

@@ -154,7 +154,8 @@ class SlurmJob(Job):
         batch = f'#!/bin/bash\n{_header(first)}\nexec bash "./$SLURM_ARRAY_TASK_ID.sh" "$1"\n'
         return args, batch, links
 
-    def _scheduler(self) -> Scheduler:
+    def scheduler(self) -> Scheduler:
+        """What knows which jobs there are."""
         return _Queue(self)
 
     def _cancel(self, chosen: Sequence[Status], scheduler: Scheduler, why: str) -> dict[str, str]:
