@@ -289,10 +289,12 @@ class Job:
         """Replicates that run at once; None where Slurm decides."""
         return getattr(self._settings({}), "n_at_once", None)
 
-    def find_root(self) -> str:
-        """job_out_dir there, absolute."""
+    def find_root(self, *, ask: bool = True) -> str:
+        """job_out_dir there: absolute, or perhaps below ~/ if the machine must not be asked."""
         if not self._root:
             settings = self._settings({})
+            if not ask and not self.interface.is_local:
+                return os.path.join(self._workdir(settings), settings.job_out_dir)
             self._root = self.interface.call(
                 launch.place, job_out_dir=settings.job_out_dir, workdir=self._workdir(settings)
             )[1]

@@ -143,7 +143,7 @@ class AdaptiveSearch:
         trials = self.study.get_trials(deepcopy=False)
         names = {n for t in trials if "canonical" in t.user_attrs for n in self._names(t)}
         interface = None if self.job.interface.is_local else self.job.interface
-        found = results(self.job.find_root(), interface)
+        found = results(self.job.find_root(ask=False), interface)
         return Results(r for r in found if r.folder.split("/")[-2] in names)
 
     def _ask(self) -> Any:

@@ -209,7 +209,7 @@ class Search:
 
     def results(self) -> Results:
         """The results of all replicates of its runs."""
-        root = self.job.find_root()
+        root = self.job.find_root(ask=False)
         if self.job.interface.is_local and not os.path.isdir(root):
             return Results([])
         interface = None if self.job.interface.is_local else self.job.interface
@@ -346,7 +346,7 @@ def rank(status: Status) -> str:
 
 def statuses(job: Job) -> StatusTable:
     """All replicates of the job's job_out_dir, in one connection; none if it is not there yet."""
-    root = job.find_root()
+    root = job.find_root(ask=False)
     if job.interface.is_local and not os.path.isdir(root):
         return StatusTable([])
     try:
