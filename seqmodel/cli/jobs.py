@@ -26,8 +26,9 @@ from seqmodel.hparam.parser import HparamParser, find
 from seqmodel.hparam.resolve import read_given
 from seqmodel.hparam.value import OUTPUT, did_you_mean, integer, path, str2bool
 from seqmodel.hparam.words import Words, read_words
-from seqmodel.job.job import Job, known_settings
+from seqmodel.job.job import Job
 from seqmodel.job.kinds import base_class, classes, refuse_login_node
+from seqmodel.job.making import known_settings
 from seqmodel.job.os_interface import Interface
 from seqmodel.job.prune import OLDER_THAN_MIN
 from seqmodel.job.prune import prune as prune_folders

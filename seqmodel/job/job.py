@@ -1,89 +1,41 @@
-"""Job: from hyperparameters to replicates that run somewhere, and back.
+"""Job: replicates are submitted, found, ended and submitted again.
 
     job = ShellJob(n_at_once=2)                     # or SlurmJob(SshInterface("cedar"), ...)
     job.submit(task="masked", fasta="a.fa", seq_len=256)
     job.status()
 
-Everything that can be refused is refused before a folder is made. ShellJob and SlurmJob add how a
-script is started, found and ended.
+What is written for a run comes from Maker (making.py). ShellJob and SlurmJob add how a script is
+started, found and ended.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from seqmodel.errors import HparamError, JobError
-from seqmodel.hparam.canonical import Workdir
-from seqmodel.hparam.convert import parse_dict
-from seqmodel.hparam.job import JobHparams
-from seqmodel.hparam.resolve import Run, resolve
+from seqmodel.errors import JobError
 from seqmodel.job import agent, launch
-from seqmodel.job.agent import KEPT
-from seqmodel.job.contents import (
-    code_files,
-    header_there,
-    needs,
-    node_functions,
-    refuse_foreign,
-    replicate_files,
-    template_fields,
-)
-from seqmodel.job.kinds import KINDS, base_class, classes, path_of
-from seqmodel.job.os_interface import Interface, LocalInterface, here
+from seqmodel.job.kinds import KINDS, base_class, classes
+from seqmodel.job.making import Maker, known_settings
+from seqmodel.job.os_interface import Interface, here
 from seqmodel.job.prune import OLDER_THAN_MIN, prune
-from seqmodel.job.replicate import RECORD, Place, Replicate, parse_record, reserve
-from seqmodel.job.script.template import read_template, render
+from seqmodel.job.replicate import RECORD, Place, Replicate, parse_record
 
 if TYPE_CHECKING:
     from seqmodel.job.results.table import Results
-    from seqmodel.record.code import Code
-
-OURS = ("default_root_dir", "resume_from_checkpoint", "fast_dev_run")
 
 
-class Job:
+class Job(Maker):
     """How runs are submitted to one machine and found again; ShellJob and SlurmJob are used.
 
     Args:
         interface: the machine; this one unless given.
         settings: hyperparameters of the job (JobHparams and what the kind adds), for all that it
             submits; each call may set others.
-
-    Attributes:
-        code: the code of the replicates that were made last; None before.
     """
 
-    kind: ClassVar[str] = ""  # shell or slurm
-    hparams_class: ClassVar[type[JobHparams]] = JobHparams
-    template: ClassVar[str] = ""
-
-    def __init__(self, interface: Interface | None = None, **settings: Any) -> None:
-        self.interface = interface or LocalInterface()
-        self._parser = self.hparams_class.default_hparams()
-        self.settings: dict[str, Any] = settings
-        self._settings({})
-        self._root = ""
-        self.code: Code | None = None
-        self._headers: dict[tuple[str, str], dict[str, Any]] = {}
-
-    def __repr__(self) -> str:
-        given = "".join(f", {name}={value!r}" for name, value in self.settings.items())
-        return f"{type(self).__name__}({self.interface!r}{given})"
-
-    # ---- making and submitting
-
-    def create(self, **hparams: Any) -> Replicate:
-        """Makes the next replicate of a run without submitting it."""
-        return self.create_all([hparams])[0]
-
-    def create_all(self, runs: Sequence[Mapping[str, Any]]) -> list[Replicate]:
-        """Makes a replicate of each run; none if one of them is wrong."""
-        made, files, place = self._make(runs)
-        self.interface.call(agent.write_files, timeout=300, root=place.root, files=files)
-        return made
+    # ---- submitting
 
     def submit(self, replicate: Replicate | None = None, **hparams: Any) -> Replicate:
         """Submits a run as its next replicate, or a replicate that was created before.
@@ -137,141 +89,6 @@ class Job:
             )
         return self.submit_all([hparams] * max(0, n - good))
 
-    def script(self, **hparams: Any) -> str:
-        """The script that submit would write, for version_0; nothing is made.
-
-        `code.listing()` then tells which files would travel.
-        """
-        given, settings = self._split(hparams)
-        run = self._resolve(given, settings)
-        workdir = self._workdir(settings)
-        place = Place(os.path.join(workdir, settings.job_out_dir), workdir)
-        self.code = self._code(run)
-        fields = self._fields(run, settings, place, run.canonical(), 0, self.code)
-        return self._render(fields)
-
-    def _make(
-        self, runs: Sequence[Mapping[str, Any]]
-    ) -> tuple[list[Replicate], dict[str, bytes], Place]:
-        """Takes the folders, and says what is to be written there."""
-        split = [self._split(hparams) for hparams in runs]
-        resolved = [self._resolve(*both, i, len(runs)) for i, both in enumerate(split)]
-        self._headers.clear()  # until the next submission the checkpoint may be another
-        first = split[0][1]
-        for name in ("job_out_dir", "workdir"):
-            if len({getattr(settings, name) for _, settings in split}) > 1:
-                raise JobError(f"{name} differs between runs of one submission; submit them apart")
-        by_plugins = {tuple(run.values.plugins): run for run in resolved}
-        codes = [self._code(run) for run in by_plugins.values()]
-        if any(code.digest != codes[0].digest for code in codes):
-            raise JobError("the runs of one submission have different plugins; submit them apart")
-        probe = Place("/", "/")
-        for run, (_, settings) in zip(resolved, split, strict=True):
-            self._render(self._fields(run, settings, probe, run.canonical(), 0, codes[0]))
-        place = reserve(
-            self.interface,
-            resolved,
-            job_out_dir=first.job_out_dir,
-            workdir=self._workdir(first),
-            code=codes[0].digest,
-            ask_arrays=self._asks_arrays and len(runs) > 1,
-            needed=[need for _, settings in split for need in needs(settings)],
-        )
-        self._root, self.code = place.root, codes[0]
-        files = {} if place.has_code else code_files(codes[0])
-        files |= self._node_functions()
-        made = []
-        for (given, settings), run, (name, n) in zip(split, resolved, place.taken, strict=True):
-            made.append(Replicate(self.interface, place.root, f"{name}/version_{n}"))
-            fields = self._fields(run, settings, place, name, n, codes[0])
-            record = {
-                "kind": type(self).__name__, "base": self.kind, "class": path_of(type(self)),
-                "given": dict(given), "fields": fields,
-            }  # fmt: skip
-            script = self._render(fields)
-            files |= replicate_files(made[-1], run, settings, codes[0], record, script)
-        return made, files, place
-
-    _asks_arrays: ClassVar[bool] = False
-
-    def _split(self, hparams: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Hyperparameters of the run, and the job's settings for it."""
-        own = {name: value for name, value in hparams.items() if name in self._parser.declared}
-        given = {name: value for name, value in hparams.items() if name not in own}
-        return given, self._settings(own)
-
-    def _settings(self, own: Mapping[str, Any]) -> Any:
-        settings = parse_dict(self._parser, {**self.settings, **own})
-        self.hparams_class.checks(settings)
-        return settings
-
-    def resolve(self, hparams: Mapping[str, Any]) -> Run:
-        """The run that these hyperparameters describe, checked as it is when it is submitted."""
-        return self._resolve(*self._split(hparams))
-
-    def _resolve(self, given: Mapping[str, Any], settings: Any, i: int = 0, n: int = 1) -> Run:
-        try:
-            for name in OURS:
-                if given.get(name):
-                    raise HparamError(f"{name!r} is set by the job itself; leave it out")
-            workdir = self._workdir(settings)
-            run = resolve(
-                given, files_here=False, header_of=lambda path: self._header(path, workdir)
-            )
-            run.workdir = Workdir(workdir, self.interface.is_local)
-            return run
-        except HparamError as e:
-            if n == 1:
-                raise
-            raise HparamError(f"run {i + 1} of {n}: {e}") from e
-
-    def header(self, path: str) -> dict[str, Any]:
-        """The header of a checkpoint where the job will find it, by the job's own settings."""
-        return self._header(path, self._workdir(self._settings({})))
-
-    def _header(self, path: str, workdir: str) -> dict[str, Any]:
-        """The header of a checkpoint where the job will find it; over SSH once a submission."""
-        if self.interface.is_local or (path, workdir) not in self._headers:
-            self._headers[path, workdir] = header_there(self.interface, path, workdir)
-        return self._headers[path, workdir]
-
-    def _workdir(self, settings: Any) -> str:
-        if settings.workdir is not None:
-            return settings.workdir
-        return os.getcwd() if self.interface.is_local else "~"
-
-    def _code(self, run: Run) -> Code:
-        from seqmodel.record.code import current_code
-
-        return current_code(run.values.plugins)
-
-    def _node_functions(self) -> dict[str, bytes]:
-        name, data = node_functions()
-        if self.interface.is_local and os.path.exists(f"{self._root}/{KEPT}/code/{name}"):
-            return {}
-        return {f"{KEPT}/code/{name}": data}
-
-    def _fields(
-        self, run: Run, settings: Any, place: Place, canonical: str, n: int, code: Code
-    ) -> dict[str, Any]:
-        from seqmodel.record.code import ROOT
-
-        local = self.interface.is_local
-        return {
-            **template_fields(run, settings, place, canonical, n, code),
-            "code_path": ROOT if local else place.workdir,
-            "python": settings.python or (sys.executable if local else "python3"),
-            "template": settings.template or self.template,
-            **self._more_fields(run, settings),
-        }
-
-    def _more_fields(self, run: Run, settings: Any) -> dict[str, Any]:
-        return {}
-
-    def _render(self, fields: Mapping[str, Any]) -> str:
-        name = fields["template"]
-        return render(read_template(name), fields, name)
-
     def _launch(
         self,
         replicates: Sequence[Replicate],
@@ -291,14 +108,14 @@ class Job:
 
     def find_root(self, *, ask: bool = True) -> str:
         """job_out_dir there: absolute, or perhaps below ~/ if the machine must not be asked."""
-        if not self._root:
+        if not self.root:
             settings = self._settings({})
             if not ask and not self.interface.is_local:
                 return os.path.join(self._workdir(settings), settings.job_out_dir)
-            self._root = self.interface.call(
+            self.root = self.interface.call(
                 launch.place, job_out_dir=settings.job_out_dir, workdir=self._workdir(settings)
             )[1]
-        return self._root
+        return self.root
 
     def status(self, which: str | Replicate | Iterable[Replicate] | None = None) -> Any:
         """The states of some replicates, of all below a folder, or of all of this job_out_dir.
@@ -351,7 +168,7 @@ class Job:
         if cls is type(self):
             return self
         job = cls(self.interface, job_out_dir=root)
-        job._root = root
+        job.root = root
         return job
 
     def _by_class(self, statuses: Sequence[Any]) -> list[tuple[Job, list[Any]]]:
@@ -473,7 +290,7 @@ class Job:
         settings: Mapping[str, Any],
     ) -> Sequence[Replicate]:
         place = Place(chosen[0].root, "")
-        self._root = self._root or place.root
+        self.root = self.root or place.root
         paths = {r.path: f"{r.path}/{RECORD}" for r in chosen}
         contents = self.interface.read(list(paths.values()))
         records = {r: contents.get(paths[r.path], b"") for r in chosen}
@@ -503,36 +320,6 @@ class Job:
                 f"gives signs of life{where}; cancel it, or wait until it has ended, then resume it"
             )
 
-    def _again(
-        self,
-        chosen: Sequence[Replicate],
-        contents: Mapping[Replicate, bytes],
-        settings: Mapping[str, Any],
-    ) -> dict[str, bytes]:
-        """The scripts of replicates that are submitted again, with the settings as they are now."""
-        files: dict[str, bytes] = dict(self._node_functions())
-        for replicate in chosen:
-            record = parse_record(contents[replicate], f"{replicate.path}/{RECORD}")
-            if "fields" not in record or "settings" not in record:
-                raise JobError(f"{replicate.path}/{RECORD}: no fields of a script; it is damaged")
-            refuse_foreign(replicate, record["fields"])
-            replicate.fields = {**record["fields"]}  # type: ignore[attr-defined]
-            fields = replicate.fields  # type: ignore[attr-defined]
-            before = {n: v for n, v in record["settings"].items() if n in self._parser.declared}
-            changed = parse_dict(self._parser, {**before, **settings})
-            fields |= self._changed_fields(fields, changed, settings)
-            fields["node_functions"] = f"{replicate.root}/{KEPT}/code/{node_functions()[0]}"
-            files[f"{replicate.folder}/{replicate.script_name}"] = self._render(fields).encode(
-                "utf-8", "surrogateescape"
-            )
-        return files
-
-    def _changed_fields(
-        self, fields: Mapping[str, Any], settings: Any, given: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        names = [name for name in given if name in fields]
-        return {name: getattr(settings, name) for name in names}
-
     def prune(self, older_than_min: int = OLDER_THAN_MIN) -> list[str]:
         """Removes the half-made folders that submitters left when they were cut off.
 
@@ -558,15 +345,3 @@ def _is_record(data: bytes) -> bool:
 def _replicate(interface: Interface, status: Any) -> Replicate:
     root, name, version = status.folder.rsplit("/", 2)
     return Replicate(interface, root, f"{name}/{version}", status.job)
-
-
-def known_settings(jobs: Sequence[Job], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The settings that each job has.
-
-    Raises:
-        HparamError: one is a setting of none of them.
-    """
-    for name in settings:
-        if jobs and not any(name in job._parser.declared for job in jobs):
-            jobs[0]._parser.hparam(name)  # says what it is nearest to
-    return [{n: v for n, v in settings.items() if n in job._parser.declared} for job in jobs]

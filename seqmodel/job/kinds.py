@@ -26,11 +26,6 @@ KINDS = ("shell", "slurm")
 _OLD_NAMES = {"ShellJob": "shell", "SlurmJob": "slurm"}
 
 
-def path_of(cls: type) -> str:
-    """`module:Class`."""
-    return f"{cls.__module__}:{cls.__qualname__}"
-
-
 def base_class(kind: str) -> type[Job]:
     """The class of this package for jobs of a kind."""
     if kind == "slurm":

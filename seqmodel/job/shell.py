@@ -57,12 +57,12 @@ class ShellJob(Job):
             entries=entries,
             limit=settings.n_at_once,
             claim_s=claim_seconds(settings),
-            program=self._program(place.root),
+            program=self.program(place.root),
         )
         for replicate in replicates:
             replicate.job = "shell"
 
-    def _program(self, root: str) -> str:
+    def program(self, root: str) -> str:
         """The file worker.py on the machine."""
         return worker.__file__ if self.interface.is_local else f"{root}/{KEPT}/code/worker.py"
 
@@ -97,7 +97,7 @@ class _Processes(Scheduler):
 
     def __init__(self, job: ShellJob) -> None:
         root = job.find_root()
-        arguments = {"root": root, "program": job._program(root)}
+        arguments = {"root": root, "program": job.program(root)}
         self.asked = {"processes": (launch.processes, arguments)}
         self.text, self.node = "", ""
 
