@@ -8,8 +8,6 @@ run.load().predict(["ACGT..."])
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -108,14 +106,12 @@ class TrainedRun:
 def _interruptible() -> Iterator[None]:
     """Ends of the process, which Lightning and signals ask for, as exceptions.
 
-    Lightning answers Ctrl-C by sys.exit, and ignores any further one from then on.
+    Lightning answers Ctrl-C by sys.exit.
 
     Raises:
         KeyboardInterrupt: the user interrupted the run.
         RunError: a signal stopped it, after it was saved.
     """
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT)
     try:
         yield
     except SystemExit as e:
@@ -125,6 +121,3 @@ def _interruptible() -> Iterator[None]:
             f"the run was stopped by a signal (exit code {e.code}); resume it with "
             "resume_from_checkpoint=<run folder>/checkpoints/last.ckpt"
         ) from e
-    finally:
-        if main:
-            signal.signal(signal.SIGINT, before)

@@ -306,14 +306,15 @@ def tree(path, exclude):
     return buffer.getvalue()
 
 
-def zip_member(path, workdir, name):
-    """The member of a zip file whose file name is `name`."""
+def zip_member(path, workdir, name, most):
+    """At most the first `most` bytes of the member of a zip file whose file name is `name`."""
     import zipfile
 
     try:
         with zipfile.ZipFile(absolute(path, absolute(workdir))) as archive:
             found = [n for n in archive.namelist() if n.split("/")[-1] == name]
-            return archive.read(found[0])
+            with archive.open(found[0]) as member:
+                return member.read(most)
     except (zipfile.BadZipFile, IndexError, RuntimeError) as e:
         raise Failure("damaged", str(e) or type(e).__name__) from e
 

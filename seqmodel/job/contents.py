@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from seqmodel.errors import CheckpointError, ConnectionLost, JobError
 from seqmodel.files import read_bytes
-from seqmodel.hparam.header import HEADER, parse_header
+from seqmodel.hparam.header import HEADER, MOST_BYTES, parse_header
 from seqmodel.hparam.resolve import Run
 from seqmodel.job import agent
 from seqmodel.job.agent import KEPT
@@ -177,7 +177,9 @@ def header_there(interface: Interface, path: str, workdir: str) -> dict[str, Any
         CheckpointError: no file, not written by seqmodel, or by a newer version.
     """
     try:
-        data = interface.call(agent.zip_member, path=path, workdir=workdir, name=HEADER)
+        data = interface.call(
+            agent.zip_member, path=path, workdir=workdir, name=HEADER, most=MOST_BYTES
+        )
     except ConnectionLost:
         raise
     except JobError as e:

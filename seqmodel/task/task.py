@@ -2,7 +2,7 @@
 
 A subclass says what it predicts and what that costs (`score`), and what is measured (`new_metric`).
 The rest is here: the training, validation and test steps, what is logged and when, the optimiser
-and its schedule. Leaves out the Trainer, its callbacks and checkpoints (run.py).
+and its schedule. Leaves out the Trainer, its callbacks and checkpoints (training/).
 """
 
 from __future__ import annotations

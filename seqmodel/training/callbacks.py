@@ -1,4 +1,4 @@
-"""Callbacks that change what is learned: averages of the weights. run.py adds them.
+"""Callbacks that change what is learned: averages of the weights. trainer.py adds them.
 
 Both validate, test and keep the average; the weights that are trained stand in the checkpoint
 beside it (`current_model_state`), so that a resumed run goes on with them.

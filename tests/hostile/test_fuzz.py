@@ -23,6 +23,7 @@ OTHERS = {
     "seqmodel.training.usage": "reads /proc",
     "seqmodel.training.trainer": "opens checkpoints through seqmodel.record.checkpoint",
     "seqmodel.training.build": "opens checkpoints through seqmodel.record.checkpoint",
+    "seqmodel.infer.trained": "opens records through seqmodel.record.folder",
     "seqmodel.infer.model": "opens checkpoints through seqmodel.record.checkpoint",
     "seqmodel.cli.verbs": "writes to /dev/null",
     "seqmodel.job.search.sampler": "reads what the record of an adaptive search holds",
