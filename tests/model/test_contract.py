@@ -1,5 +1,7 @@
 """An encoder, decoder or task that lacks what others rely on is refused, with its class's name."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from model_cases import DNA, tokens_of
@@ -12,9 +14,10 @@ from seqmodel.hparam.optim import AdamWHparams
 from seqmodel.hparam.task import ClassifyHparams
 from seqmodel.model import Encoder, adapt_encoder, build_decoder, build_encoder
 from seqmodel.model.encoder import OneHot
+from seqmodel.task.build import task_class
 from seqmodel.task.classify import ClassifyTask
 from seqmodel.task.optim import parameter_groups
-from seqmodel.task.task import Task, check_task
+from seqmodel.task.task import Task
 
 
 class MeanEncoder(Encoder):
@@ -135,7 +138,7 @@ class SureHparams(ClassifyHparams):
 
 def test_a_decoder_and_a_task_of_a_plugin_are_used():
     task = task_of(SureHparams(), TWO_CLASSES, decoder=MeanDecoderHparams())
-    assert check_task(type(task)) is SureTask
+    assert type(task) is SureTask
     assert task(tokens_of(3, 9)).shape == (3, 2)
 
 
@@ -156,16 +159,25 @@ def test_a_decoder_that_gives_something_else_is_refused(monkeypatch):
         build_decoder(MeanDecoderHparams(), encoder, 2)
 
 
+def task_class_of(monkeypatch, cls):
+    """What a run gets whose task is of a plugin with `cls`."""
+    monkeypatch.setattr(f"{__name__}.Plugged", cls, raising=False)
+    kind = SimpleNamespace(target=f"{__name__}:Plugged")
+    return task_class(SimpleNamespace(classes={"task": kind}))
+
+
 @pytest.mark.parametrize("name", ["n_out", "score", "new_metric"])
-def test_a_task_without_a_method_that_is_needed_is_refused(name):
-    methods = {n: vars(ClassifyTask)[n] for n in ("n_out", "score", "new_metric") if n != name}
+def test_a_task_without_a_method_that_is_needed_is_refused(monkeypatch, name):
+    methods = {n: vars(ClassifyTask)[n] for n in ("n_out", "score", "new_metric")}
+    assert task_class_of(monkeypatch, type("MyTask", (Task,), methods)).__name__ == "MyTask"
+    del methods[name]
     with pytest.raises(ModelError, match=f"MyTask has no {name}: define the method"):
-        check_task(type("MyTask", (Task,), methods))
+        task_class_of(monkeypatch, type("MyTask", (Task,), methods))
 
 
-def test_another_class_than_a_task_is_refused():
+def test_another_class_than_a_task_is_refused(monkeypatch):
     with pytest.raises(ModelError, match="is no task: derive it from"):
-        check_task(nn.Linear)
+        task_class_of(monkeypatch, nn.Linear)
 
 
 def test_an_hparams_class_without_a_target_is_refused():
