@@ -62,6 +62,8 @@ def test_an_old_run_is_resumed_and_its_results_are_read(shell_job, workdir, earl
     assert again == [failed]
     assert wait_final(shell_job, again)[0].attempts == 2
     assert [r.folder for r in shell_job.results()] == [failed.path]
+    other = shell_job.create(**TYPED, monitor="raise")  # the record has the path as it was typed
+    assert other.folder == failed.folder.replace("version_0", "version_1")
 
 
 def test_an_old_folder_of_other_values_is_refused(shell_job, workdir, earlier):
