@@ -67,7 +67,7 @@ def test_a_mistake_is_one_line(workdir, capsys, before, after, message):
 
 
 def test_the_file_in_the_documentation_is_a_search(tmp_path):
-    page = Path(__file__).resolve().parents[2] / "docs/search.md"
+    page = Path(__file__).resolve().parents[3] / "docs/search.md"
     (text,) = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
     (tmp_path / "depth.toml").write_text(text)
     given = read_file(str(tmp_path / "depth.toml"))

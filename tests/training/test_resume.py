@@ -18,7 +18,7 @@ from seqmodel.training.metrics_csv import read_rows
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--encoder=dilated_conv", "--n_layers=2", "--n_dims=16", "--n_threads=1", "--dropout=0.2")
 DATA = ("--fasta=g.fa", "--seq_len=64", "--valid_contigs=b", "--rc_prob=0.5", "--batch_size=8")
 RUN = ("--task=masked", *SMALL, *DATA, "--max_epochs=3", "--log_every_n_steps=3")

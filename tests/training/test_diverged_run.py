@@ -18,7 +18,7 @@ from seqmodel.task.masked import MaskedTask
 from seqmodel.training.metrics_csv import read_rows
 from seqmodel.training.trainer import whole_run_steps
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--encoder=dilated_conv", "--n_layers=1", "--n_dims=8", "--n_threads=1", "--batch_size=8")
 MASKED = ("--task=masked", "--fasta=g.fa", "--seq_len=64", "--valid_contigs=b", "--max_epochs=4")
 REGRESS = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CODE = "from seqmodel.training.usage import used; print(used()['peak_rss_bytes'])"
 
 

@@ -18,7 +18,7 @@ from seqmodel.record.lock import LOCK, FolderLock
 from seqmodel.run import main
 from seqmodel.training.metrics_csv import MetricsCsv
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 # trains until it is ended
 ENDLESS = ["--task=masked", "--fasta=g.fa", "--seq_len=64", "--valid_contigs=b", "--n_dims=8"]
 ENDLESS += ["--encoder=dilated_conv", "--n_layers=1", "--n_threads=1", "--max_epochs=1000000"]
