@@ -39,5 +39,10 @@ def add_lora(encoder: Encoder, rank: int, alpha: float) -> None:
             "--encoder=transformer, hyena, dilated_conv or hf"
         )
     # peft itself freezes all that is not an adapter
-    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=names, bias="none")
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # peft declares int and divides by it
+        target_modules=names,
+        bias="none",
+    )
     inject_adapter_in_model(config, encoder)

@@ -153,7 +153,9 @@ def make_head(hparams: Hparams, n_in: int, n_out: int) -> nn.Module:
     last = nn.Linear(hparams.n_decoder_dims or n_in, n_out)
     nn.init.normal_(last.weight, std=0.1 * last.in_features**-0.5)
     nn.init.zeros_(last.bias)
-    layers = [nn.Dropout(hparams.decoder_dropout)] if hparams.decoder_dropout else []
+    layers: list[nn.Module] = []
+    if hparams.decoder_dropout:
+        layers.append(nn.Dropout(hparams.decoder_dropout))
     if hparams.n_decoder_dims:
         layers += [nn.Linear(n_in, hparams.n_decoder_dims), nn.GELU()]
     return nn.Sequential(*layers, last) if layers else last

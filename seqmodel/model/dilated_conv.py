@@ -32,7 +32,7 @@ class DilatedConvEncoder(Encoder):
         self.embed = SameConv(
             alphabet.n_letters, n_dims, hparams.first_kernel_size, causal=self.causal
         )
-        self.blocks = nn.ModuleList(
+        blocks = [
             DilatedBlock(
                 n_dims,
                 hparams.kernel_size,
@@ -41,9 +41,10 @@ class DilatedConvEncoder(Encoder):
                 causal=self.causal,
             )
             for i in range(hparams.n_layers)
-        )
+        ]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(n_dims)
-        for block in self.blocks:
+        for block in blocks:
             # branches start small, so that their sum keeps its scale, as in the transformer
             block.out.weight.data.mul_(hparams.n_layers**-0.5)
 

@@ -43,6 +43,7 @@ class Encoder(nn.Module):
     causal: bool = False
     symmetric: bool = False
     has_causal: bool = False
+    blocks: nn.ModuleList
 
     def __init__(self, hparams: Hparams) -> None:
         super().__init__()
@@ -143,6 +144,8 @@ def check_encoder(encoder: object) -> None:
 class OneHot(nn.Module):
     """One-hot [N, L, A], made on the device from token ids; one-hot input passes through."""
 
+    table: Tensor
+
     def __init__(self, alphabet: Alphabet) -> None:
         super().__init__()
         table = torch.from_numpy(alphabet.one_hot_table())
@@ -162,6 +165,8 @@ class LetterEmbedding(nn.Module):
     all-zeros row, and an unknown letter is the mean of the letters or the same as a mask,
     as the alphabet says. Being affine it can be attributed to.
     """
+
+    table: Tensor
 
     def __init__(self, alphabet: Alphabet, n_dims: int) -> None:
         super().__init__()

@@ -33,6 +33,11 @@ ESM_MASKED_PROP = 0.15 * 0.8
 class HfEncoder(Encoder):
     """The last hidden states for each letter: [N, L] -> [N, L, hidden_size]."""
 
+    letters: Tensor
+    before: Tensor
+    after: Tensor
+    table: Tensor
+
     def __init__(self, hparams: Hparams, alphabet: Alphabet) -> None:
         super().__init__(hparams)
         transformers = _import_transformers()
@@ -73,7 +78,7 @@ class HfEncoder(Encoder):
     ) -> Float[Tensor, "N L C"]:
         """The hidden state of each letter."""
         if self.words is not None:
-            return self._by_words(x, pad)
+            return self._by_words(self.words, x, pad)
         n, seq_len = x.shape[:2]
         length = (
             torch.full((n, 1), seq_len, device=x.device) if pad is None else (~pad).sum(1, True)
@@ -105,16 +110,16 @@ class HfEncoder(Encoder):
             return int(layer[1]) + 1
         return 0 if "embed" in name else self.n_blocks + 1
 
-    def _by_words(self, x: Tensor, pad: Tensor | None) -> Tensor:
+    def _by_words(self, tokeniser: Any, x: Tensor, pad: Tensor | None) -> Tensor:
         if x.is_floating_point():
             raise ValueError(
                 "one-hot input needs a tokeniser with one token a letter; that of --hf_path has "
                 "tokens of several letters"
             )
         texts = _texts(x, pad, self.alphabet)
-        words = self.words(
-            texts, return_tensors="pt", padding=True, return_offsets_mapping=True
-        ).to(x.device)
+        words = tokeniser(texts, return_tensors="pt", padding=True, return_offsets_mapping=True).to(
+            x.device
+        )
         offsets = words.pop("offset_mapping")
         words.pop("token_type_ids", None)
         hidden = self.model(**words).last_hidden_state

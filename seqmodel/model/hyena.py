@@ -36,9 +36,10 @@ class HyenaEncoder(Encoder):
         super().__init__(hparams)
         self.n_out = hparams.n_dims
         self.embed = LetterEmbedding(alphabet, hparams.n_dims)
-        self.blocks = nn.ModuleList(HyenaBlock(hparams) for _ in range(hparams.n_layers))
+        blocks = [HyenaBlock(hparams) for _ in range(hparams.n_layers)]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(hparams.n_dims)
-        for block in self.blocks:
+        for block in blocks:
             # branches start small, so that their sum keeps its scale, as in the transformer
             for last in (block.hyena.out, block.feed_forward.out):
                 last.weight.data.mul_((2 * hparams.n_layers) ** -0.5)
@@ -104,6 +105,8 @@ class HyenaFilter(nn.Module):
     Decay lengths (to 1/100) are spread from 4 positions to `filter_length` over the channels.
     """
 
+    rate: Tensor
+    waves: Tensor
     no_decay = True  # weight decay would pull the frequencies of the network to 0
 
     def __init__(self, n_dims: int, filter_length: int) -> None:

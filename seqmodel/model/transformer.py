@@ -6,6 +6,7 @@ al. 2021), RMSNorm (Zhang and Sennrich 2019) and SwiGLU (Shazeer 2020) as option
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jaxtyping import Bool, Float, Integer
@@ -28,9 +29,10 @@ class TransformerEncoder(Encoder):
         super().__init__(hparams)
         self.n_out = hparams.n_dims
         self.embed = LetterEmbedding(alphabet, hparams.n_dims)
-        self.blocks = nn.ModuleList(TransformerBlock(hparams) for _ in range(hparams.n_layers))
+        blocks = [TransformerBlock(hparams) for _ in range(hparams.n_layers)]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = make_norm(hparams.norm, hparams.n_dims)
-        self._initialise(hparams.n_layers)
+        self._initialise(blocks)
 
     def forward(
         self,
@@ -40,15 +42,15 @@ class TransformerEncoder(Encoder):
         """The encoding of each position."""
         return self.norm(self.run_blocks(self.embed(x), pad))
 
-    def _initialise(self, n_layers: int) -> None:
-        # branches start small, so that the sum of 2 * n_layers of them keeps its scale (GPT-2)
+    def _initialise(self, blocks: Sequence[TransformerBlock]) -> None:
+        # branches start small, so that the sum of two in each block keeps its scale (GPT-2)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)
                 nn.init.zeros_(module.bias)
-        for block in self.blocks:
+        for block in blocks:
             for last in (block.attention.out, block.feed_forward.out):
-                last.weight.data.mul_((2 * n_layers) ** -0.5)
+                last.weight.data.mul_((2 * len(blocks)) ** -0.5)
 
 
 class TransformerBlock(nn.Module):
