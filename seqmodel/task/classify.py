@@ -14,6 +14,7 @@ from seqmodel.task.step import Batch, Scored
 from seqmodel.task.task import Task
 
 if TYPE_CHECKING:
+    from seqmodel.dataset.label.targets import Targets
     from seqmodel.dataset.seq.alphabet import Alphabet
     from seqmodel.hparam.hparams import Hparams
 
@@ -22,6 +23,7 @@ class ClassifyTask(Task):
     """Predicts the class of a sequence by a softmax over all classes."""
 
     per_position = False
+    class_weights: Tensor | None
 
     def __init__(self, hparams: Hparams, *args: Any, **kwargs: Any) -> None:
         super().__init__(hparams, *args, **kwargs)
@@ -36,7 +38,7 @@ class ClassifyTask(Task):
         )
 
     @classmethod
-    def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Any) -> int:
+    def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Targets) -> int:
         """One output a class."""
         if targets.kind != "class" or targets.n < 2:
             raise LabelError(
@@ -57,11 +59,10 @@ class ClassifyTask(Task):
         """Cross-entropy, weighted, smoothed or focal as the hyperparameters say."""
         logits = full(self(batch["tokens"], batch.get("pad")))
         target = batch["target"]
-        weights: Tensor | None = self.class_weights
         loss_sum, weight = class_loss(
             logits,
             target,
-            weights=weights,
+            weights=self.class_weights,
             smoothing=self.task_hparams.label_smoothing,
             gamma=self.task_hparams.focal_gamma,
         )

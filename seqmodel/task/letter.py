@@ -15,6 +15,7 @@ from seqmodel.task.step import Batch, Scored
 from seqmodel.task.task import Task
 
 if TYPE_CHECKING:
+    from seqmodel.dataset.label.targets import Targets
     from seqmodel.dataset.seq.alphabet import Alphabet
     from seqmodel.hparam.hparams import Hparams
 
@@ -35,7 +36,7 @@ class LetterTask(Task):
             )
 
     @classmethod
-    def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Any) -> int:
+    def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Targets) -> int:
         """One output a letter."""
         return alphabet.n_letters
 
@@ -56,8 +57,10 @@ class LetterTask(Task):
 
     def complement_outputs(self, outputs: Tensor) -> Tensor:
         """The output of each letter's complement."""
-        table = self.alphabet.complement_table[: self.alphabet.n_letters]
-        return outputs[..., torch.from_numpy(table).long().to(outputs.device)]
+        table = self.alphabet.complement_table
+        assert table is not None, "no other strand"
+        order = torch.from_numpy(table[: self.alphabet.n_letters]).long()
+        return outputs[..., order.to(outputs.device)]
 
 
 def letter_score(logits: Tensor, letters: Tensor, weight: Tensor | None = None) -> Scored:

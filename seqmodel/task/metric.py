@@ -27,6 +27,8 @@ class SplitMetric(Metric):
     """The mean loss over a split; base of the others."""
 
     full_state_update = False
+    loss_sum: Tensor
+    weight: Tensor
     value_names: ClassVar[tuple[str, ...] | None] = ("loss",)
     """What `compute` gives for the validation split; None if that is not known before."""
 
@@ -66,6 +68,8 @@ class LetterMetric(SplitMetric):
     """Loss of predicted letters in nats and bits, perplexity, and how many were right."""
 
     value_names = ("loss", "bits", "perplexity", "accuracy")
+    n_right: Tensor
+    n_seen: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,6 +95,9 @@ class LetterMetric(SplitMetric):
 
 class _KeepingMetric(SplitMetric):
     """Keeps all outputs and targets, since ranks cannot be computed from batches."""
+
+    outputs: list[Tensor]
+    target: list[Tensor]
 
     def __init__(self, names: list[str], stage: str) -> None:
         super().__init__()
@@ -201,6 +208,7 @@ class ProfileMetric(_KeepingMetric):
     """
 
     value_names = ("loss", "pearson", "count_pearson")
+    moments: Tensor
 
     def __init__(self, names: list[str], stage: str) -> None:
         super().__init__(names, stage)

@@ -14,6 +14,7 @@ from seqmodel.task.step import Batch, Scored
 from seqmodel.task.task import Task
 
 if TYPE_CHECKING:
+    from seqmodel.dataset.label.targets import Targets
     from seqmodel.dataset.seq.alphabet import Alphabet
     from seqmodel.hparam.hparams import Hparams
 
@@ -22,6 +23,7 @@ class MultilabelTask(Task):
     """Predicts each label by a sigmoid of its own."""
 
     per_position = False
+    class_weights: Tensor | None
 
     def __init__(self, hparams: Hparams, *args: Any, **kwargs: Any) -> None:
         super().__init__(hparams, *args, **kwargs)
@@ -36,7 +38,7 @@ class MultilabelTask(Task):
         )
 
     @classmethod
-    def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Any) -> int:
+    def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Targets) -> int:
         """One output a label."""
         if targets.kind != "multilabel":
             raise LabelError(

@@ -7,18 +7,19 @@ shrinking changes the scale of a layer; nor for letter embeddings, where it woul
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from seqmodel.errors import HparamError
+from seqmodel.hparam.target import resolve_target
 from seqmodel.model.encoder import LetterEmbedding
 
 if TYPE_CHECKING:
     from seqmodel.hparam.hparams import Hparams
+    from seqmodel.model.encoder import Encoder
 
 Groups = list[dict[str, Any]]
 
@@ -34,14 +35,13 @@ def build_optimiser(module: nn.Module, hparams: Hparams, *, fused: bool = True) 
     Raises:
         HparamError: nothing is left to train.
     """
-    name, _, function = hparams.target.partition(":")
-    return getattr(import_module(name), function)(parameter_groups(module, hparams), hparams, fused)
+    return resolve_target(hparams.target)(parameter_groups(module, hparams), hparams, fused)
 
 
 def parameter_groups(module: nn.Module, hparams: Hparams) -> Groups:
     """Groups by depth and by whether weights decay, each with its `lr` and `weight_decay`."""
     if hparams.lr_layer_decay != 1:
-        module.encoder.require_blocks(f"--lr_layer_decay={hparams.lr_layer_decay}")
+        _encoder(module).require_blocks(f"--lr_layer_decay={hparams.lr_layer_decay}")
     undecayed = _undecayed(module)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
@@ -93,9 +93,13 @@ def _undecayed(module: nn.Module) -> set[str]:
     return names
 
 
+def _encoder(module: nn.Module) -> Encoder:
+    return cast("Encoder", module.encoder)
+
+
 def _lr_prop(module: nn.Module, name: str, layer_decay: float) -> float:
     owner, _, rest = name.partition(".")
     if owner != "encoder" or layer_decay == 1.0:
         return 1.0
-    encoder = module.encoder
+    encoder = _encoder(module)
     return layer_decay ** (encoder.n_blocks + 1 - encoder.depth(rest))

@@ -6,7 +6,7 @@ shape along them come from one head.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -17,6 +17,7 @@ from seqmodel.task.step import Batch, Scored
 from seqmodel.task.task import Task
 
 if TYPE_CHECKING:
+    from seqmodel.dataset.label.targets import Targets
     from seqmodel.dataset.seq.alphabet import Alphabet
     from seqmodel.hparam.hparams import Hparams
 
@@ -28,7 +29,7 @@ class ProfileTask(Task):
     counts = True
 
     @classmethod
-    def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Any) -> int:
+    def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Targets) -> int:
         """One output a track."""
         if targets.kind != "track":
             raise LabelError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from seqmodel.errors import LabelError
 from seqmodel.task.loss import full, regression_loss
@@ -11,6 +11,7 @@ from seqmodel.task.step import Batch, Scored
 from seqmodel.task.task import Task
 
 if TYPE_CHECKING:
+    from seqmodel.dataset.label.targets import Targets
     from seqmodel.dataset.seq.alphabet import Alphabet
     from seqmodel.hparam.hparams import Hparams
 
@@ -21,7 +22,7 @@ class RegressTask(Task):
     per_position = False
 
     @classmethod
-    def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Any) -> int:
+    def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Targets) -> int:
         """One output a number."""
         if targets.kind != "real":
             raise LabelError(

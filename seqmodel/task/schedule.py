@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from seqmodel.errors import HparamError
+from seqmodel.hparam.target import resolve_target
 
 if TYPE_CHECKING:
     from seqmodel.hparam.hparams import Hparams
@@ -44,7 +45,7 @@ class Schedule(LambdaLR):
         self.reduction, self.best, self.n_bad = 1.0, math.inf, 0
         super().__init__(optimiser, curve)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """The learning rate of each group at this step."""
         return [lr * self.reduction for lr in super().get_lr()]
 
@@ -106,8 +107,7 @@ def schedule_curve(hparams: Hparams, n_steps: float) -> Curve:
             f"--warmup_steps={n_warm} of only {n_steps} training steps leaves none to train at "
             "--lr; lower it, or train for longer"
         )
-    module, _, function = hparams.target.partition(":")
-    curve = getattr(import_module(module), function)(hparams, n_steps - n_warm)
+    curve = resolve_target(hparams.target)(hparams, n_steps - n_warm)
 
     def proportion(step: int) -> float:
         return (step + 1) / (n_warm + 1) if step < n_warm else curve(step - n_warm)

@@ -68,6 +68,7 @@ class Accumulation:
 
     def mean(self) -> Tensor:
         """The loss of the step on this rank; its mean over ranks is that of all of them."""
+        assert self._loss_sum is not None, "mean of no batch"
         return weighted_mean(self._loss_sum, self._weight)
 
     def correct(self, optimiser: Optimizer) -> None:
@@ -88,7 +89,8 @@ class LossWindow:
     """Sum of the training losses of the steps since the last logged row."""
 
     def __init__(self, number: int = -1, total: float = 0.0, count: int = 0) -> None:
-        self.number, self.total, self.count = number, total, count
+        self.number, self.count = number, count
+        self.total: Tensor | float = total
 
     def add(self, loss: Tensor, number: int) -> None:
         """Adds the loss of a step to those of the same window; the first of another starts anew."""
@@ -99,7 +101,7 @@ class LossWindow:
 
     def mean(self) -> Tensor:
         """The mean over steps."""
-        return self.total / self.count
+        return torch.as_tensor(self.total / self.count)
 
     def state(self) -> tuple[int, float, int]:
         """Its values, for a checkpoint."""

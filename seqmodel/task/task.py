@@ -34,6 +34,10 @@ from seqmodel.task.step import (
 )
 
 if TYPE_CHECKING:
+    from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+    from torch.optim import Optimizer
+
+    from seqmodel.dataset.label.targets import Targets
     from seqmodel.dataset.seq.alphabet import Alphabet
     from seqmodel.hparam.hparams import Hparams
     from seqmodel.model.encoder import Encoder
@@ -66,12 +70,13 @@ class Task(pl.LightningModule):
     predicts_targets: ClassVar[bool] = True
     counts: ClassVar[bool] = False
 
-    # Lightning calls empty hooks through a profiler at each step, and passes over None
-    on_train_batch_start = None
-    on_before_backward = None
-    on_after_backward = None
-    on_before_optimizer_step = None
-    on_train_batch_end = None
+    if not TYPE_CHECKING:
+        # Lightning calls empty hooks through a profiler at each step, and passes over None
+        on_train_batch_start = None
+        on_before_backward = None
+        on_after_backward = None
+        on_before_optimizer_step = None
+        on_train_batch_end = None
 
     def __init__(
         self,
@@ -80,7 +85,7 @@ class Task(pl.LightningModule):
         decoder: nn.Module,
         *,
         alphabet: Alphabet,
-        targets: Any,
+        targets: Targets,
         optimiser: Hparams,
         schedule: Hparams,
     ) -> None:
@@ -101,7 +106,7 @@ class Task(pl.LightningModule):
         self._accumulation: Accumulation | None = None
 
     @classmethod
-    def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Any) -> int:
+    def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Targets) -> int:
         """How many outputs the decoder must give.
 
         Raises:
@@ -151,11 +156,14 @@ class Task(pl.LightningModule):
             ModelError: the decoder gives another number of outputs than the task needs.
         """
         outputs = self.decoder(encoded, pad)
-        if outputs.ndim != 2 + self.decoder.per_position or outputs.shape[-1] != self.n_outputs:
+        if (
+            outputs.ndim != 2 + bool(self.decoder.per_position)
+            or outputs.shape[-1] != self.n_outputs
+        ):
             wanted = "[N, L, {}]" if self.decoder.per_position else "[N, {}]"
             raise ModelError(
                 f"{type(self.decoder).__name__}.forward gives {list(outputs.shape)}; its n_out and "
-                f"per_position={self.decoder.per_position} mean {wanted.format(self.n_outputs)}"
+                f"per_position={per_position} mean {wanted.format(self.n_outputs)}"
             )
         if not self.encoder.symmetric:
             return outputs
@@ -192,7 +200,7 @@ class Task(pl.LightningModule):
             loss = self._accumulate(scored.loss_sum, weight, batch, batch_idx)
         return loss
 
-    def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
+    def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
         """Makes gradients that were summed up over batches those of their mean, then clips."""
         if self._accumulation is not None:
             self._accumulation.correct(optimizer)
@@ -214,7 +222,7 @@ class Task(pl.LightningModule):
         """Computes and logs the metrics of the whole test split, over all ranks."""
         self._log_metric("test")
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser, and its schedule by optimiser steps."""
         mixed = self.trainer.precision.endswith("mixed")
         # Lightning refuses to clip where a fused optimiser could undo a loss scaling by itself
@@ -233,7 +241,7 @@ class Task(pl.LightningModule):
         Raises:
             DivergedError: one of them is not finite; such a state is not kept.
         """
-        states: list[Any] = [self._window.state()]
+        states = [self._window.state()]
         if world_size() > 1:
             states = states * world_size()
             torch.distributed.all_gather_object(states, self._window.state())
@@ -267,7 +275,8 @@ class Task(pl.LightningModule):
 
     def _log_step(self, loss: Tensor, batch: Batch) -> None:
         """Takes in the loss of a step, and logs where it is time to."""
-        step, every = self.trainer.global_step, self.trainer.log_every_n_steps
+        step = self.trainer.global_step
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
         self._window.add(loss, step // max(every, 1))
         if every and (step + 1) % every == 0:
             self._log_training(step, batch)
@@ -295,10 +304,10 @@ class Task(pl.LightningModule):
 
     def _check_decoder(self, decoder: nn.Module) -> None:
         kinds = {True: "one output a position", False: "one output a sequence"}
-        given = getattr(decoder, "per_position", None)
-        if None not in (given, self.per_position) and given != self.per_position:
+        wanted, given = self.per_position, getattr(decoder, "per_position", None)
+        if wanted is not None and given is not None and given != wanted:
             raise HparamError(
-                f"{type(self).__name__} wants a decoder with {kinds[self.per_position]}, but "
+                f"{type(self).__name__} wants a decoder with {kinds[wanted]}, but "
                 f"{type(decoder).__name__} gives {kinds[given]}; choose another --decoder"
             )
 
@@ -328,7 +337,7 @@ class Task(pl.LightningModule):
             raise diverged(self, "valid_loss", loss, self._valid_batches_again(n_batches))
 
     def _valid_batches_again(self, n: int) -> Iterator[Batch]:
-        for batch in islice(self.trainer.val_dataloaders, n):
+        for batch in islice(self.trainer.val_dataloaders or (), n):
             yield self.trainer.strategy.batch_to_device(batch)
 
     def _log_metric(self, stage: str) -> None:
@@ -342,7 +351,8 @@ class Task(pl.LightningModule):
             # the same on all ranks: sync_dist only tells Lightning so
             self.log(name, value, prog_bar=name in on_bar, sync_dist=world_size() > 1)
         if stage == "valid":
-            self._check_valid_loss(float(values["valid_loss"]), float(metric.total_weight))
+            weight = 0.0 if metric.total_weight is None else float(metric.total_weight)
+            self._check_valid_loss(float(values["valid_loss"]), weight)
         if stage == "valid" and self._trains():
             for config in self.trainer.lr_scheduler_configs:
                 # stochastic weight averaging puts its own schedule there
