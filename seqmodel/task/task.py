@@ -156,11 +156,9 @@ class Task(pl.LightningModule):
             ModelError: the decoder gives another number of outputs than the task needs.
         """
         outputs = self.decoder(encoded, pad)
-        if (
-            outputs.ndim != 2 + bool(self.decoder.per_position)
-            or outputs.shape[-1] != self.n_outputs
-        ):
-            wanted = "[N, L, {}]" if self.decoder.per_position else "[N, {}]"
+        per_position = bool(self.decoder.per_position)
+        if outputs.ndim != 2 + per_position or outputs.shape[-1] != self.n_outputs:
+            wanted = "[N, L, {}]" if per_position else "[N, {}]"
             raise ModelError(
                 f"{type(self.decoder).__name__}.forward gives {list(outputs.shape)}; its n_out and "
                 f"per_position={per_position} mean {wanted.format(self.n_outputs)}"
