@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from seqmodel.errors import JobError
+from seqmodel.errors import Busy, JobError, Missing
 from seqmodel.job import agent, launch
 from seqmodel.job.kinds import KINDS, base_class, classes
 from seqmodel.job.making import Maker, known_settings
@@ -132,11 +132,12 @@ class Job(Maker):
         if isinstance(which, Replicate):
             which = [which]
         if which is None or isinstance(which, str):
-            if which is None:
-                which = self.find_root()
-                if self.interface.is_local and not os.path.isdir(which):
-                    return StatusTable([]), self.scheduler()
-            found, scheduler = self._ask(which)
+            try:
+                found, scheduler = self._ask(which or self.find_root())
+            except Missing:
+                if which is not None:
+                    raise
+                return StatusTable([]), self.scheduler()  # nothing was submitted yet
             return StatusTable(found), scheduler
         chosen = list(which)
         if not chosen:
@@ -306,7 +307,7 @@ class Job(Maker):
     def refuse_resume(self, status: Any) -> None:
         """Raises a JobError if a replicate in this state must not be submitted again."""
         if status.state == "running" or (status.state == "created" and status.queued):
-            raise JobError(f"{status.folder}: {status.state} {status.reason}; cancel it first")
+            raise Busy(f"{status.folder}: {status.state} {status.reason}; cancel it first")
         if status.state == "complete":
             raise JobError(f"{status.folder}: complete; submit makes another replicate")
         if status.reason == "half-made":
@@ -329,10 +330,10 @@ class Job(Maker):
         Returns:
             The paths of those that were removed.
         """
-        root = self.find_root()
-        if self.interface.is_local and not os.path.isdir(root):
+        try:
+            return prune(self.interface, self.find_root(), older_than_min).removed
+        except Missing:
             return []
-        return prune(self.interface, root, older_than_min).removed
 
 
 def _is_record(data: bytes) -> bool:

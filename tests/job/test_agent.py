@@ -16,7 +16,7 @@ from cluster.sshd import HOST, Sshd
 from job_helpers import HOSTILE, wait_for
 
 from seqmodel.errors import Busy, JobError, Missing
-from seqmodel.job import SshInterface, agent, launch, os_interface, worker
+from seqmodel.job import ShellJob, SshInterface, agent, launch, os_interface, worker
 from seqmodel.job.agent import KEPT
 from seqmodel.job.os_interface import LocalInterface
 from seqmodel.record.run_files import Damaged
@@ -163,6 +163,14 @@ def test_failures_come_back_by_class(interface, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(JobError, match="cannot write .*/file.*Not a directory|File exists"):
         interface.call(agent.write_files, root=f"{tmp_path}/file", files={"a/b": b""})
+
+
+def test_before_the_first_submission_there_is_nothing(interface, tmp_path):
+    job = ShellJob(interface, workdir=str(tmp_path), job_out_dir="none")
+    assert (job.status(), job.prune(), job.find_root()) == ([], [], f"{tmp_path}/none")
+    assert not any(tmp_path.iterdir())
+    with pytest.raises(Missing, match="/none: no such folder on"):
+        job.status(f"{tmp_path}/none")
 
 
 @pytest.mark.parametrize("n_lines", [0, 1, 3, 5000, 100_000])
