@@ -4,8 +4,9 @@
     job = SlurmJob(SshInterface("cedar"), workdir="/project/me/dna", slurm_account="def-me")
     job.submit(task="masked", fasta="data/hg38.fa", seq_len=512)
 
-os_interface is all that touches a file system or starts a program; replicate and state are the
-folders and what they tell; template renders the scripts; job, shell and slurm submit them.
+agent and launch hold what is done on the machine of the jobs, and os_interface is the way there;
+replicate and state are the folders and what they say; making writes a run's files, with template;
+job, shell and slurm submit them.
 """
 
 _LAZY = {

@@ -69,12 +69,15 @@ def test_messages_come_back_as_they_were():
 
 def everything(call, root):
     """What each operation returns for the same folder, and what it leaves behind."""
-    marks = {name: f"defaults=1 values={i}" for i, name in enumerate(NAMES)}
+    marks = [f"defaults=1 values={i}" for i in range(len(NAMES))] * 2
     asked = {
         "job_out_dir": "out", "workdir": root, "accept": [], "needed": [("f", "a.fa")],
         "files": ["a.fa"], "code": "none", "ask_arrays": False,
     }  # fmt: skip
-    found = [call(launch.reserve, names=NAMES * 2, marks=marks, **asked) for _ in range(2)]
+    found = [
+        call(launch.reserve, names=[[name] for name in NAMES * 2], marks=marks, **asked)
+        for _ in range(2)
+    ]
     out = found[0]["root"]
     files = {f"{name}/version_{n}/events": b"1 created x=y\n" for name in NAMES for n in range(3)}
     files[f"{NAMES[0]}/version_0/stderr"] = bytes(range(256)) * 1000
@@ -184,9 +187,9 @@ def test_tail_is_that_of_the_program_tail(tmp_path, n_lines, end):
 
 def test_a_thousand_replicates_are_one_connection_each_way(ssh, tmp_path):
     names = [f"run {i % 10}" for i in range(1000)]
-    marks = dict.fromkeys(names, "defaults=0 values=0")
     place = ssh.call(
-        launch.reserve, job_out_dir=str(tmp_path), workdir="/", names=names, marks=marks,
+        launch.reserve, job_out_dir=str(tmp_path), workdir="/", names=[[name] for name in names],
+        marks=["values=0"] * 1000,
         accept=[], needed=[], files=[], code="", ask_arrays=False,
     )  # fmt: skip
     assert sorted(n for _, n in place["taken"]) == sorted(list(range(100)) * 10)
@@ -206,8 +209,8 @@ def test_submitters_at_once_never_share_a_number(sshd, tmp_path):
     def submit(interface):
         for _ in range(5):
             place = interface.call(
-                launch.reserve, job_out_dir=str(tmp_path), workdir="/", names=["x"] * 7,
-                marks={"x": "values=0"}, accept=[], needed=[], files=[], code="", ask_arrays=False,
+                launch.reserve, job_out_dir=str(tmp_path), workdir="/", names=[["x"]] * 7,
+                marks=["values=0"] * 7, accept=[], needed=[], files=[], code="", ask_arrays=False,
             )  # fmt: skip
             taken.extend(n for _, n in place["taken"])
 
