@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable, Sequence
 
 # C0 and C1 controls but tab and newline, and the marks that turn the direction of text
 _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -27,6 +28,24 @@ def plain_line(text: str) -> str:
 def plain_log(text: str) -> str:
     """The same for a log: of what a progress bar wrote over itself the last is shown."""
     return plain(_OVERWRITTEN.sub("", text.replace("\r\n", "\n")))
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> str:
+    """A table in columns as wide as their widest cell; the first row is the head."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def html_table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table for a notebook; whatever a cell holds is text in it."""
+    from html import escape
+
+    def line(cells: Iterable[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    body = "".join(line(row, "td") for row in rows)
+    return f"<table><thead>{line(names, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
 def show_warning(message: object, category: type, *where: object, **more: object) -> None:

@@ -16,7 +16,7 @@ from seqmodel.job import agent
 from seqmodel.job.events import Record, parse_events
 from seqmodel.job.os_interface import Interface, LocalInterface
 from seqmodel.job.state import NAMES, STATES, Seen, Status, damaged, status_of
-from seqmodel.terminal import plain_line
+from seqmodel.terminal import html_table, plain_line, text_table
 
 
 class Scheduler:
@@ -181,14 +181,7 @@ class StatusTable(list[Status]):
         ]
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        head = "".join(f"<th>{name}</th>" for name in COLUMNS)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in self.rows()
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return html_table(COLUMNS, self.rows())
 
     def __repr__(self) -> str:
         return self.text()
@@ -197,13 +190,8 @@ class StatusTable(list[Status]):
         """A plain table."""
         if not self:
             return "no replicates"
-        rows = [COLUMNS, *self.rows()]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
-        lines = [
-            "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
-        ]
-        told = ", ".join(f"{n} {state}" for state, n in self.counts().items())
-        return "\n".join([*lines, f"{len(self)} replicates: {told}"])
+        states = ", ".join(f"{n} {state}" for state, n in self.counts().items())
+        return f"{text_table([COLUMNS, *self.rows()])}\n{len(self)} replicates: {states}"
 
 
 COLUMNS = ("replicate", "state", "reason", "attempts", "elapsed", "last metric", "job")

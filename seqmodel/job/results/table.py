@@ -176,10 +176,14 @@ class Results(list[Result]):
 
         return table(shown(self.rows())) if self else "no runs"
 
-    def _repr_html_(self) -> str | None:
-        from seqmodel.job.results.text import html_table, shown
+    def _repr_html_(self) -> str:
+        from seqmodel.job.results.text import cell, shown
+        from seqmodel.terminal import html_table
 
-        return html_table(shown(self.rows()))
+        rows = shown(self.rows())
+        if not rows:
+            return "<p>no runs</p>"
+        return html_table(rows[0], (map(cell, row.values()) for row in rows))
 
 
 def _varying(chosen: Sequence[dict[str, Any]]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from seqmodel.errors import JobError
 from seqmodel.files import write_file
-from seqmodel.terminal import plain_line
+from seqmodel.terminal import plain_line, text_table
 
 Row = dict[str, Any]
 KINDS = ("csv", "tsv", "md", "tex", "json")
@@ -82,20 +82,7 @@ def table(rows: Sequence[Row]) -> str:
     if not rows:
         return "no runs"
     cells = [list(rows[0]), *([cell(v) for v in row.values()] for row in rows)]
-    cells = [[plain_line(_one_line(text)) for text in line] for line in cells]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in cells]
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def html_table(rows: Sequence[Row]) -> str | None:
-    """A table for a notebook; whatever a run holds is text in it. None without pandas."""
-    if not rows:
-        return "<p>no runs</p>"
-    try:
-        return _texts(rows, _one_line).to_html(index=False, border=0)
-    except JobError:
-        return None
+    return text_table([[plain_line(_one_line(text)) for text in line] for line in cells])
 
 
 def _csv(rows: Sequence[Row], dialect: str = "excel") -> str:

@@ -205,7 +205,7 @@ for kind in ("csv", "tsv", "json", "md", "tex", "parquet"):
     except JobError as e:
         print(kind, e)
 assert "valid_loss" in repr(table)
-assert (table._repr_html_() is None) == (sys.argv[1] == "pandas")
+assert "<td>valid_loss</td>" in table._repr_html_()
 """
 NEEDED = {
     "pandas": {"md", "tex", "parquet"},
