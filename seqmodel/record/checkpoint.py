@@ -111,7 +111,7 @@ def load(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: damaged, its weights or its 'seqmodel' entry are no table")
     if not (isinstance(own.get("hparams"), dict) and isinstance(own.get("targets"), dict)):
         raise CheckpointError(f"{path}: damaged, its hyperparameters or its targets are no table")
-    version = own.get("version")
+    version = str(own.get("version"))
     checkpoint = migrated(checkpoint, version, CHECKPOINT_STEPS)
     own = checkpoint["seqmodel"]
     own = {**own, "hparams": migrated(own["hparams"], version, HPARAM_STEPS)}

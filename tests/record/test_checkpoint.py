@@ -123,7 +123,7 @@ def test_a_header_with_values_of_other_types_is_refused(tmp_path, damaged):
         ({"state_dict": [1]}, "weights or"),
         ({"seqmodel": {}}, "hyperparameters or its targets are no table"),
         ({"seqmodel": entry(hparams=[1])}, "hyperparameters or its targets are no table"),
-        ({"seqmodel": entry(version=None)}, "None is no version of seqmodel"),
+        ({"seqmodel": entry(version=None)}, "is no version of seqmodel"),
         ({"seqmodel": entry(splits="train")}, "'splits' is no dict"),
         ({"seqmodel": entry(contigs=[["a"]])}, "'contigs' is no dict"),
     ],
