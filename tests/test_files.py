@@ -21,6 +21,7 @@ from hypothesis import given
 
 from seqmodel import files
 from seqmodel.errors import LabelError, SequenceError
+from seqmodel.formats import FORMATS
 
 PACKAGE = Path(files.__file__).parent
 
@@ -242,7 +243,7 @@ def test_what_is_not_the_fault_of_the_file_passes(tmp_path, raised):
 
 
 def test_the_reader_of_each_format_is_there():
-    for x in files.FORMATS:
+    for x in FORMATS:
         module, name = x.reader.split(":")
         assert callable(getattr(importlib.import_module(module), name)), x
 
@@ -534,7 +535,7 @@ OWN |= {"hparam/plugin_files.py"}
 
 
 def test_every_module_that_opens_files_of_users_is_in_the_table_of_formats():
-    known = {x.reader.split(":")[0] for x in files.FORMATS}
+    known = {x.reader.split(":")[0] for x in FORMATS}
     for path, tree in modules().items():
         name = "seqmodel." + path.removesuffix(".py").replace("/", ".")
         for node in ast.walk(tree):

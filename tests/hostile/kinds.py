@@ -46,7 +46,7 @@ class Kind:
         file: the one that is damaged, of those that `make` writes.
         make: writes a good file and what belongs to it into the current folder.
         commands: command lines that read it, without the program's name.
-        readers: names in seqmodel.files.FORMATS, or modules that read files of our own.
+        readers: names in seqmodel.formats.FORMATS, or modules that read files of our own.
         is_text: lines can be changed, and line ends and a byte order mark do no harm.
         packs: it may be packed by gzip as well.
         has_sums: damage that is not noticed is a fault: success must give the values of before.

@@ -11,7 +11,7 @@ import pytest
 from hostile.kinds import KINDS
 
 import seqmodel
-from seqmodel.files import FORMATS
+from seqmodel.formats import FORMATS
 
 HERE = Path(__file__).parent
 PACKAGE = Path(seqmodel.__file__).parent

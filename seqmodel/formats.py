@@ -1,0 +1,66 @@
+"""Every format of files that users give: what it is called, who reads it, what names it. Light."""
+
+from typing import NamedTuple
+
+
+class Format(NamedTuple):
+    """A format that is read.
+
+    Attributes:
+        name: what users call it.
+        endings: endings of the names of its files; empty if the content alone decides.
+        reader: `module:function` or `module:Class` that opens it.
+        given_by: hyperparameters and arguments by which such a file is given.
+    """
+
+    name: str
+    endings: tuple[str, ...]
+    reader: str
+    given_by: tuple[str, ...]
+
+
+_SPLIT_FILES = ("train_files", "valid_files", "test_files")
+_INTERVALS = ("intervals", "blacklist", "peaks", *_SPLIT_FILES)
+_INTERVAL_FILE = "seqmodel.dataset.interval.file:read_intervals"
+_GFF = "seqmodel.dataset.interval.gff:read_gff"
+_ROWS = "seqmodel.dataset.label.table:read_rows"
+_ARRAYS = "seqmodel.dataset.array_data:ArrayData"
+
+FORMATS = (
+    Format("FASTA", (".fa", ".fa.gz"), "seqmodel.dataset.seq.fasta:FastaReader", ("fasta",)),
+    Format("2bit", (".2bit",), "seqmodel.dataset.seq.twobit:TwoBitReader", ("fasta",)),
+    Format("BED", (".bed", ".bed.gz"), "seqmodel.dataset.interval.bed:read_bed", _INTERVALS),
+    Format("narrowPeak", (".narrowPeak", ".narrowPeak.gz"), _INTERVAL_FILE, _INTERVALS),
+    Format("GFF3", (".gff3", ".gff3.gz"), _GFF, _INTERVALS),
+    Format("GTF", (".gtf", ".gtf.gz"), _GFF, _INTERVALS),
+    Format(
+        "contig aliases",
+        (".txt", ".txt.gz"),
+        "seqmodel.dataset.interval.file:read_aliases",
+        ("contig_aliases",),
+    ),
+    Format("folds", (".json",), "seqmodel.dataset.split:read_folds", ("fold_json",)),
+    Format("CSV", (".csv", ".csv.gz"), _ROWS, _SPLIT_FILES),
+    Format("TSV", (".tsv", ".tsv.gz"), _ROWS, _SPLIT_FILES),
+    Format("Parquet", (".parquet",), _ROWS, _SPLIT_FILES),
+    Format("npz", (".npz",), _ARRAYS, _SPLIT_FILES),
+    Format("MATLAB 5", (".mat",), _ARRAYS, _SPLIT_FILES),
+    Format("MATLAB 7.3", (".mat",), _ARRAYS, _SPLIT_FILES),
+    Format("HDF5", (".h5",), _ARRAYS, _SPLIT_FILES),
+    Format("bigWig", (".bw",), "seqmodel.dataset.label.bigwig:BigWig", ("tracks",)),
+    Format("TOML config", (".toml",), "seqmodel.hparam.config:read_config", ("config",)),
+    Format("JSON config", (".json",), "seqmodel.hparam.config:read_config", ("config",)),
+    Format(
+        "checkpoint header",
+        (".ckpt",),
+        "seqmodel.hparam.header:read_header",
+        ("load_checkpoint_path", "resume_from_checkpoint", "load_encoder_from_checkpoint"),
+    ),
+    Format(
+        "checkpoint",
+        (".ckpt",),
+        "seqmodel.record.checkpoint:load",
+        ("load_checkpoint_path", "resume_from_checkpoint", "load_encoder_from_checkpoint"),
+    ),
+    Format("search", (".toml",), "seqmodel.job.search.file:read_file", ("search",)),
+)
