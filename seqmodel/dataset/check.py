@@ -20,6 +20,6 @@ def check(data: Data) -> dict[str, int]:
         if isinstance(codes, SequenceStore) and codes.path not in checked:
             checked[codes.path] = codes.check()
         for kept in (getattr(codes, "mapped", None), getattr(reader.target, "values", None)):
-            if isinstance(kept, MappedArray) and kept.array.filename not in checked:
-                checked[kept.array.filename] = check_array(kept.array.filename)
+            if isinstance(kept, MappedArray) and kept.path not in checked:
+                checked[kept.path] = check_array(kept.path)
     return checked

@@ -27,7 +27,7 @@ class PeakData(StoreData):
         super()._load()
         self.targets = Targets("multilabel", tuple(self._factors))
 
-    def _items(self, split: str | None, names: list[str] | None) -> Items:
+    def _items(self, split: str, names: list[str]) -> Items:
         hp = self.hparams
         if not self._factors:
             self._factors = self._read_factors()

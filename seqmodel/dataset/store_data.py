@@ -52,6 +52,8 @@ class StoreData(Data):
         contigs: their contigs, with their aliases.
     """
 
+    store: SequenceStore
+
     def _load(self) -> None:
         hp = self.hparams
         self.store = SequenceStore.open(hp.fasta, self.alphabet, self.cache_dir)
@@ -77,7 +79,7 @@ class StoreData(Data):
     def _augment(self) -> Augment:
         return super()._augment()._replace(jitter=self.hparams.jitter)
 
-    def _items(self, split: str | None, names: list[str] | None) -> Items:
+    def _items(self, split: str, names: list[str]) -> Items:
         """Items of files that are not split yet, on the contigs `names`."""
         raise NotImplementedError
 
@@ -215,7 +217,7 @@ class FastaData(StoreData):
         """Letters from the start of a window to the start of the next."""
         return self.hparams.stride or self.seq_len + self.hparams.skip_len
 
-    def _items(self, split: str | None, names: list[str] | None) -> Items:
+    def _items(self, split: str, names: list[str]) -> Items:
         hp = self.hparams
         if hp.intervals:
             return on_contigs(self._read(hp.intervals), split, names)
@@ -249,7 +251,7 @@ class BedData(StoreData):
             self._labels = [np.array([0, 1])]
         self.targets = targets_of(hp.label_kind, self._names, hp.class_names, self._labels)
 
-    def _items(self, split: str | None, names: list[str] | None) -> Items:
+    def _items(self, split: str, names: list[str]) -> Items:
         return on_contigs(self._read(self.hparams.intervals), split, names)
 
     def _read(self, paths: list[str], *, training: bool = True) -> Items:
@@ -290,12 +292,12 @@ class BedData(StoreData):
             )
             zeros = np.zeros(len(negatives), dtype=np.int64)
             items = join([Items(items.intervals, items.target), Items(negatives, zeros)])
-        if hp.balanced:
+        if hp.balanced and items.target is not None:
             items = items._replace(weight=balanced_weights(items.target))
         return items
 
 
-def on_contigs(items: Items, split: str | None, names: list[str] | None) -> Items:
+def on_contigs(items: Items, split: str, names: list[str]) -> Items:
     """The items on the contigs of a split.
 
     Raises:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from seqmodel.dataset.batch.window import Codes
 from seqmodel.dataset.data import Data
 from seqmodel.dataset.interval.interval import Contigs, Intervals
 from seqmodel.dataset.label.labels import labels_of, numbers_of, targets_of
-from seqmodel.dataset.label.table import Rows, encode_all, read_rows
+from seqmodel.dataset.label.table import CodeArray, Rows, encode_all, read_rows
 from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.dataset.split import SPLITS, split_by_digest, split_by_words
 from seqmodel.errors import LabelError, SequenceError
@@ -50,15 +51,15 @@ class TableData(Data):
                 )
                 for part, items in self._divide(split, rows).items():
                     found.setdefault(part, []).append(items)
-        items = {split: _join(x) for split, x in found.items()}
-        self.seq_len = self._length(list(items.values()))
-        for split, x in items.items():
+        whole = {split: _join(x) for split, x in found.items()}
+        self.seq_len = self._length(list(whole.values()))
+        for split, x in whole.items():
             self.readers[split] = self._reader(x)
             if hp.balanced:
                 self.weights[split] = balanced_weights(x.target)
             elif x.weight is not None:
                 self.weights[split] = x.weight
-        labels = [x.target for x in items.values()]
+        labels = [x.target for x in whole.values()]
         self.targets = targets_of(hp.label_kind, self._names, hp.class_names, labels)
 
     def _columns(self, split: str) -> list[str]:
@@ -94,7 +95,7 @@ class TableData(Data):
         parts |= {x: parts[x]._replace(weight=None) for x in SPLITS[1:]}
         return {x: part for x, part in parts.items() if len(part.sequence)}
 
-    def _sequences(self, texts: list[str], where: Any) -> tuple[Codes, np.ndarray]:
+    def _sequences(self, texts: list[str], where: Callable[[int], str]) -> tuple[Codes, np.ndarray]:
         return encode_all(texts, self.alphabet, where), np.arange(len(texts))
 
     def _length(self, parts: list[Labelled]) -> int:
@@ -125,11 +126,13 @@ class TableData(Data):
 class RecordsData(TableData):
     """Whole records of FASTA files, with labels in tables that name them."""
 
+    store: SequenceStore
+
     def _load(self) -> None:
         self.store = SequenceStore.open(self.hparams.fasta, self.alphabet, self.cache_dir)
         super()._load()
 
-    def _sequences(self, texts: list[str], where: Any) -> tuple[Codes, np.ndarray]:
+    def _sequences(self, texts: list[str], where: Callable[[int], str]) -> tuple[Codes, np.ndarray]:
         numbers = {name: i for i, name in enumerate(self.store.names)}
         found = np.fromiter((numbers.get(x, -1) for x in texts), np.int64, len(texts))
         missing = np.flatnonzero(found < 0)
@@ -154,4 +157,5 @@ def _join(parts: list[Labelled]) -> Labelled:
         return Labelled(first, np.concatenate([x.sequence for x in parts]), target, weight)
     shifts = np.cumsum([0] + [len(x.codes.lengths) for x in parts[:-1]])
     sequence = np.concatenate([x.sequence + n for x, n in zip(parts, shifts, strict=True)])
-    return Labelled(first.joined([x.codes for x in parts]), sequence, target, weight)
+    codes = CodeArray.joined([x.codes for x in parts if isinstance(x.codes, CodeArray)])
+    return Labelled(codes, sequence, target, weight)

@@ -7,6 +7,7 @@ and of its surroundings, which are binned when they are read: input and target m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -159,11 +160,12 @@ class TrackData(FastaData):
             if track.least is not None and track.least >= 0:
                 continue
             for reader in self.readers.values():
-                found = _first_negative(reader.target.values.array, number)
+                target = cast("TrackReader", reader.target)
+                found = _first_negative(target.values.array, number)
                 if found is not None:
                     item, position = found
                     window = reader.intervals[item]
-                    jitter = reader.target.jitter
+                    jitter = target.jitter
                     margin = (self.seq_len - self.target_len) // 2 - jitter
                     start = window.start + margin + position * (1 if jitter else hp.bin_len)
                     raise LabelError(negative(path, f"{window.contig}:{start}", "a count"))
@@ -215,9 +217,9 @@ class Track:
             LabelError: the place of the first one is named.
         """
         if log1p:
-            wrong = np.argwhere(letters < 0)
-            if len(wrong):
-                place = self._place(contig, int(starts[wrong[0, 0]] + wrong[0, 1]))
+            below = np.argwhere(letters < 0)
+            if len(below):
+                place = self._place(contig, int(starts[below[0, 0]] + below[0, 1]))
                 raise LabelError(negative(self.path, place, "the logarithm of --log1p"))
         sums = np.nansum(np.abs(letters), axis=1)
         wrong = np.flatnonzero(sums > FLOAT32_MAX)

@@ -28,7 +28,7 @@ class Step(NamedTuple):
 HPARAM_STEPS: tuple[Step, ...] = ()
 
 
-def migrated(stored: dict[str, Any], version: str, steps: Sequence[Step]) -> dict[str, Any]:
+def migrated(stored: dict[str, Any], version: object, steps: Sequence[Step]) -> dict[str, Any]:
     """`stored`, of `version`, after all later steps, the oldest first; `stored` is not changed."""
     for step in sorted(steps, key=lambda s: version_tuple(s.version)):
         if version_tuple(version) < version_tuple(step.version):

@@ -128,7 +128,7 @@ class AlleleWindows:
         is_snv = (alleles.n_ref == 1) & (n_alt == 1)
         rows = np.flatnonzero(is_snv)
         if len(rows):
-            bases = np.concatenate([alleles.alt[i] for i in rows])
+            bases = np.concatenate([alleles.alt[i] for i in rows.tolist()])
             out[rows, self.index] = self._complement(bases) if flip else bases
         start = self.start(alleles, flip)
         keeps_start = (align == "left") != flip

@@ -1,7 +1,7 @@
 """What the verbs share: the model, the stamp of their parts, progress on a terminal.
 
 parts = parts_of("predict", hparams, digests)
-if not parts.is_done:                  # a command that is repeated loads no model
+if not parts.is_done():                # a command that is repeated loads no model
     model = model_of(hparams)
 return run(parts, chunks, compute, n_rows)
 """

@@ -20,6 +20,7 @@ import os
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from seqmodel.dataset.seq.store_build import lock
@@ -65,7 +66,6 @@ class Parts:
             else:
                 self._compare(before)
 
-    @property
     def is_done(self) -> bool:
         """Whether the outputs were joined, and are there."""
         end = _read(os.path.join(self.folder, END)) or {}
@@ -121,19 +121,20 @@ class Parts:
         """
         with lock(os.path.join(self.folder, "join")):
             end = _read(os.path.join(self.folder, END)) or {}
-            if self.is_done:
+            if self.is_done():
                 return end["counts"]
             missing = self.missing()
             if missing is None or missing:
-                what = "the inputs were not read to their end" if missing is None else None
-                what = what or f"{len(missing)} of {end['n_chunks']} parts are missing"
+                what = "the inputs were not read to their end"
+                if missing is not None:
+                    what = f"{len(missing)} of {end['n_chunks']} parts are missing"
                 raise RunError(f"{self.folder}: {what}; run the command that makes them, then join")
             n_chunks = end["n_chunks"]
             counts: Counter[str] = Counter()
             for i in range(n_chunks):
                 counts.update(json.loads(self._member(i, "counts.json")))
             for number, (kind, out) in enumerate(zip(self.formats, self.outs, strict=True)):
-                kind.join(lambda number=number: self._pieces(n_chunks, str(number)), out)
+                kind.join(partial(self._pieces, n_chunks, str(number)), out)
             self._write(END, {"n_chunks": n_chunks, "joined": True, "counts": dict(counts)})
             for i in range(n_chunks):
                 os.unlink(self._path(i))
@@ -209,16 +210,16 @@ def apply(parts: Parts, chunks: Iterable[Any], compute: Any) -> dict[str, int] |
     Returns:
         Counts by status, or None where parts of other processes are missing.
     """
-    if not parts.is_done:
+    if not parts.is_done():
         number = -1
         for number, chunk in enumerate(chunks):
-            if parts.is_done:  # by another process meanwhile
+            if parts.is_done():  # by another process meanwhile
                 break
             if parts.wants(number):
                 parts.put(number, compute(chunk))
         else:
             parts.end(number + 1)
-        if not parts.is_done and parts.missing():
+        if not parts.is_done() and parts.missing():
             return None
     return parts.join()
 

@@ -87,7 +87,8 @@ def page(found: Results, n_rows: int) -> Any:
     table.add_column("run", ratio=1, no_wrap=True)
     for result in sorted(found, key=lambda r: _FIRST[r.status.state])[:n_rows]:
         status = result.status
-        words = " ".join(filter(None, [status.state, status.state != "damaged" and status.reason]))
+        why = "" if status.state == "damaged" else status.reason
+        words = " ".join(filter(None, [status.state, why]))
         state = Text(plain_line(words[:30]), style=COLOURS.get(status.state, "default"))
         set_here = [f"{n}={cell(_value(result, n))}" for n in found.varying if n in result.hparams]
         named = ", ".join(set_here) or result.canonical

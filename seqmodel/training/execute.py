@@ -104,7 +104,7 @@ def _execute(run: Run, stopper: StopOnSignal, lock: FolderLock) -> Outcome:
             trainer.fit(parts.task, datamodule=data, ckpt_path=run.values.resume_from_checkpoint)
         if "test" in parts.data.splits:
             _test(run, parts, trainer, data, folder, lock)
-    for callback in trainer.callbacks:
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
         if isinstance(callback, Usage):
             callback.write(parts.task, ended=True)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -37,7 +37,8 @@ class MetricsCsv(Logger):
         super().__init__()
         self.path, self.lock = path, lock or FolderLock()
         self.columns: list[str] = list(FIRST)
-        if rank_zero_only.rank == 0 and resumed_step is not None and path.exists():
+        rank = rank_zero_only.rank  # type: ignore[attr-defined]  # set by Lightning
+        if rank == 0 and resumed_step is not None and path.exists():
             rows = [row for row in read_rows(path) if _step(path, row) < resumed_step]
             self.columns = list(rows[0]) if rows else self.columns
             self._rewrite(rows)
@@ -64,9 +65,9 @@ class MetricsCsv(Logger):
             RunError: the folder was taken over by another process.
         """
         self.lock.check()
-        row = {"step": step, **metrics}
-        if "epoch" in row:
-            row["epoch"] = int(row["epoch"])
+        row: dict[str, float | None] = {"step": step, **metrics}
+        if "epoch" in metrics:
+            row["epoch"] = int(metrics["epoch"])
         new = [name for name in row if name not in self.columns]
         if new or not self.path.exists():
             rows = read_rows(self.path) if self.path.exists() else []

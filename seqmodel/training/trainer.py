@@ -14,7 +14,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from lightning_fabric.plugins.environments import SLURMEnvironment
@@ -39,6 +39,11 @@ from seqmodel.training.progress import PlainLines
 from seqmodel.training.stopping import StopOnSignal
 from seqmodel.training.usage import Usage
 
+if TYPE_CHECKING:
+    from pytorch_lightning.loops.progress import _ProcessedTracker
+
+    from seqmodel.dataset.batch.loader import Loader
+
 _DROPOUT_STREAM = 0xD06
 log = logging.getLogger("seqmodel.task")
 
@@ -50,19 +55,20 @@ class RunData(LightningDataModule):
         super().__init__()
         self.data, self.run = data, run
 
-    def train_dataloader(self) -> Any:
+    def train_dataloader(self) -> Loader:
         """Shuffled; the same batches on every attempt."""
         return self._loader("train")
 
-    def val_dataloader(self) -> Any:
+    def val_dataloader(self) -> Loader:
         """Every item of the validation split once."""
         return self._loader("valid")
 
-    def test_dataloader(self) -> Any:
+    def test_dataloader(self) -> Loader:
         """Every item of the test split once."""
         return self._loader("test")
 
-    def _loader(self, split: str) -> Any:
+    def _loader(self, split: str) -> Loader:
+        assert self.trainer is not None, "Lightning sets it"
         return self.data.loader(
             split,
             seed=self.run.values.seed,
@@ -84,12 +90,12 @@ class ExactSteps(Callback):
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Skips the batches that were trained on before the checkpoint (nothing is read)."""
-        epoch = trainer.fit_loop.epoch_progress.current
+        epoch = cast("_ProcessedTracker", trainer.fit_loop.epoch_progress.current)
         if epoch.ready != epoch.processed:  # the checkpoint was written within an epoch
             done = trainer.fit_loop.epoch_loop.batch_progress.current
             if self._saved_ranks not in (None, trainer.world_size):
                 _share_out_anew(done, self._saved_ranks, trainer.world_size)
-            trainer.train_dataloader.seek(done.ready)
+            cast("Loader", trainer.train_dataloader).seek(done.ready)
         self._saved_ranks = trainer.world_size
 
     def state_dict(self) -> dict[str, Any]:
@@ -321,11 +327,11 @@ def make_trainer(
         ],
         plugins=_plugins(),
     )
-    skip_idle_hooks(trainer.callbacks)
+    skip_idle_hooks(trainer.callbacks)  # type: ignore[attr-defined]  # set by a connector
     # with max_steps Lightning would end an epoch twice that a checkpoint has behind it, and so pass
     # over the data of the next; counted by epochs it does not, and max_steps ends training all the
     # same
-    trainer.fit_loop._iteration_based_training = lambda: False
+    trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
     if v.fast_dev_run:
         _cut_short(trainer, run, parts)
     return trainer

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from seqmodel.dataset.batch.sampler import Sampler, Samples
 
 Batch = dict[str, Tensor]
+Planned = TypeVar("Planned")
 
 _PLANNED_SAMPLES = 1 << 14
 _READ_BYTES = 1 << 19
@@ -26,7 +27,7 @@ _SENT_BYTES = 1 << 22
 _SENT_BATCHES = 64
 
 
-class Reader(Protocol):
+class Reader(Protocol[Planned]):
     """What a loader reads from: `plan` for many samples at once, then `read` for some batches."""
 
     length: int
@@ -34,10 +35,10 @@ class Reader(Protocol):
     is_fixed: bool
     """Whether all batches have that length, so that several may be read as one and cut."""
 
-    def plan(self, samples: Samples) -> object:
+    def plan(self, samples: Samples) -> Planned:
         """Whatever `read` needs for these samples."""
 
-    def read(self, plan: object, start: int, end: int) -> dict[str, np.ndarray]:
+    def read(self, plan: Planned, start: int, end: int) -> dict[str, np.ndarray]:
         """The batch of samples `start` to `end` of the plan."""
 
 
@@ -55,7 +56,7 @@ class Loader:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: Reader[Any],
         sampler: Sampler,
         n_workers: int = 0,
         start_method: str | None = None,

@@ -220,14 +220,15 @@ class MappedArray:
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
-        self._sums = _End.read(self._path).sums
+        self._sums = _End.read(self.path).sums
 
     @property
-    def _path(self) -> str:
+    def path(self) -> str:
+        """The file that is mapped."""
         return str(cast("np.memmap", self.array).filename)
 
     def __getstate__(self) -> dict[str, object]:
-        return {"path": self._path, "sums": self._sums}
+        return {"path": self.path, "sums": self._sums}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._sums = state["sums"]
