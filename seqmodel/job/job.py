@@ -18,9 +18,9 @@ from seqmodel.errors import Busy, JobError, Missing
 from seqmodel.job import agent, launch
 from seqmodel.job.kinds import KINDS, base_class, classes
 from seqmodel.job.making import Maker, known_settings
-from seqmodel.job.os_interface import Interface, here
+from seqmodel.job.os_interface import Interface
 from seqmodel.job.prune import OLDER_THAN_MIN, prune
-from seqmodel.job.replicate import RECORD, Place, Replicate, parse_record
+from seqmodel.job.replicate import Place, Replicate, read_records
 
 if TYPE_CHECKING:
     from seqmodel.job.results.table import Results
@@ -214,7 +214,7 @@ class Job(Maker):
         source = which.path if isinstance(which, Replicate) else which or self.find_root()
         root = self.find_root()
         inside = source.startswith(f"{root}/")
-        target = os.path.join(here(to), source[len(root) + 1 :]) if inside else here(to)
+        target = agent.absolute(source[len(root) + 1 :] if inside else "", agent.absolute(to))
         exclude = ["*.part", "lock"] + ([] if checkpoints else ["*.ckpt"])
         self.interface.pull(source, target, exclude=exclude)
         return target
@@ -290,19 +290,13 @@ class Job(Maker):
         submissions: Sequence[int],
         settings: Mapping[str, Any],
     ) -> Sequence[Replicate]:
+        records = read_records(self.interface, chosen)
+        self.root = self.root or chosen[0].root
+        numbers = dict(zip(chosen, submissions, strict=True))
+        files = self._again(records, settings)
         place = Place(chosen[0].root, "")
-        self.root = self.root or place.root
-        paths = {r.path: f"{r.path}/{RECORD}" for r in chosen}
-        contents = self.interface.read(list(paths.values()))
-        records = {r: contents.get(paths[r.path], b"") for r in chosen}
-        if len(chosen) > 1:  # one whose record is damaged does not keep the others
-            kept = [i for i, r in enumerate(chosen) if _is_record(records[r])]
-            chosen, submissions = [chosen[i] for i in kept], [submissions[i] for i in kept]
-            if not chosen:
-                raise JobError(f"{place.root}: no replicate has a {RECORD} that can be read")
-        files = self._again(chosen, records, settings)
-        self._launch(chosen, submissions, place, files)
-        return chosen
+        self._launch(list(records), [numbers[r] for r in records], place, files)
+        return list(records)
 
     def refuse_resume(self, status: Any) -> None:
         """Raises a JobError if a replicate in this state must not be submitted again."""
@@ -334,13 +328,6 @@ class Job(Maker):
             return prune(self.interface, self.find_root(), older_than_min).removed
         except Missing:
             return []
-
-
-def _is_record(data: bytes) -> bool:
-    try:
-        return bool(parse_record(data, RECORD))
-    except JobError:
-        return False
 
 
 def _replicate(interface: Interface, status: Any) -> Replicate:

@@ -232,7 +232,10 @@ def processes(root, program):
     queue = _queue(root)
     found = []
     if os.path.exists(program):
-        _worker(program)["wake"](queue)
+        try:
+            _worker(program)["wake"](queue)
+        except OSError:
+            pass  # the queue of somebody else: it can be looked at
         # an entry whose submitter was killed while writing it is none
         found = _worker(program)["names"](queue, "waiting")
     # after the entries: one that is started meanwhile is in one of the two
@@ -379,13 +382,14 @@ def cancel_processes(chosen, why):
     failed, ended = {}, []
     for folder, token, node in chosen:
         append(folder, f"cancelling{_reason(why)}")
-        problem = ""
+        # before its process is looked for: an entry that is started meanwhile has one
+        problem = _leave_queue(folder, token) if token else ""
         found = _groups(token) if token else []
-        if token:  # entries are named after it
-            problem = _leave_queue(folder, token)
         for group in found:  # each is led by the job
-            problem = _end(group) or problem
-            ended.append(str(group))
+            why_not = _end(group)
+            problem = why_not or problem
+            if not why_not:
+                ended.append(str(group))
         if not found and node and node != os.uname()[1]:
             problem = f"it runs on {node}: cancel it there"
         elif not found and node and not _is_gone(folder):

@@ -28,7 +28,7 @@ from seqmodel.job.contents import (
     template_fields,
 )
 from seqmodel.job.os_interface import Interface, LocalInterface
-from seqmodel.job.replicate import RECORD, Place, Replicate, parse_record, reserve
+from seqmodel.job.replicate import RECORD, Place, Replicate, reserve
 from seqmodel.job.script.template import read_template, render
 
 if TYPE_CHECKING:
@@ -219,14 +219,12 @@ class Maker:
 
     def _again(
         self,
-        chosen: Sequence[Replicate],
-        contents: Mapping[Replicate, bytes],
+        records: Mapping[Replicate, Mapping[str, Any]],
         settings: Mapping[str, Any],
     ) -> dict[str, bytes]:
         """The scripts of replicates that are submitted again, with the settings as they are now."""
         files: dict[str, bytes] = dict(self._node_functions())
-        for replicate in chosen:
-            record = parse_record(contents[replicate], f"{replicate.path}/{RECORD}")
+        for replicate, record in records.items():
             if "fields" not in record or "settings" not in record:
                 raise JobError(f"{replicate.path}/{RECORD}: no fields of a script; it is damaged")
             refuse_foreign(replicate, record["fields"])

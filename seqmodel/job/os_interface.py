@@ -398,8 +398,3 @@ def _run(args: list[str], data: bytes, timeout: float, what: str) -> Done:
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else ""
-
-
-def here(path: str) -> str:
-    """`path` absolute, on this machine."""
-    return os.path.abspath(os.path.expanduser(path))

@@ -6,6 +6,8 @@ run began in it, nothing was written by a job, and nobody is writing there now.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from seqmodel.job import agent
 from seqmodel.job.os_interface import Interface
 from seqmodel.job.status_table import read_status
@@ -13,17 +15,11 @@ from seqmodel.job.status_table import read_status
 OLDER_THAN_MIN = 5  # a submitter gives a connection that writes folders no longer than this
 
 
-class Pruned:
-    """What prune did.
+class Pruned(NamedTuple):
+    """Paths of folders that are gone, and {path: why} of half-made folders that were left."""
 
-    Attributes:
-        removed: paths of folders that are gone.
-        kept: {path of a half-made folder: why it was left}.
-    """
-
-    def __init__(self) -> None:
-        self.removed: list[str] = []
-        self.kept: dict[str, str] = {}
+    removed: list[str]
+    kept: dict[str, str]
 
 
 def prune(interface: Interface, root: str, older_than_min: int = OLDER_THAN_MIN) -> Pruned:
@@ -37,11 +33,9 @@ def prune(interface: Interface, root: str, older_than_min: int = OLDER_THAN_MIN)
     Raises:
         JobError: there is no such folder, or the machine did not answer.
     """
-    pruned = Pruned()
     half = [s.folder for s in read_status(interface, root, None) if s.reason == "half-made"]
-    if not half:
-        return pruned
-    told = interface.call(agent.prune, folders=half, older_than_min=older_than_min)
-    pruned.removed = [folder for folder, why in told if why == "removed"]
-    pruned.kept = {folder: why for folder, why in told if why != "removed"}
-    return pruned
+    found = interface.call(agent.prune, folders=half, older_than_min=older_than_min) if half else []
+    return Pruned(
+        [folder for folder, why in found if why == "removed"],
+        {folder: why for folder, why in found if why != "removed"},
+    )

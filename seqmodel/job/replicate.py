@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from seqmodel.errors import HparamError, JobError
 from seqmodel.hparam.canonical import tracked_values
@@ -71,8 +71,7 @@ class Replicate:
         Raises:
             JobError: it is missing or damaged.
         """
-        path = f"{self.path}/{RECORD}"
-        return parse_record(self.interface.read([path]).get(path, b""), path)
+        return read_records(self.interface, [self])[self]
 
     def __repr__(self) -> str:
         job = f", job {self.job}" if self.job else ""
@@ -85,7 +84,7 @@ class Replicate:
         return hash(self.path)
 
 
-class Place:
+class Place(NamedTuple):
     """What the other machine said when numbers were taken there.
 
     Attributes:
@@ -97,21 +96,14 @@ class Place:
         max_array: the scheduler's MaxArraySize, if it was asked.
     """
 
-    def __init__(
-        self,
-        root: str,
-        workdir: str,
-        taken: Iterable[Sequence[Any]] = (),
-        missing: Sequence[str] = (),
-        lacking: Sequence[str] = (),
-        moved: Sequence[str] = (),
-        has_code: bool = False,
-        max_array: int = 0,
-    ) -> None:
-        self.root, self.workdir = root, workdir
-        self.taken: list[tuple[str, int]] = [(name, n) for name, n in taken]
-        self.missing, self.lacking, self.moved = missing, lacking, moved
-        self.has_code, self.max_array = has_code, max_array
+    root: str
+    workdir: str
+    taken: Sequence[tuple[str, int]] = ()
+    missing: Sequence[str] = ()
+    lacking: Sequence[str] = ()
+    moved: Sequence[str] = ()
+    has_code: bool = False
+    max_array: int = 0
 
 
 def script_name(canonical: str, version: int) -> str:
@@ -250,6 +242,27 @@ def _spelt_alike(values: Any, run: Run) -> Any:
         return json.loads(json.dumps(tracked_values(run.parser, values, run.workdir)))
     except HparamError:  # of another version
         return values
+
+
+def read_records(
+    interface: Interface, replicates: Sequence[Replicate]
+) -> dict[Replicate, dict[str, Any]]:
+    """The job.json of each; of several replicates, without those whose own is damaged.
+
+    Raises:
+        JobError: none can be read.
+    """
+    paths = {replicate: f"{replicate.path}/{RECORD}" for replicate in replicates}
+    contents, found = interface.read(list(paths.values())), {}
+    for replicate, path in paths.items():
+        try:
+            found[replicate] = parse_record(contents.get(path, b""), path)
+        except JobError:
+            if len(paths) == 1:
+                raise
+    if not found:
+        raise JobError(f"{replicates[0].root}: no replicate has a {RECORD} that can be read")
+    return found
 
 
 def parse_record(data: bytes, path: str) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The queue of ShellJob on one machine: starts waiting scripts, so many at once. Stands alone.
 
-    python worker.py add QUEUE LIMIT < entries     enqueue, and see that a worker runs
-    python worker.py work QUEUE                    start what waits until nothing does
+    python worker.py work QUEUE LOCK     start what waits until nothing does
 
 Sent to machines that have no seqmodel; runs on Python 3.6. An entry is a file in QUEUE/waiting,
 first come first served, whose lines are the arguments of bash. A worker holds a lock that its death
@@ -195,18 +194,5 @@ def clean_environment():
     return {n: v for n, v in os.environ.items() if not n.startswith("SLURM") or n in kept}
 
 
-def main(argv):
-    """The command line above."""
-    if argv[0] == "add":
-        lines = sys.stdin.buffer.read().split(b"\0")[:-1]
-        texts = [os.fsdecode(line) for line in lines]
-        entries = [(t.split("\n")[0], t.split("\n")[1:]) for t in texts]
-        add(argv[1], int(argv[2]), entries)
-    elif argv[0] == "wake":
-        wake(argv[1])
-    else:
-        work(argv[1], int(argv[2]))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    work(sys.argv[2], int(sys.argv[3]))
