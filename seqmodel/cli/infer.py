@@ -1,4 +1,4 @@
-"""`seqmodel merge | describe | ...`: the verbs that apply a trained model. Light.
+"""`seqmodel predict | merge | describe | ...`: the verbs that apply a trained model. Light.
 
 Each is called by seqmodel/cli/verbs.py with the words behind the verb, and returns the exit code.
 A verb has a class of hyperparameters in hparam/infer.py and a function `command` in seqmodel/infer,
@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import json
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any
 
 from seqmodel.cli.given import given
 from seqmodel.errors import HparamError
-from seqmodel.hparam.infer import ApplyHparams, DescribeHparams, MergeHparams
+from seqmodel.hparam.infer import ApplyHparams, DescribeHparams, MergeHparams, PredictHparams
 from seqmodel.hparam.paths import check_files, files_to_read
 from seqmodel.hparam.words import refuse_stray
 from seqmodel.terminal import plain
+
+
+def predict(argv: Sequence[str]) -> int:
+    """Predicts for sequences in files."""
+    return apply_verb(argv, PredictHparams, "seqmodel.infer.predict")
 
 
 def merge(argv: Sequence[str]) -> int:
@@ -61,7 +64,6 @@ def apply_verb(argv: Sequence[str], cls: type[ApplyHparams], module: str) -> int
     refuse_stray(words, vars(chosen))
     cls.checks(chosen)
     check_files(files_to_read(cls.default_hparams().declared, chosen))
-    warnings.showwarning = _show_warning
     counts = import_module(module).command(cls(**vars(chosen)))
     if counts is None:
         done = {"part": chosen.part, "joined": False}
@@ -86,7 +88,3 @@ def _one(words: Sequence[str], verb: str, what: str, example: str) -> str:
         got = " ".join(map(repr, words)) or "none"
         raise HparamError(f"{verb} takes one {what}, got {got}: seqmodel {verb} {example}")
     return words[0]
-
-
-def _show_warning(message: Any, category: type, *args: Any, **kwargs: Any) -> None:
-    print(plain(f"warning: {message}"), file=sys.stderr)

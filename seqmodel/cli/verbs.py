@@ -72,6 +72,11 @@ VERBS = {
         "Show what time, memory and CPUs to ask for, from what runs took.",
     ),
     "watch": Verb("cli.runs:watch", "[FOLDER]", "Show a live page of all runs with their curves."),
+    "predict": Verb(
+        "cli.infer:predict",
+        "--checkpoints=best.ckpt --fasta=genome.fa --intervals=peaks.bed --out=predictions.tsv",
+        "Predict for sequences in FASTA files, intervals or tables.",
+    ),
     "merge": Verb(
         "cli.infer:merge",
         "OUT.parts [--json]",

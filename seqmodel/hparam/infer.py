@@ -7,12 +7,16 @@ in a run is declared by the class of the run (`same`).
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import ClassVar
 
 from seqmodel.errors import HparamError
+from seqmodel.hparam.dataset import FilesHparams, TableHparams
+from seqmodel.hparam.genome import FastaHparams
 from seqmodel.hparam.hparams import HparamParser, Hparams
 from seqmodel.hparam.trainer import RunHparams, TrainerHparams, TrainingHparams
 from seqmodel.hparam.value import OUTPUT, integer, path, str2bool
 
+TOO_LONG = ("center", "tile_mean", "tile_max")
 ENSEMBLE_OF = ("logit", "probability")
 
 
@@ -25,7 +29,7 @@ class ApplyHparams(Hparams):
     """
 
     tracked = False
-    not_in_stamp = (
+    not_in_stamp: ClassVar[tuple[str, ...]] = (
         "out",
         "part",
         "overwrite",
@@ -113,6 +117,82 @@ def _add_machine(parser: HparamParser) -> None:
         default=False,
         help="import the plugins that the checkpoints name; only if you have read them",
     )
+
+
+class PredictHparams(ApplyHparams):
+    """What predict reads and shows."""
+
+    not_in_stamp = (*ApplyHparams.not_in_stamp, "cache_dir")
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        _add_inputs(parser)
+        add = parser.add_argument
+        add(
+            "--too_long",
+            choices=list(TOO_LONG),
+            help="what to do with a sequence that is longer than the model reads: take its center, "
+            "or the mean or the maximum over windows side by side; an error unless set",
+        )
+        add(
+            "--keep_columns",
+            nargs="*",
+            help="columns of the input that the output shows too, or all",
+        )
+        add(
+            "--logits",
+            type=str2bool,
+            default=False,
+            help="also write what comes before the softmax or sigmoid",
+        )
+        add(
+            "--scale",
+            choices=["linear", "log1p"],
+            default="linear",
+            help="scale of values in .bw and .bedgraph.gz files",
+        )
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses inputs that do not go together."""
+        if values.table and (values.fasta or values.intervals or values.tiles):
+            raise HparamError("--table and --fasta, --intervals or --tiles are set; give one input")
+        if not values.table and not values.fasta:
+            raise HparamError(
+                "no input is set; give --table, or --fasta, alone or with --intervals or --tiles"
+            )
+        if values.intervals and values.tiles:
+            raise HparamError("--intervals and --tiles are both set; give one of them")
+        for name in ("stride", "contigs"):
+            if getattr(values, name) and not values.tiles:
+                raise HparamError(f"--{name} has no effect without --tiles")
+
+
+def _add_inputs(parser: HparamParser) -> None:
+    add = parser.add_argument
+    same(parser, FilesHparams, "fasta")
+    add(
+        "--intervals",
+        type=path(),
+        help="intervals of the FASTA files: BED, narrowPeak, GFF or GTF, plain or gzip",
+    )
+    add("--table", type=path(), help="CSV, TSV or Parquet file with a column of sequences")
+    add("--tiles", type=str2bool, default=False, help="windows over all of the FASTA files")
+    add(
+        "--stride",
+        type=integer(1),
+        help="letters from the start of a tile to the start of the next; default: no overlap",
+    )
+    add("--contigs", nargs="*", help="contigs that are tiled; default: all")
+    same(parser, TableHparams, "sequence_column", "quotes")
+    same(parser, FastaHparams, "feature", "strand_column", "contig_aliases", "incomplete")
+    add(
+        "--anchor",
+        choices=["middle", "five_prime", "summit"],
+        help="base of an interval that is at index seq_len // 2 of its window; default: as in the "
+        "training",
+    )
+    same(parser, TrainerHparams, "cache_dir")
 
 
 def same(parser: HparamParser, owner: type[Hparams], *names: str) -> None:

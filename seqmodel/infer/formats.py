@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
+import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,6 +22,22 @@ from seqmodel.errors import RunError
 from seqmodel.files import writing
 
 Pieces = Callable[[], Iterator[bytes]]
+_CONSTANT = "constant "  # before the name of an array that belongs to all rows
+
+
+class Track(NamedTuple):
+    """Values of stretches of contigs; stretches that overlap are averaged where they do."""
+
+    names: Sequence[str]
+    """Names of all contigs, in their order."""
+    sizes: np.ndarray
+    """Their lengths, int64."""
+    contig: np.ndarray
+    """Number of the contig of each stretch, int64 [n]."""
+    start: np.ndarray
+    end: np.ndarray
+    value: np.ndarray
+    """float32 [n]; NaN for no value."""
 
 
 @dataclass
@@ -29,18 +48,24 @@ class Rows:
         columns: by name, n values each; what a table shows, in its order.
         arrays: by name, [n, ...] each; what .npz and .h5 keep.
         counts: number of rows by status, and of outputs that are not a number.
+        constants: arrays that belong to all rows, by name; .npz and .h5 keep them once.
+        tracks: what is written along contigs, by the name of the output file.
     """
 
     columns: Mapping[str, Sequence[Any] | np.ndarray]
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    constants: Mapping[str, np.ndarray] = field(default_factory=dict)
+    tracks: Mapping[str, Track] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
 
 
 class Format(Protocol):
-    """A kind of file."""
+    """A kind of file; `name` is that of the file itself."""
+
+    name: str
 
     def piece(self, rows: Rows, *, first: bool) -> bytes:
         """The bytes that keep these rows; `first` for the part at the beginning."""
@@ -55,6 +80,8 @@ class Format(Protocol):
 
 class TextFormat:
     """Tables as text; compressed ones are made of one gzip member a part."""
+
+    name = ""
 
     def __init__(self, separator: str, packed: bool) -> None:
         self.separator, self.packed = separator, packed
@@ -92,6 +119,8 @@ class TextFormat:
 class ParquetFormat:
     """Parquet, one row group a part."""
 
+    name = ""
+
     def piece(self, rows: Rows, *, first: bool) -> bytes:
         """The rows as a Parquet file."""
         arrow = _pyarrow()
@@ -116,13 +145,17 @@ class ParquetFormat:
 class ArrayFormat:
     """Arrays in .npz or .h5."""
 
+    name = ""
+
     def __init__(self, kind: str) -> None:
         self.kind = kind
 
     def piece(self, rows: Rows, *, first: bool) -> bytes:
         """The arrays as .npz."""
         buffer = io.BytesIO()
-        np.savez(buffer, **rows.arrays)  # type: ignore[arg-type]  # none is named allow_pickle
+        constants = {f"{_CONSTANT}{name}": x for name, x in rows.constants.items()}
+        both = {**rows.arrays, **constants}
+        np.savez(buffer, **both)  # type: ignore[arg-type]  # none is named allow_pickle
         return buffer.getvalue()
 
     def join(self, pieces: Pieces, out: str) -> None:
@@ -131,6 +164,9 @@ class ArrayFormat:
         dtypes: dict[str, np.dtype] = {}
         for piece in pieces():
             for name, x in _arrays(piece).items():
+                if name.startswith(_CONSTANT):
+                    shapes[name], dtypes[name] = x.shape, x.dtype
+                    continue
                 before = shapes.get(name, (0, *x.shape[1:]))
                 shapes[name] = (before[0] + len(x), *x.shape[1:])
                 dtypes[name] = np.promote_types(dtypes.get(name, x.dtype), x.dtype)
@@ -143,7 +179,8 @@ class ArrayFormat:
     def _npz(self, pieces: Pieces, file: Any, shapes: dict, dtypes: dict) -> None:
         with zipfile.ZipFile(file, "w") as archive:
             for name, shape in shapes.items():
-                info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+                own = name.removeprefix(_CONSTANT)
+                info = zipfile.ZipInfo(f"{own}.npy", (1980, 1, 1, 0, 0, 0))
                 with archive.open(info, "w", force_zip64=True) as member:
                     header = {
                         "descr": np.lib.format.dtype_to_descr(dtypes[name]),
@@ -151,7 +188,7 @@ class ArrayFormat:
                         "shape": shape,
                     }
                     np.lib.format.write_array_header_2_0(member, header)
-                    for piece in pieces():
+                    for piece in _of(name, pieces()):
                         part = _arrays(piece)[name].astype(dtypes[name], copy=False)
                         member.write(np.ascontiguousarray(part).tobytes())
 
@@ -161,12 +198,104 @@ class ArrayFormat:
             for name, shape in shapes.items():
                 is_text = dtypes[name].kind == "U"
                 dtype = h5py.string_dtype() if is_text else dtypes[name]
-                dataset = store.create_dataset(name, shape, dtype=dtype, track_times=False)
+                own = name.removeprefix(_CONSTANT).replace("/", "|")  # a slash would be a group
+                dataset = store.create_dataset(own, shape, dtype=dtype, track_times=False)
                 at = 0
-                for piece in pieces():
+                for piece in _of(name, pieces()):
                     x = _arrays(piece)[name]
                     dataset[at : at + len(x)] = x.astype(object) if is_text else x
                     at += len(x)
+
+
+class TrackFormat:
+    """bigWig, or bedGraph text: values along contigs, sorted, the mean where stretches overlap.
+
+    Memory is that of the stretches of one contig.
+    """
+
+    name = ""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def piece(self, rows: Rows, *, first: bool) -> bytes:
+        """The stretches as .npz; names and sizes of contigs in the first."""
+        track = rows.tracks[self.name]
+        keep = ~np.isnan(track.value) & (track.end > track.start)
+        arrays = {x: getattr(track, x)[keep] for x in ("contig", "start", "end", "value")}
+        if first:
+            arrays |= {"names": np.array(track.names, dtype=str), "sizes": track.sizes}
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        return buffer.getvalue()
+
+    def join(self, pieces: Pieces, out: str) -> None:
+        """All stretches in one file."""
+        if self.kind == "bw":
+            self._bigwig(pieces, out)
+            return
+        with (
+            writing(out, RunError) as file,
+            gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0) as packed,
+        ):
+            for name, start, end, value in self._stretches(pieces):
+                packed.write(f"{name}\t{start}\t{end}\t{value:.9g}\n".encode())
+
+    def _bigwig(self, pieces: Pieces, out: str) -> None:
+        first = _arrays(next(pieces()))
+        # only with their names can contigs without values be left out; readers want one at least
+        sizes = dict(zip(first["names"].tolist(), first["sizes"].tolist(), strict=True))
+        stretches = self._stretches(pieces)
+        begin = next(stretches, None)
+        if begin is None:
+            raise RunError(f"{out}: no window has a value, and a bigWig file needs one")
+        aside = f"{out}.{os.getpid()}.bw"
+        try:
+            # closes the file
+            _pybigtools().open(aside, "w").write(sizes, itertools.chain([begin], stretches))
+            os.replace(aside, out)
+        except OSError as e:
+            raise RunError(f"cannot write {out}: {e.strerror or e}; nothing was changed") from e
+        finally:
+            with suppress(OSError):
+                os.unlink(aside)
+
+    def _stretches(self, pieces: Pieces) -> Iterator[tuple[str, int, int, float]]:
+        """(contig, start, end, mean), sorted by the name of the contig, then by start."""
+        first = _arrays(next(pieces()))
+        names = first["names"].tolist()
+        used: set[int] = set()
+        for piece in pieces():
+            used.update(np.unique(_arrays(piece)["contig"]).tolist())
+        for number in sorted(used, key=lambda i: names[i]):
+            found = [self._on(_arrays(piece), number) for piece in pieces()]
+            start, end, value = (np.concatenate(x) for x in zip(*found, strict=True))
+            for at, to, mean in zip(*means(start, end, value), strict=True):
+                yield names[number], at, to, mean
+
+    def _on(self, arrays: Mapping[str, np.ndarray], number: int) -> list[np.ndarray]:
+        here = arrays["contig"] == number
+        return [arrays[x][here] for x in ("start", "end", "value")]
+
+
+def means(
+    start: np.ndarray, end: np.ndarray, value: np.ndarray
+) -> tuple[list[int], list[int], list[float]]:
+    """Stretches that do not overlap, sorted: start, end, and the mean of those that were there."""
+    order = np.argsort(start, kind="stable")
+    start, end, value = start[order], end[order], value[order].astype(np.float64)
+    if len(start) < 2 or (end[:-1] <= start[1:]).all():
+        return start.tolist(), end.tolist(), value.tolist()
+    edges = np.unique(np.concatenate((start, end)))
+    first, last = np.searchsorted(edges, start), np.searchsorted(edges, end)
+    n = last - first
+    # each stretch once for each piece between two edges that it covers
+    where = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + np.repeat(first, n)
+    counts = np.bincount(where, minlength=len(edges) - 1)
+    sums = np.bincount(where, np.repeat(value, n), minlength=len(edges) - 1)
+    there = np.flatnonzero(counts)
+    found = sums[there] / counts[there]
+    return edges[there].tolist(), edges[there + 1].tolist(), found.tolist()
 
 
 FORMATS: dict[str, Callable[[], Format]] = {
@@ -177,8 +306,11 @@ FORMATS: dict[str, Callable[[], Format]] = {
     ".parquet": ParquetFormat,
     ".npz": lambda: ArrayFormat("npz"),
     ".h5": lambda: ArrayFormat("h5"),
+    ".bw": lambda: TrackFormat("bw"),
+    ".bedgraph.gz": lambda: TrackFormat("bedgraph"),
 }
 """By suffix; a verb adds its own."""
+TRACKS = (".bw", ".bedgraph.gz")
 
 
 def format_of(path: str) -> Format:
@@ -187,14 +319,33 @@ def format_of(path: str) -> Format:
     Raises:
         RunError: there is none, or the package that it needs is missing.
     """
+    suffix = suffix_of(path)
+    if suffix == ".parquet":
+        _pyarrow()
+    if suffix == ".h5":
+        _h5py()
+    if suffix == ".bw":
+        _pybigtools()
+    made = FORMATS[suffix]()
+    made.name = os.path.basename(path)
+    return made
+
+
+def suffix_of(path: str) -> str:
+    """The suffix of `path` that names a format, in lower case.
+
+    Raises:
+        RunError: there is none.
+    """
     for suffix in sorted(FORMATS, key=len, reverse=True):
         if path.lower().endswith(suffix):
-            if suffix == ".parquet":
-                _pyarrow()
-            if suffix == ".h5":
-                _h5py()
-            return FORMATS[suffix]()
+            return suffix
     raise RunError(f"--out={path}: no format has this suffix; choose one of {', '.join(FORMATS)}")
+
+
+def _of(name: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The pieces that an array is made of: the first for one that belongs to all rows."""
+    return itertools.islice(pieces, 1 if name.startswith(_CONSTANT) else None)
 
 
 def _arrays(piece: bytes) -> dict[str, np.ndarray]:
@@ -221,3 +372,11 @@ def _h5py() -> Any:
     except ImportError as e:
         raise RunError("HDF5 needs h5py: pip install 'seqmodel[hdf5]'") from e
     return h5py
+
+
+def _pybigtools() -> Any:
+    try:
+        import pybigtools
+    except ImportError as e:
+        raise RunError("bigWig needs pybigtools: pip install 'seqmodel[tracks]'") from e
+    return pybigtools

@@ -71,6 +71,8 @@ class Member(NamedTuple):
     seq_len: int | None
     batch_size: int
     trained_on: TrainedOn
+    anchor: str | None = None
+    bin_len: int = 1
 
 
 class Model:
@@ -117,9 +119,19 @@ class Model:
         self.network.to(_device(device))
         return self
 
+    @property
+    def bin_len(self) -> int:
+        """Letters in a bin of the outputs of a profile."""
+        return self.members[0].bin_len
+
     def predict(
-        self, sequences: Sequences, *, logits: bool = False, batch_size: int | None = None
-    ) -> np.ndarray:
+        self,
+        sequences: Sequences | None = None,
+        *,
+        logits: bool = False,
+        batch_size: int | None = None,
+        **files: Any,
+    ) -> Any:
         """Predictions, float32; row i is that of sequence i.
 
         - classify, multilabel: probabilities [N, T].
@@ -136,10 +148,20 @@ class Model:
                 are padded at their end, as in training.
             logits: give what comes before the softmax, the sigmoid or, for profiles, the exp.
             batch_size: sequences at a time; None for that of the training.
+            **files: in place of sequences, files as of `seqmodel predict`: fasta (alone, or with
+                intervals or tiles=True), or table, and further options of that verb by their
+                names. The answer is then a DataFrame, as the verb writes it.
 
         Raises:
             SequenceError: naming the row that is too long, empty, or not of the alphabet.
+            HparamError: sequences and files are given, or neither.
         """
+        if files or sequences is None:
+            from seqmodel.infer.frame import frame_of
+
+            if sequences is not None:
+                raise HparamError(f"predict got sequences and {', '.join(files)}; give one of them")
+            return frame_of(self, {**files, "logits": logits, "batch_size": batch_size})
         found = [x.numpy() for x in self._outputs(sequences, batch_size, logits)]
         return found[0] if len(found) == 1 else np.concatenate(found)
 
@@ -302,7 +324,8 @@ def _member(path: str, given: dict[str, object], seq_len: int | None) -> Member:
         raise HparamError(f"seq_len={seq_len}: {path} was trained on sequences of {known} letters")
     trained_on = TrainedOn(own["contigs"], own["n_contigs"], own["splits"], own["data"])
     name, size = run.values.task, run.values.batch_size
-    return Member(path, task.eval(), name, seq_len or known, size, trained_on)
+    anchor, bin_len = own["hparams"].get("anchor"), own["hparams"].get("bin_len") or 1
+    return Member(path, task.eval(), name, seq_len or known, size, trained_on, anchor, bin_len)
 
 
 def _refuse_other(first: Member, other: Member) -> None:

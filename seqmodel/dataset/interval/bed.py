@@ -22,7 +22,7 @@ from seqmodel.files import lines, open_unpacked, text_of
 
 BED_NAMES = ("chrom", "start", "end", "name", "score", "strand")
 _BLOCK_BYTES = 1 << 23
-_NOT_DATA = ("#", "track ", "track\t", "browser ", "browser\t")
+NOT_DATA = ("#", "track ", "track\t", "browser ", "browser\t")
 _FIRST_NAMES = {"chrom", "chr", "chromosome", "contig", "seqname", "seqnames", "seqid"}
 _SECOND_ENDS = ("start", "begin", "beg", "from", "pos", "position")
 _WHOLE = re.compile(r"-?[0-9]+")
@@ -56,7 +56,7 @@ class Bed(NamedTuple):
         return f"{self.path} line {self.lines[i]}"
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
     """What the columns of a file are: the column with the strand, from 0, and whether it must be.
 
     `strand` is None where there is none.
@@ -93,7 +93,7 @@ def read_bed(
     parts: list[Intervals] = []
     texts: list[str] = []
     at: list[np.ndarray] = []
-    layout = _layout(path, strand)
+    layout = layout_of(path, strand)
     number = None if column is None else column_number(path, column, layout.header)
     width = 0
     for block, first in _blocks(path):
@@ -125,16 +125,17 @@ def _where(path: str, lines: np.ndarray, i: int) -> str:
     return f"{path} line {lines[i]}"
 
 
-def _layout(path: str, strand: str | int | None) -> _Layout:
+def layout_of(path: str, strand: str | int | None) -> Layout:
+    """What the columns of a file are; `strand` as for read_bed."""
     header, first = _read_head(path)
     if strand == "none":
-        return _Layout(header, None)
+        return Layout(header, None)
     if strand is not None:
-        return _Layout(header, column_number(path, strand, header), True)
+        return Layout(header, column_number(path, strand, header), True)
     names = [x.lower() for x in header]
     if "strand" in names:
-        return _Layout(header, names.index("strand"), True)
-    return _Layout(header, None if len(names) > 5 or _is_ccre(first) else 5)
+        return Layout(header, names.index("strand"), True)
+    return Layout(header, None if len(names) > 5 or _is_ccre(first) else 5)
 
 
 def _is_ccre(fields: list[str]) -> bool:
@@ -199,13 +200,13 @@ def _columns(rows: Rows, contigs: Contigs, strand: int | None) -> Columns:
     )
 
 
-def _clean(rows: Rows, contigs: Contigs, layout: _Layout, width: int) -> Rows:
+def _clean(rows: Rows, contigs: Contigs, layout: Layout, width: int) -> Rows:
     """The data lines of a block that is not plain; each of them is checked."""
     kept: list[list[str]] = []
     lines: list[int] = []
     for i, raw in enumerate(rows.fields):
         fields = [x.strip() for x in raw] if len(raw) > 1 else raw[0].split()
-        if not any(fields) or "\t".join(raw).startswith(_NOT_DATA) or _is_header(raw):
+        if not any(fields) or "\t".join(raw).startswith(NOT_DATA) or is_header(raw):
             continue
         _check_fields(rows.where(i), fields, contigs, layout)
         width = width or len(fields)
@@ -216,7 +217,7 @@ def _clean(rows: Rows, contigs: Contigs, layout: _Layout, width: int) -> Rows:
     return Rows(rows.path, kept, lines)
 
 
-def _check_fields(where: str, fields: list[str], contigs: Contigs, layout: _Layout) -> None:
+def _check_fields(where: str, fields: list[str], contigs: Contigs, layout: Layout) -> None:
     if len(fields) < 3:
         raise IntervalError(
             f"{where}: {len(fields)} columns, BED needs contig, start, end separated by tabs"
@@ -270,7 +271,7 @@ def check_rows(where: Callable[[int], str], part: Intervals) -> None:
     raise IntervalError(f"{where(i)}: {what}")
 
 
-def _is_header(raw: list[str]) -> bool:
+def is_header(raw: list[str]) -> bool:
     """Whether the fields between tabs are the names of columns.
 
     Where there is no tab a comment in prose may begin with such a word.
@@ -293,10 +294,10 @@ def _read_head(path: str) -> tuple[list[str], list[str]]:
     for line in lines(path, IntervalError):
         text = line.strip()
         raw = text.split("\t")
-        if text and _is_header(raw):
+        if text and is_header(raw):
             names = raw if len(raw) > 1 else text.lstrip("#").split()
             header = header or [x.strip().lstrip("#").strip() for x in names]
-        elif text and not line.startswith(_NOT_DATA):
+        elif text and not line.startswith(NOT_DATA):
             return header, raw if len(raw) > 1 else text.split()
     return header, []
 

@@ -60,6 +60,12 @@ def has_summits(path: str | os.PathLike) -> bool:
     return kind is not None and kind[1].lower() == "narrowpeak"
 
 
+def kind_of(path: str) -> str:
+    """What the name of a file says of its kind: narrowpeak, gff, gff3, gtf, or else bed."""
+    kind = _NAMED.search(os.path.basename(path))
+    return "bed" if kind is None else kind[1].lower()
+
+
 def _at_summits(peaks: Bed, columns: Bed) -> Bed:
     x = peaks.intervals
     found = [

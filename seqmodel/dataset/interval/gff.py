@@ -29,13 +29,15 @@ NAMES = ["seqid", "source", "type", "start", "end", "score", "strand", "phase", 
 
 _VERSION = re.compile(r"##\s*gff-version\s+(\d+)", re.IGNORECASE)
 _NOT_DATA = ("#", "track ", "browser ")
-_STRANDS = {**SIGNS, "?": 0}
+SIGNS_OF_GFF = {**SIGNS, "?": 0}
 # one attribute of GTF: key, then a quoted or a plain value; \" is a quote within quotes
 _GTF_ATTRIBUTE = re.compile(r'\s*([^\s;"#]+)\s+(?:"((?:\\"|[^"])*)"|([^\s;"#]+))\s*(?:;|$|(?=#))')
 _GFF3_KEY = re.compile(r"\s*[^\s;=]+=")
 
 
-class _Line(NamedTuple):
+class Line(NamedTuple):
+    """A line that is a feature, with its nine fields."""
+
     number: int
     where: str
     fields: list[str]
@@ -75,7 +77,7 @@ def read_gff(
     path = os.fspath(path)
     kinds: set[str] = set()
     found: list[_Feature] = []
-    for line in _lines(path):
+    for line in features_of(path):
         kinds.add(line.fields[2])
         if feature is None or line.fields[2] == feature:
             found.append(_feature(line, contigs, column, strand))
@@ -96,7 +98,7 @@ def read_gff(
     return bed
 
 
-def _lines(path: str) -> Iterator[_Line]:
+def features_of(path: str) -> Iterator[Line]:
     """The lines that are features, with nine fields each."""
     is_gff3 = _is_gff3_by_name(path)
     for number, text in enumerate(lines(path, IntervalError), 1):
@@ -113,7 +115,7 @@ def _lines(path: str) -> Iterator[_Line]:
             is_gff3 = _GFF3_KEY.match(fields[8]) is not None
         if is_gff3:
             fields[:8] = [_decoded(x) for x in fields[:8]]
-        yield _Line(number, where, fields, bool(is_gff3))
+        yield Line(number, where, fields, bool(is_gff3))
 
 
 def _is_gff3_by_name(path: str) -> bool | None:
@@ -134,7 +136,7 @@ def _fields(where: str, text: str) -> list[str]:
 
 
 def _feature(
-    line: _Line, contigs: Contigs, column: str | int | None, strand: str | int | None
+    line: Line, contigs: Contigs, column: str | int | None, strand: str | int | None
 ) -> _Feature:
     where, fields = line.where, line.fields
     start, end = (
@@ -146,17 +148,17 @@ def _feature(
     if fields[7] not in ("0", "1", "2", "."):
         raise IntervalError(f"{where}: phase {fields[7]!r} is none of 0 1 2 . (column 8)")
     sign = "." if strand == "none" else fields[6] if strand is None else _text(line, strand)
-    if sign not in _STRANDS:
+    if sign not in SIGNS_OF_GFF:
         raise IntervalError(
             f"{where}: strand {sign!r} is none of + - . ? (column {strand or 7}); "
             "see --strand_column, which may be none"
         )
     text = "" if column is None else _text(line, column)
     # from 1-based closed
-    return _Feature(line.number, fields[0], start - 1, end, _STRANDS[sign], text)
+    return _Feature(line.number, fields[0], start - 1, end, SIGNS_OF_GFF[sign], text)
 
 
-def _text(line: _Line, column: str | int) -> str:
+def _text(line: Line, column: str | int) -> str:
     if str(column).isdigit() or column in NAMES:
         number = column_number(line.where, column, NAMES)
         if number >= len(NAMES):

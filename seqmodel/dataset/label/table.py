@@ -125,15 +125,29 @@ def _read_text(
 
 def _split(path: str, quotes: str) -> tuple[list[list[str]], list[int]]:
     """Fields of all rows that are not blank, and the line on which each begins."""
+    found = list(stream(path, quotes))
+    return [x for _, x in found], [i for i, _ in found]
+
+
+def stream(path: str, quotes: str = "auto") -> Iterator[tuple[int, list[str]]]:
+    """The line on which each row begins that is not blank, and its fields; one at a time.
+
+    Args:
+        path: CSV or TSV (tabs if the first line has one), plain or gzip.
+        quotes: what double quotes mean, as `--quotes`.
+
+    Raises:
+        LabelError: the file cannot be read, or a quote is not closed.
+    """
     first = next(lines_of(path, LabelError), "")
     separator = "\t" if "\t" in first else ","
     if quotes == "none" or (quotes == "auto" and separator == "\t"):
-        texts = ((i, x.rstrip("\r\n")) for i, x in enumerate(lines_of(path, LabelError), 1))
-        found = [(i, x.split(separator)) for i, x in texts if x]
+        for number, line in enumerate(lines_of(path, LabelError), 1):
+            if text := line.rstrip("\r\n"):
+                yield number, text.split(separator)
     else:
         with _long_fields():
-            found = list(_quoted(path, separator, quotes == "lines"))
-    return [x for _, x in found], [i for i, _ in found]
+            yield from _quoted(path, separator, quotes == "lines")
 
 
 def _quoted(path: str, separator: str, many_lines: bool) -> Iterator[tuple[int, list[str]]]:

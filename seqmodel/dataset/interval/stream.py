@@ -1,0 +1,199 @@
+"""Interval files line by line, in constant memory, with all columns of each line.
+
+For applying a model: every line is a row of the output, so nothing is left out and a contig that is
+not known is no error. Training reads whole files as columns (file.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from seqmodel.dataset.interval.bed import (
+    BED_NAMES,
+    NOT_DATA,
+    SIGNS,
+    column_number,
+    is_header,
+    layout_of,
+    whole_number,
+)
+from seqmodel.dataset.interval.file import kind_of
+from seqmodel.dataset.interval.gff import (
+    NAMES,
+    SIGNS_OF_GFF,
+    features_of,
+    gff3_attributes,
+    gtf_attributes,
+)
+from seqmodel.errors import IntervalError
+from seqmodel.files import lines
+
+_SUMMIT = 9
+_GFF_IDS = ("ID", "Name", "transcript_id", "gene_id")
+
+
+class Line(NamedTuple):
+    """One interval, 0-based half-open; `summit` is None, or of a narrowPeak line its position."""
+
+    number: int
+    contig: str
+    start: int
+    end: int
+    name: str
+    strand: int
+    summit: int | None
+    kept: list[str]
+
+
+class IntervalLines:
+    """The intervals of a file, in its order.
+
+    Args:
+        path: BED of 3 and more columns, .narrowPeak, .gff, .gff3 or .gtf; plain or gzip.
+        feature: type of the GFF or GTF lines that are read; None for all.
+        strand: column with the strand, as for `read_intervals`.
+        keep: further columns, by name or number from 1 (in GFF and GTF also attributes); "all" for
+            all that are not contig, start, end, name or strand.
+
+    Attributes:
+        kept: names of the columns that are kept.
+        has_name: whether there is a column with names.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        feature: str | None = None,
+        strand: str | None = None,
+        keep: Sequence[str] = (),
+    ) -> None:
+        self.path, self.feature, self.strand = os.fspath(path), feature, strand
+        self.kind = kind_of(self.path)
+        self._is_gff = self.kind in ("gff", "gff3", "gtf")
+        if self._is_gff:
+            self._header = list(NAMES)
+            self._used = {0, 3, 4, 6}
+            self._width = len(NAMES)
+        else:
+            self._layout = layout_of(self.path, strand)
+            self._header = self._layout.header
+            first = next((fields for _, fields in self._bed_fields()), [])
+            self._width = len(first)
+            at = self._layout.strand
+            if at is not None and self._layout.strand_is_needed and first and at >= len(first):
+                raise IntervalError(
+                    f"{self.path}: {len(first)} columns, the strand is column {at + 1}"
+                )
+            self._used = {0, 1, 2, at}
+        self._name_at = None if self._is_gff or self._width < 4 else self._name_column()
+        self._used.add(self._name_at)
+        self.has_name = self._is_gff or self._name_at is not None
+        self._keep = self._kept_numbers(list(keep))
+        self.kept = list(self._keep)
+
+    def __iter__(self) -> Iterator[Line]:
+        """The intervals.
+
+        Raises:
+            IntervalError: a line is malformed; file and line are named.
+        """
+        return self._gff() if self._is_gff else self._bed()
+
+    def where(self, number: int) -> str:
+        """File and line, for a message."""
+        return f"{self.path} line {number}"
+
+    def _name_column(self) -> int | None:
+        lower = [x.lower() for x in self._header]
+        at = lower.index("name") if "name" in lower else None if self._header else 3
+        return None if at in self._used else at
+
+    def _kept_numbers(self, keep: list[str]) -> dict[str, int | str]:
+        names = self._header or [*BED_NAMES, *map(str, range(7, self._width + 1))]
+        if keep == ["all"]:
+            rest = (i for i in range(self._width) if i not in self._used)
+            return {names[i]: i for i in rest}
+        if self._is_gff:
+            return {x: NAMES.index(x) if x in NAMES else x for x in keep}
+        found = {x: column_number(self.path, x, self._header) for x in keep}
+        beyond = next((x for x, i in found.items() if self._width and i >= self._width), None)
+        if beyond is not None:
+            raise IntervalError(f"{self.path}: {self._width} columns, column {beyond} is wanted")
+        return dict(found)
+
+    def _bed_fields(self) -> Iterator[tuple[int, list[str]]]:
+        for number, text in enumerate(lines(self.path, IntervalError), 1):
+            raw = text.rstrip("\r\n").split("\t")
+            if text.startswith(NOT_DATA) or (not text[:1].isdigit() and is_header(raw)):
+                continue
+            fields = raw if len(raw) > 1 else raw[0].split()
+            if fields and any(fields):
+                yield number, fields
+
+    def _bed(self) -> Iterator[Line]:
+        width, strand, name_at = self._width, self._layout.strand, self._name_at
+        keep, summits = list(self._keep.values()), self.kind == "narrowpeak"
+        has_strand = strand is not None and strand < width
+        for number, fields in self._bed_fields():
+            if len(fields) != width:
+                raise IntervalError(
+                    f"{self.where(number)}: {len(fields)} columns, the lines before have {width}; "
+                    "every line of a BED file has equally many (is this one cut short?)"
+                )
+            if width < 3:
+                raise IntervalError(
+                    f"{self.where(number)}: {width} columns, BED needs contig, start, end "
+                    "separated by tabs"
+                )
+            start, end = self._bounds(number, fields[1], fields[2])
+            sign = fields[strand].strip() if has_strand else "."
+            if sign not in SIGNS:
+                raise self._no_strand(number, sign)
+            name = "" if name_at is None else fields[name_at]
+            summit = self._summit(number, fields) if summits else None
+            kept = [fields[i] for i in keep]
+            yield Line(number, fields[0], start, end, name, SIGNS[sign], summit, kept)
+
+    def _summit(self, number: int, fields: list[str]) -> int | None:
+        if len(fields) <= _SUMMIT:
+            raise IntervalError(f"{self.where(number)}: {len(fields)} columns, narrowPeak has 10")
+        summit = whole_number(fields[_SUMMIT], lambda: f"{self.where(number)}: summit (column 10)")
+        return None if summit < 0 else int(fields[1]) + summit
+
+    def _gff(self) -> Iterator[Line]:
+        for line in features_of(self.path):
+            fields = line.fields
+            if self.feature is not None and fields[2] != self.feature:
+                continue
+            start, end = self._bounds(line.number, fields[3], fields[4])
+            sign = "." if self.strand == "none" else fields[6]
+            if sign not in SIGNS_OF_GFF:
+                raise self._no_strand(line.number, sign)
+            parse = gff3_attributes if line.is_gff3 else gtf_attributes
+            found = parse(fields[8], lambda n=line.number: self.where(n))
+            name = next((",".join(found[x]) for x in _GFF_IDS if x in found), "")
+            kept = [
+                fields[x] if isinstance(x, int) else ",".join(found.get(x, []))
+                for x in self._keep.values()
+            ]
+            sign_number = SIGNS_OF_GFF[sign]
+            yield Line(line.number, fields[0], start - 1, end, name, sign_number, None, kept)
+
+    def _bounds(self, number: int, start: str, end: str) -> tuple[int, int]:
+        try:
+            found = int(start), int(end)
+        except ValueError:
+            found = 0, 0
+            for what, text in (("start", start), ("end", end)):
+                whole_number(text.strip(), lambda w=what: f"{self.where(number)}: {w}")
+        if found[1] < found[0]:
+            raise IntervalError(f"{self.where(number)}: end {found[1]} is before start {found[0]}")
+        return found
+
+    def _no_strand(self, number: int, sign: str) -> IntervalError:
+        return IntervalError(
+            f"{self.where(number)}: strand {sign!r} is none of + - . *; see --strand_column, which "
+            "may be none"
+        )

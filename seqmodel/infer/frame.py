@@ -1,0 +1,88 @@
+"""The inputs that a command or a call names, and predictions of them as a DataFrame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from seqmodel.dataset.interval.file import read_aliases
+from seqmodel.dataset.interval.interval import Contigs
+from seqmodel.dataset.interval.stream import IntervalLines
+from seqmodel.dataset.seq.alphabet import Alphabet
+from seqmodel.dataset.seq.store import SequenceStore
+from seqmodel.errors import HparamError
+from seqmodel.hparam.hparams import Hparams
+from seqmodel.hparam.infer import PredictHparams
+from seqmodel.hparam.paths import check_files, files_to_read
+from seqmodel.infer.inputs import IntervalsOf, Reading, Records, Table, Tiles, with_index
+from seqmodel.infer.rows import Predictor, Shown, as_frame
+
+Source = Records | Table | IntervalsOf | Tiles
+
+
+def source_of(
+    hparams: Hparams,
+    how: Reading,
+    store: SequenceStore | None,
+    trained_anchor: str | None,
+) -> Source:
+    """The inputs that a command names.
+
+    Args:
+        hparams: the command.
+        how: how inputs become windows.
+        store: the sequences of intervals and tiles.
+        trained_anchor: the anchor of intervals in the training, which holds if none is given.
+    """
+    keep = hparams.keep_columns
+    if hparams.table:
+        return Table(hparams.table, how, hparams.sequence_column, keep, hparams.quotes)
+    if store is None:
+        return Records(hparams.fasta, how)
+    if hparams.tiles:
+        return Tiles(store, how, hparams.stride, hparams.contigs, hparams.incomplete)
+    contigs = Contigs(store.names, store.lengths)
+    if hparams.contig_aliases:
+        contigs = read_aliases(hparams.contig_aliases, contigs)
+    lines = IntervalLines(hparams.intervals, hparams.feature, hparams.strand_column, keep)
+    anchor = hparams.anchor or trained_anchor
+    if anchor == "summit" and lines.kind != "narrowpeak" and not hparams.anchor:
+        anchor = None
+    return IntervalsOf(store, contigs, lines, how, anchor)
+
+
+def store_of(hparams: Hparams, alphabet: Alphabet) -> SequenceStore:
+    """The sequences of `--fasta`, read with the alphabet of the model."""
+    return SequenceStore.open(hparams.fasta, alphabet, hparams.cache_dir)
+
+
+def frame_of(model: Any, options: Mapping[str, Any]) -> Any:
+    """Predictions for files as a DataFrame, of the columns that `seqmodel predict` writes.
+
+    Args:
+        model: the model.
+        options: of `seqmodel predict`, by name.
+
+    Raises:
+        HparamError: an option is unknown, or the inputs do not go together.
+    """
+    declared = PredictHparams.default_hparams().declared
+    unknown = next((x for x in options if x not in declared), None)
+    if unknown is not None:
+        raise HparamError(f"predict has no option {unknown!r}; see seqmodel predict --help")
+    hparams = PredictHparams(**{**options, "checkpoints": ["-"], "out": ["-"]})
+    PredictHparams.checks(hparams.hparams)
+    read = [(flag, x) for flag, x in files_to_read(declared, hparams.hparams) if x != "-"]
+    check_files(read)
+    if model.seq_len is None:
+        raise HparamError(
+            "the checkpoint has no length of sequences: seqmodel.load(path, seq_len=...)"
+        )
+    store = store_of(hparams, model.alphabet) if hparams.intervals or hparams.tiles else None
+    how = Reading(model.alphabet, model.seq_len, hparams.too_long)
+    source = source_of(hparams, how, store, model.members[0].anchor)
+    shown = Shown(hparams.logits, "max" if hparams.too_long == "tile_max" else "mean")
+    predictor = Predictor(model, shown, hparams.batch_size)
+    frames = as_frame(with_index(source.chunks()), predictor)
+    predictor.warn()
+    return frames

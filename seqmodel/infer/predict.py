@@ -1,0 +1,97 @@
+"""`seqmodel predict`: files of sequences in, files of predictions out, in parts."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from seqmodel.dataset.seq.alphabet import Alphabet
+from seqmodel.dataset.seq.store import SequenceStore
+from seqmodel.errors import HparamError
+from seqmodel.hparam.header import read_header
+from seqmodel.hparam.infer import PredictHparams
+from seqmodel.infer.command import chunk_rows_of, model_of, parts_of, run
+from seqmodel.infer.formats import TRACKS, suffix_of
+from seqmodel.infer.frame import source_of, store_of
+from seqmodel.infer.inputs import Reading, with_index
+from seqmodel.infer.rows import Predictor, Shown
+
+
+def command(hparams: PredictHparams) -> dict[str, int] | None:
+    """Predicts, and writes the outputs; counts of inputs by status, None if parts are missing.
+
+    Raises:
+        SeqmodelError: something that the user can correct.
+    """
+    headers = [read_header(x) for x in hparams.checkpoints]
+    hparams.hparams.out, tracks = outs_of(hparams.out, headers[0].get("targets"))
+    store = None
+    if hparams.intervals or hparams.tiles:
+        alphabet = headers[0]["alphabet"] or model_of(hparams).alphabet.to_dict()  # None up to 0.1
+        store = store_of(hparams, Alphabet.from_dict(alphabet))
+    digests = {} if store is None else _digests(hparams.fasta, store)
+    parts = parts_of("predict", hparams, digests)
+    if parts.is_done:
+        return parts.join()
+    model = model_of(hparams)
+    if model.seq_len is None:
+        raise HparamError(
+            f"{hparams.checkpoints[0]}: does not say the length of its sequences; give --seq_len"
+        )
+    how = Reading(
+        model.alphabet, model.seq_len, hparams.too_long, chunk_rows_of(hparams, model.seq_len)
+    )
+    source = source_of(hparams, how, store, model.members[0].anchor)
+    suffixes = {suffix_of(x) for x in hparams.out}
+    shown = Shown(
+        logits=hparams.logits,
+        reduce="max" if hparams.too_long == "tile_max" else "mean",
+        tables=bool(suffixes - {*TRACKS, ".npz", ".h5"}),
+        arrays=bool(suffixes & {".npz", ".h5"}),
+        tracks=tracks,
+        log1p=hparams.scale == "log1p",
+    )
+    predictor = Predictor(model, shown, hparams.batch_size)
+    counts = run(parts, with_index(source.chunks()), predictor, source.n_rows)
+    predictor.warn()
+    if counts and counts.get("nan"):
+        warnings.warn(f"{counts['nan']:,} inputs have an output that is NaN", stacklevel=2)
+    return counts
+
+
+def outs_of(
+    outs: Sequence[str], targets: Mapping[str, Any] | None
+) -> tuple[list[str], dict[str, int]]:
+    """The files that are written, and the number of the target of each that is a track.
+
+    A track holds one target: `out.bw` becomes `out.<target>.bw` where there are several.
+
+    Raises:
+        HparamError: the checkpoint does not have the targets.
+    """
+    found: list[str] = []
+    tracks: dict[str, int] = {}
+    for out in outs:
+        suffix = suffix_of(out)
+        if suffix not in TRACKS:
+            found.append(out)
+            continue
+        if targets is None or not targets["names"]:
+            raise HparamError(f"--out={out}: the checkpoint names no targets; choose .npz or .h5")
+        for i, name in enumerate(targets["names"]):
+            part = "" if len(targets["names"]) == 1 else f".{quote(name, safe=' +()=,')}"
+            path = f"{out[: len(out) - len(suffix)]}{part}{out[len(out) - len(suffix) :]}"
+            found.append(path)
+            tracks[os.path.basename(path)] = i
+    twice = next((x for i, x in enumerate(found) if x in found[:i]), None)
+    if twice is not None:
+        raise HparamError(f"--out={twice}: is written twice; give each output once")
+    return found, tracks
+
+
+def _digests(fasta: Sequence[str], store: SequenceStore) -> dict[str, str]:
+    by_path = store.digests()
+    return {x: str(by_path[os.path.abspath(x)]["sha256"]) for x in fasta}

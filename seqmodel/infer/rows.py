@@ -1,0 +1,340 @@
+"""Chunks of windows in, rows of predictions out: what `predict` does between reading and writing.
+
+Nothing here knows of files. The network is run batch by batch within a chunk, so which rows share
+a batch follows from the inputs alone.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from seqmodel.dataset.batch.window import WindowReader, plan_windows
+from seqmodel.errors import HparamError
+from seqmodel.infer.formats import Rows, Track
+from seqmodel.infer.inputs import STATUSES, Chunk
+from seqmodel.training.out_of_memory import explain_out_of_memory
+
+ADVICE = "choose .npz, .h5, .bw or .bedgraph.gz"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is shown of predictions.
+
+    Attributes:
+        logits: a column with the logit of each target as well.
+        reduce: of several windows of one input, "mean" or "max".
+        tables: outputs that hold one number for each target and row are written.
+        arrays: outputs that hold arrays are written.
+        tracks: number of the target of each output that is a track, by its file name.
+        log1p: tracks hold log(1 + value).
+    """
+
+    logits: bool = False
+    reduce: str = "mean"
+    tables: bool = True
+    arrays: bool = False
+    tracks: Mapping[str, int] = field(default_factory=dict)
+    log1p: bool = False
+
+
+class Values(NamedTuple):
+    """What was computed of the windows of a chunk, a row each; None where it is not shown."""
+
+    predictions: np.ndarray
+    logits: np.ndarray | None
+    members: np.ndarray | None
+    """Predictions of each member of an ensemble, [m, M, T ...]."""
+    n_unknown: np.ndarray
+    is_nan: np.ndarray
+
+
+class Predictor:
+    """Makes Rows of a Chunk.
+
+    Args:
+        model: the model (model.py).
+        shown: what is shown.
+        batch_size: windows in a batch; None for the batch size of the training.
+
+    Attributes:
+        n_seen: inputs so far, of those that have a place on a contig.
+        n_trained: those that overlap what the model was trained on.
+    """
+
+    def __init__(
+        self, model: Any, shown: Shown | None = None, batch_size: int | None = None
+    ) -> None:
+        self.model, self.shown = model, shown or Shown()
+        self.batch_size = batch_size or model.members[0].batch_size
+        self.n_seen = self.n_trained = 0
+        self._most = self.batch_size  # fewer once the memory did not suffice
+        self.names = list(model.targets.names or model.alphabet.letters)
+
+    def __call__(self, chunk: Chunk) -> Rows:
+        """The rows of a chunk.
+
+        Raises:
+            HparamError: the outputs of the model do not go into the formats that were chosen.
+        """
+        values = self._of_inputs(self._of_windows(chunk), chunk)
+        self._refuse(values.predictions)
+        self._compare(chunk)
+        words = np.array(STATUSES)[chunk.status]
+        numbers = self._numbers(values, {*chunk.columns, "n_unknown", "status"})
+        columns = {**chunk.columns, **_renamed(chunk.kept, {**chunk.columns, **numbers})}
+        columns |= {**numbers, "n_unknown": values.n_unknown, "status": words.tolist()}
+        counts = {name: int((chunk.status == i).sum()) for i, name in enumerate(STATUSES)}
+        counts["nan"] = int(values.is_nan.sum())
+        found = {name: n for name, n in counts.items() if n}
+        if not self.shown.arrays:
+            return Rows(columns, {}, found, tracks=self._tracks(chunk, values))
+        arrays = {k: _array(v) for k, v in columns.items() if k not in numbers}
+        arrays["predictions"] = values.predictions
+        if values.logits is not None:
+            arrays["logits"] = values.logits
+        if values.members is not None:
+            arrays["sd"] = values.members.std(1, ddof=1, dtype=np.float64).astype(np.float32)
+        constants = {"targets": np.array(self.names, dtype=str)}
+        return Rows(columns, arrays, found, constants, self._tracks(chunk, values))
+
+    def warn(self) -> None:
+        """Warns if inputs are where the model was trained, or outputs are no numbers."""
+        if self.n_trained:
+            percent = 100 * self.n_trained / self.n_seen
+            warnings.warn(
+                f"{percent:.0f} % of these inputs ({self.n_trained:,} of {self.n_seen:,}) overlap "
+                "what the model was trained on; their predictions say little about new sequences",
+                stacklevel=2,
+            )
+
+    def _refuse(self, predictions: np.ndarray) -> None:
+        if predictions.ndim > 2 and self.shown.tables:
+            raise HparamError(
+                f"task {self.model.task} has one value for each position or bin, which a table "
+                f"with one column for each target cannot hold; {ADVICE}"
+            )
+
+    def _numbers(self, values: Values, taken: set[str]) -> dict[str, np.ndarray]:
+        """The columns with predictions, by name."""
+        if values.predictions.ndim > 2:
+            return {}
+        found: dict[str, np.ndarray] = {}
+        spread = None
+        if values.members is not None:
+            spread = values.members.std(1, ddof=1, dtype=np.float64).astype(np.float32)
+        for i, target in enumerate(self.names):
+            parts = {target: values.predictions}
+            parts |= {f"{target}_logit": values.logits} if values.logits is not None else {}
+            parts |= {f"{target}_sd": spread} if spread is not None else {}
+            for name, x in parts.items():
+                while name in taken or name in found:
+                    name += "_prediction"
+                found[name] = x[:, i]
+        return found
+
+    @torch.no_grad()
+    def _of_windows(self, chunk: Chunk) -> Values:
+        model, length = self.model, self.model.seq_len
+        alphabet = model.alphabet
+        reader = WindowReader(chunk.codes, alphabet, length)
+        plan = plan_windows(
+            chunk.codes.offsets, chunk.codes.lengths, chunk.contig, chunk.start, length, chunk.flip
+        )
+        model.network.eval()
+        parts: list[Values] = []
+        n = len(chunk.row)
+        for at in range(0, n, self.batch_size):
+            ids, pad = reader.read(plan.part(at, min(at + self.batch_size, n)))
+            parts.append(self._halved(ids, pad, n_of(ids, alphabet.unknown_id)))
+        if not parts:  # so that no row has the shape of one
+            ids = np.full((1, length), alphabet.unknown_id, dtype=np.uint8)
+            empty = self._halved(ids, None, np.zeros(1, dtype=np.int64))
+            return Values(*(None if x is None else x[:0] for x in empty))
+        return _joined(parts)
+
+    def _halved(self, ids: np.ndarray, pad: np.ndarray | None, n_unknown: np.ndarray) -> Values:
+        """A batch; in halves, where the device has too little memory for all of it."""
+        n = len(ids)
+        if n > self._most:
+            half = self._most
+            first, second = slice(0, half), slice(half, n)
+            cut = [
+                self._halved(ids[x], None if pad is None else pad[x], n_unknown[x])
+                for x in (first, second)
+            ]
+            return _joined(cut)
+        try:
+            return self._batch(ids, pad, n_unknown)
+        except (RuntimeError, MemoryError) as e:
+            if explain_out_of_memory(e) is None or n == 1:
+                raise explain_out_of_memory(e) or e from e
+            smaller = -(-n // 2)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if self._most == self.batch_size:
+            warnings.warn(
+                f"a batch of {n} does not fit into memory; it is computed in halves, so that the "
+                "last digits may differ from those of another machine. Lower --batch_size",
+                stacklevel=2,
+            )
+        self._most = smaller
+        return self._halved(ids, pad, n_unknown)
+
+    def _batch(self, ids: np.ndarray, pad: np.ndarray | None, n_unknown: np.ndarray) -> Values:
+        model = self.model
+        mask = None if pad is None else torch.from_numpy(pad).to(model.device)
+        each = model.network.each(torch.from_numpy(ids).to(model.device), mask)
+        is_nan = each[0].isnan()
+        for x in each[1:]:
+            is_nan |= x.isnan()
+        return Values(
+            model.shown(each, mask).cpu().numpy(),
+            model.shown(each, mask, logits=True).cpu().numpy() if self.shown.logits else None,
+            _members(model, each, mask) if len(each) > 1 else None,
+            n_unknown,
+            is_nan.flatten(1).any(1).cpu().numpy(),
+        )
+
+    def _of_inputs(self, x: Values, chunk: Chunk) -> Values:
+        """One row an input: NaN for inputs without a window, the mean or maximum of several."""
+        n, row = len(chunk), chunk.row
+        if len(row) == n and (row == np.arange(n)).all():
+            return x
+        begins = np.flatnonzero(np.diff(row, prepend=-1))
+        which = row[begins]
+        several = len(begins) < len(row)
+        if several and x.predictions.ndim > 2:
+            raise HparamError(
+                f"--too_long=tile_{self.shown.reduce}: task {self.model.task} has one value for "
+                "each position or bin; set --too_long=center, or give --tiles"
+            )
+
+        def of_inputs(values: np.ndarray | None) -> np.ndarray | None:
+            if values is None:
+                return None
+            out = np.full((n, *values.shape[1:]), np.nan, dtype=values.dtype)
+            out[which] = self._reduced(values, begins) if several else values
+            return out
+
+        n_unknown = np.zeros(n, dtype=np.int64)
+        is_nan = np.zeros(n, dtype=bool)
+        if len(begins):
+            n_unknown[which] = np.add.reduceat(x.n_unknown, begins)
+            is_nan[which] = np.logical_or.reduceat(x.is_nan, begins)
+        rest = (of_inputs(x.predictions), of_inputs(x.logits), of_inputs(x.members))
+        return Values(*rest, n_unknown, is_nan)  # type: ignore[arg-type]
+
+    def _reduced(self, values: np.ndarray, begins: np.ndarray) -> np.ndarray:
+        if self.shown.reduce == "max":
+            return np.maximum.reduceat(values, begins)
+        sums = np.add.reduceat(values.astype(np.float64), begins)
+        counts = np.diff(begins, append=len(values))
+        return (sums / counts.reshape(-1, *[1] * (values.ndim - 1))).astype(values.dtype)
+
+    def _compare(self, chunk: Chunk) -> None:
+        """Counts the inputs that overlap what the model was trained on."""
+        trained = self.model.trained_on.contigs
+        if not trained or not len(chunk):
+            return
+        names = chunk.columns.get("contig", chunk.columns.get("name"))
+        if names is None:
+            return
+        self.n_seen += len(chunk)
+        if chunk.places is None:  # whole records
+            sizes = chunk.codes.lengths
+            rows = zip(names, sizes, strict=True)
+            self.n_trained += sum(name in trained and trained[name][0] == n for name, n in rows)
+            return
+        for name in set(names) & set(trained):
+            here = np.array([x == name for x in names])
+            first, last = trained[name][2:4]
+            start, end = chunk.places.start[here], chunk.places.end[here]
+            size = chunk.codes.lengths[chunk.places.contig[here][:1]]
+            if size == trained[name][0]:
+                self.n_trained += int(((start < last) & (end > first)).sum())
+
+    def _tracks(self, chunk: Chunk, x: Values) -> dict[str, Track]:
+        if not self.shown.tracks:
+            return {}
+        if chunk.places is None:
+            raise HparamError("tracks need places: give --fasta with --intervals or --tiles")
+        values, places = x.predictions, chunk.places
+        partners = list(self.model.targets.partners)
+        inside = chunk.status != STATUSES.index("outside")
+        start, end, contig = places.start, places.end, places.contig
+        if values.ndim > 2:
+            start, end, contig, values = self._bins(chunk, values, partners)
+        if self.shown.log1p:
+            values = np.log1p(values)
+        names = getattr(chunk.codes, "names", [])
+        sizes = chunk.codes.lengths
+        if values.ndim == 2 and len(values) == len(inside):
+            start, end, contig, values = start[inside], end[inside], contig[inside], values[inside]
+        start, end = np.maximum(start, 0), np.minimum(end, sizes[contig])
+        return {
+            out: Track(names, sizes, contig, start, end, values[:, target])
+            for out, target in self.shown.tracks.items()
+        }
+
+    def _bins(
+        self, chunk: Chunk, values: np.ndarray, partners: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Bins of all windows, on the contig: start, end, contig and values [n bins, T]."""
+        values = values[chunk.row].copy()
+        flip = chunk.flip
+        values[flip] = values[flip][:, ::-1][:, :, partners]
+        n_bins = values.shape[1]
+        length = self.model.seq_len
+        width = self.model.bin_len if n_bins != length else 1
+        first = chunk.start + (length - n_bins * width) // 2
+        start = first[:, None] + width * np.arange(n_bins)
+        contig = np.repeat(chunk.contig, n_bins)
+        start = start.reshape(-1)
+        return start, start + width, contig, values.reshape(-1, values.shape[2])
+
+
+def n_of(ids: np.ndarray, letter: int) -> np.ndarray:
+    """How often an id is in each row, int64 [n]."""
+    return (ids == letter).sum(axis=1, dtype=np.int64)
+
+
+def as_frame(chunks: Iterable[Chunk], compute: Callable[[Chunk], Rows]) -> Any:
+    """The rows of all chunks as a DataFrame.
+
+    Raises:
+        HparamError: pandas is missing.
+    """
+    try:
+        import pandas as pd
+    except ImportError as e:
+        raise HparamError("a DataFrame needs pandas: pip install 'seqmodel[report]'") from e
+    frames = [pd.DataFrame(dict(compute(chunk).columns)) for chunk in chunks]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _members(model: Any, each: Sequence[torch.Tensor], mask: torch.Tensor | None) -> np.ndarray:
+    return torch.stack([model.shown([x], mask) for x in each], 1).cpu().numpy()
+
+
+def _joined(parts: Sequence[Values]) -> Values:
+    if len(parts) == 1:
+        return parts[0]
+    columns = zip(*parts, strict=True)
+    return Values(*(None if x[0] is None else np.concatenate(x) for x in columns))  # type: ignore[arg-type]
+
+
+def _renamed(kept: Mapping[str, Any], taken: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of the input; one that has the name of ours gets another."""
+    ours = {*taken, "n_unknown", "status"}
+    return {f"input_{name}" if name in ours else name: x for name, x in kept.items()}
+
+
+def _array(values: Any) -> np.ndarray:
+    return values if isinstance(values, np.ndarray) else np.array(values, dtype=str)
