@@ -117,7 +117,8 @@ class Records:
         for path in self.paths:
             if not os.path.getsize(path):
                 continue
-            name, line, parts = "", 0, []
+            name, line = "", 0
+            parts: list[bytes] = []
             for event in reader_for(path, None):
                 if isinstance(event, Header):
                     if line:

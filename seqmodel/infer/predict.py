@@ -34,7 +34,7 @@ def command(hparams: PredictHparams) -> dict[str, int] | None:
         store = store_of(hparams, Alphabet.from_dict(alphabet))
     digests = {} if store is None else _digests(hparams.fasta, store)
     parts = parts_of("predict", hparams, digests)
-    if parts.is_done:
+    if parts.is_done():
         return parts.join()
     model = model_of(hparams)
     if model.seq_len is None:

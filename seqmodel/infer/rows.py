@@ -156,7 +156,7 @@ class Predictor:
         if not parts:  # so that no row has the shape of one
             ids = np.full((1, length), alphabet.unknown_id, dtype=np.uint8)
             empty = self._halved(ids, None, np.zeros(1, dtype=np.int64))
-            return Values(*(None if x is None else x[:0] for x in empty))
+            return Values(*(None if x is None else x[:0] for x in empty))  # type: ignore[arg-type]
         return _joined(parts)
 
     def _halved(self, ids: np.ndarray, pad: np.ndarray | None, n_unknown: np.ndarray) -> Values:

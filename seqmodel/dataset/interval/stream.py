@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from seqmodel.dataset.interval.bed import (
@@ -86,9 +87,9 @@ class IntervalLines:
                 raise IntervalError(
                     f"{self.path}: {len(first)} columns, the strand is column {at + 1}"
                 )
-            self._used = {0, 1, 2, at}
+            self._used = {0, 1, 2, *([] if at is None else [at])}
         self._name_at = None if self._is_gff or self._width < 4 else self._name_column()
-        self._used.add(self._name_at)
+        self._used |= set() if self._name_at is None else {self._name_at}
         self.has_name = self._is_gff or self._name_at is not None
         self._keep = self._kept_numbers(list(keep))
         self.kept = list(self._keep)
@@ -134,8 +135,9 @@ class IntervalLines:
 
     def _bed(self) -> Iterator[Line]:
         width, strand, name_at = self._width, self._layout.strand, self._name_at
-        keep, summits = list(self._keep.values()), self.kind == "narrowpeak"
-        has_strand = strand is not None and strand < width
+        keep = [x for x in self._keep.values() if isinstance(x, int)]
+        summits = self.kind == "narrowpeak"
+        sign_at = width if strand is None else strand
         for number, fields in self._bed_fields():
             if len(fields) != width:
                 raise IntervalError(
@@ -148,7 +150,7 @@ class IntervalLines:
                     "separated by tabs"
                 )
             start, end = self._bounds(number, fields[1], fields[2])
-            sign = fields[strand].strip() if has_strand else "."
+            sign = fields[sign_at].strip() if sign_at < width else "."
             if sign not in SIGNS:
                 raise self._no_strand(number, sign)
             name = "" if name_at is None else fields[name_at]
@@ -172,7 +174,7 @@ class IntervalLines:
             if sign not in SIGNS_OF_GFF:
                 raise self._no_strand(line.number, sign)
             parse = gff3_attributes if line.is_gff3 else gtf_attributes
-            found = parse(fields[8], lambda n=line.number: self.where(n))
+            found = parse(fields[8], partial(self.where, line.number))
             name = next((",".join(found[x]) for x in _GFF_IDS if x in found), "")
             kept = [
                 fields[x] if isinstance(x, int) else ",".join(found.get(x, []))
@@ -187,7 +189,7 @@ class IntervalLines:
         except ValueError:
             found = 0, 0
             for what, text in (("start", start), ("end", end)):
-                whole_number(text.strip(), lambda w=what: f"{self.where(number)}: {w}")
+                whole_number(text.strip(), partial("{}: {}".format, self.where(number), what))
         if found[1] < found[0]:
             raise IntervalError(f"{self.where(number)}: end {found[1]} is before start {found[0]}")
         return found
