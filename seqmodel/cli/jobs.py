@@ -382,7 +382,7 @@ def _replicate(interface: Interface, status: Status) -> Replicate:
     return Replicate(interface, root, f"{name}/{version}", status.job)
 
 
-def _states(job: Job, replicates: list[Replicate]) -> list[Any]:
+def _states(job: Job, replicates: list[Replicate]) -> list[Status]:
     by_path = {s.folder: s for s in job.status(replicates)}
     return [by_path[replicate.path] for replicate in replicates]
 

@@ -158,7 +158,7 @@ def _targets(labels: list[np.ndarray]) -> Targets:
     return Targets(kind, tuple(map(str, range(n))))
 
 
-def _open(path: str, is_mat: bool) -> Mapping[str, Any]:
+def _open(path: str, is_mat: bool) -> Mapping[str, object]:
     """Arrays of a file by name."""
     with open_binary(path, LabelError, empty=False) as f:
         head = f.read(520)
@@ -179,7 +179,7 @@ def _open(path: str, is_mat: bool) -> Mapping[str, Any]:
     raise LabelError(f"{path}: is neither .mat, .h5 nor .npz")
 
 
-def _hdf5(path: str) -> Mapping[str, Any]:
+def _hdf5(path: str) -> Mapping[str, object]:
     import h5py
 
     with reading(path, LabelError, "HDF5 file"):
@@ -200,7 +200,9 @@ def _check_mat(path: str) -> None:
         raise LabelError(f"{path}: cannot be read as .mat file (its reader crashed); {COPY_AGAIN}")
 
 
-def _named(path: str, arrays: Mapping[str, Any], split: str, names: list[str]) -> tuple[Any, Any]:
+def _named(
+    path: str, arrays: Mapping[str, object], split: str, names: list[str]
+) -> tuple[Any, Any]:
     """The arrays with the sequences and with the labels."""
     words = [word for word, meant in WORDS.items() if meant == split]
     x_names = names[:1] or [y for w in words for y in _forms(w, ("xdata", "_in"), "xX")]
@@ -218,5 +220,5 @@ def _forms(word: str, ends: Iterable[str], letters: str) -> list[str]:
     return plain + [y for x in letters for y in (f"{x}_{word}", f"{word}_{x}", f"{x}{word}")]
 
 
-def _first(arrays: Mapping[str, Any], names: list[str]) -> str | None:
+def _first(arrays: Mapping[str, object], names: list[str]) -> str | None:
     return next((x for x in names if x in arrays), None)

@@ -32,7 +32,7 @@ HERE = Workdir()
 
 
 def canonical_str(
-    parser: HparamParser, values: Namespace | Mapping[str, Any], workdir: Workdir = HERE
+    parser: HparamParser, values: Namespace | Mapping[str, object], workdir: Workdir = HERE
 ) -> str:
     """The tracked hyperparameters that differ from their defaults: `name=value,...`, sorted.
 
@@ -121,7 +121,7 @@ def _plain(parts: Sequence[str]) -> str:
 
 
 def _tracked(
-    parser: HparamParser, values: Namespace | Mapping[str, Any]
+    parser: HparamParser, values: Namespace | Mapping[str, object]
 ) -> list[tuple[Hparam, Any]]:
     changed = sorted(changed_hparams(parser, values).items())
     found = [(parser.declared[name], value) for name, value in changed]

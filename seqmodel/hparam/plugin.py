@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from importlib import import_module
 from threading import get_ident
 from types import ModuleType
-from typing import Any
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.plugin_files import plugin_file
@@ -70,7 +69,7 @@ class _NoTorch:
     def __init__(self, plugin: str) -> None:
         self.plugin, self.thread = plugin, get_ident()
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         """Finds nothing; refuses torch (no ImportError, which a plugin may catch)."""
         if name.split(".")[0] == HEAVY and get_ident() == self.thread:
             raise HparamError(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Container, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.hparams import Hparam
@@ -25,7 +25,7 @@ class Source(NamedTuple):
     """A file that a run wrote, its hyperparameters, and the digests of its plugins if noted."""
 
     path: str
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     digests: object = None
 
     @property

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -52,7 +53,7 @@ class Rows:
         tracks: what is written along contigs, by the name of the output file.
     """
 
-    columns: Mapping[str, Sequence[Any] | np.ndarray]
+    columns: Mapping[str, Sequence[object] | np.ndarray]
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     constants: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -100,7 +101,7 @@ class TextFormat:
             for piece in pieces():
                 file.write(piece)
 
-    def _texts(self, values: Sequence[Any] | np.ndarray) -> list[str]:
+    def _texts(self, values: Sequence[object] | np.ndarray) -> list[str]:
         if isinstance(values, np.ndarray) and values.dtype.kind == "f":
             # 7 digits give a float32 back but for its last bit, 9 and 17 all of it
             digits = 9 if values.dtype.itemsize == 4 else 17
@@ -192,7 +193,7 @@ class ArrayFormat:
                         part = _arrays(piece)[name].astype(dtypes[name], copy=False)
                         member.write(np.ascontiguousarray(part).tobytes())
 
-    def _h5(self, pieces: Pieces, file: Any, shapes: dict, dtypes: dict) -> None:
+    def _h5(self, pieces: Pieces, file: object, shapes: dict, dtypes: dict) -> None:
         h5py = _h5py()
         with h5py.File(file, "w") as store:
             for name, shape in shapes.items():
@@ -353,11 +354,11 @@ def _arrays(piece: bytes) -> dict[str, np.ndarray]:
         return dict(archive)
 
 
-def _plain(values: Sequence[Any] | np.ndarray) -> Any:
+def _plain(values: Sequence[object] | np.ndarray) -> Any:
     return values if isinstance(values, np.ndarray) else list(values)
 
 
-def _pyarrow() -> Any:
+def _pyarrow() -> ModuleType:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -366,7 +367,7 @@ def _pyarrow() -> Any:
     return pyarrow
 
 
-def _h5py() -> Any:
+def _h5py() -> ModuleType:
     try:
         import h5py
     except ImportError as e:

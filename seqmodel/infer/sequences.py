@@ -45,7 +45,7 @@ def _row(i: int) -> str:
     return f"row {i}"
 
 
-def _array(row: Any, i: int, alphabet: Alphabet) -> np.ndarray:
+def _array(row: object, i: int, alphabet: Alphabet) -> np.ndarray:
     x = np.asarray(row.detach().cpu() if isinstance(row, torch.Tensor) else row)
     if x.ndim == 1 and x.dtype.kind in "iu" and len(x):
         if x.min() < 0 or x.max() >= alphabet.n_tokens:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ _SWITCHES = ("stage_code", "stage_data", "fast_dev_run_first", "checkpoint_check
 
 
 def template_fields(
-    run: Run, settings: Any, place: Place, canonical: str, n: int, code: Code
+    run: Run, settings: Namespace, place: Place, canonical: str, n: int, code: Code
 ) -> dict[str, Any]:
     """What the template of replicate `n` is filled with, but for what depends on the machine."""
     folder = f"{place.root}/{canonical}/version_{n}"
@@ -58,7 +59,7 @@ def template_fields(
     }
 
 
-def needs(settings: Any) -> list[tuple[str, str, str]]:
+def needs(settings: Namespace) -> list[tuple[str, str, str]]:
     """What the settings name on the machine of the job: flag, kind (x f d, as of `test`), path."""
     found = []
     if settings.venv:
@@ -75,7 +76,7 @@ def needs(settings: Any) -> list[tuple[str, str, str]]:
 def replicate_files(
     replicate: Replicate,
     run: Run,
-    settings: Any,
+    settings: Namespace,
     code: Code,
     more: Mapping[str, Any],
     script: str,

@@ -24,6 +24,8 @@ from seqmodel.job.replicate import Place, Replicate, read_records
 
 if TYPE_CHECKING:
     from seqmodel.job.results.table import Results
+    from seqmodel.job.state import Status
+    from seqmodel.job.status_table import Scheduler, StatusTable
 
 
 class Job(Maker):
@@ -62,7 +64,7 @@ class Job(Maker):
             return self.resume([replicate])[0]
         return self.submit_all([hparams])[0]
 
-    def submit_all(self, runs: Sequence[Mapping[str, Any]]) -> list[Replicate]:
+    def submit_all(self, runs: Sequence[Mapping[str, object]]) -> list[Replicate]:
         """Submits a replicate of each run (equal ones get numbers of their own) at once."""
         if not runs:
             return []
@@ -74,7 +76,7 @@ class Job(Maker):
             raise
         return made
 
-    def replicates(self, n: int, **hparams: Any) -> list[Replicate]:
+    def replicates(self, n: int, **hparams: object) -> list[Replicate]:
         """Tops up the replicates of a run to `n`: complete, running and queued ones count.
 
         Returns:
@@ -117,7 +119,7 @@ class Job(Maker):
             )[1]
         return self.root
 
-    def status(self, which: str | Replicate | Iterable[Replicate] | None = None) -> Any:
+    def status(self, which: str | Replicate | Iterable[Replicate] | None = None) -> StatusTable:
         """The states of some replicates, of all below a folder, or of all of this job_out_dir.
 
         Returns:
@@ -125,7 +127,9 @@ class Job(Maker):
         """
         return self._look(which)[0]
 
-    def _look(self, which: str | Replicate | Iterable[Replicate] | None) -> tuple[Any, Any]:
+    def _look(
+        self, which: str | Replicate | Iterable[Replicate] | None
+    ) -> tuple[StatusTable, Scheduler]:
         """The states, and whoever asked the schedulers."""
         from seqmodel.job.status_table import StatusTable
 
@@ -150,7 +154,7 @@ class Job(Maker):
         wanted = {replicate.path for replicate in chosen}
         return StatusTable([s for s in found if s.folder in wanted]), scheduler
 
-    def _ask(self, root: str) -> tuple[list[Any], Any]:
+    def _ask(self, root: str) -> tuple[list[Status], Scheduler]:
         """The states below a folder; those of other kinds of job are asked of their schedulers."""
         from seqmodel.job.status_table import Schedulers, read_status
 
@@ -172,10 +176,10 @@ class Job(Maker):
         job.root = root
         return job
 
-    def _by_class(self, statuses: Sequence[Any]) -> list[tuple[Job, list[Any]]]:
+    def _by_class(self, statuses: Sequence[Status]) -> list[tuple[Job, list[Status]]]:
         """Jobs of the classes that made these replicates, each with its own."""
         found = classes(self.interface, statuses, type(self))
-        groups: dict[type[Job], list[Any]] = {}
+        groups: dict[type[Job], list[Status]] = {}
         for status in statuses:
             groups.setdefault(found[status.folder], []).append(status)
         return [
@@ -187,7 +191,7 @@ class Job(Maker):
         """The replicates in a folder: itself, of a canonical name, or of a whole job_out_dir."""
         return [_replicate(self.interface, status) for status in self.status(folder)]
 
-    def scheduler(self) -> Any:
+    def scheduler(self) -> Scheduler:
         """How the scheduler is asked; see status_table.Scheduler."""
         raise NotImplementedError
 
@@ -248,12 +252,12 @@ class Job(Maker):
             error.replicates = [r for r in replicates if r.path not in failed]  # type: ignore
             raise error
 
-    def _cancel(self, chosen: Sequence[Any], scheduler: Any, why: str) -> dict[str, str]:
+    def _cancel(self, chosen: Sequence[Status], scheduler: Scheduler, why: str) -> dict[str, str]:
         """Ends what its own class started; the folders that could not be ended, and why."""
         raise NotImplementedError
 
     def resume(
-        self, replicates: Sequence[Replicate] | None = None, **settings: Any
+        self, replicates: Sequence[Replicate] | None = None, **settings: object
     ) -> list[Replicate]:
         """Submits again what timed out, failed or was created only; each in its own folder.
 
@@ -288,7 +292,7 @@ class Job(Maker):
         self,
         chosen: Sequence[Replicate],
         submissions: Sequence[int],
-        settings: Mapping[str, Any],
+        settings: Mapping[str, object],
     ) -> Sequence[Replicate]:
         records = read_records(self.interface, chosen)
         self.root = self.root or chosen[0].root
@@ -298,7 +302,7 @@ class Job(Maker):
         self._launch(list(records), [numbers[r] for r in records], place, files)
         return list(records)
 
-    def refuse_resume(self, status: Any) -> None:
+    def refuse_resume(self, status: Status) -> None:
         """Raises a JobError if a replicate in this state must not be submitted again."""
         if status.state == "running" or (status.state == "created" and status.queued):
             raise Busy(f"{status.folder}: {status.state} {status.reason}; cancel it first")
@@ -330,6 +334,6 @@ class Job(Maker):
             return []
 
 
-def _replicate(interface: Interface, status: Any) -> Replicate:
+def _replicate(interface: Interface, status: Status) -> Replicate:
     root, name, version = status.folder.rsplit("/", 2)
     return Replicate(interface, root, f"{name}/{version}", status.job)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -139,13 +140,13 @@ class Maker:
 
     _asks_arrays: ClassVar[bool] = False
 
-    def _split(self, hparams: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    def _split(self, hparams: Mapping[str, Any]) -> tuple[dict[str, Any], Namespace]:
         """Hyperparameters of the run, and the job's settings for it."""
         own = {name: value for name, value in hparams.items() if name in self.parser.declared}
         given = {name: value for name, value in hparams.items() if name not in own}
         return given, self._settings(own)
 
-    def _settings(self, own: Mapping[str, Any]) -> Any:
+    def _settings(self, own: Mapping[str, Any]) -> Namespace:
         settings = parse_dict(self.parser, {**self.settings, **own})
         self.hparams_class.checks(settings)
         return settings
@@ -154,7 +155,9 @@ class Maker:
         """The run that these hyperparameters describe, checked as it is when it is submitted."""
         return self._resolve(*self._split(hparams))
 
-    def _resolve(self, given: Mapping[str, Any], settings: Any, i: int = 0, n: int = 1) -> Run:
+    def _resolve(
+        self, given: Mapping[str, Any], settings: Namespace, i: int = 0, n: int = 1
+    ) -> Run:
         try:
             for name in OURS:
                 if given.get(name):
@@ -180,7 +183,7 @@ class Maker:
             self._headers[path, workdir] = header_there(self.interface, path, workdir)
         return self._headers[path, workdir]
 
-    def _workdir(self, settings: Any) -> str:
+    def _workdir(self, settings: Namespace) -> str:
         if settings.workdir is not None:
             return settings.workdir
         return os.getcwd() if self.interface.is_local else "~"
@@ -197,7 +200,7 @@ class Maker:
         return {f"{KEPT}/code/{name}": data}
 
     def _fields(
-        self, run: Run, settings: Any, place: Place, canonical: str, n: int, code: Code
+        self, run: Run, settings: Namespace, place: Place, canonical: str, n: int, code: Code
     ) -> dict[str, Any]:
         from seqmodel.record.code import ROOT
 
@@ -210,7 +213,7 @@ class Maker:
             **self._more_fields(run, settings),
         }
 
-    def _more_fields(self, run: Run, settings: Any) -> dict[str, Any]:
+    def _more_fields(self, run: Run, settings: Namespace) -> dict[str, Any]:
         return {}
 
     def _render(self, fields: Mapping[str, Any]) -> str:
@@ -240,7 +243,7 @@ class Maker:
         return files
 
     def _changed_fields(
-        self, fields: Mapping[str, Any], settings: Any, given: Mapping[str, Any]
+        self, fields: Mapping[str, Any], settings: Namespace, given: Mapping[str, Any]
     ) -> dict[str, Any]:
         names = [name for name in given if name in fields]
         return {name: getattr(settings, name) for name in names}

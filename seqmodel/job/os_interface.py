@@ -60,7 +60,7 @@ class Interface:
         self.n_connections = 0
 
     def call(
-        self, operation: Callable[..., Any], *, timeout: float | None = None, **arguments: Any
+        self, operation: Callable[..., object], *, timeout: float | None = None, **arguments: object
     ) -> Any:
         """The result of a function of agent.py or launch.py on that machine.
 
@@ -104,7 +104,7 @@ class Interface:
         self,
         root: str,
         names: Sequence[str],
-        asked: Mapping[str, tuple[Callable[..., Any], dict[str, Any]]] | None = None,
+        asked: Mapping[str, tuple[Callable[..., object], dict[str, Any]]] | None = None,
         *,
         whole: Sequence[str] = (),
     ) -> Snapshot:
@@ -141,7 +141,7 @@ class LocalInterface(Interface):
         return "LocalInterface()"
 
     def call(
-        self, operation: Callable[..., Any], *, timeout: float | None = None, **arguments: Any
+        self, operation: Callable[..., object], *, timeout: float | None = None, **arguments: object
     ) -> Any:
         """See Interface.call."""
         try:
@@ -195,7 +195,7 @@ class SshInterface(Interface):
         return f"SshInterface({self.host!r})"
 
     def call(
-        self, operation: Callable[..., Any], *, timeout: float | None = None, **arguments: Any
+        self, operation: Callable[..., object], *, timeout: float | None = None, **arguments: object
     ) -> Any:
         """See Interface.call.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -75,7 +76,7 @@ class ShellJob(Job):
         return self.interface.call(launch.cancel_processes, chosen=words, why=why)
 
 
-def claim_seconds(settings: Any) -> int:
+def claim_seconds(settings: Namespace) -> int:
     """Seconds after which a claim without its event is that of a submitter who was killed."""
     return min(settings.grace_s, CLAIM_S)
 

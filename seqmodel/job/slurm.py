@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -41,7 +42,7 @@ class SlurmJob(Job):
         self.n_calls = dict.fromkeys(("sbatch", "squeue", "sacct", "scancel", "scontrol"), 0)
         super().__init__(*args, **settings)
 
-    def _settings(self, own: Mapping[str, Any]) -> Any:
+    def _settings(self, own: Mapping[str, Any]) -> Namespace:
         settings = super()._settings(own)
         if not _MEMORY.fullmatch(settings.slurm_mem):
             raise HparamError(
@@ -61,7 +62,7 @@ class SlurmJob(Job):
                 )
         return settings
 
-    def _more_fields(self, run: Run, settings: Any) -> dict[str, Any]:
+    def _more_fields(self, run: Run, settings: Namespace) -> dict[str, Any]:
         shape = (run.values.num_nodes, run.values.devices)
         return {
             "directives": directives(settings, *shape),
@@ -71,7 +72,7 @@ class SlurmJob(Job):
         }
 
     def _changed_fields(
-        self, fields: Mapping[str, Any], settings: Any, given: Mapping[str, Any]
+        self, fields: Mapping[str, Any], settings: Namespace, given: Mapping[str, Any]
     ) -> dict[str, Any]:
         changed = super()._changed_fields(fields, settings, given)
         return {**changed, "directives": directives(settings, *fields["shape"])}
@@ -169,7 +170,7 @@ class SlurmJob(Job):
         return self.interface.call(launch.cancel_batches, timeout=120, chosen=words, why=why)
 
 
-def directives(settings: Any, n_nodes: int, devices: int) -> str:
+def directives(settings: Namespace, n_nodes: int, devices: int) -> str:
     """The #SBATCH lines; their values are single words (SlurmHparams refuses others)."""
     options = {
         "--account": settings.slurm_account,

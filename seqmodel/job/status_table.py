@@ -27,10 +27,10 @@ class Scheduler:
         kind: of the jobs that it knows.
     """
 
-    asked: Mapping[str, tuple[Callable[..., Any], dict[str, Any]]] = {}
+    asked: Mapping[str, tuple[Callable[..., object], dict[str, Any]]] = {}
     kind = ""
 
-    def begin(self, outputs: Mapping[str, Any]) -> None:
+    def begin(self, outputs: Mapping[str, object]) -> None:
         """Takes up the answers."""
 
     def seen(self, record: Record) -> Seen | None:
@@ -57,7 +57,7 @@ class Schedulers(Scheduler):
         self.schedulers = list(schedulers)
         self.asked = {n: call for each in self.schedulers for n, call in each.asked.items()}
 
-    def begin(self, outputs: Mapping[str, Any]) -> None:  # noqa: D102
+    def begin(self, outputs: Mapping[str, object]) -> None:  # noqa: D102
         for scheduler in self.schedulers:
             scheduler.begin(outputs)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -148,7 +149,7 @@ def _scale(missing: Tensor, pad: Tensor | None, known: Tensor) -> Tensor:
     return ((1 - ESM_MASKED_PROP) / (1 - share))[:, None, None]
 
 
-def _import_transformers() -> Any:
+def _import_transformers() -> ModuleType:
     try:
         import transformers
     except ImportError as e:

@@ -41,13 +41,13 @@ class SafeCheckpointIO(CheckpointIO):
     """Lightning's reading and writing of checkpoint files, through `save` and `load` below."""
 
     def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None
     ) -> None:
         """Writes `checkpoint` to `path`, whole or not at all."""
         save(checkpoint, path)
 
     def load_checkpoint(
-        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+        self, path: str | Path, map_location: object = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """The checkpoint at `path`, on the CPU; always read as `weights_only`."""
         return load(path)

@@ -87,7 +87,7 @@ class Code:
         return [plain_line(line) for line in lines]
 
 
-_kept: dict[tuple[Any, ...], Code] = {}
+_kept: dict[tuple[object, ...], Code] = {}
 
 
 def current_code(plugins: Iterable[str] = (), cwd: str | None = None) -> Code:

@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from stat import S_ISREG
-from typing import Any
 
 from seqmodel.errors import JobError
 from seqmodel.files import read_bytes
@@ -91,7 +90,7 @@ def file_list(names: Iterable[str]) -> bytes:
     return (json.dumps(sorted(names)) + "\n").encode()
 
 
-_reasons: dict[tuple[Any, ...], str] = {}
+_reasons: dict[tuple[object, ...], str] = {}
 
 
 def reason_against(name: str, path: str) -> str:

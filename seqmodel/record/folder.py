@@ -213,7 +213,7 @@ def write_record(
     return told
 
 
-def add_to_record(folder: Path, name: str, value: Any) -> None:
+def add_to_record(folder: Path, name: str, value: object) -> None:
     """Notes something in the record of a run, under `_run`."""
     path = folder / RECORD
     record = read_record(path)

@@ -223,7 +223,7 @@ def _asked(result: Result) -> dict[str, Any]:
     }
 
 
-def memory_bytes(text: Any) -> float | None:
+def memory_bytes(text: object) -> float | None:
     """The bytes of `16G`, `4000M` or `4000` (megabytes, as Slurm reads it)."""
     if not isinstance(text, str) or not text:
         return None
@@ -232,14 +232,14 @@ def memory_bytes(text: Any) -> float | None:
     return float(digits) * (unit or 2**20) if digits.isdecimal() and len(digits) < 20 else None
 
 
-def _short(value: Any) -> Any:
+def _short(value: object) -> Any:
     """Numbers with five digits: what a plot can show."""
     if isinstance(value, float):
         return _finite(float(f"{value:.5g}"))
     return plain(value)
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -7,7 +7,7 @@ numbers. The numbers themselves are in scores.py.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ class SplitMetric(Metric):
     value_names: ClassVar[tuple[str, ...] | None] = ("loss",)
     """What `compute` gives for the validation split; None if that is not known before."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if "value_names" not in vars(cls) and not {"scores", "compute"}.isdisjoint(vars(cls)):
             cls.value_names = None  # a plugin's own values

@@ -71,6 +71,6 @@ class EpochAverage(WeightAveraging):
             self._n_averaged = max(trainer.current_epoch - start, 0)
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
-    def _average(self, average: Tensor, current: Tensor, n_updates: Any) -> Tensor:
+    def _average(self, average: Tensor, current: Tensor, n_updates: object) -> Tensor:
         # up to the first late epoch it is a copy, so that validation is of the weights there are
         return average + (current - average) / (self._n_averaged + 1)

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from pytorch_lightning import Trainer
@@ -38,6 +38,10 @@ from seqmodel.training.out_of_memory import explain_out_of_memory
 from seqmodel.training.stopping import StopOnSignal
 from seqmodel.training.trainer import RunData, make_trainer
 from seqmodel.training.usage import Usage
+
+if TYPE_CHECKING:
+    from seqmodel.dataset.data import Data
+    from seqmodel.task.task import Task
 
 # what Lightning warns of and is meant here
 QUIET = (
@@ -148,7 +152,7 @@ def _told_if_out_of_memory() -> Iterator[None]:
         raise told from e
 
 
-def _check_splits(run: Run, data: Any) -> None:
+def _check_splits(run: Run, data: Data) -> None:
     wanted = "test" if run.values.mode == "test" else "train"
     if wanted not in data.splits:
         have = ", ".join(data.splits) or "none"
@@ -159,7 +163,7 @@ def _check_splits(run: Run, data: Any) -> None:
 
 
 def _test(
-    run: Run, parts: Parts, trainer: Trainer, data: Any, folder: Path, lock: FolderLock
+    run: Run, parts: Parts, trainer: Trainer, data: RunData, folder: Path, lock: FolderLock
 ) -> None:
     """Scores the test split: with the best checkpoint after training, else as loaded."""
     best = _best_checkpoint(trainer) if run.values.mode == "train" else None
@@ -210,7 +214,7 @@ def _best_checkpoint(trainer: Trainer) -> Path | None:
     return None
 
 
-def _n_weights(task: Any) -> int:
+def _n_weights(task: Task) -> int:
     return sum(p.numel() for p in task.parameters() if p.requires_grad)
 
 

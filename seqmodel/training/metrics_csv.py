@@ -54,7 +54,7 @@ class MetricsCsv(Logger):
         return ""
 
     @rank_zero_only
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+    def log_hyperparams(self, *args: object, **kwargs: object) -> None:
         """Nothing: hparams.json has them."""
 
     @rank_zero_only

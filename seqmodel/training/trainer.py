@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pytorch_lightning.loops.progress import _ProcessedTracker
 
     from seqmodel.dataset.batch.loader import Loader
+    from seqmodel.task.task import Task
 
 _DROPOUT_STREAM = 0xD06
 log = logging.getLogger("seqmodel.task")
@@ -92,7 +93,8 @@ class ExactSteps(Callback):
         """Skips the batches that were trained on before the checkpoint (nothing is read)."""
         epoch = cast("_ProcessedTracker", trainer.fit_loop.epoch_progress.current)
         if epoch.ready != epoch.processed:  # the checkpoint was written within an epoch
-            done = trainer.fit_loop.epoch_loop.batch_progress.current
+            progress = trainer.fit_loop.epoch_loop.batch_progress
+            done = cast("_ProcessedTracker", progress.current)
             if self._saved_ranks not in (None, trainer.world_size):
                 _share_out_anew(done, self._saved_ranks, trainer.world_size)
             cast("Loader", trainer.train_dataloader).seek(done.ready)
@@ -120,7 +122,7 @@ class ExactSteps(Callback):
             torch.mps.manual_seed(seed)
 
 
-def _share_out_anew(done: Any, before: int | None, now: int) -> None:
+def _share_out_anew(done: _ProcessedTracker, before: int | None, now: int) -> None:
     """Counts the batches of an epoch that are done as batches of another number of ranks.
 
     Raises:
@@ -449,7 +451,7 @@ def whole_run_steps(run: Run, n_batches: int) -> int:
     return steps if v.max_steps < 0 else min(steps, v.max_steps)
 
 
-def monitored(run: Run, task: Any) -> tuple[str, str]:
+def monitored(run: Run, task: Task) -> tuple[str, str]:
     """The logged value that chooses the best checkpoint, and whether "min" or "max" is best."""
     name = run.values.monitor or task.default_monitor
     return name, monitor_mode(name)

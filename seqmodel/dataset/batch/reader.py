@@ -7,7 +7,7 @@ Inputs and targets are moved and reversed together; noise changes the sequence o
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -103,7 +103,7 @@ class SequenceReader:
         """Number of items."""
         return len(self.intervals)
 
-    def with_augment(self, augment: Augment, **changed: Any) -> SequenceReader:
+    def with_augment(self, augment: Augment, **changed: object) -> SequenceReader:
         """The same reader with other changes of what is read, and other arguments `changed`."""
         kept = ("target", "left_aligned", "pads_to_batch", "soft_mask_weight")
         options = {name: getattr(self, name) for name in kept} | changed

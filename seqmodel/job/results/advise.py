@@ -105,7 +105,7 @@ def advise(found: Sequence[Result]) -> Advice:
     return Advice(done[-MAX_READ:])
 
 
-def submit_line(job: Job, runs: Sequence[Mapping[str, Any]]) -> str:
+def submit_line(job: Job, runs: Sequence[Mapping[str, object]]) -> str:
     """One line of advice for runs about to be submitted from this machine; "" without a history.
 
     Runs of the same task and encoder are compared, if there are any.
@@ -126,7 +126,7 @@ def submit_line(job: Job, runs: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _alike(result: Result, given: Mapping[str, Any]) -> bool:
+def _alike(result: Result, given: Mapping[str, object]) -> bool:
     names = [name for name in ("task", "encoder") if name in given]
     return all(result.hparams.get(name) == given[name] for name in names)
 

@@ -221,7 +221,7 @@ def untracked() -> frozenset[str]:
     )
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """A hyperparameter's value for one cell: lists as their items with spaces between."""
     return " ".join(map(str, value)) if isinstance(value, list) else value
 
@@ -269,7 +269,7 @@ def _condition(text: str, rows: Sequence[Row]) -> Callable[[Row], bool]:
     return holds
 
 
-def _compare(compare: Callable[[Any, Any], bool], value: Any, wanted: str) -> bool:
+def _compare(compare: Callable[[Any, Any], bool], value: object, wanted: str) -> bool:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
             return compare(float(value), float(wanted))

@@ -62,13 +62,13 @@ def shown(rows: Sequence[Row]) -> list[Row]:
     return [{n: _short(n, row[n], varying) for n in names} for row in rows]
 
 
-def _short(name: str, value: Any, varying: bool) -> Any:
+def _short(name: str, value: object, varying: bool) -> Any:
     if name == "run" and varying and isinstance(value, str) and len(value) > 40:
         return f"{value[:28]}...{value[-9:]}"
     return value
 
 
-def cell(value: Any) -> str:
+def cell(value: object) -> str:
     """A value as it is shown: four digits, nothing for None."""
     if value is None:
         return ""
@@ -104,7 +104,7 @@ def _json(rows: Sequence[Row]) -> str:
     return json.dumps([{n: _finite(v) for n, v in row.items()} for row in rows], indent=1) + "\n"
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> Any:
     # NaN and infinity are no JSON
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

@@ -18,7 +18,8 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from seqmodel.errors import JobError
 from seqmodel.files import read_bytes, write_file
@@ -31,6 +32,10 @@ from seqmodel.job.search.record import SearchRecord
 from seqmodel.job.search.sampler import cma_es
 from seqmodel.job.search.space import DIGITS, Choice, Integer, Range, Space, Uniform, random_number
 from seqmodel.job.state import Status
+
+if TYPE_CHECKING:
+    from optuna import Trial
+    from optuna.trial import FrozenTrial
 
 SAMPLERS = ("tpe", "random", "cmaes", "gp", "qmc")
 PRUNERS = ("none", "median", "hyperband", "halving")
@@ -159,28 +164,28 @@ class AdaptiveSearch:
         trial.set_user_attr("canonical", run.canonical())
         return self.study.get_trials(deepcopy=False)[trial.number]
 
-    def _drop_half_asked(self, optuna: Any) -> None:
+    def _drop_half_asked(self, optuna: ModuleType) -> None:
         """Ends trials whose driver was killed before they were whole; they do not count."""
         for trial in self._flying(optuna, whole=False):
             self._open_trial(optuna, trial).set_user_attr("dropped", True)
             self.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
-    def _open_trial(self, optuna: Any, trial: Any) -> Any:
+    def _open_trial(self, optuna: ModuleType, trial: FrozenTrial) -> Any:
         """The trial to write to; optuna gives one of a driver before this one by its id only."""
         return optuna.trial.Trial(self.study, trial._trial_id)
 
-    def _n_asked(self, optuna: Any) -> int:
+    def _n_asked(self, optuna: ModuleType) -> int:
         """Trials that count: not those that wait in optuna's own queue, nor dropped ones."""
         waits = optuna.trial.TrialState.WAITING
         found = self.study.get_trials(deepcopy=False)
         return sum(t.state != waits and not t.user_attrs.get("dropped") for t in found)
 
-    def _flying(self, optuna: Any, *, whole: bool = True) -> list[Any]:
+    def _flying(self, optuna: ModuleType, *, whole: bool = True) -> list[FrozenTrial]:
         states = (optuna.trial.TrialState.RUNNING,)
         found = self.study.get_trials(deepcopy=False, states=states)
         return [t for t in found if ("canonical" in t.user_attrs) == whole]
 
-    def _submit(self, trials: list[Any]) -> None:
+    def _submit(self, trials: list[FrozenTrial]) -> None:
         """Submits those that have no replicate, and those that were made and not submitted."""
         found = self._by_name()
         new, again = {}, []
@@ -195,7 +200,7 @@ class AdaptiveSearch:
         if new:
             self.job.submit_all(list(new.values()))
 
-    def _look(self, optuna: Any) -> bool:
+    def _look(self, optuna: ModuleType) -> bool:
         """Tells what ended, and ends what the pruner gives up; whether anything ended."""
         found, ended = self._by_name(), False
         both = [(trial, self._status(trial, found)) for trial in self._flying(optuna)]
@@ -212,7 +217,9 @@ class AdaptiveSearch:
                 ended = True
         return ended
 
-    def _tell(self, optuna: Any, trial: Any, status: Status, curve: list[float]) -> None:
+    def _tell(
+        self, optuna: ModuleType, trial: FrozenTrial, status: Status, curve: list[float]
+    ) -> None:
         if trial.user_attrs.get("pruned"):
             self.study.tell(trial.number, state=optuna.trial.TrialState.PRUNED)
         elif status.state == "complete" and curve:
@@ -221,7 +228,7 @@ class AdaptiveSearch:
         else:
             self.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
-    def _is_poor(self, optuna: Any, trial: Any, curve: list[float]) -> bool:
+    def _is_poor(self, optuna: ModuleType, trial: FrozenTrial, curve: list[float]) -> bool:
         """Reports what is new of a run; whether the pruner gives it up."""
         if isinstance(self.study.pruner, optuna.pruners.NopPruner):
             return False
@@ -254,12 +261,12 @@ class AdaptiveSearch:
         found = [s for s in statuses(self.job) if s.reason != "half-made"]
         return {status.folder.rsplit("/", 2)[1]: status for status in found}
 
-    def _names(self, trial: Any) -> list[str]:
+    def _names(self, trial: FrozenTrial) -> list[str]:
         """The names that the folder of a trial may have, also of an earlier version."""
         run = self.job.resolve({**self.base, **trial.user_attrs["point"]})
         return [trial.user_attrs["canonical"], run.canonical(), *run.old_names()]
 
-    def _status(self, trial: Any, found: Mapping[str, Status]) -> Status | None:
+    def _status(self, trial: FrozenTrial, found: Mapping[str, Status]) -> Status | None:
         return next((found[name] for name in self._names(trial) if name in found), None)
 
     def _save(self) -> None:
@@ -298,7 +305,7 @@ def _goes_on(status: Status) -> bool:
     return status.state == "timeout" and status.attempts < MAX_ATTEMPTS
 
 
-def suggest(trial: Any, name: str, found: Range) -> Any:
+def suggest(trial: Trial, name: str, found: Range) -> Any:
     """A value of the range, chosen by optuna."""
     if isinstance(found, Uniform):
         value = trial.suggest_float(name, found.lo, found.hi, log=found.log)
@@ -320,7 +327,7 @@ class _Alone:
         """Nothing to release."""
 
 
-def _storage(optuna: Any, backend: Any, path: str) -> Any:
+def _storage(optuna: ModuleType, backend: Any, path: str) -> Any:
     try:
         return optuna.storages.JournalStorage(backend)
     except (ValueError, KeyError, TypeError, AttributeError) as e:
@@ -334,7 +341,7 @@ def _cut_last_line(path: str) -> None:
         write_file(path, data[: data.rfind(b"\n") + 1], JobError, durable=True)
 
 
-def _optuna() -> Any:
+def _optuna() -> ModuleType:
     try:
         import optuna
     except ImportError as e:
@@ -343,7 +350,7 @@ def _optuna() -> Any:
 
 
 @contextmanager
-def _quiet(optuna: Any) -> Iterator[None]:
+def _quiet(optuna: ModuleType) -> Iterator[None]:
     """Without optuna's line a trial, and its warnings of what is new in it."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -355,7 +362,7 @@ def _quiet(optuna: Any) -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def _sampler(optuna: Any, given: Any, seed: int) -> Any:
+def _sampler(optuna: ModuleType, given: Any, seed: int) -> Any:
     if not isinstance(given, str):
         return given
     makers = {
@@ -371,7 +378,7 @@ def _sampler(optuna: Any, given: Any, seed: int) -> Any:
     return makers[given]()
 
 
-def _pruner(optuna: Any, given: Any) -> Any:
+def _pruner(optuna: ModuleType, given: Any) -> Any:
     if not isinstance(given, str):
         return given
     makers = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 from seqmodel.errors import JobError
@@ -33,7 +34,7 @@ class _State(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def cma_es(optuna: Any, seed: int) -> Any:
+def cma_es(optuna: ModuleType, seed: int) -> Any:
     """Optuna's sampler CmaEsSampler, with a careful reading of its state.
 
     Raises:

@@ -31,7 +31,7 @@ class Range:
     def __init__(self) -> None:
         self.conditions: dict[str, list[Any]] = {}
 
-    def when(self, **conditions: Any) -> Range:
+    def when(self, **conditions: object) -> Range:
         """This range, used only where other hyperparameters have these values (one, or a list)."""
         for name, value in conditions.items():
             self.conditions[name] = list(value) if isinstance(value, (list, tuple)) else [value]
@@ -129,7 +129,7 @@ def integer(lo: int, hi: int, *, log: bool = False) -> Range:
     return Integer(lo, hi, log=log)
 
 
-def choice(values: Sequence[Any]) -> Range:
+def choice(values: Sequence[object]) -> Range:
     """One of `values`."""
     return Choice(values)
 
@@ -148,7 +148,7 @@ class Space:
         self.base = dict(base)
         self.ranges = {name: ranges[name] for name in _in_order(ranges, base)}
 
-    def is_set(self, name: str, point: Mapping[str, Any]) -> bool:
+    def is_set(self, name: str, point: Mapping[str, object]) -> bool:
         """Whether the conditions of `name` hold."""
         values = {**self.base, **point}
         return all(
@@ -187,7 +187,7 @@ class Space:
         return {n: {"range": r.to_list(), "when": r.conditions} for n, r in self.ranges.items()}
 
 
-def random_number(*words: Any) -> float:
+def random_number(*words: object) -> float:
     """A number in [0, 1) from the SHA-256 of the words: 53 bits, the same everywhere."""
     from hashlib import sha256
 
@@ -208,7 +208,7 @@ def _range(name: str, given: Any) -> Range:
     )
 
 
-def _in_order(ranges: Mapping[str, Range], base: Mapping[str, Any]) -> list[str]:
+def _in_order(ranges: Mapping[str, Range], base: Mapping[str, object]) -> list[str]:
     done: list[str] = []
     waiting = list(ranges)
     while waiting:
