@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 
 if __package__ in (None, ""):  # started as a script: its own folder would hide other modules
     _here = os.path.dirname(os.path.abspath(__file__))
@@ -32,6 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     warnings.showwarning = show_warning
     try:
+        if "--mode=predict" in argv or ("--mode", "predict") in pairwise(argv):
+            from seqmodel.cli.infer import predict_as_run
+
+            return predict_as_run(argv)
         if "--help" in argv or "-h" in argv:
             print(help_text(argv), end="")
             return 0

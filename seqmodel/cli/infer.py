@@ -26,6 +26,20 @@ def predict(argv: Sequence[str]) -> int:
     return apply_verb(argv, PredictHparams, "seqmodel.infer.predict")
 
 
+def predict_as_run(argv: Sequence[str]) -> int:
+    """The verb predict, as `run.py --mode=predict --load_checkpoint_path=...` calls it."""
+    words: list[str] = []
+    for word in argv:
+        name, equals, value = word.partition("=")
+        named = "--checkpoints" if name == "--load_checkpoint_path" else name
+        if word != "--mode=predict":
+            words.append(f"{named}{equals}{value}")
+    if "--mode" in words:
+        at = words.index("--mode")
+        del words[at : at + 2]
+    return predict(words)
+
+
 def merge(argv: Sequence[str]) -> int:
     """Joins the parts that other processes have computed."""
     chosen, words = given(argv, MergeHparams)

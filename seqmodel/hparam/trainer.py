@@ -142,7 +142,12 @@ class TrainerHparams(Hparams):
 
 def _add_run_folder(parser: HparamParser) -> None:
     add = parser.add_argument
-    add("--mode", choices=list(MODES), default="train", help="train (then test), or test")
+    add(
+        "--mode",
+        choices=list(MODES),
+        default="train",
+        help="train (then test), or test; --mode=predict is the verb predict (docs/predict.md)",
+    )
     add(
         "--config",
         type=path(),

@@ -35,6 +35,7 @@ from seqmodel.training.build import Parts, build
 from seqmodel.training.checks import check_contents, check_monitor
 from seqmodel.training.curves import curves
 from seqmodel.training.out_of_memory import explain_out_of_memory
+from seqmodel.training.predictions import scored_items, write_predictions
 from seqmodel.training.stopping import StopOnSignal
 from seqmodel.training.trainer import RunData, make_trainer
 from seqmodel.training.usage import Usage
@@ -180,6 +181,8 @@ def _test(
             lock.check()
             add_to_record(folder, "tested", tested)
             _write_curves(parts, folder)
+            if run.values.mode == "test":
+                _write_predictions(trainer, parts, folder)
 
 
 def _tested(trainer: Trainer, data: Any) -> dict[str, Any]:
@@ -205,6 +208,20 @@ def _write_curves(parts: Parts, folder: Path) -> None:
     shown = parts.task.predictions(outputs).numpy()
     kept = curves(targets.kind, targets.names, shown, target.numpy())
     write_file(folder / "test_curves.json", json.dumps(kept) + "\n", RunError)
+
+
+def _write_predictions(trainer: Trainer, parts: Parts, folder: Path) -> None:
+    """Keeps the truth and the prediction of each item of the test split."""
+    if parts.task.tested is None or parts.task.tested[0].ndim != 2:
+        return
+    outputs, target = (x.cpu() for x in parts.task.tested)
+    reader, batch_size = parts.data.readers["test"], parts.data.hparams.batch_size
+    n_batches = int(trainer.num_test_batches[0])
+    item = scored_items(len(reader), batch_size, n_batches, trainer.world_size)
+    shown = parts.task.predictions(outputs).numpy()
+    names = list(parts.data.targets.names)
+    path = write_predictions(folder, reader, item, names, shown, target.numpy())
+    _tell(f"predictions: {path}")
 
 
 def _best_checkpoint(trainer: Trainer) -> Path | None:
