@@ -20,6 +20,11 @@ and exits with 2, or with 3 for DivergedError; a traceback is for our own bugs o
 library only.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 
 class SeqmodelError(Exception):
     """Base of all errors that a user can mend; `exit_code` is that of the command line."""
@@ -66,7 +71,13 @@ class DivergedError(RunError):
 
 
 class JobError(SeqmodelError, RuntimeError):
-    """A job that could not be made, submitted, found or ended."""
+    """A job that could not be made, submitted, found or ended.
+
+    Attributes:
+        replicates: the Replicates that were made or ended before.
+    """
+
+    replicates: Sequence[Any] = ()
 
 
 class ConnectionLost(JobError):

@@ -161,7 +161,7 @@ def lines(path: Path, error: Error) -> Iterator[str]:
             parts = raw.splitlines(keepends=True) if b"\r" in raw or not raw else (raw,)
             for part in parts:
                 number += 1
-                yield text_of(part, lambda n=number: f"{_shown(path)} line {n}", error)  # type: ignore[misc]
+                yield text_of(part, lambda n=number: f"{_shown(path)} line {n}", error)  # type: ignore[misc]  # bound now
 
 
 def text_of(raw: bytes, where: Callable[[], str], error: Error) -> str:
@@ -401,7 +401,7 @@ class _Disk(io.RawIOBase):
     def fileno(self) -> int:
         return self._file.fileno()
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # any Buffer
         try:
             n = self._file.readinto(buffer)
         except OSError as e:
@@ -427,7 +427,7 @@ class _Gzip(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # any Buffer
         try:
             return self._file.readinto(buffer)
         except (EOFError, zlib.error, OSError) as e:  # BadGzipFile is an OSError

@@ -1,6 +1,8 @@
 """Rules of the whole package that no tool knows: nothing private is used from another module."""
 
 import ast
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,15 @@ def test_errors_are_told_apart_by_their_class():
 def test_a_comparison_with_a_message_is_found(text):
     body = f"def f():\n    try:\n        g()\n    except ValueError as e:\n        return {text}"
     assert list(compared_in(ast.parse(body))) == ["f"]
+
+
+def test_types_are_checked_everywhere_and_exceptions_give_a_reason():
+    config = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["tool"]["mypy"]
+    assert config["files"] == ["seqmodel"]
+    assert config["disallow_untyped_defs"]
+    assert (PACKAGE / "py.typed").exists()
+    lines = [line for p in PACKAGE.rglob("*.py") for line in p.read_text().splitlines()]
+    found = [line for line in lines if "# type: ignore" in line]
+    assert len(found) > 5
+    good = re.compile(r"# type: ignore\[[a-z, -]+\]  # \w")
+    assert [line for line in found if not good.search(line)] == []

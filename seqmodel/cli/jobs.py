@@ -116,7 +116,7 @@ def submit(argv: Sequence[str]) -> int:
     else:
         made = job.submit_all([hparams] * chosen.n_new)
     for replicate in made:
-        state = "created" if chosen.create else getattr(replicate, "reason", "") or "submitted"
+        state = "created" if chosen.create else replicate.reason or "submitted"
         print(plain_line(f"{replicate.job or '-'}  {state}  {replicate.path}"))
     for name in job.code.withheld() if job.code else ():
         print(f"left out of the copied code: {plain_line(name)}", file=sys.stderr)
@@ -214,7 +214,7 @@ def cancel(argv: Sequence[str]) -> int:
             job.cancel(active)
         except JobError as e:  # the other jobs are ended all the same
             failed.append(e)
-            active = getattr(e, "replicates", [])
+            active = list(e.replicates)
         for replicate in active:
             print(plain_line(f"cancelled  {replicate.path}"))
     if failed:

@@ -106,7 +106,7 @@ class Hparams:
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.hparams == other.hparams
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # values may change
 
     def __repr__(self) -> str:
         changed = changed_hparams(self.default_hparams(), self.hparams)

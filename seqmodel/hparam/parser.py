@@ -191,7 +191,7 @@ class HparamParser(argparse.ArgumentParser):
                 if action.dest == name:
                     action.help = _help(new)
 
-    def parse_known_args(  # type: ignore[override]
+    def parse_known_args(  # type: ignore[override]  # no generic Namespace
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """The values of a command line (words.py reads it), and the words that are not known."""

@@ -9,9 +9,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from seqmodel.errors import HparamError
 from seqmodel.files import open_binary, read_bytes
+
+if TYPE_CHECKING:
+    import ast
 
 SKIPPED = frozenset(("__pycache__", ".git", ".venv", "node_modules"))
 N_DIGITS = 16
@@ -134,10 +138,10 @@ def _named_modules(source: bytes) -> list[str]:
     return names
 
 
-def _targets(node: object) -> Iterator[str]:
+def _targets(node: ast.ClassDef) -> Iterator[str]:
     import ast
 
-    for line in node.body:  # type: ignore[attr-defined]
+    for line in node.body:
         if isinstance(line, ast.Assign):
             left: list[ast.expr] = line.targets
         elif isinstance(line, ast.AnnAssign):

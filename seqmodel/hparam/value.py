@@ -111,7 +111,7 @@ class _Number(ValueType):
 
     def __call__(self, raw: object) -> float:
         try:
-            value = math.nan if isinstance(raw, bool) else float(raw)  # type: ignore[arg-type]
+            value = math.nan if isinstance(raw, bool) else float(raw)  # type: ignore[arg-type]  # tried
         except (TypeError, ValueError, OverflowError):
             value = math.nan
         if math.isnan(value) or not self._inside(value):
@@ -121,7 +121,7 @@ class _Number(ValueType):
         return value + 0.0  # -0.0 and 0.0 are one setting
 
     def text(self, value: object) -> str:
-        return repr(float(value))  # type: ignore[arg-type]
+        return repr(float(value))  # type: ignore[arg-type]  # a value of ours
 
     def _inside(self, value: float) -> bool:
         if self.lo is not None and (value < self.lo or (self.open_lo and value == self.lo)):

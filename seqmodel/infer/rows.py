@@ -156,7 +156,7 @@ class Predictor:
         if not parts:  # so that no row has the shape of one
             ids = np.full((1, length), alphabet.unknown_id, dtype=np.uint8)
             empty = self._halved(ids, None, np.zeros(1, dtype=np.int64))
-            return Values(*(None if x is None else x[:0] for x in empty))  # type: ignore[arg-type]
+            return Values(*(None if x is None else x[:0] for x in empty))  # type: ignore[arg-type]  # in order
         return _joined(parts)
 
     def _halved(self, ids: np.ndarray, pad: np.ndarray | None, n_unknown: np.ndarray) -> Values:
@@ -229,7 +229,7 @@ class Predictor:
             n_unknown[which] = np.add.reduceat(x.n_unknown, begins)
             is_nan[which] = np.logical_or.reduceat(x.is_nan, begins)
         rest = (of_inputs(x.predictions), of_inputs(x.logits), of_inputs(x.members))
-        return Values(*rest, n_unknown, is_nan)  # type: ignore[arg-type]
+        return Values(*rest, n_unknown, is_nan)  # type: ignore[arg-type]  # in order
 
     def _reduced(self, values: np.ndarray, begins: np.ndarray) -> np.ndarray:
         if self.shown.reduce == "max":
@@ -327,7 +327,7 @@ def _joined(parts: Sequence[Values]) -> Values:
     if len(parts) == 1:
         return parts[0]
     columns = zip(*parts, strict=True)
-    return Values(*(None if x[0] is None else np.concatenate(x) for x in columns))  # type: ignore[arg-type]
+    return Values(*(None if x[0] is None else np.concatenate(x) for x in columns))  # type: ignore[arg-type]  # in order
 
 
 def _renamed(kept: Mapping[str, Any], taken: Mapping[str, Any]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class Job(Maker):
         try:
             self._launch(made, [0] * len(made), place, files)
         except JobError as e:
-            e.replicates = made  # type: ignore[attr-defined]
+            e.replicates = made
             raise
         return made
 
@@ -249,7 +249,7 @@ class Job(Maker):
             error = JobError(
                 f"not cancelled on {self.interface.name}: {path}{more}: {reason}; cancel it again"
             )
-            error.replicates = [r for r in replicates if r.path not in failed]  # type: ignore
+            error.replicates = [r for r in replicates if r.path not in failed]
             raise error
 
     def _cancel(self, chosen: Sequence[Status], scheduler: Scheduler, why: str) -> dict[str, str]:

@@ -231,8 +231,7 @@ class Maker:
             if "fields" not in record or "settings" not in record:
                 raise JobError(f"{replicate.path}/{RECORD}: no fields of a script; it is damaged")
             refuse_foreign(replicate, record["fields"])
-            replicate.fields = {**record["fields"]}  # type: ignore[attr-defined]
-            fields = replicate.fields  # type: ignore[attr-defined]
+            fields = {**record["fields"]}
             before = {n: v for n, v in record["settings"].items() if n in self.parser.declared}
             changed = parse_dict(self.parser, {**before, **settings})
             fields |= self._changed_fields(fields, changed, settings)

@@ -40,10 +40,12 @@ class Replicate:
         root: job_out_dir there, absolute.
         folder: `<canonical>/version_<n>`, relative to root.
         job: the id that the scheduler gave, once it is known.
+        reason: why it was not submitted just now, else empty.
     """
 
     def __init__(self, interface: Interface, root: str, folder: str, job: str = "") -> None:
         self.interface, self.root, self.folder, self.job = interface, root, folder, job
+        self.reason = ""
 
     @property
     def path(self) -> str:

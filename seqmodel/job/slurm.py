@@ -206,7 +206,7 @@ def _note_ids(
                 replicate.job = text if len(chosen) == 1 else f"{text}_{i}"
         elif word == "why":
             for replicate in chosen:
-                replicate.reason = text  # type: ignore[attr-defined]
+                replicate.reason = text
         else:
             refused.append((chosen[0], len(chosen), word, text))
     if refused:

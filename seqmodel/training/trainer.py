@@ -333,7 +333,8 @@ def make_trainer(
     # with max_steps Lightning would end an epoch twice that a checkpoint has behind it, and so pass
     # over the data of the next; counted by epochs it does not, and max_steps ends training all the
     # same
-    trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
+    loop = trainer.fit_loop
+    loop._iteration_based_training = lambda: False  # type: ignore[method-assign]  # see above
     if v.fast_dev_run:
         _cut_short(trainer, run, parts)
     return trainer

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import IO
@@ -64,14 +64,15 @@ class StoreBuilder:
         self._last_edge = -1
         out.write(bytes(HEADER_BYTES))
 
-    def add_file(self, number: int, reader: Iterable[Header | Residues]) -> None:
+    def add_file(self, number: int, reader: FastaReader | TwoBitReader) -> None:
         """Adds all records of file `number`; the reader's `source` is kept."""
         for event in reader:
             if isinstance(event, Header):
                 self._begin(event, number)
             else:
                 self._add(event, number)
-        self._sources.append(reader.source)  # type: ignore[attr-defined]
+        assert reader.source is not None, "known after the last event"
+        self._sources.append(reader.source)
 
     def _begin(self, event: Header, number: int) -> None:
         seen = self._contigs.seen
@@ -167,7 +168,7 @@ def header_of(index_at: int, index: bytes) -> bytes:
     return head + np.array([zlib.crc32(index, zlib.crc32(head))], dtype="<u8").tobytes()
 
 
-def reader_for(path: str, progress: Callable[[int], None] | None) -> Iterable[Header | Residues]:
+def reader_for(path: str, progress: Callable[[int], None] | None) -> FastaReader | TwoBitReader:
     """The reader of a source file, chosen by its first bytes."""
     return TwoBitReader(path, progress) if is_twobit(path) else FastaReader(path, progress)
 

@@ -47,7 +47,7 @@ def cma_es(optuna: ModuleType, seed: int) -> Any:
             "state is not known; choose another sampler"
         )
 
-    class CmaEs(base):  # type: ignore[misc, valid-type]
+    class CmaEs(base):  # type: ignore[misc, valid-type]  # imported late
         def _restore_optimizer(self, completed_trials: Sequence[Any], *more: Any) -> Any:
             for trial in reversed(completed_trials):
                 start = self._attr_key_optimizer
