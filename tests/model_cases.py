@@ -1,7 +1,8 @@
 """The encoders and options that every model law is tested on.
 
 Every encoder of the package, and of the plugins that SEQMODEL_PLUGINS names; a test of one has the
-encoder's name in its id. Those of --encoder=hf need a folder: tests/model/test_hf.py.
+encoder's name in its id. Those of --encoder=hf need a folder: tests/model/test_hf.py;
+--encoder=wrapped needs a network: tests/infer/test_wrap.py.
 """
 
 import os
@@ -19,7 +20,7 @@ SMALL = {"n_dims": 16, "n_layers": 2}
 
 PLUGINS = ("examples.gru_hparams", *os.environ.get("SEQMODEL_PLUGINS", "").split())
 ENCODERS = choices(EncoderHparams, known_hparams(PLUGINS))
-del ENCODERS["hf"]
+del ENCODERS["hf"], ENCODERS["wrapped"]
 SHORT = {"hyena": {"filter_length": 30}}
 
 CASES: dict[str, EncoderHparams] = {

@@ -264,6 +264,68 @@ class HfHparams(EncoderHparams):
             raise HparamError("--encoder=hf needs --hf_path=FOLDER, with config.json in it")
 
 
+class WrappedHparams(EncoderHparams):
+    """A network that was written elsewhere (n_dims, n_layers, dropout: its own)."""
+
+    name = "wrapped"
+    target = "seqmodel.model.wrapped:WrappedEncoder"
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        add = parser.add_argument
+        add(
+            "--wrapped_module",
+            help="class or function that makes the network, as my_module:Net; my_module must be "
+            "among --plugins",
+        )
+        add(
+            "--wrapped_layout",
+            choices=["NAL", "NLA", "NL"],
+            default="NAL",
+            help="input of the network: one-hot [N, A, L], one-hot [N, L, A], or ids [N, L]",
+        )
+        add(
+            "--wrapped_letters",
+            help="letters in the order of the network; with N where it has a number for unknown "
+            "letters, - for padding, . for a number without meaning; default: as in the alphabet",
+        )
+        add("--wrapped_n_out", type=integer(1), default=1, help="number of its outputs, T")
+        add(
+            "--wrapped_bin_len",
+            type=integer(1),
+            default=1,
+            help="letters for each position of its output, if it has several",
+        )
+        add(
+            "--wrapped_positions",
+            type=integer(0),
+            default=0,
+            help="positions of its output [N, L', T]; 0 for an output [N, T]",
+        )
+        add(
+            "--wrapped_gives_letters",
+            type=str2bool,
+            default=False,
+            help="its outputs are letters, in the order of --wrapped_letters",
+        )
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses a network whose module was not named as a plugin: it is code."""
+        if values.rc_equivariant:
+            raise HparamError(
+                "--encoder=wrapped: --rc_equivariant is not possible; set it to False"
+            )
+        module = (values.wrapped_module or "").partition(":")[0]
+        if not module:
+            raise HparamError("--encoder=wrapped needs --wrapped_module=my_module:Net")
+        if module not in values.plugins:
+            raise HparamError(
+                f"--wrapped_module={values.wrapped_module} is code and not imported on the word of "
+                f"a file; if you trust it give --plugins={module} (or --trust_plugins)"
+            )
+
+
 class DecoderHparams(Hparams):
     """What every decoder has."""
 
@@ -350,4 +412,20 @@ class ProfileHparams(DecoderHparams):
             type=integer(0),
             default=0,
             help="bins at each end that are not predicted, for want of context",
+        )
+
+
+class NoDecoderHparams(DecoderHparams):
+    """The outputs of the encoder as they are, for --encoder=wrapped."""
+
+    name = "none"
+    target = "seqmodel.model.wrapped:NoDecoder"
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        parser.add_argument(
+            "--outputs",
+            choices=["sequence", "position"],
+            default="sequence",
+            help="whether the encoder gives one output for a sequence, or one for each position",
         )

@@ -6,6 +6,7 @@ of the sequences, and what the model was trained on.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from functools import reduce
@@ -112,7 +113,8 @@ class Model:
     @property
     def device(self) -> torch.device:
         """Where the model is."""
-        return next(self.network.parameters()).device
+        tensors = itertools.chain(self.network.parameters(), self.network.buffers())
+        return next((x.device for x in tensors), torch.device("cpu"))
 
     def to(self, device: str | torch.device) -> Model:
         """Moves the model to a device; returns the model itself."""
