@@ -149,7 +149,7 @@ class Wrapped(Model):
             seq_len=self.seq_len,
             plugins=plugin_digests([module]),
         )
-        checkpoint.save({"state_dict": task.state_dict(), "seqmodel": entry}, path)
+        checkpoint.save({"state_dict": task.state_dict(), "seqmodel": entry}, os.fspath(path))
 
     def _data_hparams(self) -> dict[str, Any]:
         """Choices of a run that could train the network further; of its data nothing is known."""

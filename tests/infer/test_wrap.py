@@ -134,6 +134,20 @@ def test_nothing_of_a_saved_network_is_imported_until_its_plugin_is_trusted(tmp_
     assert (tmp_path / "was_run").exists()
 
 
+def test_a_saved_network_predicts_from_the_command_line(tmp_path):
+    (tmp_path / "wrapped_net.py").write_bytes((HERE / "wrapped_net.py").read_bytes())
+    (tmp_path / "a.csv").write_text("\n".join(["sequence", *WITH_N]))
+    model = seqmodel.wrap(made(Net), seq_len=L, targets=TARGETS, letters="GATC")
+    model.save(tmp_path / "a.ckpt", plugin="wrapped_net:Net")
+    words = ["predict", "--checkpoints=a.ckpt", "--table=a.csv", "--out=a.npz", "--accelerator=cpu"]
+    run = [sys.executable, "-m", "seqmodel", *words]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "give --plugins=wrapped_net" in done.stderr.splitlines()[-1]
+    subprocess.run([*run, "--plugins=wrapped_net"], cwd=tmp_path, check=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["predictions"], model.predict(WITH_N))
+
+
 def test_save_refuses_a_plugin_that_makes_another_network(tmp_path):
     model = seqmodel.wrap(made(Net), seq_len=L, targets=TARGETS)
     for plugin, message in (
