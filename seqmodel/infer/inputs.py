@@ -463,7 +463,7 @@ def _encoded(raw: list[bytes], alphabet: Alphabet) -> tuple[CodeArray, np.ndarra
     return CodeArray(np.concatenate([none, *parts]), np.array([len(x) for x in parts])), bad
 
 
-def _cut(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+def _cut(items: Iterable[object], size: int) -> Iterator[list[Any]]:
     """Lists of `size` items, the last with fewer; at least one list, which may be empty."""
     part: list[Any] = []
     n_done = 0

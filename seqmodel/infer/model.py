@@ -132,7 +132,7 @@ class Model:
         *,
         logits: bool = False,
         batch_size: int | None = None,
-        **files: Any,
+        **files: object,
     ) -> Any:
         """Predictions, float32; row i is that of sequence i.
 

@@ -109,7 +109,7 @@ class ExactSteps(Callback):
         self._saved_ranks = state_dict["ranks"]
 
     def on_train_batch_start(
-        self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
+        self, trainer: Trainer, module: LightningModule, batch: object, batch_idx: int
     ) -> None:
         """Draws the seed of this batch's dropout."""
         words = (self.seed, _DROPOUT_STREAM, trainer.current_epoch, batch_idx, trainer.global_rank)
