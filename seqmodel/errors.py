@@ -12,8 +12,8 @@
     |  `- DivergedError               its loss is not finite any more
     `- JobError (RuntimeError)        submitting, finding, ending jobs
        |- ConnectionLost              the way to the other machine broke off; repeat the call
-       |- Missing                     a folder or file is not there
-       `- Busy                        a replicate is somebody else's to submit, or in the queue
+       |- MissingError                a folder or file is not there
+       `- BusyError                   a replicate is somebody else's to submit, or in the queue
 
 A message is one line that says what, where, what came and what to do. The command line prints it
 and exits with 2, or with 3 for DivergedError; a traceback is for our own bugs only. Light: standard
@@ -84,9 +84,9 @@ class ConnectionLost(JobError):
     """The connection ended, or did not answer in time, while an operation was under way."""
 
 
-class Missing(JobError):
+class MissingError(JobError):
     """A folder or file that is not there."""
 
 
-class Busy(JobError):
+class BusyError(JobError):
     """A replicate that somebody else is submitting, or that waits or runs."""

@@ -321,7 +321,7 @@ def test_no_file_in_the_working_directory_passes_for_an_installed_package(start,
     """Of `python -m` this holds from the first line of ours on; before that, see python -P."""
     for name in MODULES:
         Path(f"{name}.py").write_text(f"open({str(canary)!r}, 'w').close()\n")
-    Path("mine.py").write_text("import torch\n")
+    Path("mine.py").write_text("import numpy\n")
     environment = {**os.environ}
     if start == "beside run.py":
         ignore = shutil.ignore_patterns("__pycache__")

@@ -43,7 +43,9 @@ def listing(path):
 def test_a_run_leaves_its_record_metrics_and_checkpoints(folder, capsys):
     assert main([*PRETRAIN, *SMALL, "--test_contigs=c"]) == 0
     (run,) = folder.glob("out/*/version_0")
-    assert run.parent.name.startswith("batch_size=8,encoder=dilated_conv,fasta=g.fa,max_epochs=2")
+    assert run.parent.name.startswith(
+        "batch_size=8,encoder=dilated_conv,fasta=g.fa-09ee71b8,max_epochs=2"
+    )
     names = set(listing(run)) - {"code.diff"}
     assert names == {
         "checkpoints",

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from seqmodel.errors import Busy, JobError, Missing
+from seqmodel.errors import BusyError, JobError, MissingError
 from seqmodel.job import agent, launch
 from seqmodel.job.kinds import KINDS, base_class, classes
 from seqmodel.job.making import Maker, known_settings
@@ -138,7 +138,7 @@ class Job(Maker):
         if which is None or isinstance(which, str):
             try:
                 found, scheduler = self._ask(which or self.find_root())
-            except Missing:
+            except MissingError:
                 if which is not None:
                     raise
                 return StatusTable([]), self.scheduler()  # nothing was submitted yet
@@ -305,7 +305,7 @@ class Job(Maker):
     def refuse_resume(self, status: Status) -> None:
         """Raises a JobError if a replicate in this state must not be submitted again."""
         if status.state == "running" or (status.state == "created" and status.queued):
-            raise Busy(f"{status.folder}: {status.state} {status.reason}; cancel it first")
+            raise BusyError(f"{status.folder}: {status.state} {status.reason}; cancel it first")
         if status.state == "complete":
             raise JobError(f"{status.folder}: complete; submit makes another replicate")
         if status.reason == "half-made":
@@ -330,7 +330,7 @@ class Job(Maker):
         """
         try:
             return prune(self.interface, self.find_root(), older_than_min).removed
-        except Missing:
+        except MissingError:
             return []
 
 

@@ -21,7 +21,7 @@ from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from seqmodel.errors import Busy, ConnectionLost, JobError, Missing
+from seqmodel.errors import BusyError, ConnectionLost, JobError, MissingError
 from seqmodel.files import read_bytes
 from seqmodel.job import agent, launch
 from seqmodel.job.launch import TIMEOUT_S
@@ -40,7 +40,7 @@ Snapshot.__doc__ = """What was below a folder at one moment.
     damaged: {folder: why}, of folders in which one of the names is no regular file.
     """
 
-_ERRORS = {"missing": Missing, "busy": Busy, "damaged": Damaged}
+_ERRORS = {"missing": MissingError, "busy": BusyError, "damaged": Damaged}
 # Any shell reads it: it holds no single quote and no exclamation mark. On standard input follow the
 # length of the program, the program, and the request.
 _START = (
@@ -70,7 +70,7 @@ class Interface:
             arguments: of the function.
 
         Raises:
-            JobError: it was not done; Missing, Busy and Damaged say what is in the way.
+            JobError: it was not done; MissingError, BusyError and Damaged say what is in the way.
         """
         raise NotImplementedError
 
@@ -271,7 +271,7 @@ class SshInterface(Interface):
                 "`[[ $- == *i* ]] || return`; nothing was copied"
             )
         if "No such file" in done.err:
-            raise Missing(f"{remote}: no such folder on {self.host}")
+            raise MissingError(f"{remote}: no such folder on {self.host}")
         raise ConnectionLost(
             f"copying {remote} from {self.host}: {_last_line(done.err)}; repeat it"
         )

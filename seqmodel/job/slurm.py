@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from seqmodel.errors import Busy, HparamError, JobError
+from seqmodel.errors import BusyError, HparamError, JobError
 from seqmodel.hparam.job import SlurmHparams
 from seqmodel.hparam.resolve import Run
 from seqmodel.job import launch
@@ -213,7 +213,7 @@ def _note_ids(
         replicate, n, what, why = refused[0]
         many = f" and {n - 1} more" if n > 1 else ""
         if what == "busy":
-            raise Busy(f"{why} on {name}; nothing of {replicate.path}{many} was submitted")
+            raise BusyError(f"{why} on {name}; nothing of {replicate.path}{many} was submitted")
         if what == "late":
             raise JobError(
                 f"sbatch on {name}: {why}; whether {replicate.path}{many} was queued is "

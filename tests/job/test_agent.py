@@ -15,7 +15,7 @@ import pytest
 from cluster.sshd import HOST, Sshd
 from job_helpers import HOSTILE, wait_for
 
-from seqmodel.errors import Busy, JobError, Missing
+from seqmodel.errors import BusyError, JobError, MissingError
 from seqmodel.job import ShellJob, SshInterface, agent, launch, os_interface, worker
 from seqmodel.job.agent import KEPT
 from seqmodel.job.os_interface import LocalInterface
@@ -150,9 +150,11 @@ def test_names_are_bytes_whatever_the_encoding_there(tmp_path, option):
 
 def test_failures_come_back_by_class(interface, tmp_path):
     where = "this machine" if interface.is_local else HOST
-    with pytest.raises(Missing, match=f"/none: no such folder on {where}; give a folder of runs"):
+    with pytest.raises(
+        MissingError, match=f"/none: no such folder on {where}; give a folder of runs"
+    ):
         interface.snapshot(f"{tmp_path}/none", ["events"])
-    with pytest.raises(Missing, match=f"/none: no such file on {where}"):
+    with pytest.raises(MissingError, match=f"/none: no such file on {where}"):
         interface.call(agent.tail, path=f"{tmp_path}/none", n_lines=3)
     with pytest.raises(Damaged, match="a folder stands in the place of the file"):
         interface.call(agent.tail, path=str(tmp_path), n_lines=3)
@@ -160,7 +162,7 @@ def test_failures_come_back_by_class(interface, tmp_path):
     (tmp_path / "x/submit.0").touch()
     (tmp_path / "y").mkdir()
     claims = [("y", 0, "a", 0), ("x", 0, "b", 1)]
-    with pytest.raises(Busy, match="somebody else is submitting .*/x on"):
+    with pytest.raises(BusyError, match="somebody else is submitting .*/x on"):
         interface.call(launch.claim, root=str(tmp_path), claims=claims, claim_s=100)
     assert not any((tmp_path / "y").iterdir())  # without all, none is kept
     (tmp_path / "file").touch()
@@ -172,7 +174,7 @@ def test_before_the_first_submission_there_is_nothing(interface, tmp_path):
     job = ShellJob(interface, workdir=str(tmp_path), job_out_dir="none")
     assert (job.status(), job.prune(), job.find_root()) == ([], [], f"{tmp_path}/none")
     assert not any(tmp_path.iterdir())
-    with pytest.raises(Missing, match="/none: no such folder on"):
+    with pytest.raises(MissingError, match="/none: no such folder on"):
         job.status(f"{tmp_path}/none")
 
 

@@ -10,7 +10,7 @@ from job_helpers import FAKE_PYTHON, RUN, events, play, wait_final, wait_for
 from programs import need
 
 from seqmodel.cli.verbs import main
-from seqmodel.errors import Busy, JobError
+from seqmodel.errors import BusyError, JobError
 from seqmodel.job import ShellJob, SlurmJob, launch
 
 TIMED_OUT = "scancel: error: Kill job error on job id 1: Socket timed out on send/recv operation"
@@ -55,7 +55,7 @@ def test_a_cancel_that_failed_is_none(slurm_job, slurm, played, capsys):
     assert said.err.count("\n") == 1
     found = slurm_job.status([replicate])[0]
     assert (found.state, found.detail.split(":")[0]) == ("running", "the cancel failed")
-    with pytest.raises(Busy, match="running .*cancel it first"):
+    with pytest.raises(BusyError, match="running .*cancel it first"):
         slurm_job.resume([replicate])
     assert slurm.states()[replicate.job][0] == "RUNNING"
     played("scancel")

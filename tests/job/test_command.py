@@ -116,7 +116,7 @@ def test_a_dry_run_prints_a_script_that_can_be_read(workdir):
         (["submit", *RUN, "--fasta=b.fa"], "JobError: --fasta: b.fa: no such file on local"),
         (["submit", *RUN, "--template=none.sh"], "JobError: template none.sh: no such file"),
         (["submit", "--host=-x", *RUN], "JobError: '-x' is no host name"),
-        (["status", "nowhere"], "JobError: "),
+        (["status", "nowhere"], "MissingError: nowhere: no such folder on this machine"),
         (["logs"], "JobError: logs wants a folder"),
         (["cancel", "."], "JobError: .: no replicates there"),
     ],

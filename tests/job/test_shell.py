@@ -11,7 +11,7 @@ import pytest
 from job_helpers import FAKE_PYTHON, HOSTILE, RUN, events, play, wait_final, wait_for
 
 from seqmodel import VERSION
-from seqmodel.errors import Busy, CheckpointError, HparamError, JobError
+from seqmodel.errors import BusyError, CheckpointError, HparamError, JobError
 from seqmodel.job import ShellJob, status
 from seqmodel.job.events import Record, parse_events
 from seqmodel.job.shell import _Processes
@@ -300,7 +300,7 @@ def test_a_dry_run_shows_the_script_and_makes_nothing(shell_job, workdir):
 def test_of_two_who_submit_one_replicate_one_gets_it(shell_job):
     replicate = shell_job.create(**RUN)
     Path(replicate.path, "submit.0").touch()  # the other one is about to
-    with pytest.raises(Busy, match="somebody else is submitting"):
+    with pytest.raises(BusyError, match="somebody else is submitting"):
         shell_job.submit(replicate)
     assert events(replicate) == ["created"]
 
@@ -313,7 +313,7 @@ def test_a_claim_of_a_submitter_who_was_killed_is_given_up(where, request, workd
     replicate = job.create(**RUN)
     for name in ("submit.0", "submit.0.1"):  # two of them, one after the other
         Path(replicate.path, name).touch()
-    with pytest.raises(Busy, match="somebody else is submitting"):
+    with pytest.raises(BusyError, match="somebody else is submitting"):
         job.submit(replicate)
     time.sleep(4)
     job.submit(replicate)

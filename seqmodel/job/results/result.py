@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from seqmodel.errors import Missing
+from seqmodel.errors import MissingError
 from seqmodel.job.events import parse_events
 from seqmodel.job.os_interface import Interface, LocalInterface
 from seqmodel.job.state import Status, damaged, exception_line, status_of
@@ -219,7 +219,7 @@ def read_results(root: str = "out", interface: Interface | None = None) -> list[
         interface: the machine where it lies; this one unless given.
 
     Raises:
-        Missing: there is no such folder.
+        MissingError: there is no such folder.
     """
     if interface is None or isinstance(interface, LocalInterface):
         return _read_here(root)
@@ -240,7 +240,7 @@ def _read_here(root: str) -> list[Result]:
 
     root = os.path.abspath(os.path.expanduser(root))
     if not os.path.isdir(root):
-        raise Missing(f"{root}: no such folder on this machine; give a folder of runs")
+        raise MissingError(f"{root}: no such folder on this machine; give a folder of runs")
     found = []
     for folder in sorted(_folders(root), key=_in_order):
         files, problem = _files(folder)

@@ -17,7 +17,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seqmodel.errors import Busy, HparamError, JobError, Missing
+from seqmodel.errors import BusyError, HparamError, JobError, MissingError
 from seqmodel.job.job import Job
 from seqmodel.job.replicate import Replicate
 from seqmodel.job.results.table import Results, results
@@ -169,7 +169,7 @@ class Search:
             gone_on = self.job.resume(again) if again else []
             if len(gone_on) < len(again):
                 self.counts["damaged"] = self.counts.get("damaged", 0) + len(again) - len(gone_on)
-        except Busy:
+        except BusyError:
             if len(again) == 1:
                 self.counts["being submitted"] = self.counts.get("being submitted", 0) + 1
                 return
@@ -351,7 +351,7 @@ def statuses(job: Job) -> StatusTable:
         return StatusTable([])
     try:
         return job.status(root)
-    except Missing:
+    except MissingError:
         return StatusTable([])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from search_helpers import BASE, runs, wait_for
 
-from seqmodel.errors import Busy, HparamError, JobError, Missing
+from seqmodel.errors import BusyError, HparamError, JobError, MissingError
 from seqmodel.job import search
 from seqmodel.job.search.fixed import statuses
 from seqmodel.job.search.space import log_uniform
@@ -159,7 +159,7 @@ def test_one_that_somebody_else_submits_does_not_keep_the_others(job, workdir, m
 
     def busy(again):
         if any("lr=0.01" in r.path for r in again):
-            raise Busy("said in other words")
+            raise BusyError("said in other words")
         taken.extend(r.path for r in again)
         return resume(again)
 
@@ -175,7 +175,7 @@ def test_one_that_somebody_else_submits_does_not_keep_the_others(job, workdir, m
 
 def test_a_folder_that_is_not_there_yet_has_no_runs(job, monkeypatch):
     def missing(root):
-        raise Missing("said in other words")
+        raise MissingError("said in other words")
 
     os.makedirs("out")
     monkeypatch.setattr(job, "status", missing)
