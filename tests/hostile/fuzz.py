@@ -47,6 +47,7 @@ def warm() -> None:
     import seqmodel.dataset.store_data
     import seqmodel.dataset.table_data
     import seqmodel.dataset.track_data
+    import seqmodel.infer.predict
     import seqmodel.model.cnn
     import seqmodel.record.checkpoint
     import seqmodel.task.classify
@@ -55,7 +56,8 @@ def warm() -> None:
     from seqmodel.hparam.resolve import run_parser
 
     choices = ("--task=", "--dataset=", "--encoder=")
-    for words in {tuple(c) for kind in KINDS for c in kind.commands}:  # definitions are cached
+    of_runs = (c for kind in KINDS for c in kind.commands if c[0] != "predict")
+    for words in map(tuple, of_runs):  # definitions are cached
         run_parser([word for word in words if word.startswith(choices)])
     torch.set_num_threads(1)
     gc.collect()

@@ -284,6 +284,23 @@ def _resumed() -> None:
     os.rename("first", "out/r")
 
 
+def _applied(name: str, text: str | None = None) -> Callable[[], None]:
+    """A checkpoint, and a file on which its model is applied."""
+
+    def make() -> None:
+        _checkpoint()
+        if text is not None:
+            _write(name, text)
+
+    return make
+
+
+def predict(*words: str) -> list[str]:
+    """The verb that applies a model."""
+    shared = ["--checkpoints=x.ckpt", "--out=out/p.tsv", "--accelerator=cpu", "--json"]
+    return ["predict", *shared, *words]
+
+
 _TESTED = ["run", "--mode=test", "--load_checkpoint_path=x.ckpt", "--default_root_dir=out/t"]
 _TESTED += ["--accelerator=cpu", "--progress=lines"]
 _MORE = ["--max_epochs=2", "--accelerator=cpu", "--progress=lines"]
@@ -390,6 +407,36 @@ KINDS = (
         ("FASTA", "seqmodel.dataset.table_data"),
         is_text=True,
         packs=True,
+    ),
+    Kind(
+        "predict: FASTA",
+        "p.fa",
+        _applied("p.fa", "".join(f">{i} x\n{_letters(30, i)}\n" for i in range(20))),
+        [predict("--fasta=p.fa", "--too_long=center")],
+        ("seqmodel.infer.inputs",),
+        is_text=True,
+        packs=True,
+        weight=0.3,
+    ),
+    Kind(
+        "predict: BED",
+        "p.bed",
+        _applied("p.bed", _rows()),
+        [predict("--fasta=g.fa", "--intervals=p.bed")],
+        ("seqmodel.dataset.interval.stream", "seqmodel.infer.inputs"),
+        is_text=True,
+        packs=True,
+        weight=0.3,
+    ),
+    Kind(
+        "predict: table",
+        "p.csv",
+        _applied("p.csv", _table(",")),
+        [predict("--table=p.csv", "--too_long=center")],
+        ("seqmodel.infer.inputs",),
+        is_text=True,
+        packs=True,
+        weight=0.3,
     ),
     Kind(
         "BED3",

@@ -162,7 +162,7 @@ class IntervalLines:
         if len(fields) <= _SUMMIT:
             raise IntervalError(f"{self.where(number)}: {len(fields)} columns, narrowPeak has 10")
         summit = whole_number(fields[_SUMMIT], lambda: f"{self.where(number)}: summit (column 10)")
-        return None if summit < 0 else int(fields[1]) + summit
+        return None if summit < 0 else whole_number(fields[1], str) + summit
 
     def _gff(self) -> Iterator[Line]:
         for line in features_of(self.path):
@@ -184,15 +184,13 @@ class IntervalLines:
             yield Line(line.number, fields[0], start - 1, end, name, sign_number, None, kept)
 
     def _bounds(self, number: int, start: str, end: str) -> tuple[int, int]:
-        try:
-            found = int(start), int(end)
-        except ValueError:
-            found = 0, 0
-            for what, text in (("start", start), ("end", end)):
-                whole_number(text.strip(), partial("{}: {}".format, self.where(number), what))
-        if found[1] < found[0]:
-            raise IntervalError(f"{self.where(number)}: end {found[1]} is before start {found[0]}")
-        return found
+        start, end = (
+            whole_number(text.strip(), partial("{}: {}".format, self.where(number), what))
+            for what, text in (("start", start), ("end", end))
+        )
+        if end < start:
+            raise IntervalError(f"{self.where(number)}: end {end} is before start {start}")
+        return start, end
 
     def _no_strand(self, number: int, sign: str) -> IntervalError:
         return IntervalError(
