@@ -162,7 +162,7 @@ class IntervalLines:
         if len(fields) <= _SUMMIT:
             raise IntervalError(f"{self.where(number)}: {len(fields)} columns, narrowPeak has 10")
         summit = whole_number(fields[_SUMMIT], lambda: f"{self.where(number)}: summit (column 10)")
-        return None if summit < 0 else whole_number(fields[1], str) + summit
+        return None if summit < 0 else int(fields[1]) + summit
 
     def _gff(self) -> Iterator[Line]:
         for line in features_of(self.path):
