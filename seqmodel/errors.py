@@ -5,6 +5,7 @@
     |- SequenceError (ValueError)     sequence files, alphabets, stores
     |- IntervalError (ValueError)     BED and other interval files, coordinates
     |- LabelError (ValueError)        labels, tables, tracks
+    |- VariantError (ValueError)      files of variants, alleles
     |- SamplerError (ValueError)      the order and the shares in which samples are read
     |- ModelError (ValueError)        an encoder, decoder or task that breaks its contract
     |- CheckpointError (ValueError)   a checkpoint that is hostile, foreign, too new or does not fit
@@ -46,6 +47,10 @@ class IntervalError(SeqmodelError, ValueError):
 
 class LabelError(SeqmodelError, ValueError):
     """Labels, tables or tracks that cannot be read as declared."""
+
+
+class VariantError(SeqmodelError, ValueError):
+    """Variants that are malformed or do not belong to the genome."""
 
 
 class SamplerError(SeqmodelError, ValueError):

@@ -48,7 +48,7 @@ UNCHANGED = "nothing was changed"
 _STALE_S = 86400.0
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
-_BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _OTHER_PACKING = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\3\4": "zip"}
 _OTHER_TEXT = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\0\0\xfe\xff": "UTF-32"}
 _KINDS = {
@@ -456,8 +456,8 @@ def _is_bgzip(head: bytes) -> bool:
 def _check_bgzip_end(path: Path, error: Error) -> None:
     """A file that is cut between two blocks is whole gzip: only the end block tells."""
     with open_binary(path, error) as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - len(_BGZIP_END)))
-        if file.read() != _BGZIP_END:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - len(BGZIP_END)))
+        if file.read() != BGZIP_END:
             raise error(
                 f"{_shown(path)}: truncated bgzip, its end block is missing; copy or download it "
                 "again"

@@ -15,7 +15,13 @@ from importlib import import_module
 
 from seqmodel.cli.given import given
 from seqmodel.errors import HparamError
-from seqmodel.hparam.infer import ApplyHparams, DescribeHparams, MergeHparams, PredictHparams
+from seqmodel.hparam.infer import (
+    ApplyHparams,
+    DescribeHparams,
+    MergeHparams,
+    PredictHparams,
+    VariantsHparams,
+)
 from seqmodel.hparam.paths import check_files, files_to_read
 from seqmodel.hparam.words import refuse_stray
 from seqmodel.terminal import plain
@@ -38,6 +44,11 @@ def predict_as_run(argv: Sequence[str]) -> int:
         at = words.index("--mode")
         del words[at : at + 2]
     return predict(words)
+
+
+def variants(argv: Sequence[str]) -> int:
+    """Scores variants."""
+    return apply_verb(argv, VariantsHparams, "seqmodel.infer.variants")
 
 
 def merge(argv: Sequence[str]) -> int:
@@ -77,7 +88,8 @@ def apply_verb(argv: Sequence[str], cls: type[ApplyHparams], module: str) -> int
         return 0
     refuse_stray(words, vars(chosen))
     cls.checks(chosen)
-    check_files(files_to_read(cls.default_hparams().declared, chosen))
+    files = files_to_read(cls.default_hparams().declared, chosen)
+    check_files(x for x in files if x[1] != "-")  # stdin
     counts = import_module(module).command(cls(**vars(chosen)))
     if counts is None:
         done = {"part": chosen.part, "joined": False}

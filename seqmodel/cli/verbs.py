@@ -77,6 +77,11 @@ VERBS = {
         "--checkpoints=best.ckpt --fasta=genome.fa --intervals=peaks.bed --out=predictions.tsv",
         "Predict for sequences in FASTA files, intervals or tables.",
     ),
+    "variants": Verb(
+        "cli.infer:variants",
+        "--checkpoints=best.ckpt --variants=in.vcf.gz --fasta=genome.fa --out=out.vcf.gz",
+        "Score variants: what a model gives for ALT and for REF.",
+    ),
     "merge": Verb(
         "cli.infer:merge",
         "OUT.parts [--json]",

@@ -18,6 +18,10 @@ from seqmodel.hparam.value import OUTPUT, integer, path, str2bool
 
 TOO_LONG = ("center", "tile_mean", "tile_max")
 ENSEMBLE_OF = ("logit", "probability")
+REF_MISMATCHES = ("skip", "error", "swap", "use_vcf")
+EDGES = ("pad", "skip")
+INDEL_ALIGNS = ("both", "left", "right")
+STRANDS = ("both", "plus")
 
 
 class ApplyHparams(Hparams):
@@ -218,6 +222,87 @@ def part_of(text: str) -> tuple[int, int]:
     if slash and first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last):
         return int(first), int(last)
     raise HparamError(f"--part={text}: give k/n with k from 1 to n, such as 3/32")
+
+
+class VariantsHparams(ApplyHparams):
+    """What variants reads and computes."""
+
+    not_in_stamp = (*ApplyHparams.not_in_stamp, "cache_dir")
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        add = parser.add_argument
+        add(
+            "--variants",
+            type=path(),
+            help="VCF, BCF, or a CSV, TSV or Parquet table with the columns contig, pos (from 1), "
+            "ref and alt; - for VCF on stdin",
+        )
+        add("--variant", nargs="*", help="variants in place of a file, such as 20:42984264:G:A")
+        same(parser, FilesHparams, "fasta")
+        same(parser, FastaHparams, "contig_aliases")
+        add(
+            "--scores",
+            nargs="*",
+            help="what is computed of REF and ALT: diff, logit_diff, log2fc, jsd, llr, ref, alt, "
+            "abs, cosine, l2; default: diff and logit_diff of classes and labels, diff of numbers, "
+            "log2fc and jsd of profiles, llr of letters",
+        )
+        add(
+            "--ref_mismatch",
+            choices=list(REF_MISMATCHES),
+            default="skip",
+            help="what to do where REF is not in the genome: skip the allele, stop with an error, "
+            "swap (where the genome has ALT), or use_vcf: put REF into the genome",
+        )
+        add(
+            "--edge",
+            choices=list(EDGES),
+            default="pad",
+            help="whether a window that reaches beyond its contig is padded, or skipped",
+        )
+        _add_windows(parser)
+        add(
+            "--vcf_targets",
+            nargs="*",
+            help="targets that get fields in VCF files; default: all, if that makes at most 32",
+        )
+        same(parser, TrainerHparams, "cache_dir")
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses a command without variants or genome."""
+        if bool(values.variants) == bool(values.variant):
+            raise HparamError("give the variants by one of --variants=FILE and --variant=...")
+        if not values.fasta:
+            raise HparamError("--fasta is not set; give the genome of the variants")
+
+
+def _add_windows(parser: HparamParser) -> None:
+    add = parser.add_argument
+    add(
+        "--indel_align",
+        choices=list(INDEL_ALIGNS),
+        default="both",
+        help="flank of an insertion or deletion that lies as in the window of REF; both: the mean",
+    )
+    add(
+        "--strands",
+        choices=list(STRANDS),
+        default="both",
+        help="strands that are read; both: the mean, where the alphabet has a complement",
+    )
+    add(
+        "--variant_index",
+        type=integer(0),
+        help="index in the window of the first base that differs; default: (seq_len - 1) // 2",
+    )
+    add(
+        "--max_indel",
+        type=integer(0),
+        default=0,
+        help="longest symbolic deletion (<DEL> with END or SVLEN) that is scored",
+    )
 
 
 class MergeHparams(Hparams):

@@ -13,7 +13,8 @@ the strand. See docs/decisions/variant-windows.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import AnyStr
 
 import numpy as np
 
@@ -24,7 +25,8 @@ from seqmodel.errors import HparamError
 ALIGNMENTS = ("left", "right")
 
 
-class Alleles(NamedTuple):
+@dataclass(frozen=True)
+class Alleles:
     """One ALT allele against the genome a row, trimmed of what both alleles share."""
 
     contig: np.ndarray
@@ -33,22 +35,36 @@ class Alleles(NamedTuple):
     """First base that is replaced, or that follows an insertion; 0-based, int64 [n]."""
     n_ref: np.ndarray
     """Bases of the genome that are replaced, int64 [n]; 0 in an insertion."""
-    alt: Sequence[np.ndarray]
-    """Ids of the bases that replace them, n times uint8 [n_alt]; n_alt is 0 in a deletion."""
+    n_alt: np.ndarray
+    """Bases that replace them, int64 [n]; 0 in a deletion."""
+    at: np.ndarray
+    """Index of the first of these in `bases`, int64 [n]."""
+    bases: np.ndarray
+    """Ids of the bases of all ALT alleles, uint8."""
 
-    def select(self, rows: np.ndarray) -> Alleles:
+    @classmethod
+    def of(
+        cls, contig: np.ndarray, pos: np.ndarray, n_ref: np.ndarray, alt: Sequence[np.ndarray]
+    ) -> Alleles:
+        """Alleles whose ALT bases are an array each."""
+        n_alt = np.fromiter(map(len, alt), dtype=np.int64, count=len(alt))
+        bases = np.concatenate([np.empty(0, dtype=np.uint8), *alt])
+        return cls(contig, pos, n_ref, n_alt, np.cumsum(n_alt) - n_alt, bases)
+
+    def __len__(self) -> int:
+        return len(self.pos)
+
+    def select(self, rows: np.ndarray | slice) -> Alleles:
         """The alleles of these rows."""
-        return Alleles(
-            self.contig[rows], self.pos[rows], self.n_ref[rows], [self.alt[i] for i in rows]
-        )
+        own = (self.contig, self.pos, self.n_ref, self.n_alt, self.at)
+        return Alleles(*(x[rows] for x in own), self.bases)
 
-    @property
-    def n_alt(self) -> np.ndarray:
-        """Length of each ALT allele, int64 [n]."""
-        return np.fromiter(map(len, self.alt), dtype=np.int64, count=len(self.alt))
+    def alt(self, i: int) -> np.ndarray:
+        """Ids of the bases of ALT allele `i`, uint8 [n_alt]."""
+        return self.bases[self.at[i] : self.at[i] + self.n_alt[i]]
 
 
-def trim(ref: str, alt: str) -> tuple[int, str, str]:
+def trim(ref: AnyStr, alt: AnyStr) -> tuple[int, AnyStr, AnyStr]:
     """Bases before the first that differs, and both alleles without what they share.
 
     What both end with is taken off first, then what both begin with, as `bcftools norm` does.
@@ -90,12 +106,17 @@ class AlleleWindows:
 
     def placed(self, alleles: Alleles, flip: bool) -> Alleles:
         """The same alleles; an insertion or deletion is at its leftmost place, as it is read."""
-        n_alt = alleles.n_alt
-        pos = alleles.pos.copy()
-        alt = list(alleles.alt)
-        for i in np.flatnonzero((alleles.n_ref == 0) != (n_alt == 0)):
-            pos[i], alt[i] = self._shifted(alleles, int(i), flip)
-        return Alleles(alleles.contig, pos, alleles.n_ref, alt)
+        rows = np.flatnonzero((alleles.n_ref == 0) != (alleles.n_alt == 0))
+        if not len(rows):
+            return alleles
+        pos, at, bases = alleles.pos.copy(), alleles.at.copy(), [alleles.bases]
+        n_bases = len(alleles.bases)
+        for i in rows.tolist():
+            pos[i], alt = self._shifted(alleles, i, flip)
+            if len(alt):
+                at[i], n_bases = n_bases, n_bases + len(alt)
+                bases.append(alt)
+        return replace(alleles, pos=pos, at=at, bases=np.concatenate(bases))
 
     def start(self, alleles: Alleles, flip: bool) -> np.ndarray:
         """Where the window of each (placed) allele starts on its contig, int64 [n]; it may be < 0.
@@ -114,26 +135,34 @@ class AlleleWindows:
         )
         return self._reader.read(plan)[0]
 
-    def alt(self, alleles: Alleles, ref: np.ndarray, flip: bool, align: str) -> np.ndarray:
+    def alt(
+        self,
+        alleles: Alleles,
+        ref: np.ndarray,
+        flip: bool,
+        align: str,
+        of: np.ndarray | slice = slice(None),
+    ) -> np.ndarray:
         """Ids of the ALT windows of (placed) alleles, uint8 [n, L].
 
         Args:
             alleles: as `placed` gives them for this strand.
-            ref: their REF windows, [n, L].
+            ref: REF windows, uint8 [m, L].
             flip: the minus strand.
             align: the flank, in reading direction, that lies as in the REF window: left or right.
+            of: row of `ref` of each allele; by default they are in the same order.
         """
-        out = ref.copy()
-        n_alt = alleles.n_alt
-        is_snv = (alleles.n_ref == 1) & (n_alt == 1)
+        out = ref[of].copy() if isinstance(of, slice) else ref[of]
+        is_snv = (alleles.n_ref == 1) & (alleles.n_alt == 1)
         rows = np.flatnonzero(is_snv)
-        if len(rows):
-            bases = np.concatenate([alleles.alt[i] for i in rows.tolist()])
-            out[rows, self.index] = self._complement(bases) if flip else bases
-        start = self.start(alleles, flip)
-        keeps_start = (align == "left") != flip
-        for i in np.flatnonzero(~is_snv):
-            out[i] = self._haplotype(alleles, int(i), int(start[i]), flip, keeps_start)
+        bases = alleles.bases[alleles.at[rows]]
+        out[rows, self.index] = self._complement(bases) if flip else bases
+        others = np.flatnonzero(~is_snv)
+        if len(others):
+            start = self.start(alleles, flip)
+            keeps_start = (align == "left") != flip
+            for i in others.tolist():
+                out[i] = self._haplotype(alleles, i, int(start[i]), flip, keeps_start)
         return out
 
     def _haplotype(
@@ -148,7 +177,7 @@ class AlleleWindows:
             flip: the minus strand.
             keeps_start: the ALT window starts where the REF window does; else it ends there.
         """
-        contig, pos, alt = int(alleles.contig[i]), int(alleles.pos[i]), alleles.alt[i]
+        contig, pos, alt = int(alleles.contig[i]), int(alleles.pos[i]), alleles.alt(i)
         end, length = pos + int(alleles.n_ref[i]), self.length
         if keeps_start:
             before = self._bases(contig, min(start, pos), pos)
@@ -174,7 +203,7 @@ class AlleleWindows:
     def _shifted(self, alleles: Alleles, i: int, flip: bool) -> tuple[int, np.ndarray]:
         """Position and ALT bases of an insertion or deletion at its leftmost place, as read."""
         contig, pos, n_ref = int(alleles.contig[i]), int(alleles.pos[i]), int(alleles.n_ref[i])
-        alt = alleles.alt[i]
+        alt = alleles.alt(i)
         unit = alt if len(alt) else self._bases(contig, pos, pos + n_ref)
         n, n_new = 0, self.length
         while n_new == self.length:  # mostly once: a repeat is seldom longer than a window

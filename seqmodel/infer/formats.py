@@ -21,6 +21,7 @@ import numpy as np
 
 from seqmodel.errors import RunError
 from seqmodel.files import writing
+from seqmodel.infer.vcf_out import VcfFormat
 
 Pieces = Callable[[], Iterator[bytes]]
 _CONSTANT = "constant "  # before the name of an array that belongs to all rows
@@ -51,6 +52,7 @@ class Rows:
         counts: number of rows by status, and of outputs that are not a number.
         constants: arrays that belong to all rows, by name; .npz and .h5 keep them once.
         tracks: what is written along contigs, by the name of the output file.
+        vcf: header and records of VCF, for rows that are variants.
     """
 
     columns: Mapping[str, Sequence[object] | np.ndarray]
@@ -58,6 +60,7 @@ class Rows:
     counts: Mapping[str, int] = field(default_factory=dict)
     constants: Mapping[str, np.ndarray] = field(default_factory=dict)
     tracks: Mapping[str, Track] = field(default_factory=dict)
+    vcf: tuple[bytes, bytes] | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
@@ -309,6 +312,9 @@ FORMATS: dict[str, Callable[[], Format]] = {
     ".h5": lambda: ArrayFormat("h5"),
     ".bw": lambda: TrackFormat("bw"),
     ".bedgraph.gz": lambda: TrackFormat("bedgraph"),
+    ".vcf": lambda: VcfFormat("vcf"),
+    ".vcf.gz": lambda: VcfFormat("vcf.gz"),
+    ".bcf": lambda: VcfFormat("bcf"),
 }
 """By suffix; a verb adds its own."""
 TRACKS = (".bw", ".bedgraph.gz")

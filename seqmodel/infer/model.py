@@ -167,6 +167,43 @@ class Model:
         found = [x.numpy() for x in self._outputs(sequences, batch_size, logits)]
         return found[0] if len(found) == 1 else np.concatenate(found)
 
+    def variants(self, variants: Any, fasta: Any, **options: Any) -> Any:
+        """Scores of variants: what the model gives for ALT, against REF.
+
+        Iterate for DataFrames of `chunk_rows` records each, or take `.table()` for all: a row an
+        ALT allele, with a column a score of a target, as `seqmodel variants` writes them.
+
+        Args:
+            variants: path of a VCF, BCF or table; a DataFrame with contig, pos (from 1), ref and
+                alt; or a list of texts `20:42984264:G:A` or such tuples.
+            fasta: path of the genome, or several.
+            **options: those of `seqmodel variants`: scores, ref_mismatch, edge, indel_align,
+                strands, variant_index, max_indel, batch_size, chunk_rows, contig_aliases,
+                cache_dir.
+
+        Raises:
+            VariantError: a file is malformed, or of another genome.
+        """
+        from seqmodel.infer.effects import variants_of
+
+        return variants_of(self, variants, fasta, **options)
+
+    def alleles(self, contig: str, pos: int, ref: str, alt: str, fasta: Any, **options: Any) -> Any:
+        """The windows that a variant is scored by, as text: `.ref` and `.alt`, for looking.
+
+        Args:
+            contig: name of the contig.
+            pos: position of the first letter of `ref`, from 1.
+            ref: REF as in VCF.
+            alt: ALT.
+            fasta: path of the genome, or several.
+            **options: strand ("+" or "-"), align ("left" or "right": the flank of an insertion or
+                deletion that lies as in the REF window), variant_index, cache_dir.
+        """
+        from seqmodel.infer.effects import texts_of
+
+        return texts_of(self, (contig, pos, ref, alt), fasta, **options)
+
     def module(self, layout: str = "NAL", target: str | None = None) -> nn.Module:
         """The model as a module on one-hot floats, for tools such as captum and tangermeme.
 

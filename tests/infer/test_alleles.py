@@ -56,7 +56,8 @@ def variants(draw, max_len=120, kinds=KINDS):
 def alleles_of(contig, at, ref, alt):
     skipped, ref, alt = trim(ref, alt)
     as_array = lambda x: np.array([x], dtype=np.int64)  # noqa: E731
-    return Alleles(as_array(contig), as_array(at + skipped), as_array(len(ref)), [DNA.encode(alt)])
+    place = as_array(contig), as_array(at + skipped), as_array(len(ref))
+    return Alleles.of(*place, [DNA.encode(alt)])
 
 
 def windows_of(genome, contig, at, ref, alt, length, index=None):

@@ -1,0 +1,379 @@
+"""Scores of alleles: what a model gives for REF and ALT windows, compared.
+
+Third stage of scoring variants, after the windows of alleles.py. Leaves out files.
+
+A score is the mean over both strands, and for insertions and deletions over the windows that have
+their left and their right flank in common with REF. Windows are computed once: one of REF for all
+alleles at a place, one for all alleles that are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqmodel.errors import HparamError
+from seqmodel.infer.alleles import Alleles, AlleleWindows
+
+_VALUES = ("ref", "alt", "abs")
+_OF_EMBEDDINGS = ("cosine", "l2")
+SCORES = {
+    "classify": ("diff", "logit_diff", *_VALUES, *_OF_EMBEDDINGS),
+    "multilabel": ("diff", "logit_diff", *_VALUES, *_OF_EMBEDDINGS),
+    "regress": ("diff", *_VALUES, *_OF_EMBEDDINGS),
+    "profile": ("log2fc", "jsd", *_VALUES, *_OF_EMBEDDINGS),
+    "masked": ("llr", *_VALUES, *_OF_EMBEDDINGS),
+    "causal": ("llr", *_VALUES, *_OF_EMBEDDINGS),
+}
+"""Scores by task."""
+DEFAULTS = {
+    "classify": ("diff", "logit_diff"),
+    "multilabel": ("diff", "logit_diff"),
+    "regress": ("diff",),
+    "profile": ("log2fc", "jsd"),
+    "masked": ("llr",),
+    "causal": ("llr",),
+}
+_SIGNED = ("diff", "logit_diff", "log2fc", "llr")
+_BATCHES = 4
+"""Batches that are made of the windows of one round."""
+
+Values = dict[str, np.ndarray]
+
+
+def chosen_scores(task: str, scores: Sequence[str] | None) -> tuple[str, ...]:
+    """The scores that are computed, those of the task by default.
+
+    Raises:
+        HparamError: the task has no such score.
+    """
+    known = SCORES.get(task)
+    if known is None:
+        raise HparamError(f"task {task!r} has no scores of variants; known are {', '.join(SCORES)}")
+    for name in scores or ():
+        if name not in known:
+            raise HparamError(
+                f"--scores={name}: task {task} has no such score; choose of {', '.join(known)}"
+            )
+    return tuple(scores or DEFAULTS[task])
+
+
+class Scorer:
+    """Scores alleles by a model.
+
+    Args:
+        model: the model.
+        scores: names of the scores.
+        batch_size: windows in a batch.
+        indel_align: "both", "left" or "right": which flank of an ALT window lies as in REF.
+        strands: "both" or "plus".
+
+    Attributes:
+        names: name of each column, a score of a target; llr, cosine and l2 have one for all.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        scores: Sequence[str],
+        batch_size: int,
+        indel_align: str = "both",
+        strands: str = "both",
+    ) -> None:
+        self.model, self.scores, self.batch_size = model, tuple(scores), batch_size
+        self.aligns = ("left", "right") if indel_align == "both" else (indel_align,)
+        both = strands == "both" and model.alphabet.complement is not None
+        self.flips = (False, True) if both else (False,)
+        self.targets: tuple[str, ...] = ()
+        if model.task not in ("masked", "causal"):
+            self.targets = model.targets.names
+
+    def names(self, score: str) -> list[str]:
+        """Names of the columns of a score."""
+        if score in _OF_EMBEDDINGS or not self.targets:
+            return [score]
+        return [f"{target}_{score}" for target in self.targets]
+
+    def __call__(self, windows: AlleleWindows, alleles: Alleles) -> Values:
+        """The scores, by name, float32 [n, columns]; those of the genome's allele to the other."""
+        found = {x: np.empty((len(alleles), len(self.names(x))), np.float32) for x in self.scores}
+        unique, of = _unique(alleles)
+        once = alleles.select(unique)
+        step = _BATCHES * self.batch_size
+        values = [
+            self._mean(windows, once.select(slice(i, i + step))) for i in range(0, len(once), step)
+        ]
+        for name, out in found.items():
+            if values:
+                out[:] = np.concatenate([x[name] for x in values])[of]
+        return found
+
+    def _mean(self, windows: AlleleWindows, alleles: Alleles) -> Values:
+        compared = _Masked(self) if self.model.task == "masked" else _Compared(self)
+        found = [compared(windows, alleles, flip) for flip in self.flips]
+        mean = {k: sum(x[k] for x in found) / len(found) for k in found[0]}
+        if "abs" in self.scores:
+            mean["abs"] = np.abs(mean["alt"] - mean["ref"])
+        return {k: mean[k] for k in self.scores}
+
+    def batches(self, windows: np.ndarray) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Windows in batches on the device, and what is padding."""
+        device, pad_id = self.model.device, self.model.alphabet.pad_id
+        for i in range(0, len(windows), self.batch_size):
+            x = windows[i : i + self.batch_size]
+            # padding begins or ends a window: two columns tell whether there is some
+            has_pad = (x[:, 0] == pad_id).any() or (x[:, -1] == pad_id).any()
+            pad = torch.from_numpy(x == pad_id).to(device) if has_pad else None
+            yield torch.from_numpy(x).to(device), pad
+
+    def embedded(self, x: Tensor, pad: Tensor | None) -> Tensor:
+        """The mean over positions that are no padding of what the encoders give, [N, M, C]."""
+        found = []
+        for member in self.model.members:
+            encoder = member.task.encoder
+            y, out = encoder(x, pad).float(), encoder.out_pad(pad)
+            if out is None:
+                found.append(y.mean(1))
+                continue
+            keep = (~out)[:, :, None].to(y)
+            found.append((y * keep).sum(1) / keep.sum(1).clamp(min=1))
+        if len({y.shape[1] for y in found}) > 1:
+            raise HparamError("--scores: the models of the ensemble have embeddings of other sizes")
+        return torch.stack(found, 1)
+
+
+class _Compared:
+    """Scores of what a model gives for whole windows."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer, self.model, self.scores = scorer, scorer.model, scorer.scores
+
+    def __call__(self, windows: AlleleWindows, alleles: Alleles, flip: bool) -> Values:
+        """The scores on one strand."""
+        placed = windows.placed(alleles, flip)
+        start = windows.start(placed, flip)
+        first, of = _first_of(placed.contig, start)
+        n_ref, n = len(first), len(alleles)
+        ref = windows.ref(placed.contig[first], start[first], flip)
+        main, *others = self.scorer.aligns
+        alts = [windows.alt(placed, ref, flip, main, of)]
+        indels = np.flatnonzero(placed.n_ref != placed.n_alt)
+        if others and len(indels):
+            alts.append(windows.alt(placed.select(indels), ref, flip, others[0], of[indels]))
+        values = self._values(np.concatenate([ref, *alts]), flip)
+        refs = {k: x[:n_ref][of] for k, x in values.items()}
+        left = {k: x[n_ref : n_ref + n] for k, x in values.items()}
+        found = self._scores(refs, left)
+        if len(alts) > 1:
+            right = {k: x[n_ref + n :] for k, x in values.items()}
+            here = {k: x[indels] for k, x in refs.items()}
+            there = {k: x[indels] for k, x in left.items()}
+            second = self._scores(here, right)
+            for name, score in found.items():
+                score[indels] = (score[indels] + second[name]) / 2
+            if "jsd" in found:
+                shape = self._joined(there["shape"], right["shape"], windows)
+                found["jsd"][indels] = _divergence(here["shape"], shape)
+        return found
+
+    @torch.no_grad()
+    def _values(self, windows: np.ndarray, flip: bool) -> Values:
+        """What is compared of each window."""
+        found: dict[str, list[np.ndarray]] = {}
+        for x, pad in self.scorer.batches(windows):
+            for name, y in self._of_batch(x, pad, flip).items():
+                found.setdefault(name, []).append(
+                    (y if y.dtype == torch.float64 else y.float()).cpu().numpy()
+                )
+        return {k: x[0] if len(x) == 1 else np.concatenate(x) for k, x in found.items()}
+
+    def _of_batch(self, x: Tensor, pad: Tensor | None, flip: bool) -> dict[str, Tensor]:
+        found, task = {}, self.model.members[0].task
+        if set(self.scores) - set(_OF_EMBEDDINGS):
+            each = self.model.network.each(x, pad)
+            if flip and self.model.task != "causal":  # letters are compared as they are read
+                each = [task.complement_outputs(y) for y in each]
+            found = self._of_outputs(each, x, pad)
+        if set(self.scores) & set(_OF_EMBEDDINGS):
+            found["embedding"] = self.scorer.embedded(x, pad)
+        return found
+
+    def _of_outputs(
+        self, each: Sequence[Tensor], x: Tensor, pad: Tensor | None
+    ) -> dict[str, Tensor]:
+        model = self.model
+        if model.task == "causal":
+            logp = model.shown(each, None, logits=model.ensemble_of == "logit")
+            logp = logp.log_softmax(-1) if model.ensemble_of == "logit" else logp.log()
+            letters = x[:, 1:].long()
+            known = letters < model.alphabet.n_letters
+            at = letters.masked_fill(~known, 0)[:, :, None]
+            own = logp[:, :-1].gather(2, at)[:, :, 0].masked_fill(~known, 0)
+            return {"value": own.double().sum(1, keepdim=True)}
+        values = model.shown(each, pad)
+        if model.task == "profile":
+            values = values.nan_to_num(0.0)
+            total = values.sum(1)
+            found = {"value": total}
+            if "jsd" in self.scores:
+                found["shape"] = values
+            return found
+        if "logit_diff" not in self.scores:
+            return {"value": values}
+        return {"value": values, "logit": _log_odds(model, each, values)}
+
+    def _scores(self, ref: Values, alt: Values) -> Values:
+        found: Values = {}
+        if "value" in ref:
+            found["ref"], found["alt"] = ref["value"].copy(), alt["value"].copy()
+        wanted: dict[str, Callable[[], np.ndarray]] = {
+            "diff": lambda: alt["value"] - ref["value"],
+            "llr": lambda: alt["value"] - ref["value"],
+            "logit_diff": lambda: alt["logit"] - ref["logit"],
+            "log2fc": lambda: np.log2(alt["value"]) - np.log2(ref["value"]),
+            "jsd": lambda: _divergence(ref["shape"], alt["shape"]),
+            "cosine": lambda: _cosine(ref["embedding"], alt["embedding"]),
+            "l2": lambda: _l2(ref["embedding"], alt["embedding"]),
+        }
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return found | {k: make() for k, make in wanted.items() if k in self.scores}
+
+    def _joined(self, left: np.ndarray, right: np.ndarray, windows: AlleleWindows) -> np.ndarray:
+        """Profiles whose bins before the variant, and from it on, lie as in REF."""
+        n_bins = left.shape[1]
+        at = min(n_bins, windows.index * n_bins // windows.length)
+        return np.concatenate([left[:, :at], right[:, at:]], axis=1)
+
+
+class _Masked:
+    """The log-likelihood ratio of the letters of substitutions, which are masked together."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer, self.model, self.scores = scorer, scorer.model, scorer.scores
+
+    def __call__(self, windows: AlleleWindows, alleles: Alleles, flip: bool) -> Values:
+        """The scores on one strand."""
+        found: Values = {}
+        if set(self.scores) - set(_OF_EMBEDDINGS):
+            found = self._likelihoods(windows, alleles, flip)
+        if set(self.scores) & set(_OF_EMBEDDINGS):
+            compared = _Compared(self.scorer)
+            compared.scores = tuple(x for x in self.scores if x in _OF_EMBEDDINGS)
+            found |= compared(windows, alleles, flip)
+        return found
+
+    def _likelihoods(self, windows: AlleleWindows, alleles: Alleles, flip: bool) -> Values:
+        start = windows.start(alleles, flip)
+        first, of = _first_of(alleles.contig, start, alleles.n_ref)
+        ref = windows.ref(alleles.contig[first], start[first], flip)
+        alt = windows.alt(alleles, ref, flip, "left", of)
+        index, end = windows.index, min(windows.length, windows.index + int(alleles.n_ref.max()))
+        inside = np.arange(index, end) < index + alleles.n_ref[:, None]
+        hidden = ref.copy()
+        hidden[:, index:end][inside[first]] = self.model.alphabet.mask_id
+        logp = self._logp(hidden, index, end)
+        own = [_picked(logp[of], x[:, index:end], inside) for x in (ref[of], alt)]
+        values = {"ref": own[0], "alt": own[1], "llr": own[1] - own[0]}
+        return {k: x[:, None] for k, x in values.items()}
+
+    @torch.no_grad()
+    def _logp(self, windows: np.ndarray, start: int, end: int) -> np.ndarray:
+        """Log-probability of each letter at some positions, float32 [n, end - start, A]."""
+        found, model = [], self.model
+        for x, pad in self.scorer.batches(windows):
+            each = [y[:, start:end] for y in model.network.each(x, pad)]
+            logits = model.ensemble_of == "logit"
+            y = model.shown(each, None, logits=logits)
+            y = y.log_softmax(-1) if logits else y.log()
+            found.append(y.float().cpu().numpy())
+        return np.concatenate(found)
+
+
+def _picked(logp: np.ndarray, ids: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Sum over positions of the log-probability of known letters, float32 [n]."""
+    known = inside & (ids < logp.shape[2])
+    own = np.take_along_axis(logp, np.where(known, ids, 0)[:, :, None].astype(np.int64), axis=2)
+    return np.where(known, own[:, :, 0], 0).sum(axis=1)
+
+
+def _log_odds(model: Any, each: Sequence[Tensor], values: Tensor) -> Tensor:
+    """Logarithm of the odds of each target."""
+    if model.ensemble_of == "probability" and len(each) > 1:
+        return torch.logit(values.double()).float()
+    logits = model.shown(each, None, logits=True)
+    if model.task == "multilabel":
+        return logits
+    others = [
+        torch.cat([logits[:, :k], logits[:, k + 1 :]], 1).logsumexp(1)
+        for k in range(logits.shape[1])
+    ]
+    return logits - torch.stack(others, 1)
+
+
+def _divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Jensen-Shannon divergence in bits of the shapes of profiles [n, bins, T], float64 [n, T]."""
+    p, q = (x / x.sum(axis=1, keepdims=True, dtype=np.float64) for x in (p, q))
+    middle = (p + q) / 2
+    total = np.zeros((p.shape[0], p.shape[2]))
+    for x in (p, q):
+        ratio = np.divide(x, middle, out=np.ones_like(middle), where=x > 0)
+        total += (x * np.log2(ratio)).sum(axis=1) / 2
+    return np.maximum(total, 0)
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """One minus the cosine of embeddings [n, M, C], the mean over M, [n, 1]."""
+    a, b = (x.astype(np.float64) for x in (a, b))
+    norm = np.linalg.norm(a, axis=2) * np.linalg.norm(b, axis=2)
+    return (1 - (a * b).sum(axis=2) / norm).mean(axis=1, keepdims=True)
+
+
+def _l2(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(a.astype(np.float64) - b, axis=2).mean(axis=1, keepdims=True)
+
+
+def _unique(alleles: Alleles) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the first of each allele, in order, and for each allele its number among them."""
+    one = alleles.n_alt == 1
+    code = np.full(len(alleles), 255, dtype=np.int64)  # a deletion
+    code[one] = alleles.bases[alleles.at[one]]
+    seen: dict[bytes, int] = {}
+    for i in np.flatnonzero(~one & (alleles.n_alt > 0)).tolist():
+        code[i] = 256 + seen.setdefault(alleles.alt(i).tobytes(), len(seen))
+    return _first_of(alleles.contig, alleles.pos, alleles.n_ref, code)
+
+
+def _first_of(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the first of each combination of values, in order, and each row's number of it."""
+    n = len(columns[0])
+    if not n:
+        return np.arange(0), np.arange(0)
+    order = np.lexsort(columns[::-1])
+    new = np.ones(n, dtype=bool)
+    new[1:] = np.any([x[order][1:] != x[order][:-1] for x in columns], axis=0)
+    group = np.empty(n, dtype=np.int64)
+    group[order] = np.cumsum(new) - 1
+    first = np.full(int(new.sum()), n, dtype=np.int64)
+    np.minimum.at(first, group, np.arange(n))
+    rank = np.empty(len(first), dtype=np.int64)
+    by_first = np.argsort(first)
+    rank[by_first] = np.arange(len(first))
+    return first[by_first], rank[group]
+
+
+def turned(values: Values, rows: np.ndarray) -> None:
+    """Makes scores of the genome's allele to the other those of the other to the genome's."""
+    for name in _SIGNED:
+        if name in values:
+            values[name][rows] *= -1
+    if "ref" in values and "alt" in values:
+        values["ref"][rows], values["alt"][rows] = values["alt"][rows], values["ref"][rows].copy()
+
+
+def n_nan(values: Values, rows: Any) -> int:
+    """How many of the scores of some rows are not a number."""
+    return sum(int(np.isnan(x[rows]).sum()) for x in values.values())

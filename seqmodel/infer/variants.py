@@ -1,0 +1,79 @@
+"""`seqmodel variants`: files of variants in, the same with scores out, in parts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from seqmodel import VERSION
+from seqmodel.dataset.seq.alphabet import Alphabet
+from seqmodel.dataset.seq.store import SequenceStore
+from seqmodel.errors import VariantError
+from seqmodel.files import sha256_of, writing
+from seqmodel.hparam.header import read_header
+from seqmodel.hparam.infer import VariantsHparams
+from seqmodel.infer.command import chunk_rows_of, model_of, parts_of, run
+from seqmodel.infer.effects import Effects, Options
+from seqmodel.infer.parts import Parts
+from seqmodel.infer.vcf import Typed, open_variants
+
+_VCF = (".vcf", ".vcf.gz", ".bcf")
+STDIN = "-"
+
+
+def command(hparams: VariantsHparams) -> dict[str, int] | None:
+    """Scores variants, and writes the outputs; counts of alleles, None if parts are missing.
+
+    Raises:
+        SeqmodelError: something that the user can correct.
+    """
+    header = read_header(hparams.checkpoints[0])
+    alphabet = header["alphabet"] or model_of(hparams).alphabet.to_dict()  # None up to 0.1
+    store = SequenceStore.open(
+        hparams.fasta, Alphabet.from_dict(alphabet), hparams.cache_dir, quiet=True
+    )
+    by_path = store.digests()
+    digests = {x: str(by_path[os.path.abspath(x)]["sha256"]) for x in hparams.fasta}
+    with _here(hparams.variants) as path:
+        if hparams.variants == STDIN:
+            digests[STDIN] = sha256_of(path, VariantError)
+        parts = parts_of("variants", hparams, digests)
+        if parts.is_done():
+            return parts.join()
+        counts = _scored(hparams, store, parts, path)
+    if counts and counts.get("nan"):
+        warnings.warn(f"{counts['nan']:,} scores are not a number", stacklevel=2)
+    return counts
+
+
+def _scored(
+    hparams: VariantsHparams, store: SequenceStore, parts: Parts, path: str
+) -> dict[str, int] | None:
+    model = model_of(hparams)
+    source = open_variants(path) if path else Typed(hparams.variant)
+    options = Options(**{x: getattr(hparams, x) for x in Options.__dataclass_fields__})
+    effects = Effects(model, store, source, options, hparams.contig_aliases)
+    if any(x.lower().endswith(_VCF) for x in hparams.out):
+        digests = [sha256_of(x, VariantError)[:16] for x in hparams.checkpoints]
+        about = f'ID=variants,Version="{VERSION}",Checkpoints="{" ".join(digests)}"'
+        effects.annotate(about, hparams.vcf_targets)
+    chunk_rows = chunk_rows_of(hparams, model.seq_len)
+    return run(parts, source.blocks(chunk_rows), effects)
+
+
+@contextmanager
+def _here(path: str | None) -> Iterator[str]:
+    """The path of a file that can be read several times; stdin is copied into one."""
+    if path != STDIN:
+        yield path or ""
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copied = os.path.join(folder, "stdin")
+        with writing(copied, VariantError) as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        yield copied

@@ -1,0 +1,295 @@
+"""Variants in files: VCF, BCF, tables, and what is typed, in blocks of records.
+
+First stage of scoring variants. A record of VCF stays the bytes that it was, so that it can be
+written again with nothing but its INFO changed. Leaves out which of them can be scored
+(records.py).
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
+
+from seqmodel.errors import VariantError
+from seqmodel.files import open_unpacked, reading
+
+TABLE_SUFFIXES = (".tsv", ".csv", ".txt")
+COLUMNS = ("contig", "pos", "ref", "alt")
+_N_COLUMNS = 8
+_EXTRA = "pip install 'seqmodel[variants]'"
+
+
+class Records(NamedTuple):
+    """Records of a file as columns of n values, ALT alleles joined by commas."""
+
+    contig: list[bytes]
+    pos: list[int]
+    """1-based, as in the file."""
+    ref: list[bytes]
+    alt: list[bytes]
+    info: list[bytes]
+
+
+class Block:
+    """Some records that follow each other in a file; they are parsed when they are needed.
+
+    Attributes:
+        number: how many records are before the first; the index of the first.
+        lines: a record of VCF each, with its end.
+    """
+
+    def __init__(self, number: int, lines: Sequence[bytes], where: str) -> None:
+        self.number, self.lines, self._where = number, lines, where
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @cached_property
+    def records(self) -> Records:
+        """The records as columns.
+
+        Raises:
+            VariantError: one has too few columns, or a position that is no number.
+        """
+        rows = self.rows
+        pos = self._positions([x[1] for x in rows])
+        contig, ref, alt, info = ([x[i] for x in rows] for i in (0, 3, 4, 7))
+        return Records(contig, pos, ref, alt, info)
+
+    @cached_property
+    def rows(self) -> list[list[bytes]]:
+        """Fields of each record; what follows INFO is one.
+
+        Raises:
+            VariantError: one has too few.
+        """
+        rows = [line.split(b"\t", _N_COLUMNS) for line in self.lines]
+        short = next((i for i, x in enumerate(rows) if len(x) < _N_COLUMNS), None)
+        if short is not None:
+            raise VariantError(
+                f"{self._name(short)}: {len(rows[short])} columns, a record of VCF has "
+                f"{_N_COLUMNS} or more, separated by tabs; is the file cut short?"
+            )
+        return rows
+
+    def _positions(self, texts: Sequence[bytes]) -> list[int]:
+        try:
+            found = list(map(int, texts))
+        except ValueError:
+            found = [-1]
+        if found and (min(found) < 0 or max(found) >= 1 << 60):
+            bad = next(i for i, x in enumerate(texts) if not x.isdigit() or len(x) > 18)
+            raise VariantError(
+                f"{self._name(bad)}: position {texts[bad].decode('utf-8', 'replace')!r} is no "
+                "whole number"
+            )
+        return found
+
+    def _name(self, i: int) -> str:
+        return f"{self._where} record {self.number + i + 1}"
+
+
+class Source(Protocol):
+    """Where variants come from.
+
+    Attributes:
+        header: lines of the header of VCF, with their ends; [] where there is none.
+    """
+
+    header: list[bytes]
+
+    def blocks(self, n_rows: int) -> Iterator[Block]:
+        """All records, `n_rows` at a time; one empty block if there is none."""
+
+
+class VcfFile:
+    """A VCF file: text, gzip or bgzip; the bytes of each record stay as they are.
+
+    Raises:
+        VariantError: it has no header.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path, self.header = path, []
+        with open_unpacked(path, VariantError) as file:
+            for line in file:
+                if not line.startswith(b"#"):
+                    break
+                self.header.append(line)
+        if not self.header or not self.header[-1].upper().startswith(b"#CHROM"):
+            raise VariantError(
+                f"{path}: is no VCF, there is no line #CHROM before its records; the name of a "
+                f"table ends in {', '.join(TABLE_SUFFIXES)} or .parquet"
+            )
+
+    def blocks(self, n_rows: int) -> Iterator[Block]:
+        """The records."""
+        with open_unpacked(self.path, VariantError) as file:
+            for _ in self.header:
+                next(file)
+            # an empty line, which some editors leave at the end, is no record
+            yield from _blocks((x for x in file if x.strip()), n_rows, self.path)
+
+
+class BcfFile:
+    """A BCF file, read by pysam; each record becomes the VCF text that bcftools gives."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        with (
+            reading(path, VariantError, "BCF"),
+            pysam().VariantFile(path) as file,
+        ):
+            self.header = str(file.header).encode().splitlines(keepends=True)
+
+    def blocks(self, n_rows: int) -> Iterator[Block]:
+        """The records."""
+        yield from _blocks(self._lines(), n_rows, self.path)
+
+    def _lines(self) -> Iterator[bytes]:
+        with pysam().VariantFile(self.path) as file:
+            records = iter(file)
+            while True:
+                with reading(self.path, VariantError, "BCF"):
+                    record = next(records, None)
+                    line = None if record is None else str(record).encode()
+                if line is None:
+                    return
+                yield line
+
+
+class Table:
+    """Rows of contig, pos (1-based), ref and alt in a CSV, TSV or Parquet file."""
+
+    def __init__(self, path: str) -> None:
+        self.path, self.header = path, []
+
+    def blocks(self, n_rows: int) -> Iterator[Block]:
+        """The rows."""
+        yield from _blocks(map(_line, self._rows()), n_rows, self.path)
+
+    def _rows(self) -> Iterator[Sequence[Any]]:
+        if self.path.lower().endswith(".parquet"):
+            yield from self._parquet()
+            return
+        import csv
+
+        separator = "," if ".csv" in os.path.basename(self.path).lower() else "\t"
+        with open_unpacked(self.path, VariantError) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape")
+            rows = csv.reader(text, delimiter=separator)
+            at = self._columns(next(rows, []))
+            for number, row in enumerate(rows, 2):
+                if not row:
+                    continue
+                if len(row) <= max(at):
+                    raise VariantError(
+                        f"{self.path} line {number}: {len(row)} columns, too few for "
+                        f"{', '.join(COLUMNS)}; is the file cut short?"
+                    )
+                yield [row[i] for i in at]
+
+    def _parquet(self) -> Iterator[Sequence[Any]]:
+        try:
+            from pyarrow import parquet
+        except ImportError as e:
+            raise VariantError("Parquet needs pyarrow: pip install 'seqmodel[parquet]'") from e
+        with reading(self.path, VariantError, "Parquet"):
+            file = parquet.ParquetFile(self.path)
+        names = file.schema_arrow.names
+        columns = [names[i] for i in self._columns(names)]
+        batches = file.iter_batches(8192, columns=columns)
+        while True:
+            with reading(self.path, VariantError, "Parquet"):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield from zip(*(batch.column(x).to_pylist() for x in columns), strict=True)
+
+    def _columns(self, names: Sequence[str]) -> list[int]:
+        found = [x.strip().lower().lstrip("#") for x in names]
+        other = {"contig": ("chrom", "chr", "chromosome"), "pos": ("position",)}
+        at = []
+        for name in COLUMNS:
+            known = [x for x in (name, *other.get(name, ())) if x in found]
+            if not known:
+                raise VariantError(
+                    f"{self.path}: no column {name!r}; a table of variants has the columns "
+                    f"{', '.join(COLUMNS)} (position from 1), this one has {', '.join(names)}"
+                )
+            at.append(found.index(known[0]))
+        return at
+
+
+class Typed:
+    """Variants that are given one by one: texts `contig:pos:ref:alt`, or tuples of these four."""
+
+    path = "--variant"
+
+    def __init__(self, variants: Iterable[str | Sequence[Any]]) -> None:
+        self.header: list[bytes] = []
+        self._lines = [_line(_typed(x)) for x in variants]
+
+    def blocks(self, n_rows: int) -> Iterator[Block]:
+        """The variants."""
+        yield from _blocks(iter(self._lines), n_rows, self.path)
+
+
+def open_variants(path: str) -> Source:
+    """The variants in a file, of the kind that its suffix or its first bytes say.
+
+    Raises:
+        VariantError: the file cannot be read.
+    """
+    base = path.lower().removesuffix(".gz")
+    if base.endswith((*TABLE_SUFFIXES, ".parquet")):
+        return Table(path)
+    with open_unpacked(path, VariantError) as file:
+        is_bcf = file.peek(3)[:3] == b"BCF"
+    return BcfFile(path) if is_bcf else VcfFile(path)
+
+
+def pysam() -> Any:
+    """The module pysam, which does not write on stderr.
+
+    Raises:
+        VariantError: it is not installed.
+    """
+    try:
+        import pysam as found
+    except ImportError as e:
+        raise VariantError(f"BCF files and indexes need pysam: {_EXTRA}") from e
+    found.set_verbosity(0)
+    return found
+
+
+def _blocks(lines: Iterator[bytes], n_rows: int, where: str) -> Iterator[Block]:
+    number = 0
+    while True:
+        part = list(itertools.islice(lines, n_rows))
+        if part or not number:
+            yield Block(number, part, where)
+        number += len(part)
+        if len(part) < n_rows:
+            return
+
+
+def _line(row: Sequence[Any]) -> bytes:
+    """A variant as a record of VCF."""
+    contig, pos, ref, alt = ("." if x is None else str(x).strip() for x in row)
+    text = f"{contig}\t{pos}\t.\t{ref}\t{alt or '.'}\t.\t.\t.\n"
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _typed(variant: str | Sequence[Any]) -> Sequence[Any]:
+    parts = variant.rsplit(":", 3) if isinstance(variant, str) else list(variant)
+    if len(parts) != len(COLUMNS):
+        raise VariantError(
+            f"variant {variant!r}: give contig:pos:ref:alt with the position from 1, such as "
+            "20:42984264:G:A"
+        )
+    return parts

@@ -1,0 +1,216 @@
+"""Annotated VCF: what is added to its header and to INFO, and files of it as text, bgzip, BCF.
+
+Last stage of scoring variants, after records.py and scores.py. A piece is the text of a chunk; in
+bgzip it is made of whole blocks, so that pieces are joined as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from seqmodel.errors import RunError
+from seqmodel.files import BGZIP_END, writing
+
+STATUS_ID = "SM_STATUS"
+_BLOCK_BYTES = 65280  # of what bgzip packs at a time
+_BAD = re.compile(r"[^0-9A-Za-z_.]")
+
+
+class Annotation:
+    """What is added to a VCF.
+
+    Args:
+        names: name of each column of scores.
+        header: lines of the header of the input, with their ends; [] to make one.
+        source: what computed the scores, the content of a line `##seqmodel=<...>`.
+        contigs: names and lengths, for a header that is made.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        header: Sequence[bytes],
+        source: str,
+        contigs: Mapping[str, int],
+    ) -> None:
+        self.ids = info_ids(names)
+        known = {f"##INFO=<ID={x},".encode() for x in (STATUS_ID, *self.ids)}
+        kept = [x for x in header if not x.startswith(tuple(known))]
+        again = len(kept) < len(header)
+        self.replaced = {STATUS_ID.encode(), *(x.encode() for x in self.ids)} if again else set()
+        self.header = self._header(kept or _made(contigs), names, source)
+
+    def lines(
+        self,
+        rows: Sequence[Sequence[bytes]],
+        record: np.ndarray,
+        status: Sequence[str],
+        scores: Sequence[np.ndarray],
+    ) -> bytes:
+        """Records with their scores in INFO.
+
+        Args:
+            rows: fields of each record, what follows INFO as one.
+            record: index of the record of each allele, int64 [n].
+            status: of each allele.
+            scores: a column a score, [n] each.
+        """
+        columns = [list(status), *map(_texts, scores)]
+        if len(record) != len(rows):
+            columns = [_by_record(x, record, len(rows)) for x in columns]
+        form = ";".join(f"{x}=%s" for x in (STATUS_ID, *self.ids))
+        added = "\n".join([form % x for x in zip(*columns, strict=True)]).encode().split(b"\n")
+        return b"".join(
+            [self._line(row, new) for row, new in zip(rows, added if rows else [], strict=True)]
+        )
+
+    def _line(self, row: Sequence[bytes], new: bytes) -> bytes:
+        info, end = row[7], b""
+        if len(row) == 8:
+            bare = info.rstrip(b"\r\n")
+            info, end = bare, info[len(bare) :] or b"\n"
+        if self.replaced:
+            fields = info.split(b";")
+            info = b";".join(x for x in fields if x.split(b"=", 1)[0] not in self.replaced)
+        info = new if info in (b".", b"") else info + b";" + new
+        return b"\t".join((*row[:7], info, *row[8:])) + end
+
+    def _header(self, kept: Sequence[bytes], names: Sequence[str], source: str) -> bytes:
+        end = b"\r\n" if kept[0].endswith(b"\r\n") else b"\n"
+        own = [
+            f'##INFO=<ID={STATUS_ID},Number=A,Type=String,Description="Whether seqmodel scored '
+            'the allele, or why not">'
+        ]
+        for name, x in zip(names, self.ids, strict=True):
+            text = name.replace("\\", "\\\\").replace('"', '\\"')
+            own.append(f'##INFO=<ID={x},Number=A,Type=Float,Description="seqmodel: {text}">')
+        own.append(f"##seqmodel=<{source}>")
+        added = [x.encode("utf-8", "surrogateescape") + end for x in own]
+        return b"".join([*kept[:-1], *added, kept[-1]])
+
+
+class VcfFormat:
+    """VCF as text, bgzip with an index (.tbi, or .csi), or BCF."""
+
+    name = ""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def piece(self, rows: Any, *, first: bool) -> bytes:
+        """The records, after the header if `first`.
+
+        Raises:
+            RunError: the rows are no variants.
+        """
+        if rows.vcf is None:
+            raise RunError("--out: VCF and BCF files are written by `seqmodel variants` only")
+        header, lines = rows.vcf
+        text = header + lines if first else lines
+        return bgzipped(text) if self.kind == "vcf.gz" else text
+
+    def join(self, pieces: Callable[[], Iterator[bytes]], out: str) -> None:
+        """All records in one file."""
+        if self.kind == "bcf":
+            self._bcf(pieces, out)
+            return
+        with writing(out, RunError) as file:
+            for piece in pieces():
+                file.write(piece)
+            if self.kind == "vcf.gz":
+                file.write(BGZIP_END)
+        if self.kind == "vcf.gz":
+            _index(out)
+
+    def _bcf(self, pieces: Callable[[], Iterator[bytes]], out: str) -> None:
+        from pysam import bcftools
+
+        from seqmodel.infer.vcf import pysam
+
+        pysam()
+        with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(out))) as folder:
+            text, made = os.path.join(folder, "a.vcf"), os.path.join(folder, "a.bcf")
+            with writing(text, RunError) as file:
+                for piece in pieces():
+                    file.write(piece)
+            try:
+                bcftools.view("--no-version", "-Ob", "-o", made, text, catch_stdout=False)
+            except Exception as e:  # of pysam, with what bcftools said
+                raise RunError(
+                    f"cannot write {out}: {' '.join(str(e).split())}; BCF needs a header that "
+                    "defines all contigs, filters, INFO and FORMAT fields: write .vcf.gz"
+                ) from e
+            os.replace(made, out)
+        _index(out)
+
+
+def info_ids(names: Sequence[str]) -> list[str]:
+    """An ID for INFO of each name, of the characters that VCF allows; no two are equal."""
+    found: dict[str, None] = {STATUS_ID: None}
+    for name in names:
+        own = base = f"SM_{_BAD.sub('_', name)}"
+        number = 1
+        while own in found:
+            number += 1
+            own = f"{base}_{number}"
+        found[own] = None
+    return list(found)[1:]
+
+
+def bgzipped(text: bytes) -> bytes:
+    """Blocks of bgzip (SAM specification, section 4.1), without the one that ends a file."""
+    found = []
+    for i in range(0, len(text), _BLOCK_BYTES):
+        part = text[i : i + _BLOCK_BYTES]
+        packer = zlib.compressobj(6, zlib.DEFLATED, -15)
+        packed = packer.compress(part) + packer.flush()
+        head = bytes.fromhex("1f8b08040000000000ff060042430200")
+        size = (len(head) + 2 + len(packed) + 8 - 1).to_bytes(2, "little")
+        sums = zlib.crc32(part).to_bytes(4, "little") + len(part).to_bytes(4, "little")
+        found.append(head + size + packed + sums)
+    return b"".join(found)
+
+
+def _made(contigs: Mapping[str, int]) -> list[bytes]:
+    lines = ["##fileformat=VCFv4.2"]
+    lines += [f"##contig=<ID={name},length={n}>" for name, n in contigs.items()]
+    lines += ["#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
+    return [f"{x}\n".encode("utf-8", "surrogateescape") for x in lines]
+
+
+def _texts(values: np.ndarray) -> list[str]:
+    return ["." if x != x else f"{x:.6g}" for x in values.tolist()]
+
+
+def _by_record(texts: Sequence[str], record: np.ndarray, n: int) -> list[str]:
+    found: list[list[str]] = [[] for _ in range(n)]
+    for text, i in zip(texts, record.tolist(), strict=True):
+        found[i].append(text)
+    return [",".join(x) for x in found]
+
+
+def _index(path: str) -> None:
+    """Writes path.tbi, or path.csi for longer contigs and BCF; nothing if it is not sorted."""
+    import contextlib
+
+    try:
+        import pysam
+    except ImportError:
+        return
+    pysam.set_verbosity(0)
+    for suffix in (".tbi", ".csi"):
+        with contextlib.suppress(OSError):
+            os.unlink(path + suffix)
+    is_vcf = not path.endswith(".bcf")
+    preset = "vcf" if is_vcf else "bcf"
+    for as_csi in (False, True) if is_vcf else (True,):
+        with contextlib.suppress(Exception):  # of pysam: unsorted, or too long a contig
+            pysam.tabix_index(path, preset=preset, csi=as_csi, keep_original=True)
+            return
