@@ -48,6 +48,8 @@ FORMATS = (
     Format("MATLAB 7.3", (".mat",), _ARRAYS, _SPLIT_FILES),
     Format("HDF5", (".h5",), _ARRAYS, _SPLIT_FILES),
     Format("bigWig", (".bw",), "seqmodel.dataset.label.bigwig:BigWig", ("tracks",)),
+    Format("VCF", (".vcf", ".vcf.gz"), "seqmodel.infer.vcf:open_variants", ("variants",)),
+    Format("BCF", (".bcf",), "seqmodel.infer.vcf:open_variants", ("variants",)),
     Format("TOML config", (".toml",), "seqmodel.hparam.config:read_config", ("config",)),
     Format("JSON config", (".json",), "seqmodel.hparam.config:read_config", ("config",)),
     Format(

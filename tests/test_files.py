@@ -467,6 +467,8 @@ ELSEWHERE = {
     ("dataset/seq/store.py", None): "a store, by its map",
     ("infer/formats.py", None): "in memory, and in files that files.writing made",
     ("infer/parts.py", "put"): "in memory",
+    ("infer/vcf_out.py", "_bcf"): "bcftools writes it",
+    ("infer/variants.py", "_here"): "a copy of stdin, without a name",
     ("dataset/label/array_cache.py", None): "a kept array, by its map",
 }
 

@@ -56,8 +56,14 @@ class Alleles:
 
     def select(self, rows: np.ndarray | slice) -> Alleles:
         """The alleles of these rows."""
-        own = (self.contig, self.pos, self.n_ref, self.n_alt, self.at)
-        return Alleles(*(x[rows] for x in own), self.bases)
+        return Alleles(
+            contig=self.contig[rows],
+            pos=self.pos[rows],
+            n_ref=self.n_ref[rows],
+            n_alt=self.n_alt[rows],
+            at=self.at[rows],
+            bases=self.bases,
+        )
 
     def alt(self, i: int) -> np.ndarray:
         """Ids of the bases of ALT allele `i`, uint8 [n_alt]."""

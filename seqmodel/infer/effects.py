@@ -162,7 +162,7 @@ class Effects:
 
     def _columns(self, block: Block, rows: AlleleRows) -> dict[str, Any]:
         records = block.records
-        columns = [_decoded(records.contig), records.pos, _decoded(records.ref)]
+        columns: list[Any] = [_decoded(records.contig), records.pos, _decoded(records.ref)]
         if len(rows.record) != len(block):
             at = rows.record.tolist()
             columns = [[x[i] for i in at] for x in columns]
@@ -178,13 +178,10 @@ class Effects:
         found = {k: np.full(x, np.nan, dtype=np.float32) for k, x in shapes.items()}
         own = np.flatnonzero((rows.status < N_SCORED) & (rows.status != VCF_REF))
         given = np.flatnonzero(rows.status == VCF_REF)
-        replaced, local = _replaced(self.windows, rows, given) if len(given) else (None, None)
-        for at, windows, alleles in (
-            (own, self.windows, rows.alleles.select(own)),
-            (given, local, replaced),
-        ):
-            if not len(at):
-                continue
+        work = [(own, self.windows, rows.alleles.select(own))]
+        if len(given):
+            work.append((given, *_replaced(self.windows, rows, given)))
+        for at, windows, alleles in work:
             keep = self._inside(rows, at, windows, alleles)
             values = self._scorer(windows, alleles.select(keep))
             for name, x in values.items():
@@ -318,7 +315,7 @@ class _Pieces:
 
 def _replaced(
     windows: AlleleWindows, rows: AlleleRows, at: np.ndarray
-) -> tuple[Alleles, AlleleWindows]:
+) -> tuple[AlleleWindows, Alleles]:
     """Alleles on pieces of the genome that have the REF of the file, a piece each."""
     codes, x = windows.codes, rows.alleles
     pieces, pos = [], []
@@ -334,7 +331,7 @@ def _replaced(
     lengths = np.fromiter(map(len, pieces), dtype=np.int64)
     local = _Pieces(np.concatenate(pieces), lengths)
     moved = replace(x.select(at), contig=np.arange(len(at)), pos=np.array(pos, dtype=np.int64))
-    return moved, AlleleWindows(local, windows.alphabet, windows.length, windows.index)
+    return AlleleWindows(local, windows.alphabet, windows.length, windows.index), moved
 
 
 def _decoded(texts: Sequence[bytes]) -> list[str]:

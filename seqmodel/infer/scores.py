@@ -115,7 +115,9 @@ class Scorer:
     def _mean(self, windows: AlleleWindows, alleles: Alleles) -> Values:
         compared = _Masked(self) if self.model.task == "masked" else _Compared(self)
         found = [compared(windows, alleles, flip) for flip in self.flips]
-        mean = {k: sum(x[k] for x in found) / len(found) for k in found[0]}
+        mean: Values = {}
+        for name in found[0]:
+            mean[name] = np.mean([x[name] for x in found], axis=0, dtype=np.float64)
         if "abs" in self.scores:
             mean["abs"] = np.abs(mean["alt"] - mean["ref"])
         return {k: mean[k] for k in self.scores}

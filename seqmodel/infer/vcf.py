@@ -114,7 +114,8 @@ class VcfFile:
     """
 
     def __init__(self, path: str) -> None:
-        self.path, self.header = path, []
+        self.path = path
+        self.header: list[bytes] = []
         with open_unpacked(path, VariantError) as file:
             for line in file:
                 if not line.startswith(b"#"):
@@ -166,7 +167,8 @@ class Table:
     """Rows of contig, pos (1-based), ref and alt in a CSV, TSV or Parquet file."""
 
     def __init__(self, path: str) -> None:
-        self.path, self.header = path, []
+        self.path = path
+        self.header: list[bytes] = []
 
     def blocks(self, n_rows: int) -> Iterator[Block]:
         """The rows."""

@@ -209,8 +209,7 @@ def _index(path: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(path + suffix)
     is_vcf = not path.endswith(".bcf")
-    preset = "vcf" if is_vcf else "bcf"
     for as_csi in (False, True) if is_vcf else (True,):
         with contextlib.suppress(Exception):  # of pysam: unsorted, or too long a contig
-            pysam.tabix_index(path, preset=preset, csi=as_csi, keep_original=True)
+            pysam.tabix_index(path, preset="vcf", csi=as_csi, keep_original=True)
             return

@@ -48,6 +48,7 @@ def warm() -> None:
     import seqmodel.dataset.table_data
     import seqmodel.dataset.track_data
     import seqmodel.infer.predict
+    import seqmodel.infer.variants
     import seqmodel.model.cnn
     import seqmodel.record.checkpoint
     import seqmodel.task.classify
@@ -56,7 +57,7 @@ def warm() -> None:
     from seqmodel.hparam.resolve import run_parser
 
     choices = ("--task=", "--dataset=", "--encoder=")
-    of_runs = (c for kind in KINDS for c in kind.commands if c[0] != "predict")
+    of_runs = (c for kind in KINDS for c in kind.commands if c[0] not in ("predict", "variants"))
     for words in map(tuple, of_runs):  # definitions are cached
         run_parser([word for word in words if word.startswith(choices)])
     torch.set_num_threads(1)

@@ -295,6 +295,37 @@ def _applied(name: str, text: str | None = None) -> Callable[[], None]:
     return make
 
 
+def variants(name: str) -> list[str]:
+    """The verb that scores variants."""
+    shared = ["--checkpoints=x.ckpt", "--out=out/v.tsv", "--accelerator=cpu", "--json"]
+    return ["variants", *shared, "--fasta=g.fa", f"--variants={name}"]
+
+
+def _vcf() -> str:
+    sequence = _letters(300)
+    lines = ["##fileformat=VCFv4.2", "##contig=<ID=a,length=600>", "##contig=<ID=b,length=204>"]
+    lines += ["#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
+    for i in range(60, 240, 9):
+        ref = sequence[i]
+        alt = (ref + "AC", "ACGT".replace(ref, "")[0], "<DEL>")[i % 3]
+        lines.append(f"a\t{i + 1}\t.\t{ref}\t{alt}\t.\tPASS\t.")
+    return "\n".join(lines) + "\n"
+
+
+def _bcf() -> None:
+    import pysam
+
+    _checkpoint()
+    _write("v.vcf", _vcf())
+    with (
+        pysam.VariantFile("v.vcf") as file,
+        pysam.VariantFile("v.bcf", "wb", header=file.header) as to,
+    ):
+        for record in file:
+            to.write(record)
+    os.unlink("v.vcf")
+
+
 def predict(*words: str) -> list[str]:
     """The verb that applies a model."""
     shared = ["--checkpoints=x.ckpt", "--out=out/p.tsv", "--accelerator=cpu", "--json"]
@@ -438,6 +469,17 @@ KINDS = (
         packs=True,
         weight=0.3,
     ),
+    Kind(
+        "variants: VCF",
+        "v.vcf",
+        _applied("v.vcf", _vcf()),
+        [variants("v.vcf")],
+        ("VCF", "seqmodel.infer.vcf"),
+        is_text=True,
+        packs=True,
+        weight=0.3,
+    ),
+    Kind("variants: BCF", "v.bcf", _bcf, [variants("v.bcf")], ("BCF",), has_sums=True, weight=0.3),
     Kind(
         "BED3",
         "x.bed",

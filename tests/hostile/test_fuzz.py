@@ -26,6 +26,8 @@ OTHERS = {
     "seqmodel.infer.trained": "opens records through seqmodel.record.folder",
     "seqmodel.infer.model": "opens checkpoints through seqmodel.record.checkpoint",
     "seqmodel.infer.command": "opens checkpoints through seqmodel.infer.model",
+    "seqmodel.infer.effects": "opens sequences through seqmodel.dataset.seq, variants through vcf",
+    "seqmodel.infer.variants": "opens sequences through seqmodel.dataset.seq, variants through vcf",
     "seqmodel.infer.formats": "reads pieces that it made itself",
     "seqmodel.infer.frame": "opens sequences through seqmodel.dataset.seq",
     "seqmodel.infer.parts": "reads parts with checksums, which it made itself",
