@@ -55,7 +55,7 @@ def cedar(slurm, tmp_path, monkeypatch):
     (home / "dna/data/hg38.fa").write_text(">c1\n" + "ACGT" * 50 + "\n")
     (here / "data/demo").mkdir(parents=True)
     shutil.copy(ROOT / "data/demo/umaydis.fa.gz", here / "data/demo")
-    fake = f"""#!/bin/sh
+    fake = f"""#!/bin/bash
 if [ "$1" != -u ]; then exec {sys.executable} "$@"; fi
 if [ -e "$HOME/fail" ]; then echo "ValueError: as asked" >&2; exit 1; fi
 exec {sys.executable} -I -S {FAKE_RUN} "$@"
