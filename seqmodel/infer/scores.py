@@ -117,7 +117,7 @@ class Scorer:
         found = [compared(windows, alleles, flip) for flip in self.flips]
         mean: Values = {}
         for name in found[0]:
-            mean[name] = np.mean([x[name] for x in found], axis=0, dtype=np.float64)
+            mean[name] = np.stack([x[name] for x in found]).mean(axis=0, dtype=np.float64)
         if "abs" in self.scores:
             mean["abs"] = np.abs(mean["alt"] - mean["ref"])
         return {k: mean[k] for k in self.scores}

@@ -184,13 +184,13 @@ class IntervalLines:
             yield Line(line.number, fields[0], start - 1, end, name, sign_number, None, kept)
 
     def _bounds(self, number: int, start: str, end: str) -> tuple[int, int]:
-        start, end = (
+        first, last = (
             whole_number(text.strip(), partial("{}: {}".format, self.where(number), what))
             for what, text in (("start", start), ("end", end))
         )
-        if end < start:
-            raise IntervalError(f"{self.where(number)}: end {end} is before start {start}")
-        return start, end
+        if last < first:
+            raise IntervalError(f"{self.where(number)}: end {last} is before start {first}")
+        return first, last
 
     def _no_strand(self, number: int, sign: str) -> IntervalError:
         return IntervalError(
