@@ -11,6 +11,7 @@ import io
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -152,15 +153,19 @@ class BcfFile:
         yield from _blocks(self._lines(), n_rows, self.path)
 
     def _lines(self) -> Iterator[bytes]:
-        with pysam().VariantFile(self.path) as file:
-            records = iter(file)
+        with reading(self.path, VariantError, "BCF"):
+            file = pysam().VariantFile(self.path)
+        try:
             while True:
                 with reading(self.path, VariantError, "BCF"):
-                    record = next(records, None)
+                    record = next(file, None)
                     line = None if record is None else str(record).encode()
                 if line is None:
                     return
                 yield line
+        finally:
+            with suppress(OSError):  # it was read with an error, which was raised
+                file.close()
 
 
 class Table:
