@@ -20,6 +20,7 @@ from seqmodel.dataset.interval.bed import (
     layout_of,
     whole_number,
 )
+from seqmodel.dataset.interval.bed_columns import MOST_DIGITS
 from seqmodel.dataset.interval.file import kind_of
 from seqmodel.dataset.interval.gff import (
     NAMES,
@@ -184,13 +185,16 @@ class IntervalLines:
             yield Line(line.number, fields[0], start - 1, end, name, sign_number, None, kept)
 
     def _bounds(self, number: int, start: str, end: str) -> tuple[int, int]:
-        first, last = (
-            whole_number(text.strip(), partial("{}: {}".format, self.where(number), what))
-            for what, text in (("start", start), ("end", end))
-        )
+        first = self._position(number, "start", start)
+        last = self._position(number, "end", end)
         if last < first:
             raise IntervalError(f"{self.where(number)}: end {last} is before start {first}")
         return first, last
+
+    def _position(self, number: int, what: str, text: str) -> int:
+        if text.isdecimal() and len(text) <= MOST_DIGITS:  # the most, without a call
+            return int(text)
+        return whole_number(text.strip(), partial("{}: {}".format, self.where(number), what))
 
     def _no_strand(self, number: int, sign: str) -> IntervalError:
         return IntervalError(
