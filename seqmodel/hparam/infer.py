@@ -170,6 +170,8 @@ class PredictHparams(ApplyHparams):
         for name in ("stride", "contigs"):
             if getattr(values, name) and not values.tiles:
                 raise HparamError(f"--{name} has no effect without --tiles")
+        if values.keep_columns and not (values.table or values.intervals):
+            raise HparamError("--keep_columns has no effect without --table or --intervals")
 
 
 def _add_inputs(parser: HparamParser) -> None:

@@ -20,6 +20,7 @@ import torch
 import seqmodel
 from seqmodel.cli.verbs import main
 from seqmodel.errors import HparamError, SequenceError
+from seqmodel.infer.command import shown
 from seqmodel.infer.rows import Predictor
 from seqmodel.record.checkpoint import SafeCheckpointIO
 
@@ -472,7 +473,7 @@ def test_names_of_targets_and_contigs_that_are_no_names_of_files(trained, tmp_pa
     folder = tmp_path / "out"
     folder.mkdir()
     outs = [folder / f"o.{x}" for x in ("tsv", "bw", "h5", "npz", "parquet")]
-    predict(path, outs, f"--fasta={fasta}", "--tiles", "--keep_columns=")
+    predict(path, outs, f"--fasta={fasta}", "--tiles")
     found = pd.read_csv(outs[0], sep="\t")
     assert list(found.columns)[-4:-2] == names
     assert found["contig"].tolist() == ["../../x"]
@@ -515,6 +516,7 @@ def test_a_full_disk_is_one_line_and_the_parts_stay(trained, genome, tmp_path):
         (["--table=x.csv", "--fasta=x.fa"], "give one input"),
         (["--fasta=x.fa", "--intervals=x.bed", "--tiles"], "give one of them"),
         (["--fasta=x.fa", "--stride=3"], "--stride has no effect without --tiles"),
+        (["--fasta=x.fa", "--keep_columns=a"], "--keep_columns has no effect without --table"),
         (["--fasta=missing.fa"], "missing.fa: no such file"),
         (["--table=x.csv", "--sequence_column=nope"], "no column 'nope'"),
         (["--fasta=x.fa", "--intervals=x.bed", "--anchor=summit"], "only .narrowPeak files"),
@@ -595,3 +597,44 @@ def test_a_done_command_loads_no_model(trained, genome, tmp_path, monkeypatch, c
     predict(trained.best("regress"), tmp_path / "o.tsv", *words, "--stride=3", code=2)
     assert "begun with options stride None, now 3" in capsys.readouterr().err
     assert os.listdir(tmp_path / "o.tsv.parts")
+
+
+ARCHIVE = Path(__file__).parents[1] / "archive"
+
+
+@pytest.mark.parametrize("task", ["classify", "multilabel", "regress"])
+@pytest.mark.parametrize("version", ["0.1.0", "0.2.0"])
+def test_checkpoints_of_older_versions_predict(genome, tmp_path, version, task):
+    path, _ = genome
+    checkpoint = ARCHIVE / version / f"{task}.ckpt"
+    given = ["--seq_len=64"] if task != "classify" else []
+    words = [f"--fasta={path}", "--tiles", *given]
+    if given and version == "0.1.0":
+        predict(checkpoint, tmp_path / "o.tsv", f"--fasta={path}", "--tiles", code=2)
+    predict(checkpoint, tmp_path / "o.tsv", *words, *(["--overwrite"] if given else []))
+    found = read(tmp_path / "o.tsv")
+    model = seqmodel.load(checkpoint, seq_len=64, device="cpu")
+    names = list(model.targets.names)
+    expected = model.predict(fasta=[path], tiles=True)
+    np.testing.assert_allclose(found[names], expected[names], 1e-6)
+
+
+def test_half_precision_is_near_and_is_another_command(trained, genome, tmp_path, capsys):
+    path, _ = genome
+    words = [f"--fasta={path}", "--tiles"]
+    predict(trained.best("classify"), tmp_path / "full.tsv", *words)
+    predict(trained.best("classify"), tmp_path / "half.tsv", *words, "--precision=bf16-mixed")
+    full, half = (read(tmp_path / f"{x}.tsv")[["0", "1"]] for x in ("full", "half"))
+    np.testing.assert_allclose(half, full, 2e-2)
+    assert not half.equals(full)
+    predict(trained.best("classify"), tmp_path / "half.tsv", *words, code=2)
+    assert "begun with options precision 'bf16-mixed', now '32'" in capsys.readouterr().err
+
+
+def test_progress_is_shown_on_a_terminal_only(monkeypatch, capsys):
+    chunks = [range(7), range(3)]
+    assert list(shown(chunks, 10)) == chunks
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert list(shown(chunks, 10)) == chunks
+    assert "10.0/10.0" in capsys.readouterr().err
