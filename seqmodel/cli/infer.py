@@ -18,6 +18,7 @@ from seqmodel.errors import HparamError
 from seqmodel.hparam.infer import (
     ApplyHparams,
     DescribeHparams,
+    EmbedHparams,
     MergeHparams,
     PredictHparams,
     VariantsHparams,
@@ -49,6 +50,11 @@ def predict_as_run(argv: Sequence[str]) -> int:
 def variants(argv: Sequence[str]) -> int:
     """Scores variants."""
     return apply_verb(argv, VariantsHparams, "seqmodel.infer.variants")
+
+
+def embed(argv: Sequence[str]) -> int:
+    """Embeds sequences in files."""
+    return apply_verb(argv, EmbedHparams, "seqmodel.infer.embed")
 
 
 def merge(argv: Sequence[str]) -> int:

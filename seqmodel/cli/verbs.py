@@ -82,6 +82,11 @@ VERBS = {
         "--checkpoints=best.ckpt --variants=in.vcf.gz --fasta=genome.fa --out=out.vcf.gz",
         "Score variants: what a model gives for ALT and for REF.",
     ),
+    "embed": Verb(
+        "cli.infer:embed",
+        "--checkpoints=best.ckpt --fasta=sequences.fa --out=embeddings.npz",
+        "Write what the encoder makes of sequences, pooled or by position.",
+    ),
     "merge": Verb(
         "cli.infer:merge",
         "OUT.parts [--json]",

@@ -17,6 +17,7 @@ from seqmodel.hparam.trainer import RunHparams, TrainerHparams, TrainingHparams
 from seqmodel.hparam.value import OUTPUT, integer, path, str2bool
 
 TOO_LONG = ("center", "tile_mean", "tile_max")
+POOLS = ("mean", "max", "first", "none")
 ENSEMBLE_OF = ("logit", "probability")
 REF_MISMATCHES = ("skip", "error", "swap", "use_vcf")
 EDGES = ("pad", "skip")
@@ -172,6 +173,34 @@ class PredictHparams(ApplyHparams):
                 raise HparamError(f"--{name} has no effect without --tiles")
         if values.keep_columns and not (values.table or values.intervals):
             raise HparamError("--keep_columns has no effect without --table or --intervals")
+
+
+class EmbedHparams(ApplyHparams):
+    """What embed reads and shows."""
+
+    not_in_stamp = (*ApplyHparams.not_in_stamp, "cache_dir")
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        _add_inputs(parser)
+        same(parser, PredictHparams, "too_long", "keep_columns")
+        parser.add_argument(
+            "--layer",
+            help="layer to give in place of the encoder's output: 0 for the embedding, k for block "
+            "k, or the name of a submodule",
+        )
+        parser.add_argument(
+            "--pool",
+            choices=list(POOLS),
+            default="mean",
+            help="how the positions become one: their mean, their maximum, the first alone; none "
+            "keeps all",
+        )
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses inputs that do not go together."""
+        PredictHparams.check(values)
 
 
 def _add_inputs(parser: HparamParser) -> None:

@@ -10,7 +10,6 @@ import gzip
 import io
 import itertools
 import os
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,10 +20,8 @@ import numpy as np
 
 from seqmodel.errors import RunError
 from seqmodel.files import writing
+from seqmodel.infer.arrays import AnnDataFormat, ArrayFormat, Pieces, arrays_of, h5py_module
 from seqmodel.infer.vcf_out import VcfFormat
-
-Pieces = Callable[[], Iterator[bytes]]
-_CONSTANT = "constant "  # before the name of an array that belongs to all rows
 
 
 class Track(NamedTuple):
@@ -51,6 +48,8 @@ class Rows:
         arrays: by name, [n, ...] each; what .npz and .h5 keep.
         counts: number of rows by status, and of outputs that are not a number.
         constants: arrays that belong to all rows, by name; .npz and .h5 keep them once.
+        sizes: how many of the entries of a ragged array each row has, int64 [n], by the name under
+            which .npz and .h5 keep the offsets, [n + 1]: row i has entries offsets[i:i + 2].
         tracks: what is written along contigs, by the name of the output file.
         vcf: header and records of VCF, for rows that are variants.
     """
@@ -61,6 +60,7 @@ class Rows:
     constants: Mapping[str, np.ndarray] = field(default_factory=dict)
     tracks: Mapping[str, Track] = field(default_factory=dict)
     vcf: tuple[bytes, bytes] | None = None
+    sizes: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
@@ -129,7 +129,7 @@ class ParquetFormat:
         """The rows as a Parquet file."""
         arrow = _pyarrow()
         buffer = io.BytesIO()
-        columns = {k: arrow.array(_plain(v)) for k, v in rows.columns.items()}
+        columns = {k: _column(v) for k, v in rows.columns.items()}
         arrow.parquet.write_table(arrow.table(columns), buffer)
         return buffer.getvalue()
 
@@ -144,71 +144,6 @@ class ParquetFormat:
                 writer.write_table(table.cast(writer.schema))
             if writer is not None:
                 writer.close()
-
-
-class ArrayFormat:
-    """Arrays in .npz or .h5."""
-
-    name = ""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-
-    def piece(self, rows: Rows, *, first: bool) -> bytes:
-        """The arrays as .npz."""
-        buffer = io.BytesIO()
-        constants = {f"{_CONSTANT}{name}": x for name, x in rows.constants.items()}
-        both = {**rows.arrays, **constants}
-        np.savez(buffer, **both)  # type: ignore[arg-type]  # none is named allow_pickle
-        return buffer.getvalue()
-
-    def join(self, pieces: Pieces, out: str) -> None:
-        """Each array along its first axis, in one file."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        dtypes: dict[str, np.dtype] = {}
-        for piece in pieces():
-            for name, x in _arrays(piece).items():
-                if name.startswith(_CONSTANT):
-                    shapes[name], dtypes[name] = x.shape, x.dtype
-                    continue
-                before = shapes.get(name, (0, *x.shape[1:]))
-                shapes[name] = (before[0] + len(x), *x.shape[1:])
-                dtypes[name] = np.promote_types(dtypes.get(name, x.dtype), x.dtype)
-        with writing(out, RunError) as file:
-            if self.kind == "npz":
-                self._npz(pieces, file, shapes, dtypes)
-            else:
-                self._h5(pieces, file, shapes, dtypes)
-
-    def _npz(self, pieces: Pieces, file: Any, shapes: dict, dtypes: dict) -> None:
-        with zipfile.ZipFile(file, "w") as archive:
-            for name, shape in shapes.items():
-                own = name.removeprefix(_CONSTANT)
-                info = zipfile.ZipInfo(f"{own}.npy", (1980, 1, 1, 0, 0, 0))
-                with archive.open(info, "w", force_zip64=True) as member:
-                    header = {
-                        "descr": np.lib.format.dtype_to_descr(dtypes[name]),
-                        "fortran_order": False,
-                        "shape": shape,
-                    }
-                    np.lib.format.write_array_header_2_0(member, header)
-                    for piece in _of(name, pieces()):
-                        part = _arrays(piece)[name].astype(dtypes[name], copy=False)
-                        member.write(np.ascontiguousarray(part).tobytes())
-
-    def _h5(self, pieces: Pieces, file: object, shapes: dict, dtypes: dict) -> None:
-        h5py = _h5py()
-        with h5py.File(file, "w") as store:
-            for name, shape in shapes.items():
-                is_text = dtypes[name].kind == "U"
-                dtype = h5py.string_dtype() if is_text else dtypes[name]
-                own = name.removeprefix(_CONSTANT).replace("/", "|")  # a slash would be a group
-                dataset = store.create_dataset(own, shape, dtype=dtype, track_times=False)
-                at = 0
-                for piece in _of(name, pieces()):
-                    x = _arrays(piece)[name]
-                    dataset[at : at + len(x)] = x.astype(object) if is_text else x
-                    at += len(x)
 
 
 class TrackFormat:
@@ -246,7 +181,7 @@ class TrackFormat:
                 packed.write(f"{name}\t{start}\t{end}\t{value:.9g}\n".encode())
 
     def _bigwig(self, pieces: Pieces, out: str) -> None:
-        first = _arrays(next(pieces()))
+        first = arrays_of(next(pieces()))
         # only with their names can contigs without values be left out; readers want one at least
         sizes = dict(zip(first["names"].tolist(), first["sizes"].tolist(), strict=True))
         stretches = self._stretches(pieces)
@@ -266,13 +201,13 @@ class TrackFormat:
 
     def _stretches(self, pieces: Pieces) -> Iterator[tuple[str, int, int, float]]:
         """(contig, start, end, mean), sorted by the name of the contig, then by start."""
-        first = _arrays(next(pieces()))
+        first = arrays_of(next(pieces()))
         names = first["names"].tolist()
         used: set[int] = set()
         for piece in pieces():
-            used.update(np.unique(_arrays(piece)["contig"]).tolist())
+            used.update(np.unique(arrays_of(piece)["contig"]).tolist())
         for number in sorted(used, key=lambda i: names[i]):
-            found = [self._on(_arrays(piece), number) for piece in pieces()]
+            found = [self._on(arrays_of(piece), number) for piece in pieces()]
             start, end, value = (np.concatenate(x) for x in zip(*found, strict=True))
             for at, to, mean in zip(*means(start, end, value), strict=True):
                 yield names[number], at, to, mean
@@ -310,6 +245,7 @@ FORMATS: dict[str, Callable[[], Format]] = {
     ".parquet": ParquetFormat,
     ".npz": lambda: ArrayFormat("npz"),
     ".h5": lambda: ArrayFormat("h5"),
+    ".h5ad": AnnDataFormat,
     ".bw": lambda: TrackFormat("bw"),
     ".bedgraph.gz": lambda: TrackFormat("bedgraph"),
     ".vcf": lambda: VcfFormat("vcf"),
@@ -317,6 +253,7 @@ FORMATS: dict[str, Callable[[], Format]] = {
     ".bcf": lambda: VcfFormat("bcf"),
 }
 """By suffix; a verb adds its own."""
+ARRAYS = (".npz", ".h5", ".h5ad")
 TRACKS = (".bw", ".bedgraph.gz")
 
 
@@ -329,8 +266,8 @@ def format_of(path: str) -> Format:
     suffix = suffix_of(path)
     if suffix == ".parquet":
         _pyarrow()
-    if suffix == ".h5":
-        _h5py()
+    if suffix in (".h5", ".h5ad"):
+        h5py_module()
     if suffix == ".bw":
         _pybigtools()
     made = FORMATS[suffix]()
@@ -350,18 +287,13 @@ def suffix_of(path: str) -> str:
     raise RunError(f"--out={path}: no format has this suffix; choose one of {', '.join(FORMATS)}")
 
 
-def _of(name: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The pieces that an array is made of: the first for one that belongs to all rows."""
-    return itertools.islice(pieces, 1 if name.startswith(_CONSTANT) else None)
-
-
-def _arrays(piece: bytes) -> dict[str, np.ndarray]:
-    with np.load(io.BytesIO(piece)) as archive:
-        return dict(archive)
-
-
-def _plain(values: Sequence[object] | np.ndarray) -> Any:
-    return values if isinstance(values, np.ndarray) else list(values)
+def _column(values: Sequence[Any] | np.ndarray) -> Any:
+    """A column of Parquet; of lists of one length where there are several numbers a row."""
+    arrow = _pyarrow()
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        flat = arrow.array(np.ascontiguousarray(values).reshape(-1))
+        return arrow.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    return arrow.array(values if isinstance(values, np.ndarray) else list(values))
 
 
 def _pyarrow() -> ModuleType:
@@ -371,14 +303,6 @@ def _pyarrow() -> ModuleType:
     except ImportError as e:
         raise RunError("Parquet needs pyarrow: pip install 'seqmodel[parquet]'") from e
     return pyarrow
-
-
-def _h5py() -> ModuleType:
-    try:
-        import h5py
-    except ImportError as e:
-        raise RunError("HDF5 needs h5py: pip install 'seqmodel[hdf5]'") from e
-    return h5py
 
 
 def _pybigtools() -> Any:

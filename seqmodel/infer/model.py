@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -204,6 +204,31 @@ class Model:
 
         return texts_of(self, (contig, pos, ref, alt), fasta, **options)
 
+    def embed(
+        self,
+        sequences: Sequences,
+        pool: str = "mean",
+        *,
+        layer: str | int | None = None,
+        batch_size: int | None = None,
+    ) -> Any:
+        """What the encoder makes of each sequence, float32 [N, C]; of padding nothing enters.
+
+        Args:
+            sequences: as for `predict`.
+            pool: "mean", "max" or "first" position; "none" for all: a list of arrays [L', C].
+            layer: what to give in place of the encoder's output: a number, 0 for the embedding and
+                k for block k, or the name of a submodule, such as "blocks.1".
+            batch_size: sequences at a time; None for that of the training.
+
+        Raises:
+            SequenceError: as `predict`.
+            HparamError: there is no such layer or pool, or this is an ensemble.
+        """
+        from seqmodel.infer.embedding import embeddings
+
+        return embeddings(self, sequences, pool, layer, batch_size)
+
     def module(self, layout: str = "NAL", target: str | None = None) -> nn.Module:
         """The model as a module on one-hot floats, for tools such as captum and tangermeme.
 
@@ -229,8 +254,26 @@ class Model:
             raise HparamError(f"no target {name!r}; the model has {', '.join(names[:20])}")
         return names.index(name)
 
-    @torch.no_grad()
     def _outputs(self, sequences: Sequences, batch_size: int | None, logits: bool) -> list[Tensor]:
+        def compute(x: Tensor, mask: Tensor | None) -> Tensor:
+            return self.shown(self.network.each(x, mask), mask, logits=logits)
+
+        return self.each_batch(sequences, batch_size, compute)
+
+    @torch.no_grad()
+    def each_batch(
+        self,
+        sequences: Sequences,
+        batch_size: int | None,
+        compute: Callable[[Tensor, Tensor | None], Tensor],
+    ) -> list[Tensor]:
+        """What `compute` makes of each batch, on the CPU; one without rows if there are none.
+
+        Args:
+            sequences: as for `predict`.
+            batch_size: sequences at a time; None for that of the training.
+            compute: is called with ids or one-hot rows, and what is padding.
+        """
         rows = rows_of(sequences, self.alphabet)
         n_rows = len(rows)
         if not n_rows:  # so that an empty answer has its shape
@@ -243,8 +286,7 @@ class Model:
         found = []
         for x, pad in batches_of(rows, length, size, self.alphabet):
             mask = None if pad is None else torch.from_numpy(pad).to(self.device)
-            each = self.network.each(torch.from_numpy(x).to(self.device), mask)
-            found.append(self.shown(each, mask, logits=logits).cpu())
+            found.append(compute(torch.from_numpy(x).to(self.device), mask).cpu())
         return found if n_rows else [found[0][:0]]
 
     def shown(self, each: Sequence[Tensor], pad: Tensor | None, *, logits: bool = False) -> Tensor:
@@ -285,13 +327,17 @@ class Ensemble(nn.Module):
 
     def each(self, x: Tensor, pad: Tensor | None = None) -> list[Tensor]:
         """The logits of each task."""
-        with torch.autocast(x.device.type, self._dtype, enabled=self._dtype is not None):
+        with self.autocast(x):
             outputs = [task(x, pad) for task in self.tasks]
         outputs = [full(y) for y in outputs]
         shapes = {tuple(y.shape) for y in outputs}
         if len(shapes) > 1:
             raise CheckpointError(f"the models give outputs of different shapes: {sorted(shapes)}")
         return outputs
+
+    def autocast(self, x: Tensor) -> torch.autocast:
+        """The precision of the forward pass, on the device of `x`."""
+        return torch.autocast(x.device.type, self._dtype, enabled=self._dtype is not None)
 
 
 class Logits(nn.Module):

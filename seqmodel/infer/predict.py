@@ -12,11 +12,13 @@ from seqmodel.dataset.seq.alphabet import Alphabet
 from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.errors import HparamError
 from seqmodel.hparam.header import read_header
-from seqmodel.hparam.infer import PredictHparams
+from seqmodel.hparam.infer import ApplyHparams, PredictHparams
 from seqmodel.infer.command import chunk_rows_of, model_of, parts_of, run
-from seqmodel.infer.formats import TRACKS, suffix_of
-from seqmodel.infer.frame import source_of, store_of
+from seqmodel.infer.formats import ARRAYS, TRACKS, suffix_of
+from seqmodel.infer.frame import Source, source_of, store_of
 from seqmodel.infer.inputs import Reading, with_index
+from seqmodel.infer.model import Model
+from seqmodel.infer.parts import Parts
 from seqmodel.infer.rows import Predictor, Shown
 
 
@@ -28,29 +30,18 @@ def command(hparams: PredictHparams) -> dict[str, int] | None:
     """
     headers = [read_header(x) for x in hparams.checkpoints]
     hparams.hparams.out, tracks = outs_of(hparams.out, headers[0].get("targets"))
-    store = None
-    if hparams.intervals or hparams.tiles:
-        alphabet = headers[0]["alphabet"] or model_of(hparams).alphabet.to_dict()  # None up to 0.1
-        store = store_of(hparams, Alphabet.from_dict(alphabet))
-    digests = {} if store is None else _digests(hparams.fasta, store)
-    parts = parts_of("predict", hparams, digests)
+    store = store_for(hparams)
+    parts = parts_for("predict", hparams, store)
     if parts.is_done():
         return parts.join()
     model = model_of(hparams)
-    if model.seq_len is None:
-        raise HparamError(
-            f"{hparams.checkpoints[0]}: does not say the length of its sequences; give --seq_len"
-        )
-    how = Reading(
-        model.alphabet, model.seq_len, hparams.too_long, chunk_rows_of(hparams, model.seq_len)
-    )
-    source = source_of(hparams, how, store, model.members[0].anchor)
+    source = inputs_of(hparams, model, store)
     suffixes = {suffix_of(x) for x in hparams.out}
     shown = Shown(
         logits=hparams.logits,
         reduce="max" if hparams.too_long == "tile_max" else "mean",
-        tables=bool(suffixes - {*TRACKS, ".npz", ".h5"}),
-        arrays=bool(suffixes & {".npz", ".h5"}),
+        tables=bool(suffixes - {*TRACKS, *ARRAYS}),
+        arrays=bool(suffixes & {*ARRAYS}),
         tracks=tracks,
         log1p=hparams.scale == "log1p",
     )
@@ -60,6 +51,36 @@ def command(hparams: PredictHparams) -> dict[str, int] | None:
     if counts and counts.get("nan"):
         warnings.warn(f"{counts['nan']:,} inputs have an output that is NaN", stacklevel=2)
     return counts
+
+
+def store_for(hparams: ApplyHparams) -> SequenceStore | None:
+    """The sequences of intervals and tiles, with the alphabet of the model; None without these."""
+    if not (hparams.intervals or hparams.tiles):
+        return None
+    alphabet = read_header(hparams.checkpoints[0])["alphabet"]  # None up to 0.1
+    return store_of(hparams, Alphabet.from_dict(alphabet or model_of(hparams).alphabet.to_dict()))
+
+
+def parts_for(verb: str, hparams: ApplyHparams, store: SequenceStore | None) -> Parts:
+    """The parts that a command makes; FASTA files that a store has are not read for it again."""
+    return parts_of(verb, hparams, {} if store is None else _digests(hparams.fasta, store))
+
+
+def inputs_of(
+    hparams: ApplyHparams, model: Model, store: SequenceStore | None, chunk_rows: int | None = None
+) -> Source:
+    """The inputs that a command names, as windows of the length that the model reads.
+
+    Raises:
+        HparamError: that length is not known, or the inputs do not go together.
+    """
+    if model.seq_len is None:
+        raise HparamError(
+            f"{hparams.checkpoints[0]}: does not say the length of its sequences; give --seq_len"
+        )
+    chunk_rows = chunk_rows or chunk_rows_of(hparams, model.seq_len)
+    how = Reading(model.alphabet, model.seq_len, hparams.too_long, chunk_rows)
+    return source_of(hparams, how, store, model.members[0].anchor)
 
 
 def outs_of(

@@ -62,6 +62,7 @@ class Predictor:
         model: the model (model.py).
         shown: what is shown.
         batch_size: windows in a batch; None for the batch size of the training.
+        instead: makes something else than predictions of ids [N, L] and of what is padding.
 
     Attributes:
         n_seen: inputs so far, of those that have a place on a contig.
@@ -69,13 +70,17 @@ class Predictor:
     """
 
     def __init__(
-        self, model: Any, shown: Shown | None = None, batch_size: int | None = None
+        self,
+        model: Any,
+        shown: Shown | None = None,
+        batch_size: int | None = None,
+        instead: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor] | None = None,
     ) -> None:
-        self.model, self.shown = model, shown or Shown()
+        self.model, self.shown, self._instead = model, shown or Shown(), instead
         self.batch_size = batch_size or model.members[0].batch_size
         self.n_seen = self.n_trained = 0
         self._most = self.batch_size  # fewer once the memory did not suffice
-        self.names = list(model.targets.names or model.alphabet.letters)
+        self.names = list(model.targets.names or model.alphabet.letters) if instead is None else []
 
     def __call__(self, chunk: Chunk) -> Rows:
         """The rows of a chunk.
@@ -190,7 +195,12 @@ class Predictor:
     def _batch(self, ids: np.ndarray, pad: np.ndarray | None, n_unknown: np.ndarray) -> Values:
         model = self.model
         mask = None if pad is None else torch.from_numpy(pad).to(model.device)
-        each = model.network.each(torch.from_numpy(ids).to(model.device), mask)
+        x = torch.from_numpy(ids).to(model.device)
+        if self._instead is not None:
+            found = self._instead(x, mask)
+            nan = found.isnan().flatten(1).any(1).cpu().numpy()
+            return Values(found.cpu().numpy(), None, None, n_unknown, nan)
+        each = model.network.each(x, mask)
         is_nan = each[0].isnan()
         for x in each[1:]:
             is_nan |= x.isnan()

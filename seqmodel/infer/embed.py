@@ -1,0 +1,81 @@
+"""`seqmodel embed`: files of sequences in, files of embeddings out, in parts."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from seqmodel.errors import HparamError
+from seqmodel.hparam.infer import EmbedHparams
+from seqmodel.infer.command import chunk_rows_of, model_of, run
+from seqmodel.infer.embedding import embedder, split
+from seqmodel.infer.formats import ARRAYS, Rows, suffix_of
+from seqmodel.infer.inputs import Chunk, with_index
+from seqmodel.infer.model import Model
+from seqmodel.infer.predict import inputs_of, parts_for, store_for
+from seqmodel.infer.rows import Predictor, Shown
+
+_FORMATS = (*ARRAYS, ".parquet")
+_CHUNK_VALUES = 1 << 26  # numbers in memory where all positions are kept
+
+
+class Embedder:
+    """Makes Rows of a Chunk."""
+
+    def __init__(self, model: Model, hparams: EmbedHparams) -> None:
+        shown = Shown(
+            reduce="max" if hparams.too_long == "tile_max" else "mean", tables=False, arrays=True
+        )
+        self.by_position = hparams.pool == "none"
+        compute = embedder(model, hparams.pool, hparams.layer)
+        self._rows = Predictor(model, shown, hparams.batch_size, compute)
+
+    def __call__(self, chunk: Chunk) -> Rows:
+        """The rows of a chunk: `embeddings`; or `values` of all positions, and `offsets`."""
+        rows = self._rows(chunk)
+        values = rows.arrays["predictions"]
+        arrays = {name: x for name, x in rows.arrays.items() if name != "predictions"}
+        if not self.by_position:
+            columns = {**rows.columns, "embedding": values}
+            return Rows(columns, {**arrays, "embeddings": values}, rows.counts)
+        each = split(values)
+        empty = values.reshape(-1, values.shape[-1])[:0, :-1]
+        sizes = np.fromiter(map(len, each), np.int64, len(each))
+        arrays["values"] = np.concatenate([empty, *each])
+        return Rows(rows.columns, arrays, rows.counts, sizes={"offsets": sizes})
+
+
+def command(hparams: EmbedHparams) -> dict[str, int] | None:
+    """Embeds, and writes the outputs; counts of inputs by status, None if parts are missing.
+
+    Raises:
+        SeqmodelError: something that the user can correct.
+    """
+    for out in hparams.out:
+        suffix = suffix_of(out)
+        if suffix not in _FORMATS or (hparams.pool == "none" and suffix not in ARRAYS[:2]):
+            known = ARRAYS[:2] if hparams.pool == "none" else _FORMATS
+            raise HparamError(
+                f"--out={out}: embeddings with --pool={hparams.pool} are written as "
+                f"{', '.join(known)}"
+            )
+    if len(hparams.checkpoints) > 1:
+        raise HparamError(
+            f"--checkpoints: embed takes one model, got {len(hparams.checkpoints)}; embeddings of "
+            "different models have nothing in common"
+        )
+    store = store_for(hparams)
+    parts = parts_for("embed", hparams, store)
+    if parts.is_done():
+        return parts.join()
+    model = model_of(hparams)
+    chunk_rows = chunk_rows_of(hparams, model.seq_len)
+    if hparams.pool == "none" and not hparams.chunk_rows:
+        width = model.members[0].task.encoder.n_out
+        chunk_rows = max(1, min(chunk_rows, _CHUNK_VALUES // (width * (model.seq_len or 1))))
+    source = inputs_of(hparams, model, store, chunk_rows)
+    counts = run(parts, with_index(source.chunks()), Embedder(model, hparams), source.n_rows)
+    if counts and counts.get("nan"):
+        warnings.warn(f"{counts['nan']:,} inputs have an embedding with NaN", stacklevel=2)
+    return counts

@@ -1,0 +1,201 @@
+"""Embeddings: what an encoder, or one of its layers, makes of sequences, pooled or by position."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from seqmodel.errors import HparamError, SeqmodelError
+from seqmodel.hparam.infer import POOLS
+from seqmodel.infer.sequences import Sequences
+from seqmodel.model.encoder import Encoder
+from seqmodel.model.equivariant import BothStrands
+from seqmodel.model.strand import reverse_complement, reverse_outputs
+from seqmodel.task.loss import full
+
+
+def embeddings(
+    model: Any,
+    sequences: Sequences,
+    pool: str = "mean",
+    layer: str | int | None = None,
+    batch_size: int | None = None,
+) -> np.ndarray | list[np.ndarray]:
+    """The embedding of each sequence, [N, C]; with pool="none" a list of N arrays [L', C].
+
+    Raises:
+        HparamError: there is no such layer or pool, or the model is an ensemble.
+    """
+    found = model.each_batch(sequences, batch_size, embedder(model, pool, layer))
+    if pool != "none":
+        return np.concatenate([x.numpy() for x in found])
+    return [row for x in found for row in split(x.numpy())]
+
+
+def embedder(
+    model: Any, pool: str = "mean", layer: str | int | None = None
+) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """Makes embeddings [N, C] of a batch and its padding.
+
+    With pool="none" [N, L', C + 1]: the last channel is 1 where there is no padding, else 0.
+
+    Raises:
+        HparamError: there is no such layer or pool, or the model is an ensemble.
+    """
+    if len(model.members) > 1:
+        raise HparamError(
+            f"{len(model.members)} checkpoints: embeddings of different models have nothing in "
+            "common; give one"
+        )
+    if pool not in POOLS:
+        raise HparamError(f"pool={pool!r}: choose one of {', '.join(POOLS)}")
+    task = model.members[0].task
+    hooked = None if layer is None else layer_of(task, layer)
+
+    def compute(x: Tensor, pad: Tensor | None) -> Tensor:
+        with model.network.autocast(x):
+            encoded, pad = encoded_at(task.encoder, task, x, pad, hooked)
+        encoded = full(encoded)
+        if pool == "none":
+            if encoded.ndim == 2:
+                encoded = encoded[:, None]
+            there = encoded.new_ones(*encoded.shape[:2], 1)
+            if pad is not None and pad.shape == there.shape[:2]:
+                there = (~pad).to(there)[:, :, None]
+            return torch.cat([encoded * there, there], -1)
+        return encoded if encoded.ndim == 2 else pooled(encoded, pad, pool)
+
+    return compute
+
+
+def pooled(encoded: Tensor, pad: Tensor | None, pool: str) -> Tensor:
+    """Positions [N, L', C] made one, [N, C], without those that are padding."""
+    if pad is None:
+        pad = torch.zeros(encoded.shape[:2], dtype=torch.bool, device=encoded.device)
+    if pool == "first":  # padding may be before a sequence
+        at = (~pad).to(torch.uint8).argmax(1)
+        return encoded[torch.arange(len(encoded), device=encoded.device), at]
+    if pool == "max":
+        return encoded.masked_fill(pad[:, :, None], -torch.inf).amax(1)
+    n_known = (~pad).sum(1, keepdim=True).clamp(min=1)
+    return encoded.masked_fill(pad[:, :, None], 0.0).sum(1) / n_known
+
+
+def layer_of(task: nn.Module, layer: str | int) -> nn.Module:
+    """The submodule that a number means, or a name in the encoder, the task or what is wrapped.
+
+    Raises:
+        HparamError: there is none.
+    """
+    encoder: Any = task.encoder
+    inner = encoder.encoder if isinstance(encoder, BothStrands) else encoder
+    if str(layer).isdigit():
+        n_blocks = len(getattr(inner, "blocks", ()))
+        names = {0: "embed", **{i + 1: f"blocks.{i}" for i in range(n_blocks)}}
+        layer = names.get(int(layer), str(layer))
+    for root in (inner, getattr(inner, "module", None), task):
+        found = dict(root.named_modules()) if root is not None else {}
+        if layer and layer in found:
+            return found[str(layer)]
+    root = getattr(inner, "module", inner)
+    some = [name for name, _ in root.named_modules() if name][:20]
+    raise HparamError(f"layer={layer!r}: the model has no such layer; it has {', '.join(some)}")
+
+
+def encoded_at(
+    encoder: Encoder, task: nn.Module, x: Tensor, pad: Tensor | None, layer: nn.Module | None
+) -> tuple[Tensor, Tensor | None]:
+    """What the encoder gives, or one of its layers, [N, L', C] or [N, C], and what is padding.
+
+    Raises:
+        HparamError: the layer is not used, or gives another shape.
+    """
+    if layer is None:
+        return encoder(x, pad), encoder.out_pad(pad)
+    if isinstance(encoder, BothStrands) and layer in list(encoder.modules()):
+        x = torch.cat([x, reverse_complement(x, encoder.alphabet, pad)])
+        both, pads = _hooked(
+            encoder.encoder, x, None if pad is None else torch.cat([pad, pad]), layer
+        )
+        this, other = both.chunk(2)
+        pad = None if pads is None else pads.chunk(2)[0]
+        if both.ndim == 3:
+            other = reverse_outputs(other, pad)
+        return torch.cat([this, other], -1), pad
+    return _hooked(task, x, pad, layer)
+
+
+class _Found(Exception):
+    """Ends a forward pass once the layer has given its output."""
+
+
+def _hooked(
+    network: nn.Module, x: Tensor, pad: Tensor | None, layer: nn.Module
+) -> tuple[Tensor, Tensor | None]:
+    output = _output(network, x, pad, layer)
+    name = type(layer).__name__
+    if output.ndim == 2:
+        return output, None
+    if _channels_first(network, x, output, layer):
+        output = output.mT
+    if pad is None:
+        return output, None
+    length, n_positions = x.shape[1], output.shape[1]
+    stride = -(-length // n_positions)
+    if -(-length // stride) != n_positions:
+        raise HparamError(
+            f"layer {name} gives {n_positions} positions for {length} letters, so which of them "
+            "are padding is not known; give sequences of full length"
+        )
+    return output, pad[:, ::stride]
+
+
+def _output(network: nn.Module, x: Tensor, pad: Tensor | None, layer: nn.Module) -> Tensor:
+    """What the layer gives, [N, C], [N, L', C] or [N, C, L'].
+
+    Raises:
+        HparamError: it is not used, or gives something else.
+    """
+    given: list[Any] = []
+
+    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+        given.append(output)
+        raise _Found
+
+    handle = layer.register_forward_hook(keep)
+    try:
+        network(x, pad)
+    except _Found:
+        pass
+    finally:
+        handle.remove()
+    name = type(layer).__name__
+    output = given[0] if given else None
+    if isinstance(output, tuple | list) and output:
+        output = output[0]
+    if not isinstance(output, Tensor) or output.ndim not in (2, 3) or len(output) != len(x):
+        what = "is not used" if not given else f"gives {_shape(output)}"
+        raise HparamError(f"layer {name} {what}; one that gives [N, C] or [N, L', C] is needed")
+    return output
+
+
+def _channels_first(network: nn.Module, x: Tensor, output: Tensor, layer: nn.Module) -> bool:
+    """Whether the last axis is that of positions: it is shorter for a shorter sequence."""
+    try:
+        shorter = _output(network, x[:1, : x.shape[1] // 2], None, layer).shape
+    except (RuntimeError, ValueError, IndexError, SeqmodelError):  # it reads one length alone
+        return output.shape[2] == x.shape[1] != output.shape[1]
+    return shorter[1] == output.shape[1] and shorter[2] != output.shape[2]
+
+
+def _shape(output: Any) -> str:
+    return str(list(output.shape)) if isinstance(output, Tensor) else type(output).__name__
+
+
+def split(values: np.ndarray) -> list[np.ndarray]:
+    """Of [N, L', C + 1], of which the last channel says what is there, the rows of each."""
+    return [x[x[:, -1] == 1, :-1] for x in values]
