@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from seqmodel.errors import JobError
+from seqmodel.hparam.target import resolve_target
 from seqmodel.job import launch
 from seqmodel.job.events import Record
 from seqmodel.job.os_interface import Interface
@@ -22,19 +23,15 @@ from seqmodel.record.run_files import Damaged, why
 if TYPE_CHECKING:
     from seqmodel.job.job import Job
 
-KINDS = ("shell", "slurm")
+# named, not imported: these classes ask this module which of them a replicate has
+KINDS = {"shell": "seqmodel.job.shell:ShellJob", "slurm": "seqmodel.job.slurm:SlurmJob"}
 _OLD_NAMES = {"ShellJob": "shell", "SlurmJob": "slurm"}
 
 
 def base_class(kind: str) -> type[Job]:
     """The class of this package for jobs of a kind."""
-    if kind == "slurm":
-        from seqmodel.job.slurm import SlurmJob
-
-        return SlurmJob
-    from seqmodel.job.shell import ShellJob
-
-    return ShellJob
+    found: type[Job] = resolve_target(KINDS.get(kind, KINDS["shell"]))
+    return found
 
 
 def job_class(kind: str, path: str = "") -> type[Job]:
