@@ -246,8 +246,9 @@ class _Compared:
 
     def _joined(self, left: np.ndarray, right: np.ndarray, windows: AlleleWindows) -> np.ndarray:
         """Profiles whose bins before the variant, and from it on, lie as in REF."""
-        n_bins = left.shape[1]
-        at = min(n_bins, windows.index * n_bins // windows.length)
+        n_bins, size = left.shape[1], self.model.bin_len
+        before = (windows.length - n_bins * size) // 2  # outputs are in the middle of the window
+        at = min(max(-(-(windows.index - before) // size), 0), n_bins)
         return np.concatenate([left[:, :at], right[:, at:]], axis=1)
 
 
