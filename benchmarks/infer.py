@@ -4,6 +4,8 @@
 
     predict   intervals of a FASTA file to TSV, against the bare forward over preloaded batches;
               for the model of the demo, a cnn and a transformer
+    variants  SNVs of a VCF, against (1 + ALTs) forwards a site and strand, masked letters against
+              one; variants a second of a model that costs nothing, to TSV and to bgzipped VCF
     memory    peak memory of ten thousand against --many tiles, with a model that costs nothing
     start     a command whose 1,000 parts are done; --help of each verb
 
@@ -92,6 +94,89 @@ def predict(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
         yield {"model": name, "n": args.n, **ratio(bare, verb, args.rounds)}
 
 
+def variants(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
+    """SNVs, without the start of the verb, against the forward passes that they need."""
+    import torch
+
+    from seqmodel.dataset.seq.store import SequenceStore
+    from seqmodel.infer.effects import Effects, Options
+    from seqmodel.infer.parts import Parts, apply
+    from seqmodel.infer.vcf import VcfFile
+
+    torch.set_num_threads(args.threads)
+    fasta, bed = genome(folder, args.n)
+    number = iter(range(10**6))
+
+    def verb(model: object, source: VcfFile, suffix: str) -> None:
+        effects = Effects(model, SequenceStore.open([fasta], model.alphabet), source, Options())
+        if suffix.startswith("vcf"):
+            effects.annotate("ID=variants")
+        out = folder / f"{next(number)}.{suffix}"
+        apply(Parts([str(out)], {}), source.blocks(16384), effects)
+
+    for name, n_alts in (("demo", 1), ("demo", 3), ("masked", 3)):
+        task = {"task": "masked", "seq_len": LENGTH} if name == "masked" else {}
+        hparams = MODELS["demo"] | task
+        model, _ = trained(folder / f"{name}{n_alts}", fasta, bed, hparams, args.threads)
+        source = VcfFile(str(snvs(folder, fasta, args.n // 4, n_alts)))
+        n_windows = args.n // 4 * 2 * (1 if name == "masked" else 1 + n_alts)
+        ids = torch.randint(0, 4, (64, LENGTH), dtype=torch.uint8)
+
+        @torch.no_grad()
+        def bare(model=model, ids=ids, n_batches=-(-n_windows // 64)) -> None:
+            for _ in range(n_batches):
+                model.network.each(ids)
+
+        figure = ratio(bare, lambda m=model, s=source: verb(m, s, "tsv"), args.rounds)
+        yield {"model": name, "n_alts": n_alts, **figure, "bar": 0.9}
+    yield from variants_of_nothing(snvs(folder, fasta, 5 * args.n, 1, 1000), verb, args)
+
+
+def variants_of_nothing(
+    vcf: Path, verb: Callable[..., None], args: argparse.Namespace
+) -> Iterator[dict]:
+    """Variants a second, windows of 1,000 on both strands, of a model that costs nothing."""
+    import torch
+
+    import seqmodel
+    from seqmodel.infer.vcf import VcfFile
+
+    class Nothing(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, 0, :1]
+
+    model = seqmodel.wrap(Nothing(), seq_len=1000, targets=["x"], batch_size=1024)
+    model.network.each = lambda x, pad=None: [x[:, 499:500].float()]  # without its one-hot
+    for suffix, bar in (("tsv", 50_000), ("vcf.gz", 20_000)):
+        found = []
+        for _ in range(args.rounds):
+            begin, begin_cpu = time.monotonic(), time.process_time()
+            verb(model, VcfFile(str(vcf)), suffix)
+            found.append((time.monotonic() - begin, time.process_time() - begin_cpu))
+        clock, cpu = (round(5 * args.n / statistics.median(x)) for x in zip(*found, strict=True))
+        yield {"out": suffix, "variants_s": clock, "variants_cpu_s": cpu, "bar": bar}
+
+
+def snvs(folder: Path, fasta: Path, n: int, n_alts: int, reach: int = LENGTH) -> Path:
+    """A VCF of n SNVs, sorted, with some ALT alleles each."""
+    letters = fasta.read_text().split("\n")[1]
+    rng = np.random.default_rng(1)
+    places = np.sort(rng.integers(reach, len(letters) - reach, n)).tolist()
+    path = folder / f"{n}.{n_alts}.vcf"
+    with path.open("w") as file:
+        file.write(f"##fileformat=VCFv4.2\n##contig=<ID=a,length={len(letters)}>\n")
+        file.write("#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")
+        for x in places:
+            ref = letters[x]
+            alts = "ACGT".replace(ref, "")[:n_alts]
+            file.write(f"a\t{x + 1}\trs{x}\t{ref}\t{','.join(alts)}\t.\tPASS\t.\n")
+    return path
+
+
 def memory(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
     """Peak memory of a process of its own, for few and for many inputs."""
     peaks = {}
@@ -131,6 +216,7 @@ def start(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
 
 CASES: dict[str, Callable[[Path, argparse.Namespace], Iterator[dict]]] = {
     "predict": predict,
+    "variants": variants,
     "memory": memory,
     "start": start,
 }
@@ -161,19 +247,19 @@ def trained(folder: Path, fasta: Path, bed: Path, hparams: dict, n_threads: int)
     import seqmodel
 
     with contextlib.redirect_stdout(io.StringIO()):
-        run = seqmodel.train(
-            task="classify",
-            dataset="bed",
-            fasta=[str(fasta)],
-            train_files=[str(bed)],
-            default_root_dir=str(folder),
-            limit_train_batches=1,
-            max_epochs=1,
-            accelerator="cpu",
-            progress="none",
-            n_threads=n_threads,
-            **hparams,
-        )
+        values = {
+            "task": "classify",
+            "dataset": "bed",
+            "fasta": [str(fasta)],
+            "train_files": [str(bed)],
+            "default_root_dir": str(folder),
+            "limit_train_batches": 1,
+            "max_epochs": 1,
+            "accelerator": "cpu",
+            "progress": "none",
+            "n_threads": n_threads,
+        }
+        run = seqmodel.train(**values | hparams)
     path = folder / "checkpoints/last.ckpt"
     return run.load("last", device="cpu"), path
 
