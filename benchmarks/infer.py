@@ -182,11 +182,12 @@ def memory(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
     peaks = {}
     fasta, bed = genome(folder, 1000)
     _, checkpoint = trained(folder / "m", fasta, bed, {"encoder": "cnn", **NULL}, args.threads)
+    path = folder / "many.fa"  # the same for both: building its store takes memory of its own
+    letters = np.random.default_rng(0).choice(list("ACGT"), args.many + LENGTH - 1)
+    path.write_text(f">a\n{''.join(letters)}\n")
     for n in (10_000, args.many):
-        path = folder / f"{n}.fa"
-        letters = np.random.default_rng(0).choice(list("ACGT"), n + LENGTH - 1)
-        path.write_text(f">a\n{''.join(letters)}\n")
-        words = [f"--checkpoints={checkpoint}", f"--fasta={path}", "--tiles", "--stride=1"]
+        stride = f"--stride={args.many // n}"
+        words = [f"--checkpoints={checkpoint}", f"--fasta={path}", "--tiles", stride]
         words += [f"--out={folder / f'{n}.tsv'}", "--accelerator=cpu", "--batch_size=1024"]
         begin = time.monotonic()
         done = subprocess.run([sys.executable, "-c", PEAK, "predict", *words], capture_output=True)
