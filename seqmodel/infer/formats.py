@@ -146,10 +146,14 @@ class ParquetFormat:
                 writer.close()
 
 
+HELD = 20_000_000
+"""Stretches of tracks that are held in memory at once when parts are joined."""
+
+
 class TrackFormat:
     """bigWig, or bedGraph text: values along contigs, sorted, the mean where stretches overlap.
 
-    Memory is that of the stretches of one contig.
+    Memory is that of the stretches of one contig, or of all if they are at most `HELD`.
     """
 
     name = ""
@@ -193,21 +197,24 @@ class TrackFormat:
             # closes the file
             _pybigtools().open(aside, "w").write(sizes, itertools.chain([begin], stretches))
             os.replace(aside, out)
-        except OSError as e:
-            raise RunError(f"cannot write {out}: {e.strerror or e}; nothing was changed") from e
+        except (OSError, RuntimeError, ValueError) as e:
+            raise RunError(f"cannot write {out}: {e}; nothing was changed") from e
         finally:
             with suppress(OSError):
                 os.unlink(aside)
 
     def _stretches(self, pieces: Pieces) -> Iterator[tuple[str, int, int, float]]:
         """(contig, start, end, mean), sorted by the name of the contig, then by start."""
-        first = arrays_of(next(pieces()))
-        names = first["names"].tolist()
+        names = arrays_of(next(pieces()))["names"].tolist()
         used: set[int] = set()
+        n = 0
         for piece in pieces():
-            used.update(np.unique(arrays_of(piece)["contig"]).tolist())
+            numbers = arrays_of(piece)["contig"]
+            used.update(np.unique(numbers).tolist())
+            n += len(numbers)
+        held = list(map(arrays_of, pieces())) if n <= HELD else None  # else read for each contig
         for number in sorted(used, key=lambda i: names[i]):
-            found = [self._on(arrays_of(piece), number) for piece in pieces()]
+            found = [self._on(x, number) for x in held or map(arrays_of, pieces())]
             start, end, value = (np.concatenate(x) for x in zip(*found, strict=True))
             for at, to, mean in zip(*means(start, end, value), strict=True):
                 yield names[number], at, to, mean

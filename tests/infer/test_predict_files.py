@@ -393,7 +393,9 @@ def test_memory_that_does_not_suffice_halves_the_batch_and_says_so_once(trained,
 # tracks
 
 
-def test_a_bigwig_has_the_means_of_overlapping_tiles(trained, genome, tmp_path):
+@pytest.mark.parametrize("held", [0, 10**6])
+def test_a_bigwig_has_the_means_of_overlapping_tiles(trained, genome, tmp_path, monkeypatch, held):
+    monkeypatch.setattr("seqmodel.infer.formats.HELD", held)
     path, texts = genome
     outs = [tmp_path / "o.bw", tmp_path / "o.bedgraph.gz"]
     words = [f"--fasta={path}", "--tiles", "--stride=20", "--chunk_rows=9"]
