@@ -8,8 +8,9 @@ rows = effects(block)                            # formats.Rows
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -112,6 +113,8 @@ class Effects:
         )
         self.annotation: Annotation | None = None
         self._annotated = np.arange(0)
+        self.n_trained = self.n_seen = self.n_nan = 0
+        self._trained = _trained_ranges(model.trained_on.contigs or {}, store)
         check_build(self._reader, source)
 
     def annotate(self, about: str, targets: Sequence[str] | None = None) -> None:
@@ -153,12 +156,32 @@ class Effects:
         columns |= {"status": status, **values}
         counts = Counter(status)
         n = n_nan(found, alleles.status < N_SCORED)
+        self._count(alleles, n)
         vcf = None
         if self.annotation is not None:
             scores = [values[self.names[i]] for i in self._annotated.tolist()]
             lines = self.annotation.lines(block.rows, alleles.record, status, scores)
             vcf = self.annotation.header, lines
         return Rows(columns, dict(values), {**counts, **({"nan": n} if n else {})}, vcf=vcf)
+
+    def warn(self) -> None:
+        """Warns if variants are where the model was trained, or scores are no numbers."""
+        if self.n_trained:
+            percent = 100 * self.n_trained / self.n_seen
+            warnings.warn(
+                f"{percent:.0f} % of these variants ({self.n_trained:,} of {self.n_seen:,}) lie "
+                "where the model was trained",
+                stacklevel=2,
+            )
+        if self.n_nan:
+            warnings.warn(f"{self.n_nan:,} scores are not a number", stacklevel=2)
+
+    def _count(self, rows: AlleleRows, n: int) -> None:
+        scored = rows.status < N_SCORED
+        contig, pos = rows.alleles.contig[scored], rows.alleles.pos[scored]
+        first, last = self._trained[contig].T
+        self.n_trained += int(((first <= pos) & (pos < last)).sum())
+        self.n_seen, self.n_nan = self.n_seen + len(pos), self.n_nan + n
 
     def _columns(self, block: Block, rows: AlleleRows) -> dict[str, Any]:
         records = block.records
@@ -332,6 +355,15 @@ def _replaced(
     local = _Pieces(np.concatenate(pieces), lengths)
     moved = replace(x.select(at), contig=np.arange(len(at)), pos=np.array(pos, dtype=np.int64))
     return AlleleWindows(local, windows.alphabet, windows.length, windows.index), moved
+
+
+def _trained_ranges(contigs: Mapping[str, Sequence[int]], store: SequenceStore) -> np.ndarray:
+    """Start and end of what was trained on of each contig of a genome, int64 [n, 2]."""
+    found = np.zeros((len(store.names), 2), dtype=np.int64)
+    for i, (name, length) in enumerate(zip(store.names, store.lengths.tolist(), strict=True)):
+        if name in contigs and contigs[name][0] == length:
+            found[i] = contigs[name][2:4]
+    return found
 
 
 def _decoded(texts: Sequence[bytes]) -> list[str]:

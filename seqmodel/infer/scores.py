@@ -9,7 +9,9 @@ alleles at a place, one for all alleles that are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from torch import Tensor
 
 from seqmodel.errors import HparamError
 from seqmodel.infer.alleles import Alleles, AlleleWindows
+from seqmodel.training.out_of_memory import explain_out_of_memory
 
 _VALUES = ("ref", "alt", "abs")
 _OF_EMBEDDINGS = ("cosine", "l2")
@@ -85,6 +88,7 @@ class Scorer:
         strands: str = "both",
     ) -> None:
         self.model, self.scores, self.batch_size = model, tuple(scores), batch_size
+        self._most = batch_size
         self.aligns = ("left", "right") if indel_align == "both" else (indel_align,)
         both = strands == "both" and model.alphabet.complement is not None
         self.flips = (False, True) if both else (False,)
@@ -122,15 +126,53 @@ class Scorer:
             mean["abs"] = np.abs(mean["alt"] - mean["ref"])
         return {k: mean[k] for k in self.scores}
 
-    def batches(self, windows: np.ndarray) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Windows in batches on the device, and what is padding."""
+    @torch.no_grad()
+    def batched(
+        self, windows: np.ndarray, compute: Callable[[Tensor, Tensor | None], Values]
+    ) -> Values:
+        """What `compute` gives for windows and their padding, batch by batch, one row a window."""
+        step = self.batch_size
+        parts = [
+            part
+            for i in range(0, len(windows), step)
+            for part in self._halved(windows[i : i + step], compute)
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([x[name] for x in parts]) for name in parts[0]}
+
+    def _halved(
+        self, x: np.ndarray, compute: Callable[[Tensor, Tensor | None], Values]
+    ) -> list[Values]:
+        """A batch; in pieces, where the device has too little memory for all of it."""
+        n = len(x)
+        if n > self._most:
+            pieces = (x[i : i + self._most] for i in range(0, n, self._most))
+            return [part for piece in pieces for part in self._halved(piece, compute)]
+        try:
+            return [compute(*self._on_device(x))]
+        except (RuntimeError, MemoryError) as e:
+            if (why := explain_out_of_memory(e)) is None:
+                raise
+            if n == 1:
+                raise why from e
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if self._most == self.batch_size:
+            warnings.warn(
+                f"a batch of {n} does not fit into memory; it is computed in halves, so that the "
+                "last digits may differ from those of another machine. Lower --batch_size",
+                stacklevel=2,
+            )
+        self._most = -(-n // 2)
+        return self._halved(x, compute)
+
+    def _on_device(self, x: np.ndarray) -> tuple[Tensor, Tensor | None]:
         device, pad_id = self.model.device, self.model.alphabet.pad_id
-        for i in range(0, len(windows), self.batch_size):
-            x = windows[i : i + self.batch_size]
-            # padding begins or ends a window: two columns tell whether there is some
-            has_pad = (x[:, 0] == pad_id).any() or (x[:, -1] == pad_id).any()
-            pad = torch.from_numpy(x == pad_id).to(device) if has_pad else None
-            yield torch.from_numpy(x).to(device), pad
+        # padding begins or ends a window: two columns tell whether there is some
+        has_pad = (x[:, 0] == pad_id).any() or (x[:, -1] == pad_id).any()
+        pad = torch.from_numpy(x == pad_id).to(device) if has_pad else None
+        return torch.from_numpy(x).to(device), pad
 
     def embedded(self, x: Tensor, pad: Tensor | None) -> Tensor:
         """The mean over positions that are no padding of what the encoders give, [N, M, C]."""
@@ -166,7 +208,8 @@ class _Compared:
         indels = np.flatnonzero(placed.n_ref != placed.n_alt)
         if others and len(indels):
             alts.append(windows.alt(placed.select(indels), ref, flip, others[0], of[indels]))
-        values = self._values(np.concatenate([ref, *alts]), flip)
+        compute = partial(self._of_batch, flip=flip)
+        values = self.scorer.batched(np.concatenate([ref, *alts]), compute)
         refs = {k: x[:n_ref][of] for k, x in values.items()}
         left = {k: x[n_ref : n_ref + n] for k, x in values.items()}
         found = self._scores(refs, left)
@@ -182,19 +225,10 @@ class _Compared:
                 found["jsd"][indels] = _divergence(here["shape"], shape)
         return found
 
-    @torch.no_grad()
-    def _values(self, windows: np.ndarray, flip: bool) -> Values:
+    def _of_batch(self, x: Tensor, pad: Tensor | None, *, flip: bool) -> Values:
         """What is compared of each window."""
-        found: dict[str, list[np.ndarray]] = {}
-        for x, pad in self.scorer.batches(windows):
-            for name, y in self._of_batch(x, pad, flip).items():
-                found.setdefault(name, []).append(
-                    (y if y.dtype == torch.float64 else y.float()).cpu().numpy()
-                )
-        return {k: x[0] if len(x) == 1 else np.concatenate(x) for k, x in found.items()}
-
-    def _of_batch(self, x: Tensor, pad: Tensor | None, flip: bool) -> dict[str, Tensor]:
-        found, task = {}, self.model.members[0].task
+        found: dict[str, Tensor] = {}
+        task = self.model.members[0].task
         if set(self.scores) - set(_OF_EMBEDDINGS):
             each = self.model.network.each(x, pad)
             if flip and self.model.task != "causal":  # letters are compared as they are read
@@ -202,7 +236,7 @@ class _Compared:
             found = self._of_outputs(each, x, pad)
         if set(self.scores) & set(_OF_EMBEDDINGS):
             found["embedding"] = self.scorer.embedded(x, pad)
-        return found
+        return {k: _numbers(y) for k, y in found.items()}
 
     def _of_outputs(
         self, each: Sequence[Tensor], x: Tensor, pad: Tensor | None
@@ -283,17 +317,21 @@ class _Masked:
         values = {"ref": own[0], "alt": own[1], "llr": own[1] - own[0]}
         return {k: x[:, None] for k, x in values.items()}
 
-    @torch.no_grad()
     def _logp(self, windows: np.ndarray, start: int, end: int) -> np.ndarray:
         """Log-probability of each letter at some positions, float32 [n, end - start, A]."""
-        found, model = [], self.model
-        for x, pad in self.scorer.batches(windows):
+        model = self.model
+
+        def compute(x: Tensor, pad: Tensor | None) -> Values:
             each = [y[:, start:end] for y in model.network.each(x, pad)]
             logits = model.ensemble_of == "logit"
             y = model.shown(each, None, logits=logits)
-            y = y.log_softmax(-1) if logits else y.log()
-            found.append(y.float().cpu().numpy())
-        return np.concatenate(found)
+            return {"logp": _numbers(y.log_softmax(-1) if logits else y.log())}
+
+        return self.scorer.batched(windows, compute)["logp"]
+
+
+def _numbers(x: Tensor) -> np.ndarray:
+    return (x if x.dtype == torch.float64 else x.float()).cpu().numpy()
 
 
 def _picked(logp: np.ndarray, ids: np.ndarray, inside: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -46,8 +45,6 @@ def command(hparams: VariantsHparams) -> dict[str, int] | None:
         if parts.is_done():
             return parts.join()
         counts = _scored(hparams, store, parts, path)
-    if counts and counts.get("nan"):
-        warnings.warn(f"{counts['nan']:,} scores are not a number", stacklevel=2)
     return counts
 
 
@@ -63,7 +60,9 @@ def _scored(
         about = f'ID=variants,Version="{VERSION}",Checkpoints="{" ".join(digests)}"'
         effects.annotate(about, hparams.vcf_targets)
     chunk_rows = chunk_rows_of(hparams, model.seq_len)
-    return run(parts, source.blocks(chunk_rows), effects)
+    counts = run(parts, source.blocks(chunk_rows), effects)
+    effects.warn()
+    return counts
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pysam
 import pytest
+import torch
 from pysam import bcftools
 from variant_cases import GENOME, indels, letter, other, rc, run, snvs, write_fasta, write_vcf
 
@@ -291,3 +292,57 @@ def test_bcf_and_tables_and_stdin_are_read(trained, fasta, tmp_path, monkeypatch
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(file))
         run(trained, fasta, "-", tmp_path / "stdin.tsv")
     assert (tmp_path / "stdin.tsv").read_bytes() == wanted
+
+
+def fixed_indel(at, n_deleted, inserted=""):
+    """An indel that can be written at one place only, as (position from 0, deleted, inserted)."""
+    text = GENOME["chr1"]
+    for p in range(at, at + 50):
+        unit = text[p : p + n_deleted] or inserted
+        if text[p - 1] != unit[-1] and text[p + n_deleted] != unit[0]:
+            return p
+    raise AssertionError("no such place")
+
+
+@pytest.mark.parametrize("kind", ["substitution", "deletion", "insertion"])
+def test_scores_are_those_of_tangermeme(models, fasta, kind):
+    from tangermeme import variant_effect as effects
+
+    model, text, n = models["regress"], GENOME["chr1"], 3
+    net, table = model.module("NAL"), model.alphabet.one_hot_table()
+    p = fixed_indel(400, n if kind == "deletion" else 0, "GAT")
+    alt = other(text[p])
+
+    def one_hot(start, end, *, flip):
+        sequence = rc(text[start:end]) if flip else text[start:end]
+        return torch.from_numpy(table[model.alphabet.encode(sequence)]).T[None]
+
+    found = []
+    for flip in (False, True):
+        for left in (False, True):
+            if kind == "substitution":
+                start = p - 32 if flip else p - 31
+                base = model.alphabet.encode(rc(alt) if flip else alt)[0]
+                x = one_hot(start, start + 64, flip=flip)
+                y = effects.substitution_effect(net, x, torch.tensor([[0, 31, int(base)]]))
+            elif kind == "deletion":
+                start = p + n - 33 if flip else p - 31  # of the REF window
+                more = (n, 0) if left != flip else (0, n)
+                x = one_hot(start - more[0], start + 64 + more[1], flip=flip)
+                first = 31 + n * left
+                rows = torch.tensor([[0, first + i] for i in range(n)])
+                y = effects.deletion_effect(net, x, rows, left=left)
+            else:
+                start = p - 33 if flip else p - 31
+                bases = model.alphabet.encode(rc("GAT") if flip else "GAT")[::-1]
+                rows = torch.tensor([[0, 31, int(b)] for b in bases])
+                x = one_hot(start, start + 64, flip=flip)
+                y = effects.insertion_effect(net, x, rows, left=left)
+            found.append(float(y[1] - y[0]))
+    record = {
+        "substitution": ("chr1", p + 1, text[p], alt),
+        "deletion": ("chr1", p, text[p - 1 : p + n], text[p - 1]),
+        "insertion": ("chr1", p, text[p - 1], text[p - 1] + "GAT"),
+    }[kind]
+    got = model.variants([record], fasta).table()["value_diff"][0]
+    assert got == pytest.approx(np.mean(found), abs=1e-6)
