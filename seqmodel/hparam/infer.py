@@ -18,6 +18,8 @@ from seqmodel.hparam.value import OUTPUT, integer, path, str2bool
 
 TOO_LONG = ("center", "tile_mean", "tile_max")
 POOLS = ("mean", "max", "first", "none")
+TRACKS = (".bw", ".bedgraph.gz")
+"""Suffixes of files that hold one target along contigs."""
 ENSEMBLE_OF = ("logit", "probability")
 REF_MISMATCHES = ("skip", "error", "swap", "use_vcf")
 EDGES = ("pad", "skip")
@@ -31,9 +33,11 @@ class ApplyHparams(Hparams):
     Class attributes:
         not_in_stamp: names of hyperparameters that do not change what is written. All others are
             compared when a command is repeated; files are compared by their content.
+        formats: suffixes of the files that the verb can write; empty for all that there are.
     """
 
     tracked = False
+    formats: ClassVar[tuple[str, ...]] = ()
     not_in_stamp: ClassVar[tuple[str, ...]] = (
         "out",
         "part",
@@ -81,6 +85,11 @@ class ApplyHparams(Hparams):
             raise HparamError("--checkpoints is not set; give one or more .ckpt files")
         if not values.out:
             raise HparamError("--out is not set; give one or more files, such as --out=out.tsv")
+        other = next((x for x in values.out if not x.lower().endswith(cls.formats)), None)
+        if cls.formats and other is not None:
+            raise HparamError(
+                f"--out={other}: no format has this suffix; choose one of {', '.join(cls.formats)}"
+            )
         part_of(values.part)
 
 
@@ -128,6 +137,7 @@ class PredictHparams(ApplyHparams):
     """What predict reads and shows."""
 
     not_in_stamp = (*ApplyHparams.not_in_stamp, "cache_dir")
+    formats = (".tsv", ".tsv.gz", ".csv", ".csv.gz", ".parquet", ".npz", ".h5", *TRACKS)
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:

@@ -261,7 +261,6 @@ FORMATS: dict[str, Callable[[], Format]] = {
 }
 """By suffix; a verb adds its own."""
 ARRAYS = (".npz", ".h5", ".h5ad")
-TRACKS = (".bw", ".bedgraph.gz")
 
 
 def format_of(path: str) -> Format:

@@ -12,9 +12,9 @@ from seqmodel.dataset.seq.alphabet import Alphabet
 from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.errors import HparamError
 from seqmodel.hparam.header import read_header
-from seqmodel.hparam.infer import ApplyHparams, PredictHparams
+from seqmodel.hparam.infer import TRACKS, ApplyHparams, PredictHparams
 from seqmodel.infer.command import chunk_rows_of, model_of, parts_of, run
-from seqmodel.infer.formats import ARRAYS, TRACKS, suffix_of
+from seqmodel.infer.formats import ARRAYS, suffix_of
 from seqmodel.infer.frame import Source, source_of, store_of
 from seqmodel.infer.inputs import Reading, with_index
 from seqmodel.infer.model import Model

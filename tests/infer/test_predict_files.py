@@ -526,6 +526,7 @@ def test_a_full_disk_is_one_line_and_the_parts_stay(trained, genome, tmp_path):
         (["--fasta=x.fa", "--intervals=bad.bed"], "bad.bed line 2: end 'x' is not a whole number"),
         (["--fasta=x.fa", "--intervals=uneven.bed"], "uneven.bed line 2: 3 columns"),
         (["--fasta=x.fa", "--out=o.docx"], "no format has this suffix"),
+        (["--fasta=x.fa", "--out=o.vcf"], "no format has this suffix; choose one of .tsv, "),
         (["--fasta=x.fa", "--out=o.tsv"], "is written twice"),
     ],
 )

@@ -58,6 +58,6 @@ def test_what_the_page_names_exists():
     assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == STATUSES
     rows = re.findall(r"^\| (`\.[^|]*) \|", PAGE, re.MULTILINE)
     suffixes = {x for row in rows for x in re.findall(r"`(\.[\w.]+)`", row)}
-    assert suffixes == set(FORMATS)
+    assert suffixes == set(PredictHparams.formats) <= set(FORMATS)
     known = {*PredictHparams.default_hparams().declared, "mode", "load_checkpoint_path"}
     assert set(re.findall(r"--(\w+)", PAGE)) <= known
