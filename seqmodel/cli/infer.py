@@ -15,6 +15,7 @@ from importlib import import_module
 
 from seqmodel.cli.given import given
 from seqmodel.errors import HparamError
+from seqmodel.hparam.attribute import AttributeHparams, MotifsHparams
 from seqmodel.hparam.infer import (
     ApplyHparams,
     DescribeHparams,
@@ -55,6 +56,16 @@ def variants(argv: Sequence[str]) -> int:
 def embed(argv: Sequence[str]) -> int:
     """Embeds sequences in files."""
     return apply_verb(argv, EmbedHparams, "seqmodel.infer.embed")
+
+
+def attribute(argv: Sequence[str]) -> int:
+    """Writes how much each letter contributes."""
+    return apply_verb(argv, AttributeHparams, "seqmodel.infer.attribute_files")
+
+
+def motifs(argv: Sequence[str]) -> int:
+    """Writes what the filters of the first layer read."""
+    return apply_verb(argv, MotifsHparams, "seqmodel.infer.motifs")
 
 
 def merge(argv: Sequence[str]) -> int:

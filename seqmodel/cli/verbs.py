@@ -87,6 +87,16 @@ VERBS = {
         "--checkpoints=best.ckpt --fasta=sequences.fa --out=embeddings.npz",
         "Write what the encoder makes of sequences, pooled or by position.",
     ),
+    "attribute": Verb(
+        "cli.infer:attribute",
+        "--checkpoints=best.ckpt --fasta=genome.fa --intervals=peaks.bed --out=explained --plot=3",
+        "Show how much each letter of sequences contributes to a prediction.",
+    ),
+    "motifs": Verb(
+        "cli.infer:motifs",
+        "--checkpoints=best.ckpt --fasta=genome.fa --intervals=peaks.bed --out=filters.meme",
+        "Write what the filters of the first layer read as motifs.",
+    ),
     "merge": Verb(
         "cli.infer:merge",
         "OUT.parts [--json]",

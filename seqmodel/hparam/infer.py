@@ -133,8 +133,8 @@ def _add_machine(parser: HparamParser) -> None:
     )
 
 
-class PredictHparams(ApplyHparams):
-    """What predict reads and shows."""
+class InputHparams(ApplyHparams):
+    """What the verbs have that read sequences of FASTA files, intervals or tables."""
 
     not_in_stamp = (*ApplyHparams.not_in_stamp, "cache_dir")
     formats = (".tsv", ".tsv.gz", ".csv", ".csv.gz", ".parquet", ".npz", ".h5", *TRACKS)
@@ -142,6 +142,28 @@ class PredictHparams(ApplyHparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
         _add_inputs(parser)
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses inputs that do not go together."""
+        if values.table and (values.fasta or values.intervals or values.tiles):
+            raise HparamError("--table and --fasta, --intervals or --tiles are set; give one input")
+        if not values.table and not values.fasta:
+            raise HparamError(
+                "no input is set; give --table, or --fasta, alone or with --intervals or --tiles"
+            )
+        if values.intervals and values.tiles:
+            raise HparamError("--intervals and --tiles are both set; give one of them")
+        for name in ("stride", "contigs"):
+            if getattr(values, name) and not values.tiles:
+                raise HparamError(f"--{name} has no effect without --tiles")
+
+
+class PredictHparams(InputHparams):
+    """What predict shows."""
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
         add = parser.add_argument
         add(
             "--too_long",
@@ -169,18 +191,7 @@ class PredictHparams(ApplyHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses inputs that do not go together."""
-        if values.table and (values.fasta or values.intervals or values.tiles):
-            raise HparamError("--table and --fasta, --intervals or --tiles are set; give one input")
-        if not values.table and not values.fasta:
-            raise HparamError(
-                "no input is set; give --table, or --fasta, alone or with --intervals or --tiles"
-            )
-        if values.intervals and values.tiles:
-            raise HparamError("--intervals and --tiles are both set; give one of them")
-        for name in ("stride", "contigs"):
-            if getattr(values, name) and not values.tiles:
-                raise HparamError(f"--{name} has no effect without --tiles")
+        """Refuses columns of inputs that have none."""
         if values.keep_columns and not (values.table or values.intervals):
             raise HparamError("--keep_columns has no effect without --table or --intervals")
 

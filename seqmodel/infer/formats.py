@@ -21,6 +21,7 @@ import numpy as np
 from seqmodel.errors import RunError
 from seqmodel.files import writing
 from seqmodel.infer.arrays import AnnDataFormat, ArrayFormat, Pieces, arrays_of, h5py_module
+from seqmodel.infer.named import LinesFormat, OneArrayFormat, SummaryFormat
 from seqmodel.infer.vcf_out import VcfFormat
 
 
@@ -52,6 +53,8 @@ class Rows:
             which .npz and .h5 keep the offsets, [n + 1]: row i has entries offsets[i:i + 2].
         tracks: what is written along contigs, by the name of the output file.
         vcf: header and records of VCF, for rows that are variants.
+        lines: text, by the name of the output file.
+        summary: what is written once for all rows, see SummaryFormat.
     """
 
     columns: Mapping[str, Sequence[object] | np.ndarray]
@@ -61,6 +64,8 @@ class Rows:
     tracks: Mapping[str, Track] = field(default_factory=dict)
     vcf: tuple[bytes, bytes] | None = None
     sizes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    lines: Mapping[str, str] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
@@ -253,6 +258,11 @@ FORMATS: dict[str, Callable[[], Format]] = {
     ".npz": lambda: ArrayFormat("npz"),
     ".h5": lambda: ArrayFormat("h5"),
     ".h5ad": AnnDataFormat,
+    ".ohe.npz": OneArrayFormat,
+    ".hypothetical.npz": OneArrayFormat,
+    ".attribute.json": SummaryFormat,
+    ".bed": lambda: LinesFormat(packed=False),
+    ".effects.tsv.gz": lambda: LinesFormat(packed=True),
     ".bw": lambda: TrackFormat("bw"),
     ".bedgraph.gz": lambda: TrackFormat("bedgraph"),
     ".vcf": lambda: VcfFormat("vcf"),

@@ -12,7 +12,7 @@ from seqmodel.dataset.seq.alphabet import Alphabet
 from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.errors import HparamError
 from seqmodel.hparam.hparams import Hparams
-from seqmodel.hparam.infer import PredictHparams
+from seqmodel.hparam.infer import InputHparams, PredictHparams
 from seqmodel.hparam.paths import check_files, files_to_read
 from seqmodel.infer.inputs import IntervalsOf, Reading, Records, Table, Tiles, with_index
 from seqmodel.infer.rows import Predictor, Shown, as_frame
@@ -34,7 +34,7 @@ def source_of(
         store: the sequences of intervals and tiles.
         trained_anchor: the anchor of intervals in the training, which holds if none is given.
     """
-    keep = hparams.keep_columns
+    keep = getattr(hparams, "keep_columns", [])
     if hparams.table:
         return Table(hparams.table, how, hparams.sequence_column, keep, hparams.quotes)
     if store is None:
@@ -56,6 +56,22 @@ def store_of(hparams: Hparams, alphabet: Alphabet) -> SequenceStore:
     return SequenceStore.open(hparams.fasta, alphabet, hparams.cache_dir)
 
 
+def checked_input(cls: type[InputHparams], verb: str, options: Mapping[str, Any]) -> InputHparams:
+    """The hyperparameters of a verb that a call gives, whose model is there already.
+
+    Raises:
+        HparamError: an option is unknown, or the inputs do not go together or are not there.
+    """
+    declared = cls.default_hparams().declared
+    unknown = next((x for x in options if x not in declared), None)
+    if unknown is not None:
+        raise HparamError(f"{verb} has no option {unknown!r}; see seqmodel {verb} --help")
+    hparams = cls(**{**options, "checkpoints": ["-"], "out": ["-"]})
+    cls.checks(hparams.hparams)
+    check_files([(flag, x) for flag, x in files_to_read(declared, hparams.hparams) if x != "-"])
+    return hparams
+
+
 def frame_of(model: Any, options: Mapping[str, Any]) -> Any:
     """Predictions for files as a DataFrame, of the columns that `seqmodel predict` writes.
 
@@ -66,14 +82,7 @@ def frame_of(model: Any, options: Mapping[str, Any]) -> Any:
     Raises:
         HparamError: an option is unknown, or the inputs do not go together.
     """
-    declared = PredictHparams.default_hparams().declared
-    unknown = next((x for x in options if x not in declared), None)
-    if unknown is not None:
-        raise HparamError(f"predict has no option {unknown!r}; see seqmodel predict --help")
-    hparams = PredictHparams(**{**options, "checkpoints": ["-"], "out": ["-"]})
-    PredictHparams.checks(hparams.hparams)
-    read = [(flag, x) for flag, x in files_to_read(declared, hparams.hparams) if x != "-"]
-    check_files(read)
+    hparams = checked_input(PredictHparams, "predict", options)
     if model.seq_len is None:
         raise HparamError(
             "the checkpoint has no length of sequences: seqmodel.load(path, seq_len=...)"

@@ -10,7 +10,7 @@ import itertools
 import os
 from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from seqmodel.record import checkpoint
 from seqmodel.task.build import build_task
 from seqmodel.task.loss import full
 from seqmodel.task.task import Task
+
+if TYPE_CHECKING:
+    from seqmodel.infer.attribute import Attributions
 
 Path = str | os.PathLike[str]
 LAYOUTS = ("NL", "NLA", "NAL")
@@ -243,6 +246,44 @@ class Model:
             raise HparamError(f"layout={layout!r}: choose one of {', '.join(LAYOUTS)}")
         return Logits(self.network, layout, None if target is None else self.target_index(target))
 
+    def attribute(
+        self,
+        sequences: Sequences | None = None,
+        *,
+        method: str = "ism",
+        target: str | None = None,
+        baseline: str | None = None,
+        batch_size: int | None = None,
+        **files: Any,
+    ) -> Attributions:
+        """How much each letter contributes to the score of a target: its logit, or its number.
+
+        The score of a profile is the logarithm of the expected counts of all its bins.
+
+        Args:
+            sequences: texts, ids [N, L] or one-hot [N, L, A]; those with letters that are not known
+                are left out.
+            method: "ism", "gradient", "input_x_gradient", "integrated_gradients" or "deeplift".
+            target: name of the target, "all", or None for the only one.
+            baseline: of integrated_gradients and deeplift: "uniform", "zeros" or "shuffled".
+            batch_size: sequences, or mutants, at a time; None for that of the training.
+            **files: in place of sequences, files as of `seqmodel attribute`, by their names.
+
+        Returns:
+            An object with `contributions`, `hypothetical`, `effects` and `logo(i)`.
+
+        Raises:
+            SequenceError: naming the row that is too long, empty, or not of the alphabet.
+            HparamError: sequences and files are given, or neither; the model has no such target.
+        """
+        from seqmodel.infer.attribute_call import attributions_of
+
+        size = self.members[0].batch_size if batch_size is None else batch_size
+        how = {"method": method, "target": target, "baseline": baseline, "batch_size": size}
+        if (sequences is None) == (not files):
+            raise HparamError("attribute takes either sequences or files, such as fasta=...")
+        return attributions_of(self, sequences, how, files)
+
     def target_index(self, name: str) -> int:
         """Number of the target `name` among the outputs.
 
@@ -327,9 +368,7 @@ class Ensemble(nn.Module):
 
     def each(self, x: Tensor, pad: Tensor | None = None) -> list[Tensor]:
         """The logits of each task."""
-        with self.autocast(x):
-            outputs = [task(x, pad) for task in self.tasks]
-        outputs = [full(y) for y in outputs]
+        outputs = self.of_each(x, lambda task: task(x, pad))
         shapes = {tuple(y.shape) for y in outputs}
         if len(shapes) > 1:
             raise CheckpointError(f"the models give outputs of different shapes: {sorted(shapes)}")
@@ -338,6 +377,12 @@ class Ensemble(nn.Module):
     def autocast(self, x: Tensor) -> torch.autocast:
         """The precision of the forward pass, on the device of `x`."""
         return torch.autocast(x.device.type, self._dtype, enabled=self._dtype is not None)
+
+    def of_each(self, x: Tensor, outputs_of: Callable[[Any], Tensor]) -> list[Tensor]:
+        """What a function of `x` gives for each task, in the precision of the forward pass."""
+        with self.autocast(x):
+            outputs = [outputs_of(task) for task in self.tasks]
+        return [full(y) for y in outputs]
 
 
 class Logits(nn.Module):

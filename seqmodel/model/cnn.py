@@ -30,7 +30,7 @@ class CnnEncoder(Encoder):
         self.n_out = n_dims
         self.stride = hparams.pool_size**hparams.n_layers
         self.one_hot = OneHot(alphabet)
-        self.blocks = nn.ModuleList(
+        blocks = [
             PooledConv(
                 n_dims if i else alphabet.n_letters,
                 n_dims,
@@ -39,7 +39,9 @@ class CnnEncoder(Encoder):
                 dropout=hparams.dropout,
             )
             for i in range(hparams.n_layers)
-        )
+        ]
+        self.blocks = nn.ModuleList(blocks)
+        self.reach = sum(x.conv.reach * hparams.pool_size**i for i, x in enumerate(blocks))
 
     def forward(
         self,
@@ -85,17 +87,19 @@ class PaddedBatchNorm(nn.BatchNorm1d):
         return torch.zeros_like(x).masked_scatter(known[:, :, None], super().forward(x[known]))
 
 
-class PaddedMaxPool(nn.MaxPool1d):
+class PaddedMaxPool(nn.Module):
     """Maximum over bins of [N, L, C]; padding counts for nothing, a last bin may be shorter."""
 
     def __init__(self, size: int) -> None:
-        super().__init__(size, ceil_mode=True)
+        super().__init__()
+        self.pool = nn.MaxPool1d(size, ceil_mode=True)  # a module, so that DeepLIFT has its rule
+        self.size = size
 
     def forward(
         self, x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
     ) -> Float[Tensor, "N M C"]:
         """The maximum of each bin; 0 for bins of padding alone."""
         if pad is not None:
-            x = x.masked_fill(pad[:, :, None], -torch.inf)
-        x = super().forward(x.transpose(1, 2)).transpose(1, 2)
-        return x if pad is None else x.masked_fill(pad[:, :: self.kernel_size, None], 0.0)
+            x = x.masked_fill(pad[:, :, None], torch.finfo(x.dtype).min)
+        x = self.pool(x.transpose(1, 2)).transpose(1, 2)
+        return x if pad is None else x.masked_fill(pad[:, :: self.size, None], 0.0)

@@ -10,6 +10,7 @@ class SameConv(nn.Conv1d):
     """A convolution over [N, L, C] that keeps the length and sees padding as zeros.
 
     Causal ones are padded on the left alone, so an output sees its own position and earlier ones.
+    No output sees more than `reach` positions to a side.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class SameConv(nn.Conv1d):
             bias=bias,
             padding=width if causal else width // 2,
         )
+        self.reach = width if causal else width // 2
 
     def forward(
         self, x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None

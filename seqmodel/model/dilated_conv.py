@@ -43,6 +43,7 @@ class DilatedConvEncoder(Encoder):
             for i in range(hparams.n_layers)
         ]
         self.blocks = nn.ModuleList(blocks)
+        self.reach = self.embed.reach + sum(block.conv.reach for block in blocks)
         self.norm = nn.LayerNorm(n_dims)
         for block in blocks:
             # branches start small, so that their sum keeps its scale, as in the transformer

@@ -32,6 +32,9 @@ class Encoder(nn.Module):
     Attributes:
         n_out: channels C of the output.
         stride: positions of the input for one of the output.
+        reach: positions of the input on each side of those of an output that can change it, so
+            that output j is a function of j * stride - reach to (j + 1) * stride - 1 + reach, the
+            same at any place that is not at an end; None if there is no such number.
         causal: whether position i sees positions 0..i only.
         symmetric: whether the encoding of the reverse complement is that of the sequence, with
             its positions and the two halves of its channels swapped.
@@ -40,6 +43,7 @@ class Encoder(nn.Module):
 
     n_out: int
     stride: int = 1
+    reach: int | None = None
     causal: bool = False
     symmetric: bool = False
     has_causal: bool = False
@@ -133,6 +137,11 @@ def check_encoder(encoder: object) -> None:
             raise ModelError(f"{name} has no {attribute}: set self.{attribute} to {meaning}")
         if type(value) is not int or value < 1:
             raise ModelError(f"{name}.{attribute} is {value!r}: set it to {meaning}, 1 or more")
+    if encoder.reach is not None and (type(encoder.reach) is not int or encoder.reach < 0):
+        raise ModelError(
+            f"{name}.reach is {encoder.reach!r}: set it to the number of positions on each side "
+            "that can change an output, or to None"
+        )
     blocks = getattr(encoder, "blocks", None)
     if not isinstance(blocks, nn.ModuleList | None):
         raise ModelError(

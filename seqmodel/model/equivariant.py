@@ -24,9 +24,14 @@ class BothStrands(Encoder):
 
     The reverse complement of the input gives the same, with positions reversed and halves swapped.
     With pooling, for lengths that are a multiple of the stride: other ones are cut into other bins.
+
+    Attributes:
+        together: whether both strands go through the encoder as one batch; DeepLIFT, which pairs
+            the halves of a batch, needs one after the other.
     """
 
     symmetric = True
+    together = True
 
     def __init__(self, encoder: Encoder, alphabet: Alphabet) -> None:
         nn.Module.__init__(self)
@@ -34,6 +39,7 @@ class BothStrands(Encoder):
         self.alphabet = alphabet
         self.n_out = 2 * encoder.n_out
         self.stride = encoder.stride
+        self.reach = encoder.reach
         # refuses alphabets without a complement
         reverse_complement(torch.zeros(1, 1, dtype=torch.uint8), alphabet)
 
@@ -48,9 +54,14 @@ class BothStrands(Encoder):
         pad: Bool[Tensor, "N L"] | None = None,
     ) -> Float[Tensor, "N M C"]:
         """The encodings of both strands, position by position."""
-        x = torch.cat([x, reverse_complement(x, self.alphabet, pad)])
-        both = self.encoder(x, None if pad is None else torch.cat([pad, pad]))
-        this, other = both.chunk(2)
+        turned = reverse_complement(x, self.alphabet, pad)
+        if self.together:
+            both = torch.cat([x, turned])
+            this, other = self.encoder(both, None if pad is None else torch.cat([pad, pad])).chunk(
+                2
+            )
+        else:
+            this, other = self.encoder(x, pad), self.encoder(turned, pad)
         return torch.cat([this, reverse_outputs(other, self.out_pad(pad))], -1)
 
     def depth(self, name: str) -> int:

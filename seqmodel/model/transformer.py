@@ -31,6 +31,8 @@ class TransformerEncoder(Encoder):
         self.embed = LetterEmbedding(alphabet, hparams.n_dims)
         blocks = [TransformerBlock(hparams) for _ in range(hparams.n_layers)]
         self.blocks = nn.ModuleList(blocks)
+        if hparams.attention_window is not None:
+            self.reach = hparams.n_layers * hparams.attention_window
         self.norm = make_norm(hparams.norm, hparams.n_dims)
         self._initialise(blocks)
 

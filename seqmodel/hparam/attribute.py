@@ -1,0 +1,126 @@
+"""What attribute and motifs are given. Light."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import ClassVar, NoReturn
+
+from seqmodel.errors import HparamError
+from seqmodel.hparam.hparams import HparamParser
+from seqmodel.hparam.infer import InputHparams
+from seqmodel.hparam.value import integer, path, str2bool
+
+METHODS = ("ism", "gradient", "input_x_gradient", "integrated_gradients", "deeplift")
+BASELINES = ("uniform", "zeros", "shuffled")
+
+
+class _IsHparam:
+    """Hides an attribute of the base class: here a hyperparameter has its name."""
+
+    def __get__(self, instance: object, owner: type) -> NoReturn:
+        raise AttributeError("its value is that of the hyperparameter")  # Hparams looks there
+
+
+class AttributeHparams(InputHparams):
+    """What attribute computes and shows; `--out` is what the names of all files begin with."""
+
+    not_in_stamp: ClassVar[tuple[str, ...]] = (*InputHparams.not_in_stamp, "plot")
+    target = _IsHparam()
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        add = parser.add_argument
+        add(
+            "--method",
+            choices=list(METHODS),
+            default="ism",
+            help="how contributions are computed; ism: the score with each letter at each position",
+        )
+        add(
+            "--target",
+            help="name of the target that is explained, or all; default: the only one there is",
+        )
+        add(
+            "--baseline",
+            choices=list(BASELINES),
+            help="what sequences are compared with: all letters alike, none, or 20 dinucleotide "
+            "shuffles; default: uniform for integrated_gradients, shuffled for deeplift",
+        )
+        _add_shown(parser)
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses options that have no effect together."""
+        if len(values.out) > 1:
+            raise HparamError(f"--out has {len(values.out)} values; attribute takes one, a prefix")
+        if values.baseline and values.method not in ("integrated_gradients", "deeplift"):
+            raise HparamError(f"--baseline has no effect on --method={values.method}")
+        if values.effects and values.method != "ism":
+            raise HparamError(f"--effects needs --method=ism; --method={values.method} estimates")
+        if values.bigwig and not (values.intervals or values.tiles):
+            raise HparamError("--bigwig needs places on contigs: give --intervals or --tiles")
+        if values.ensemble_of != "logit":
+            raise HparamError(
+                f"--ensemble_of={values.ensemble_of}: attribute explains the mean of the logits; "
+                "leave it"
+            )
+
+
+def _add_shown(parser: HparamParser) -> None:
+    add = parser.add_argument
+    add(
+        "--too_long",
+        choices=["center"],
+        help="take the center of a sequence that is longer than the model reads; an error unless "
+        "set",
+    )
+    add("--bigwig", type=str2bool, default=False, help="also write contributions as bigWig")
+    add(
+        "--effects",
+        type=str2bool,
+        default=False,
+        help="also write a table of the effects of all single-letter changes",
+    )
+    add(
+        "--plot",
+        type=integer(0),
+        default=0,
+        help="draw logos of the first so many sequences: SVG files and one HTML page",
+    )
+
+
+class MotifsHparams(InputHparams):
+    """What motifs reads and shows; `--out` ends in .meme."""
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        add = parser.add_argument
+        add(
+            "--too_long",
+            choices=["center"],
+            help="take the center of a sequence that is longer than the model reads; an error "
+            "unless set",
+        )
+        add(
+            "--database",
+            type=path(),
+            help="MEME file of known motifs, to which those of the filters are compared",
+        )
+        add(
+            "--max_p",
+            type=float,
+            default=0.001,
+            help="largest p-value of a match with --database that is shown",
+        )
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses an output that is no MEME file."""
+        if len(values.out) != 1 or not values.out[0].endswith(".meme"):
+            raise HparamError(
+                f"--out={' '.join(values.out)}: motifs writes one file, name it *.meme"
+            )
+        if len(values.checkpoints) > 1:
+            raise HparamError("--checkpoints has several values; filters are those of one model")
+        if values.part != "1/1":
+            raise HparamError("--part: motifs is one job; leave it")
