@@ -20,7 +20,7 @@ from task_cases import TWO_CLASSES
 import seqmodel
 from seqmodel.cli import main
 from seqmodel.errors import HparamError, SequenceError
-from seqmodel.hparam.model import ConvLstmHparams, TransformerHparams
+from seqmodel.hparam.model import CnnHparams, ConvLstmHparams, TransformerHparams
 from seqmodel.hparam.task import ClassifyHparams
 from seqmodel.infer.attribute import METHODS, Attributor
 from seqmodel.infer.model import Logits
@@ -425,26 +425,62 @@ def test_modisco_finds_the_planted_motif(finder, tmp_path, monkeypatch):
     assert MOTIF[1:-1] in best or MOTIF[1:-1] in turned
 
 
-def test_the_filters_of_the_first_layer_are_motifs(finder, tmp_path, monkeypatch):
+def known_motifs(path):
+    """A MEME file with the planted motif, and others."""
+    from memelite.io import write_meme
+
+    eye = np.eye(4)[["ACGT".index(x) for x in MOTIF]] * 0.97 + 0.0075
+    known = {"AP1 fos": eye.T}
+    for i in range(40):
+        known[f"random_{i}"] = np.random.default_rng(i).dirichlet([0.3] * 4, 9).T
+    write_meme(path, known)
+
+
+def test_the_filters_of_the_first_layer_are_written_as_motifs(finder, tmp_path, monkeypatch):
     from memelite.io import read_meme
 
     monkeypatch.chdir(tmp_path)
     write_genome(tmp_path)
-    eye = np.eye(4)[["ACGT".index(x) for x in MOTIF]] * 0.97 + 0.0075
-    other = np.eye(4)[[2, 2, 2, 2, 2, 2]] * 0.97 + 0.0075
-    known = {"AP1 fos": eye.T, "poly": other.T}
-    for i in range(30):
-        known[f"random_{i}"] = np.random.default_rng(i).dirichlet([0.3] * 4, 9).T
-    from memelite.io import write_meme
-
-    write_meme("known.meme", known)
+    known_motifs("known.meme")
     how = ["motifs", f"--checkpoints={finder}", "--fasta=g.fa", "--intervals=g.bed"]
-    assert main([*how, "--out=filters.meme", "--database=known.meme"]) == 0
+    how += ["--out=filters.meme", "--database=known.meme", "--max_p=0.05"]
+    assert main(how) == 0
     found = read_meme("filters.meme")
     assert 0 < len(found) <= 16
     for shares in found.values():
         assert shares.shape == (4, 9)
         np.testing.assert_allclose(shares.sum(0), 1, atol=1e-4)
-    lines = [x.split("\t") for x in Path("filters.matches.tsv").read_text().splitlines()]
-    assert lines[0] == ["filter", "motif", "p", "offset", "strand"]
-    assert "AP1 fos" in [x[1] for x in lines[1:]]
+    lines = Path("filters.matches.tsv").read_text().splitlines()
+    assert lines[0].split("\t") == ["filter", "motif", "p", "offset", "strand"]
+    assert main(how) == 2  # a file that is there is not replaced
+
+
+def test_a_filter_that_reads_a_motif_is_found_in_a_database(tmp_path):
+    from seqmodel.infer.motifs import Scanner, matches
+
+    network = network_of(CnnHparams(n_layers=1, first_kernel_size=9, pool_size=2, **SMALL))
+    task = network.tasks[0]
+    conv, norm = task.encoder.blocks[0].conv, task.encoder.blocks[0].norm
+    with torch.no_grad():
+        conv.weight[3] = -1.0
+        for i, x in enumerate(MOTIF):
+            conv.weight[3, "ACGT".index(x), i] = 1.0
+        conv.weight[3, :, 8] = 0.0
+        conv.weight[5] = -conv.weight[3]
+        norm.weight[3], norm.weight[5] = 1.0, -1.0  # turns the values of filter 5 around again
+    model = SimpleNamespace(
+        members=[SimpleNamespace(task=task)], alphabet=DNA, device=torch.device("cpu")
+    )
+    scanner = Scanner(model)
+    rows, _ = planted(100)
+    ids = np.stack([DNA.encode(x) for x in rows])
+    for scan in (scanner.find_largest, scanner.count):
+        scan(ids[:30], None)
+        scan(ids[30:], None)
+    motifs = scanner.motifs()
+    for name in ("filter_3", "filter_5"):
+        best = "".join("ACGT"[i] for i in motifs[name][:, :8].argmax(0))
+        assert best == MOTIF
+    known_motifs(tmp_path / "known.meme")
+    lines = [x.split("\t") for x in matches(motifs, str(tmp_path / "known.meme"), 1e-4).split("\n")]
+    assert ["filter_3", "AP1 fos"] in [x[:2] for x in lines]
