@@ -25,6 +25,7 @@ class AttributeHparams(InputHparams):
     """What attribute computes and shows; `--out` is what the names of all files begin with."""
 
     not_in_stamp: ClassVar[tuple[str, ...]] = (*InputHparams.not_in_stamp, "plot")
+    formats: ClassVar[tuple[str, ...]] = ()
     target = _IsHparam()
 
     @staticmethod
@@ -91,6 +92,8 @@ def _add_shown(parser: HparamParser) -> None:
 
 class MotifsHparams(InputHparams):
     """What motifs reads and shows; `--out` ends in .meme."""
+
+    formats: ClassVar[tuple[str, ...]] = ()
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
