@@ -137,7 +137,16 @@ class InputHparams(ApplyHparams):
     """What the verbs have that read sequences of FASTA files, intervals or tables."""
 
     not_in_stamp = (*ApplyHparams.not_in_stamp, "cache_dir")
-    formats = (".tsv", ".tsv.gz", ".csv", ".csv.gz", ".parquet", ".npz", ".h5", *TRACKS)
+    formats: ClassVar[tuple[str, ...]] = (
+        ".tsv",
+        ".tsv.gz",
+        ".csv",
+        ".csv.gz",
+        ".parquet",
+        ".npz",
+        ".h5",
+        *TRACKS,
+    )
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:

@@ -150,7 +150,7 @@ def track(contributions: np.ndarray, shown: tuple[int, int]) -> str:
     zero = 4 + (height - 8) * high / ((high - low) or largest)
     scale = (height - 8) / ((high - low) or largest)
     step = width / n
-    x = [f"{i * step:.2f}" for i in range(n)]
+    x = [f"{(i + 0.5) * step:.2f}" for i in range(n)]
     bars = "".join(
         f"M{x[i]} {zero:.1f}v{-y * scale:.2f}" for i, y in enumerate(contributions.tolist()) if y
     )
