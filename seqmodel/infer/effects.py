@@ -100,7 +100,7 @@ class Effects:
         self.windows = windows_of(model, store, options.variant_index)
         batch_size = options.batch_size or model.members[0].batch_size
         self._scorer = Scorer(model, self.scores, batch_size, options.indel_align, options.strands)
-        self.names = [x for score in self.scores for x in self._scorer.names(score)]
+        self.names = [x for score in self._scorer.columns for x in self._scorer.names(score)]
         contigs = Contigs(store.names, store.lengths)
         contigs = read_aliases(aliases, contigs) if aliases else contigs
         self._reader = RecordReader(
@@ -131,8 +131,8 @@ class Effects:
         for target in targets or ():
             self.model.target_index(target)
         if targets:
-            wanted = {f"{t}_{s}" for t in targets for s in self.scores}
-            names = [x for x in self.names if x in wanted or x in self.scores]
+            wanted = {f"{t}_{s}" for t in targets for s in self._scorer.columns}
+            names = [x for x in self.names if x in wanted or x in self._scorer.columns]
         elif len(names) > MAX_FIELDS:
             raise HparamError(
                 f"the VCF would get {len(names)} fields in INFO; name the targets that get one by "
@@ -148,7 +148,7 @@ class Effects:
         found = self._scored(alleles)
         values = {
             name: found[score][:, i]
-            for score in self.scores
+            for score in self._scorer.columns
             for i, name in enumerate(self._scorer.names(score))
         }
         status = [STATUSES[x] for x in alleles.status.tolist()]
@@ -197,7 +197,7 @@ class Effects:
     def _scored(self, rows: AlleleRows) -> Values:
         """The scores of all rows, NaN where they are not scored; sets the status of edges."""
         n = len(rows.status)
-        shapes = {x: (n, len(self._scorer.names(x))) for x in self.scores}
+        shapes = {x: (n, len(self._scorer.names(x))) for x in self._scorer.columns}
         found = {k: np.full(x, np.nan, dtype=np.float32) for k, x in shapes.items()}
         own = np.flatnonzero((rows.status < N_SCORED) & (rows.status != VCF_REF))
         given = np.flatnonzero(rows.status == VCF_REF)

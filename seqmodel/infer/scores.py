@@ -42,6 +42,7 @@ DEFAULTS = {
     "causal": ("llr",),
 }
 _SIGNED = ("diff", "logit_diff", "log2fc", "llr")
+_COMPARED = ("value", "logit", "shape", "embedding")
 _BATCHES = 4
 """Batches that are made of the windows of one round."""
 
@@ -76,7 +77,8 @@ class Scorer:
         strands: "both" or "plus".
 
     Attributes:
-        names: name of each column, a score of a target; llr, cosine and l2 have one for all.
+        columns: names of what is computed: the scores, and for an ensemble their spread, `_sd`.
+        targets: names of the targets; none for letters, which have one score for all.
     """
 
     def __init__(
@@ -92,19 +94,23 @@ class Scorer:
         self.aligns = ("left", "right") if indel_align == "both" else (indel_align,)
         both = strands == "both" and model.alphabet.complement is not None
         self.flips = (False, True) if both else (False,)
+        self.columns = self.scores
+        if len(model.members) > 1:
+            spread = {x: f"{x}_sd" for x in self.scores if x not in ("abs", *_OF_EMBEDDINGS)}
+            self.columns = (*self.scores, *spread.values())
         self.targets: tuple[str, ...] = ()
         if model.task not in ("masked", "causal"):
             self.targets = model.targets.names
 
     def names(self, score: str) -> list[str]:
-        """Names of the columns of a score."""
+        """Names of the columns of a score, one a target."""
         if score in _OF_EMBEDDINGS or not self.targets:
             return [score]
         return [f"{target}_{score}" for target in self.targets]
 
     def __call__(self, windows: AlleleWindows, alleles: Alleles) -> Values:
         """The scores, by name, float32 [n, columns]; those of the genome's allele to the other."""
-        found = {x: np.empty((len(alleles), len(self.names(x))), np.float32) for x in self.scores}
+        found = {x: np.empty((len(alleles), len(self.names(x))), np.float32) for x in self.columns}
         unique, of = _unique(alleles)
         once = alleles.select(unique)
         step = _BATCHES * self.batch_size
@@ -124,7 +130,16 @@ class Scorer:
             mean[name] = np.stack([x[name] for x in found]).mean(axis=0, dtype=np.float64)
         if "abs" in self.scores:
             mean["abs"] = np.abs(mean["alt"] - mean["ref"])
-        return {k: mean[k] for k in self.scores}
+        for name in self.columns[len(self.scores) :]:
+            each = [mean[f"{name[:-3]}{x}"] for x in self.suffixes[1:]]
+            mean[name] = np.stack(each).std(axis=0, ddof=1)
+        return {k: mean[k] for k in self.columns}
+
+    @property
+    def suffixes(self) -> list[str]:
+        """Ends of the names of what is computed: of the whole model, and of each in an ensemble."""
+        n = len(self.model.members)
+        return ["", *(f"#{i}" for i in range(n))] if n > 1 else [""]
 
     @torch.no_grad()
     def batched(
@@ -220,9 +235,9 @@ class _Compared:
             second = self._scores(here, right)
             for name, score in found.items():
                 score[indels] = (score[indels] + second[name]) / 2
-            if "jsd" in found:
-                shape = self._joined(there["shape"], right["shape"], windows)
-                found["jsd"][indels] = _divergence(here["shape"], shape)
+            for x in self.scorer.suffixes if "jsd" in found else ():
+                shape = self._joined(there[f"shape{x}"], right[f"shape{x}"], windows)
+                found[f"jsd{x}"][indels] = _divergence(here[f"shape{x}"], shape)
         return found
 
     def _of_batch(self, x: Tensor, pad: Tensor | None, *, flip: bool) -> Values:
@@ -234,6 +249,9 @@ class _Compared:
             if flip and self.model.task != "causal":  # letters are compared as they are read
                 each = [task.complement_outputs(y) for y in each]
             found = self._of_outputs(each, x, pad)
+            for y, suffix in zip(each, self.scorer.suffixes[1:], strict=False):
+                own = self._of_outputs([y], x, pad)
+                found |= {f"{name}{suffix}": z for name, z in own.items()}
         if set(self.scores) & set(_OF_EMBEDDINGS):
             found["embedding"] = self.scorer.embedded(x, pad)
         return {k: _numbers(y) for k, y in found.items()}
@@ -263,6 +281,14 @@ class _Compared:
         return {"value": values, "logit": _log_odds(model, each, values)}
 
     def _scores(self, ref: Values, alt: Values) -> Values:
+        """The scores, and those of each model of an ensemble."""
+        found: Values = {}
+        for x in self.scorer.suffixes:
+            own = [{k: y[f"{k}{x}"] for k in _COMPARED if f"{k}{x}" in y} for y in (ref, alt)]
+            found |= {f"{name}{x}": score for name, score in self._compared(*own).items()}
+        return found
+
+    def _compared(self, ref: Values, alt: Values) -> Values:
         found: Values = {}
         if "value" in ref:
             found["ref"], found["alt"] = ref["value"].copy(), alt["value"].copy()
@@ -276,7 +302,12 @@ class _Compared:
             "l2": lambda: _l2(ref["embedding"], alt["embedding"]),
         }
         with np.errstate(divide="ignore", invalid="ignore"):
-            return found | {k: make() for k, make in wanted.items() if k in self.scores}
+            own = [
+                k
+                for k in wanted
+                if k in self.scores and (k not in _OF_EMBEDDINGS or "embedding" in ref)
+            ]
+            return found | {k: wanted[k]() for k in own}
 
     def _joined(self, left: np.ndarray, right: np.ndarray, windows: AlleleWindows) -> np.ndarray:
         """Profiles whose bins before the variant, and from it on, lie as in REF."""
@@ -313,21 +344,29 @@ class _Masked:
         hidden = ref.copy()
         hidden[:, index:end][inside[first]] = self.model.alphabet.mask_id
         logp = self._logp(hidden, index, end)
-        own = [_picked(logp[of], x[:, index:end], inside) for x in (ref[of], alt)]
-        values = {"ref": own[0], "alt": own[1], "llr": own[1] - own[0]}
-        return {k: x[:, None] for k, x in values.items()}
+        values: Values = {}
+        for name, x in logp.items():
+            own = [_picked(x[of], y[:, index:end], inside) for y in (ref[of], alt)]
+            scores = {"ref": own[0], "alt": own[1], "llr": own[1] - own[0]}
+            values |= {f"{k}{name}": y[:, None] for k, y in scores.items()}
+        return values
 
-    def _logp(self, windows: np.ndarray, start: int, end: int) -> np.ndarray:
+    def _logp(self, windows: np.ndarray, start: int, end: int) -> Values:
         """Log-probability of each letter at some positions, float32 [n, end - start, A]."""
         model = self.model
 
         def compute(x: Tensor, pad: Tensor | None) -> Values:
             each = [y[:, start:end] for y in model.network.each(x, pad)]
             logits = model.ensemble_of == "logit"
-            y = model.shown(each, None, logits=logits)
-            return {"logp": _numbers(y.log_softmax(-1) if logits else y.log())}
+            found = {}
+            for suffix, some in zip(
+                self.scorer.suffixes, [each, *([y] for y in each)], strict=False
+            ):
+                y = model.shown(some, None, logits=logits)
+                found[suffix] = _numbers(y.log_softmax(-1) if logits else y.log())
+            return found
 
-        return self.scorer.batched(windows, compute)["logp"]
+        return self.scorer.batched(windows, compute)
 
 
 def _numbers(x: Tensor) -> np.ndarray:
@@ -411,8 +450,9 @@ def turned(values: Values, rows: np.ndarray) -> None:
     for name in _SIGNED:
         if name in values:
             values[name][rows] *= -1
-    if "ref" in values and "alt" in values:
-        values["ref"][rows], values["alt"][rows] = values["alt"][rows], values["ref"][rows].copy()
+    for a, b in (("ref", "alt"), ("ref_sd", "alt_sd")):
+        if a in values and b in values:
+            values[a][rows], values[b][rows] = values[b][rows], values[a][rows].copy()
 
 
 def n_nan(values: Values, rows: Any) -> int:

@@ -265,7 +265,7 @@ def test_an_option_that_is_not_there_is_refused(model, fasta):
 def test_an_ensemble_of_one_model_twice_is_that_model(trained, model, fasta):
     twice = seqmodel.load([trained.best("multilabel")] * 2)
     variants = [*snvs(5), *indels()]
-    here, there = (table_of(x, fasta, variants).filter(like="diff") for x in (model, twice))
+    here, there = (table_of(x, fasta, variants).filter(regex="diff$") for x in (model, twice))
     assert np.allclose(here, there, atol=1e-6)
 
 
@@ -312,3 +312,29 @@ def test_a_command_that_is_killed_makes_the_same_bytes(trained, fasta, tmp_path)
     for a, b in zip(whole, outs, strict=True):
         with open(a, "rb") as x, open(b, "rb") as y:
             assert x.read() == y.read()
+
+
+@pytest.mark.parametrize(
+    ("task", "scores"),
+    [
+        ("regress", ["diff", "ref", "abs", "l2"]),
+        ("multilabel", ["diff", "logit_diff"]),
+        ("profile", ["log2fc", "jsd"]),
+        ("masked", ["llr"]),
+        ("causal", ["llr"]),
+    ],
+)
+def test_the_spread_of_an_ensemble_is_that_of_its_models(trained, fasta, task, scores):
+    paths = [trained.best(task), trained.runs[task].path / "checkpoints/last.ckpt"]
+    variants = [*snvs(4), *indels()]
+    options = {"scores": scores, "ref_mismatch": "swap"}
+    one, two = (table_of(seqmodel.load(x), fasta, variants, **options) for x in paths)
+    both = table_of(seqmodel.load(paths), fasta, variants, **options)
+    spread = [x for x in both.columns if x.endswith("_sd")]
+    assert spread
+    for name in spread:
+        values = np.stack([x[name.removesuffix("_sd")] for x in (one, two)])
+        assert np.allclose(both[name], values.std(0, ddof=1), atol=1e-6, equal_nan=True)
+        if task == "regress" and "abs" not in name:  # linear in the outputs
+            found = both[name.removesuffix("_sd")]
+            assert np.allclose(found, values.mean(0), atol=1e-6)
