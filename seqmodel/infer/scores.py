@@ -43,8 +43,9 @@ DEFAULTS = {
 }
 _SIGNED = ("diff", "logit_diff", "log2fc", "llr")
 _COMPARED = ("value", "logit", "shape", "embedding")
-_BATCHES = 4
-"""Batches that are made of the windows of one round."""
+_MOST_BATCHES, _ROUND_LETTERS = 32, 1 << 25
+"""A round makes windows of that many batches of alleles, fewer for long windows, at least four: few
+batches are then not full."""
 
 Values = dict[str, np.ndarray]
 
@@ -113,7 +114,8 @@ class Scorer:
         found = {x: np.empty((len(alleles), len(self.names(x))), np.float32) for x in self.columns}
         unique, of = _unique(alleles)
         once = alleles.select(unique)
-        step = _BATCHES * self.batch_size
+        n_batches = _ROUND_LETTERS // (windows.length * self.batch_size)
+        step = min(max(n_batches, 4), _MOST_BATCHES) * self.batch_size
         values = [
             self._mean(windows, once.select(slice(i, i + step))) for i in range(0, len(once), step)
         ]
