@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -40,10 +41,13 @@ def forget_plugins(monkeypatch):
     """Forgets the modules that were imported from temporary folders, and these folders."""
     from seqmodel.hparam import plugin
 
-    temporary = tempfile.gettempdir()
-    path = [folder for folder in sys.path if not folder.startswith(temporary)]
-    monkeypatch.setattr(sys, "path", path)
+    kept = tuple(f"{x}/" for x in (Path(__file__).parents[1], sys.prefix))  # may be temporary too
+
+    def is_forgotten(path):
+        return path.startswith(tempfile.gettempdir()) and not f"{path}/".startswith(kept)
+
+    monkeypatch.setattr(sys, "path", [x for x in sys.path if not is_forgotten(x)])
     monkeypatch.setattr(plugin, "_added", [])
     for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None) or "").startswith(temporary):
+        if is_forgotten(str(getattr(module, "__file__", None) or "")):
             del sys.modules[name]
