@@ -15,6 +15,7 @@ _LAZY = {
     "SequenceStore": "seqmodel.dataset.seq.store",
     "Intervals": "seqmodel.dataset.interval.interval",
     "load": "seqmodel.infer.model",
+    "export": "seqmodel.infer.export",
     "wrap": "seqmodel.infer.wrap",
     "train": "seqmodel.infer.trained",
     "results": "seqmodel.job.results.table",

@@ -20,6 +20,7 @@ from seqmodel.hparam.infer import (
     ApplyHparams,
     DescribeHparams,
     EmbedHparams,
+    ExportHparams,
     MergeHparams,
     PredictHparams,
     VariantsHparams,
@@ -66,6 +67,24 @@ def attribute(argv: Sequence[str]) -> int:
 def motifs(argv: Sequence[str]) -> int:
     """Writes what the filters of the first layer read."""
     return apply_verb(argv, MotifsHparams, "seqmodel.infer.motifs")
+
+
+def export(argv: Sequence[str]) -> int:
+    """Exports a model, and shows what was written."""
+    chosen, words = given(argv, ExportHparams)
+    if chosen is None:
+        return 0
+    refuse_stray(words, vars(chosen))
+    ExportHparams.checks(chosen)
+    check_files(files_to_read(ExportHparams.default_hparams().declared, chosen))
+    from seqmodel.infer.export import command
+
+    written = command(ExportHparams(**vars(chosen)))
+    for path in [] if chosen.json else written:
+        print(plain(f"{path}: five examples give the same outputs as the model"), file=sys.stderr)
+    if chosen.json:
+        print(json.dumps({"written": written}))
+    return 0
 
 
 def merge(argv: Sequence[str]) -> int:

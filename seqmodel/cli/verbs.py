@@ -97,6 +97,11 @@ VERBS = {
         "--checkpoints=best.ckpt --fasta=genome.fa --intervals=peaks.bed --out=filters.meme",
         "Write what the filters of the first layer read as motifs.",
     ),
+    "export": Verb(
+        "cli.infer:export",
+        "--checkpoints=best.ckpt --to=my_model --to=my_model.onnx",
+        "Write a model as a folder to publish, as ONNX, or for torch.export.",
+    ),
     "merge": Verb(
         "cli.infer:merge",
         "OUT.parts [--json]",

@@ -9,15 +9,18 @@ Schema 2 (0.2.0) added what `KNOWN` lists. A file of schema 1 has None there: un
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from seqmodel import VERSION
 from seqmodel.errors import CheckpointError
-from seqmodel.files import problem, reading
+from seqmodel.files import problem, read_bytes, reading
 from seqmodel.hparam.migrate import HPARAM_STEPS, migrated, version_tuple
 
 HEADER = "seqmodel.json"
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+"""A folder that `seqmodel export` wrote has the header beside the weights."""
 SCHEMA = 2
 MOST = 1000
 """Contigs and data files that a header lists; the entry in the checkpoint has the rest."""
@@ -37,6 +40,8 @@ KNOWN: dict[str, type] = {
 def read_header(path: str) -> dict[str, Any]:
     """The header of the checkpoint at `path`: `version`, `hparams` (flat, migrated), `KNOWN`.
 
+    Of exported weights, `.safetensors`, it is config.json beside them.
+
     Raises:
         CheckpointError: no file, not written by seqmodel, or by a newer version.
     """
@@ -44,6 +49,9 @@ def read_header(path: str) -> dict[str, Any]:
 
     if (why := problem(path)) is not None:
         raise CheckpointError(f"{path}: cannot be read ({why}); give the path of a .ckpt file")
+    if path.endswith(".safetensors"):
+        config = os.path.join(os.path.dirname(path), CONFIG)
+        return parse_header(read_bytes(config, CheckpointError), config)
     try:
         with reading(path, CheckpointError, "checkpoint"), zipfile.ZipFile(path) as archive:
             infos = archive.infolist()

@@ -366,6 +366,45 @@ def _add_windows(parser: HparamParser) -> None:
     )
 
 
+class ExportHparams(Hparams):
+    """What export reads and writes."""
+
+    tracked = False
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        add = parser.add_argument
+        same(parser, ApplyHparams, "checkpoints", "ensemble_of", "seq_len")
+        add(
+            "--to",
+            type=path(OUTPUT),
+            nargs="*",
+            help="a folder with weights and model card, a .onnx file, or a .pt2 file",
+        )
+        add(
+            "--layout",
+            choices=["NAL", "NLA", "NL"],
+            default="NAL",
+            help="input of .onnx and .pt2: one-hot [N, A, L], one-hot [N, L, A], or ids [N, L]",
+        )
+        add(
+            "--logits",
+            type=str2bool,
+            default=False,
+            help=".onnx and .pt2 give what comes before the softmax or sigmoid",
+        )
+        same(parser, ApplyHparams, "overwrite", "accelerator", "n_threads", "precision")
+        same(parser, ApplyHparams, "plugins", "trust_plugins", "json")
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses a command without a model or a place to write it."""
+        if not values.checkpoints:
+            raise HparamError("--checkpoints is not set; give a .ckpt file")
+        if not values.to:
+            raise HparamError("--to is not set; give a folder, a .onnx or a .pt2 file")
+
+
 class MergeHparams(Hparams):
     """What merge shows."""
 

@@ -17,7 +17,7 @@ import torch
 from seqmodel import VERSION
 from seqmodel.errors import HparamError
 from seqmodel.files import sha256_of
-from seqmodel.hparam.infer import ApplyHparams, part_of
+from seqmodel.hparam.infer import ApplyHparams, ExportHparams, part_of
 from seqmodel.hparam.paths import files_to_read
 from seqmodel.infer.formats import Rows
 from seqmodel.infer.model import Model, load
@@ -27,7 +27,7 @@ _CHUNK_LETTERS = 1 << 24
 _DEVICES = {"auto": None, "cpu": "cpu", "gpu": "cuda", "mps": "mps"}
 
 
-def model_of(hparams: ApplyHparams) -> Model:
+def model_of(hparams: ApplyHparams | ExportHparams) -> Model:
     """The model, or the ensemble, that a command names, on the device that it names.
 
     Raises:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from seqmodel.dataset.label.targets import Targets
 from seqmodel.dataset.seq.alphabet import Alphabet
 from seqmodel.errors import CheckpointError, HparamError
+from seqmodel.hparam.header import WEIGHTS
 from seqmodel.hparam.infer import ENSEMBLE_OF
 from seqmodel.hparam.resolve import resolve
 from seqmodel.infer.sequences import Sequences, batches_of, checked_length, rows_of
@@ -369,9 +370,9 @@ class Ensemble(nn.Module):
     def each(self, x: Tensor, pad: Tensor | None = None) -> list[Tensor]:
         """The logits of each task."""
         outputs = self.of_each(x, lambda task: task(x, pad))
-        shapes = {tuple(y.shape) for y in outputs}
-        if len(shapes) > 1:
-            raise CheckpointError(f"the models give outputs of different shapes: {sorted(shapes)}")
+        if any(y.shape != outputs[0].shape for y in outputs[1:]):
+            shapes = sorted({tuple(y.shape) for y in outputs})
+            raise CheckpointError(f"the models give outputs of different shapes: {shapes}")
         return outputs
 
     def autocast(self, x: Tensor) -> torch.autocast:
@@ -413,7 +414,7 @@ def load(
     """The model in a checkpoint, or the ensemble of those in several; no training data are read.
 
     Args:
-        path: the checkpoint, or several.
+        path: the checkpoint, or a folder that `seqmodel export` wrote; or several.
         device: "cpu", "cuda", "cuda:1", ...; None for the GPU if there is one.
         seq_len: length of the sequences, for a checkpoint that does not say it.
         plugins: modules that the checkpoint names and that you trust: they are imported.
@@ -436,8 +437,12 @@ def load(
     where = _device(device)
     if ensemble_of not in ENSEMBLE_OF:
         raise HparamError(f"ensemble_of={ensemble_of!r}: choose one of {', '.join(ENSEMBLE_OF)}")
-    members = [_member(os.fspath(x), given, seq_len) for x in paths]
+    members = [_member(_file(os.fspath(x)), given, seq_len) for x in paths]
     return Model(members, where, ensemble_of, precision)
+
+
+def _file(path: str) -> str:
+    return os.path.join(path, WEIGHTS) if os.path.isdir(path) else path
 
 
 def _member(path: str, given: dict[str, object], seq_len: int | None) -> Member:

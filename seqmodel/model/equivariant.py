@@ -56,10 +56,10 @@ class BothStrands(Encoder):
         """The encodings of both strands, position by position."""
         turned = reverse_complement(x, self.alphabet, pad)
         if self.together:
+            n = x.shape[0]
             both = torch.cat([x, turned])
-            this, other = self.encoder(both, None if pad is None else torch.cat([pad, pad])).chunk(
-                2
-            )
+            both = self.encoder(both, None if pad is None else torch.cat([pad, pad]))
+            this, other = both[:n], both[n:]  # torch.export cannot divide an unknown number by two
         else:
             this, other = self.encoder(x, pad), self.encoder(turned, pad)
         return torch.cat([this, reverse_outputs(other, self.out_pad(pad))], -1)

@@ -67,7 +67,7 @@ class WrappedEncoder(Encoder):
             ModelError: they have another shape than was declared.
         """
         outputs = self.module(self.given(x))
-        n = len(x)
+        n = x.shape[0]
         if not isinstance(outputs, Tensor):
             raise ModelError(
                 f"{self._name} gives a {type(outputs).__name__}; wrap a module that gives one "

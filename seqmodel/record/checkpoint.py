@@ -85,12 +85,14 @@ def header_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """The checkpoint at `path`, its tensors on the CPU.
+    """The checkpoint at `path`, its tensors on the CPU; or exported weights, `.safetensors`.
 
     Raises:
         CheckpointError: hostile, damaged, foreign, or of a newer version.
     """
-    read_header(str(path))
+    header = read_header(str(path))
+    if str(path).endswith(".safetensors"):
+        return {"state_dict": _safetensors(path), "seqmodel": header}
     with reading(path, CheckpointError, "checkpoint"):
         # torch does not compare the checksums that it wrote
         with zipfile.ZipFile(path) as archive:
@@ -235,6 +237,15 @@ def saved_alphabet(checkpoint: dict[str, Any], path: str | Path) -> Alphabet:
         return Alphabet.from_dict(checkpoint["seqmodel"]["alphabet"])
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise CheckpointError(f"{path}: damaged, it does not tell what its model reads") from e
+
+
+def _safetensors(path: str | Path) -> dict[str, torch.Tensor]:
+    try:
+        from safetensors.torch import load_file
+    except ImportError as e:
+        raise CheckpointError(f"{path} needs safetensors: pip install 'seqmodel[export]'") from e
+    with reading(path, CheckpointError, "safetensors file"):
+        return load_file(path)
 
 
 def _with_pairs(checkpoint: dict[str, Any]) -> dict[str, Any]:
