@@ -66,7 +66,7 @@ def checked_input(cls: type[InputHparams], verb: str, options: Mapping[str, Any]
     unknown = next((x for x in options if x not in declared), None)
     if unknown is not None:
         raise HparamError(f"{verb} has no option {unknown!r}; see seqmodel {verb} --help")
-    hparams = cls(**{**options, "checkpoints": ["-"], "out": ["-"]})
+    hparams = cls(**{**options, "checkpoints": ["-"], "out": ["-.tsv"]})
     cls.checks(hparams.hparams)
     check_files([(flag, x) for flag, x in files_to_read(declared, hparams.hparams) if x != "-"])
     return hparams
