@@ -6,6 +6,8 @@
               for the model of the demo, a cnn and a transformer
     variants  SNVs of a VCF, against (1 + ALTs) forwards a site and strand, masked letters against
               one; variants a second of a model that costs nothing, to TSV and to bgzipped VCF
+    ism       every other letter at each position, plain, against 3 L forwards and against
+              tangermeme; by windows, against plain, at a reach of 37 positions to each side
     memory    peak memory of ten thousand against --many tiles, with a model that costs nothing
     start     a command whose 1,000 parts are done; --help of each verb
 
@@ -40,6 +42,14 @@ MODELS = {
     "transformer": {"encoder": "transformer"},
 }
 LENGTH = 200
+REACH_37 = {
+    "encoder": "dilated_conv",
+    "n_dims": 48,
+    "n_layers": 3,
+    "first_kernel_size": 19,
+    "kernel_size": 9,
+    "seq_len": 1000,
+}
 
 
 def main() -> None:
@@ -177,6 +187,52 @@ def snvs(folder: Path, fasta: Path, n: int, n_alts: int, reach: int = LENGTH) ->
     return path
 
 
+def ism(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
+    """Mutagenesis of one sequence, against 3 L forwards; by windows, against whole sequences."""
+    import torch
+    from tangermeme.saturation_mutagenesis import saturation_mutagenesis
+
+    from seqmodel.infer.ism import Scores, is_local, mutagenesis
+
+    torch.set_num_threads(args.threads)
+    fasta, bed = genome(folder, 1000)
+    for name, hparams in {**MODELS, "reach 37": REACH_37}.items():
+        model, _ = trained(folder / name, fasta, bed, hparams, args.threads)
+        length = model.seq_len
+        ids = torch.randint(0, 4, (1, length), dtype=torch.uint8)
+        scores = Scores(model.network, [1])
+        module = model.module("NAL", model.targets.names[1])
+        one_hot = torch.nn.functional.one_hot(ids.long(), 4).float().mT.contiguous()
+
+        @torch.no_grad()
+        def bare(model=model, ids=ids, n=-(-3 * length // 64)) -> None:
+            batch = ids.repeat(64, 1)
+            for _ in range(n):
+                model.network.each(batch)
+
+        def plain(scores=scores, ids=ids) -> None:
+            mutagenesis(scores, ids, None, 64, local=False)
+
+        def by_windows(scores=scores, ids=ids) -> None:
+            mutagenesis(scores, ids, None, 64)
+
+        def peer(fast: bool, module=module, x=one_hot) -> None:
+            saturation_mutagenesis(
+                module, x, hypothetical=True, batch_size=64, fast=fast, device="cpu"
+            )
+
+        entry = {"model": name, "length": length}
+        yield {**entry, "what": "plain / 3 L forwards", **ratio(bare, plain, args.rounds)}
+        found = ratio(lambda p=peer: p(False), plain, args.rounds)
+        yield {**entry, "what": "plain / tangermeme", **found, "bar": 1.0}
+        if is_local(scores, length, 64):
+            found = ratio(plain, by_windows, args.rounds)
+            bar = {"bar": 5.0 if name == "reach 37" else None}
+            yield {**entry, "what": "by windows / plain", **found, **bar}
+            found = ratio(lambda p=peer: p(True), by_windows, args.rounds)
+            yield {**entry, "what": "by windows / fast tangermeme", **found, "bar": None}
+
+
 def memory(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
     """Peak memory of a process of its own, for few and for many inputs."""
     peaks = {}
@@ -218,6 +274,7 @@ def start(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
 CASES: dict[str, Callable[[Path, argparse.Namespace], Iterator[dict]]] = {
     "predict": predict,
     "variants": variants,
+    "ism": ism,
     "memory": memory,
     "start": start,
 }
