@@ -364,6 +364,13 @@ def _add_windows(parser: HparamParser) -> None:
         default=0,
         help="longest symbolic deletion (<DEL> with END or SVLEN) that is scored",
     )
+    add(
+        "--background",
+        type=integer(0),
+        default=0,
+        help="number of random SNVs, with the contexts of those in the file, whose scores give the "
+        "columns <score>_quantile; 0 for none",
+    )
 
 
 class ExportHparams(Hparams):

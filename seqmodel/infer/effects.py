@@ -12,6 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.errors import HparamError
 from seqmodel.hparam.infer import EDGES, INDEL_ALIGNS, REF_MISMATCHES, STRANDS
 from seqmodel.infer.alleles import ALIGNMENTS, Alleles, AlleleWindows
+from seqmodel.infer.background import quantiles, random_snvs
 from seqmodel.infer.formats import Rows
 from seqmodel.infer.records import (
     EDGE,
@@ -42,6 +44,7 @@ from seqmodel.infer.vcf import Block, Source, Typed, open_variants
 from seqmodel.infer.vcf_out import Annotation
 
 MAX_FIELDS = 32
+_CONTEXT_RECORDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Options:
     strands: str = "both"
     variant_index: int | None = None
     max_indel: int = 0
+    background: int = 0
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -100,7 +104,13 @@ class Effects:
         self.windows = windows_of(model, store, options.variant_index)
         batch_size = options.batch_size or model.members[0].batch_size
         self._scorer = Scorer(model, self.scores, batch_size, options.indel_align, options.strands)
-        self.names = [x for score in self._scorer.columns for x in self._scorer.names(score)]
+        self._quantiles = [x for x in self.scores if x not in ("ref", "alt")]
+        self._columns_of = {x: self._scorer.names(x) for x in self._scorer.columns}
+        if options.background:
+            for x in self._quantiles:
+                own = [f"{name}_quantile" for name in self._scorer.names(x)]
+                self._columns_of[f"{x}_quantile"] = own
+        self.names = [x for names in self._columns_of.values() for x in names]
         contigs = Contigs(store.names, store.lengths)
         contigs = read_aliases(aliases, contigs) if aliases else contigs
         self._reader = RecordReader(
@@ -131,8 +141,8 @@ class Effects:
         for target in targets or ():
             self.model.target_index(target)
         if targets:
-            wanted = {f"{t}_{s}" for t in targets for s in self._scorer.columns}
-            names = [x for x in self.names if x in wanted or x in self._scorer.columns]
+            wanted = {f"{t}_{s}" for t in targets for s in self._columns_of}
+            names = [x for x in self.names if x in wanted or x in self._columns_of]
         elif len(names) > MAX_FIELDS:
             raise HparamError(
                 f"the VCF would get {len(names)} fields in INFO; name the targets that get one by "
@@ -148,8 +158,8 @@ class Effects:
         found = self._scored(alleles)
         values = {
             name: found[score][:, i]
-            for score in self._scorer.columns
-            for i, name in enumerate(self._scorer.names(score))
+            for score, names in self._columns_of.items()
+            for i, name in enumerate(names)
         }
         status = [STATUSES[x] for x in alleles.status.tolist()]
         columns: dict[str, Any] = self._columns(block, alleles)
@@ -210,7 +220,26 @@ class Effects:
             for name, x in values.items():
                 found[name][at[keep]] = x
         turned(found, np.flatnonzero(rows.status == SWAPPED))
+        if self.options.background:
+            found |= quantiles(found, self._background, self._quantiles)
         return found
+
+    @cached_property
+    def _background(self) -> Values:
+        """Scores of random SNVs that are like those at the beginning of the file."""
+        rows = self._reader.rows(next(iter(self.source.blocks(_CONTEXT_RECORDS))))
+        x = rows.alleles
+        is_snv = (rows.status < N_SCORED) & (x.n_ref == 1) & (x.n_alt == 1)
+        snvs = x.select(np.flatnonzero(is_snv))
+        n, length = self.options.background, self.windows.length
+        drawn = random_snvs(self.store, self.model.alphabet.n_letters, snvs, n, length)
+        if len(drawn) < n:
+            warnings.warn(
+                f"--background: only {len(drawn):,} of {n:,} random SNVs were found in the genome "
+                "with the contexts of the file's",
+                stacklevel=2,
+            )
+        return self._scorer(self.windows, drawn)
 
     def _inside(
         self, rows: AlleleRows, at: np.ndarray, windows: AlleleWindows, alleles: Alleles

@@ -3,9 +3,11 @@
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,11 @@ from variant_cases import HEAD, NAMES, indels, letter, other, run, snvs, write_f
 import seqmodel
 from seqmodel.cli.verbs import main
 from seqmodel.errors import HparamError, VariantError
+from seqmodel.hparam.infer import VariantsHparams
+from seqmodel.infer.records import STATUSES
 from seqmodel.infer.vcf_out import info_ids
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -276,6 +282,18 @@ def test_batch_size_and_chunks_change_no_number(model, fasta):
         found = table_of(model, fasta, variants, **options)
         assert np.allclose(found.filter(like="diff"), wanted, atol=1e-6)
         assert found["index"].tolist() == list(range(len(variants)))
+
+
+def test_a_background_of_a_file_without_snvs_is_of_any(model, fasta):
+    table = table_of(model, fasta, indels(), background=20)
+    assert table["one_diff_quantile"].between(0, 1).all()
+
+
+def test_the_page_names_options_that_are_there():
+    text = (ROOT / "docs/variants.md").read_text()
+    known = VariantsHparams.default_hparams().declared
+    assert {x.replace("-", "_") for x in re.findall(r"`?--(\w+)", text)} <= known.keys()
+    assert set(STATUSES) <= set(re.findall(r"`(\w+)`", text))
 
 
 @pytest.mark.slow

@@ -12,7 +12,10 @@ from pysam import bcftools
 from variant_cases import GENOME, indels, letter, other, rc, run, snvs, write_fasta, write_vcf
 
 import seqmodel
+from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.errors import VariantError
+from seqmodel.infer.alleles import Alleles
+from seqmodel.infer.background import random_snvs
 
 
 @pytest.fixture(scope="module")
@@ -346,3 +349,28 @@ def test_scores_are_those_of_tangermeme(models, fasta, kind):
     }[kind]
     got = model.variants([record], fasta).table()["value_diff"][0]
     assert got == pytest.approx(np.mean(found), abs=1e-6)
+
+
+def test_a_background_gives_quantiles_of_matched_snvs(models, fasta):
+    model = models["regress"]
+    text = GENOME["chr1"]
+    places = [i for i in range(100, 800) if text[i - 1 : i + 2] in ("ACG", "TCA")]
+    variants = [("chr1", i + 1, "C", "T" if text[i - 1] == "A" else "G") for i in places]
+    table = model.variants(variants, fasta, background=12).table()
+    assert list(table.columns)[-2:] == ["value_diff", "value_diff_quantile"]
+    store = SequenceStore.open([fasta], model.alphabet, quiet=True)
+    contig, pos = np.zeros(len(places), dtype=np.int64), np.array(places)
+    bases = model.alphabet.encode("".join(x[3] for x in variants))
+    one = np.ones(len(pos), dtype=np.int64)
+    given = Alleles(contig, pos, one, one, np.arange(len(pos)), bases)
+    drawn = random_snvs(store, 4, given, 12, 64)
+    names, letters = [store.names[i] for i in drawn.contig], model.alphabet.decode(drawn.bases)
+    found = list(zip(names, drawn.pos.tolist(), letters, strict=True))
+    kinds = {(GENOME[c][p - 1 : p + 2], b) for c, p, b in found}
+    assert kinds == {("ACG", "T"), ("TCA", "G")}
+    records = [(c, p + 1, GENOME[c][p], b) for c, p, b in found]
+    scores = model.variants(records, fasta).table()["value_diff"].to_numpy()
+    assert len(scores) == 12
+    for own, quantile in zip(table["value_diff"], table["value_diff_quantile"], strict=True):
+        wanted = ((scores < own - 1e-9).mean() + (scores <= own + 1e-9).mean()) / 2
+        assert quantile == pytest.approx(wanted, abs=0.05)
