@@ -33,6 +33,7 @@ from seqmodel.infer.command import model_of, parts_of, run
 from seqmodel.infer.formats import Rows, Track
 from seqmodel.infer.inputs import STATUSES, Chunk, with_index
 from seqmodel.infer.logo import Window, drawing, page
+from seqmodel.infer.rows import Overlap
 
 LOGO_WIDTH = 100
 
@@ -58,9 +59,10 @@ def command(hparams: AttributeHparams) -> dict[str, int] | None:
         model = model or model_of(hparams)
         source, how = input_of(model, hparams)
         attributor = attributor_of(model, hparams, how.length)
-        writer = Writer(attributor, outs, how.length)
+        writer = Writer(attributor, outs, how.length, Overlap(model))
         counts = run(parts, with_index(source.chunks()), writer, source.n_rows)
         attributor.warn()
+        writer.overlap.warn()
     if counts is not None and hparams.plot:
         letters = model.alphabet if model else Alphabet.from_dict(header["alphabet"])
         plot(outs, letters, hparams.plot, hparams.method)
@@ -97,14 +99,16 @@ class Outs:
 class Writer:
     """Makes Rows of a Chunk."""
 
-    def __init__(self, attributor: Attributor, outs: Outs, length: int) -> None:
+    def __init__(self, attributor: Attributor, outs: Outs, length: int, overlap: Overlap) -> None:
         self.attributor, self.outs, self.length = attributor, outs, length
+        self.overlap = overlap
         self.alphabet = attributor.alphabet
 
     def __call__(self, chunk: Chunk) -> Rows:
         """The rows of a chunk: its columns are all inputs, its arrays those that were computed."""
         ids, pad = windows_of(chunk, self.alphabet, self.length)
         found = self.attributor(ids, pad)
+        self.overlap.add(chunk)
         kept = chunk.row[found.rows]
         status = [STATUSES[i] for i in chunk.status]
         unknown = set(chunk.row[found.left_out].tolist())

@@ -55,6 +55,50 @@ class Values(NamedTuple):
     is_nan: np.ndarray
 
 
+class Overlap:
+    """How many inputs overlap what a model was trained on.
+
+    Attributes:
+        n_seen: inputs so far, of those that have a place on a contig.
+        n_trained: those that overlap.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.trained, self.n_seen, self.n_trained = model.trained_on.contigs, 0, 0
+
+    def add(self, chunk: Chunk) -> None:
+        """Counts the inputs of a chunk."""
+        trained = self.trained
+        if not trained or not len(chunk):
+            return
+        names = chunk.columns.get("contig", chunk.columns.get("name"))
+        if names is None:
+            return
+        self.n_seen += len(chunk)
+        if chunk.places is None:  # whole records
+            sizes = chunk.codes.lengths
+            rows = zip(names, sizes, strict=True)
+            self.n_trained += sum(name in trained and trained[name][0] == n for name, n in rows)
+            return
+        for name in set(names) & set(trained):
+            here = np.array([x == name for x in names])
+            first, last = trained[name][2:4]
+            start, end = chunk.places.start[here], chunk.places.end[here]
+            size = chunk.codes.lengths[chunk.places.contig[here][:1]]
+            if size == trained[name][0]:
+                self.n_trained += int(((start < last) & (end > first)).sum())
+
+    def warn(self) -> None:
+        """Warns if inputs are where the model was trained."""
+        if self.n_trained:
+            percent = 100 * self.n_trained / self.n_seen
+            warnings.warn(
+                f"{percent:.0f} % of these inputs ({self.n_trained:,} of {self.n_seen:,}) overlap "
+                "what the model was trained on; their predictions say little about new sequences",
+                stacklevel=2,
+            )
+
+
 class Predictor:
     """Makes Rows of a Chunk.
 
@@ -65,8 +109,7 @@ class Predictor:
         instead: makes something else than predictions of ids [N, L] and of what is padding.
 
     Attributes:
-        n_seen: inputs so far, of those that have a place on a contig.
-        n_trained: those that overlap what the model was trained on.
+        overlap: with what the model was trained on.
     """
 
     def __init__(
@@ -78,7 +121,7 @@ class Predictor:
     ) -> None:
         self.model, self.shown, self._instead = model, shown or Shown(), instead
         self.batch_size = batch_size or model.members[0].batch_size
-        self.n_seen = self.n_trained = 0
+        self.overlap = Overlap(model)
         self._most = self.batch_size  # fewer once the memory did not suffice
         self.names = list(model.targets.names or model.alphabet.letters) if instead is None else []
 
@@ -90,7 +133,7 @@ class Predictor:
         """
         values = self._of_inputs(self._of_windows(chunk), chunk)
         self._refuse(values.predictions)
-        self._compare(chunk)
+        self.overlap.add(chunk)
         words = np.array(STATUSES)[chunk.status]
         numbers = self._numbers(values, {*chunk.columns, "n_unknown", "status"})
         columns = {**chunk.columns, **_renamed(chunk.kept, {**chunk.columns, **numbers})}
@@ -110,14 +153,8 @@ class Predictor:
         return Rows(columns, arrays, found, constants, self._tracks(chunk, values))
 
     def warn(self) -> None:
-        """Warns if inputs are where the model was trained, or outputs are no numbers."""
-        if self.n_trained:
-            percent = 100 * self.n_trained / self.n_seen
-            warnings.warn(
-                f"{percent:.0f} % of these inputs ({self.n_trained:,} of {self.n_seen:,}) overlap "
-                "what the model was trained on; their predictions say little about new sequences",
-                stacklevel=2,
-            )
+        """Warns if inputs are where the model was trained."""
+        self.overlap.warn()
 
     def _refuse(self, predictions: np.ndarray) -> None:
         if predictions.ndim > 2 and self.shown.tables:
@@ -247,28 +284,6 @@ class Predictor:
         sums = np.add.reduceat(values.astype(np.float64), begins)
         counts = np.diff(begins, append=len(values))
         return (sums / counts.reshape(-1, *[1] * (values.ndim - 1))).astype(values.dtype)
-
-    def _compare(self, chunk: Chunk) -> None:
-        """Counts the inputs that overlap what the model was trained on."""
-        trained = self.model.trained_on.contigs
-        if not trained or not len(chunk):
-            return
-        names = chunk.columns.get("contig", chunk.columns.get("name"))
-        if names is None:
-            return
-        self.n_seen += len(chunk)
-        if chunk.places is None:  # whole records
-            sizes = chunk.codes.lengths
-            rows = zip(names, sizes, strict=True)
-            self.n_trained += sum(name in trained and trained[name][0] == n for name, n in rows)
-            return
-        for name in set(names) & set(trained):
-            here = np.array([x == name for x in names])
-            first, last = trained[name][2:4]
-            start, end = chunk.places.start[here], chunk.places.end[here]
-            size = chunk.codes.lengths[chunk.places.contig[here][:1]]
-            if size == trained[name][0]:
-                self.n_trained += int(((start < last) & (end > first)).sum())
 
     def _tracks(self, chunk: Chunk, x: Values) -> dict[str, Track]:
         if not self.shown.tracks:

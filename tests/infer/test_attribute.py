@@ -382,6 +382,18 @@ def test_parts_of_several_processes_and_a_repeated_command_give_the_same_bytes(
     assert [Path(x).read_bytes() for x in names] == once
 
 
+@pytest.mark.filterwarnings("always:.*overlap what the model was trained on")
+def test_inputs_of_the_training_are_warned_of(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    (tmp_path / "g.fa").write_text(f">a\n{''.join(rng.choice(list('ACGT'), 1024))}\n")
+    (tmp_path / "g.bed").write_text("a\t0\t64\na\t64\t128\n")
+    model = trained.best("classify")
+    how = [f"--checkpoints={model}", "--fasta=g.fa", "--intervals=g.bed", "--method=gradient"]
+    assert main(["attribute", *how, "--target=all", "--out=x"]) == 0
+    assert "100 % of these inputs (2 of 2) overlap" in capsys.readouterr().err
+
+
 def test_letters_that_are_not_known_are_listed(finder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "r.fa").write_text(f">a\n{'ACGT' * 16}\n>b/<i>\n{'ACGN' * 16}\n>c\n\n>d&\nACGT\n")
