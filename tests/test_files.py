@@ -467,6 +467,10 @@ ELSEWHERE = {
     ("dataset/seq/store.py", None): "a store, by its map",
     ("infer/formats.py", None): "in memory, and in files that files.writing made",
     ("infer/parts.py", "put"): "in memory",
+    ("infer/arrays.py", None): "in memory, and in files that files.writing made",
+    ("infer/named.py", "piece"): "in memory",
+    ("infer/attribute_files.py", "_first"): "a file that this command wrote",
+    ("training/predictions.py", "write_predictions"): "in a file that files.writing made",
     ("infer/vcf_out.py", "_bcf"): "bcftools writes it",
     ("infer/variants.py", "_here"): "a copy of stdin, without a name",
     ("dataset/label/array_cache.py", None): "a kept array, by its map",
@@ -534,6 +538,7 @@ def test_a_file_that_is_opened_elsewhere_is_found(text):
 READERS = {"open_binary", "open_unpacked", "unpacked", "lines", "read_text", "reading", "check"}
 OWN = {f"dataset/seq/{x}.py" for x in ("store", "source")} | {"dataset/label/array_cache.py"}
 OWN |= {"hparam/plugin_files.py"}
+OWN |= {"dataset/interval/stream.py"}  # the formats of dataset/interval/bed.py, line by line
 
 
 def test_every_module_that_opens_files_of_users_is_in_the_table_of_formats():

@@ -30,6 +30,10 @@ OTHERS = {
     "seqmodel.infer.variants": "opens sequences through seqmodel.dataset.seq, variants through vcf",
     "seqmodel.infer.formats": "reads pieces that it made itself",
     "seqmodel.infer.frame": "opens sequences through seqmodel.dataset.seq",
+    "seqmodel.infer.arrays": "reads pieces that it made itself",
+    "seqmodel.infer.named": "reads pieces that it made itself",
+    "seqmodel.infer.attribute_files": "reads files that this command wrote",
+    "seqmodel.infer.export": "reads what it wrote, to check it",
     "seqmodel.infer.parts": "reads parts with checksums, which it made itself",
     "seqmodel.job.agent": "reads what seqmodel.record.run_files reads, on the machine of the jobs",
     "seqmodel.job.launch": "reads its own programs, writes",
@@ -37,14 +41,12 @@ OTHERS = {
     "seqmodel.job.search.sampler": "reads what the record of an adaptive search holds",
     "seqmodel.record.code": "reads the code of this package and its checkout",
     "seqmodel.record.code_files": "reads the code of this package and its checkout",
-    "seqmodel.job.packed": "reads what it packed itself",
     "seqmodel.job.worker": "reads its own queue",
     "seqmodel.job.search.adaptive": "cuts the journal that Optuna reads",
     "seqmodel.report.page": "reads parts of the package",
     "seqmodel.job.contents": "reads parts of the package",
     "seqmodel.job.shell": "reads parts of the package, appends to events",
     "seqmodel.job.os_interface": "writes",
-    "seqmodel.job.results.text": "writes",
 }
 
 
