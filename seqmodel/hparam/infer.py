@@ -145,6 +145,7 @@ class InputHparams(ApplyHparams):
         ".parquet",
         ".npz",
         ".h5",
+        ".h5ad",
         *TRACKS,
     )
 
