@@ -182,7 +182,7 @@ def card(args: argparse.Namespace) -> str:
 
 def bare(peer: str, parts: object, settings: dict, args: argparse.Namespace) -> Contestant:
     """A minimal loop around the same model: no Lightning, no loader, no logging."""
-    encoder, decoder = parts.encoder, parts.decoder
+    encoder, decoder = parts.task.encoder, parts.task.decoder
     batches = random_batches(settings, args)
 
     def loss_of(tokens: torch.Tensor) -> torch.Tensor:
@@ -289,7 +289,7 @@ def forward_flops(parts: object, settings: dict, args: argparse.Namespace) -> fl
 
     tokens = next(random_batches(settings, args))[:1]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        parts.encoder.to(args.device).eval()(tokens)
+        parts.task.encoder.to(args.device).eval()(tokens)
     return counter.get_total_flops()
 
 

@@ -310,8 +310,11 @@ def zip_member(path, workdir, name, most):
     """At most the first `most` bytes of the member of a zip file whose file name is `name`."""
     import zipfile
 
+    path = absolute(path, absolute(workdir))
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a device has no end, a FIFO waits
+        raise Failure("damaged", "it is no regular file")
     try:
-        with zipfile.ZipFile(absolute(path, absolute(workdir))) as archive:
+        with zipfile.ZipFile(path) as archive:
             found = [n for n in archive.namelist() if n.split("/")[-1] == name]
             with archive.open(found[0]) as member:
                 return member.read(most)
