@@ -35,7 +35,8 @@ _KEPT = re.compile(
 _NEVER_KEPT = (".tmp", ".seqstore.lock", ".npy.lock")
 _ERROR = re.compile(r"^[A-Za-z]\w*(Error|Lost): \S")
 _QUIET = re.compile(
-    r"^(warning: |GPU available|TPU available|HPU available|$)|Warning: |^  \w|: the outputs are NaN, "
+    r"^(warning: |GPU available|TPU available|HPU available|$)|Warning: |^  \w"
+    r"|: the outputs are NaN, "
 )
 
 
