@@ -12,7 +12,7 @@
     start     a command whose 1,000 parts are done; --help of each verb
 
 Ratios are of one run: both sides take turns, in one process, and the median over the rounds is
-given. Prints one JSON line a figure. CPU seconds stand beside those of the clock, for machines that
+given. Prints one JSON line a figure. It gives CPU seconds and clock seconds, for machines that
 do other work as well.
 """
 

@@ -136,7 +136,7 @@ class FilesHparams(DatasetHparams):
 
 
 class LabelledHparams(DatasetHparams):
-    """What all data have whose labels stand in columns."""
+    """What all data with columns of labels have."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:

@@ -62,7 +62,8 @@ class HostHparams(Hparams):
             "--open_master",
             type=str2bool,
             default=False,
-            help="open an SSH connection where there is none; else the command for it is told",
+            help="open an SSH connection where there is none; otherwise the error names the "
+            "command that opens one",
         )
         add("--ssh_config", type=file_path, help="another file than ~/.ssh/config")
 
@@ -94,7 +95,11 @@ class SubmitHparams(Hparams):
             "--create", type=str2bool, default=False, help="make the replicates; do not submit them"
         )
         add("--n_new", type=integer(1), default=1, help="new replicates of the run")
-        add("--n_replicates", type=integer(1), help="top up to so many replicates without error")
+        add(
+            "--n_replicates",
+            type=integer(1),
+            help="submit replicates until this number of them has no error",
+        )
 
 
 class JobHparams(Hparams):

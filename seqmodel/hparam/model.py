@@ -254,7 +254,7 @@ class HfHparams(EncoderHparams):
             type=str2bool,
             default=False,
             inherited=False,
-            help="run Python code that stands in the folder; only if you have read it",
+            help="run the Python code in the folder; set it only if you have read that code",
         )
 
     @classmethod
@@ -371,7 +371,7 @@ class PooledHparams(DecoderHparams):
 
 
 class BinnedHparams(DecoderHparams):
-    """One output a sequence, with weights for each part of it: where a motif stands matters."""
+    """One output a sequence, with weights for each part of it: the position of a motif matters."""
 
     name = "binned"
     target = "seqmodel.model.decoder:BinnedDecoder"

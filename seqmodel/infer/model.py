@@ -437,12 +437,9 @@ def load(
     where = _device(device)
     if ensemble_of not in ENSEMBLE_OF:
         raise HparamError(f"ensemble_of={ensemble_of!r}: choose one of {', '.join(ENSEMBLE_OF)}")
-    members = [_member(_file(os.fspath(x)), given, seq_len) for x in paths]
+    files = [os.path.join(x, WEIGHTS) if os.path.isdir(x) else os.fspath(x) for x in paths]
+    members = [_member(x, given, seq_len) for x in files]
     return Model(members, where, ensemble_of, precision)
-
-
-def _file(path: str) -> str:
-    return os.path.join(path, WEIGHTS) if os.path.isdir(path) else path
 
 
 def _member(path: str, given: dict[str, object], seq_len: int | None) -> Member:
