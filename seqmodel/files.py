@@ -156,6 +156,10 @@ def lines(path: Path, error: Error) -> Iterator[str]:
     number = 0
     with open_unpacked(path, error) as file:
         for found in file:
+            if number and b"\r" not in found and b"\0" not in found and found.isascii():
+                number += 1  # most lines
+                yield found.decode("ascii")
+                continue
             raw = _without_bom(found, path, error) if number == 0 else found
             # the ends of the old Mac kind, and none of those that str.splitlines knows
             parts = raw.splitlines(keepends=True) if b"\r" in raw or not raw else (raw,)

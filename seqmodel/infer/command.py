@@ -8,6 +8,7 @@ return run(parts, chunks, compute, n_rows)
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any
@@ -98,7 +99,11 @@ def run(
     Returns:
         Counts by status, or None where parts of other processes are missing.
     """
-    return apply(parts, shown(chunks, n_rows), compute)
+    gc.freeze()  # what is there stays: a search for garbage in all of torch costs as much as a part
+    try:
+        return apply(parts, shown(chunks, n_rows), compute)
+    finally:
+        gc.unfreeze()
 
 
 def shown(chunks: Iterable[Sized], n_rows: int | None) -> Iterator[Any]:

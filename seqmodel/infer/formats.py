@@ -118,6 +118,9 @@ class TextFormat:
             return list(map(str, values.tolist()))
         texts = ["" if x is None else str(x) for x in values]
         special = ("\n", "\r", '"', self.separator)
+        together = "".join(texts)  # mostly none has one: looked at once
+        if not any(s in together for s in special):
+            return texts
         return [self._quoted(x) if any(s in x for s in special) else x for x in texts]
 
     def _quoted(self, text: str) -> str:

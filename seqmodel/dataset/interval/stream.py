@@ -126,10 +126,13 @@ class IntervalLines:
         return dict(found)
 
     def _bed_fields(self) -> Iterator[tuple[int, list[str]]]:
+        contig = None  # of the line before, which was no header
         for number, text in enumerate(lines(self.path, IntervalError), 1):
             raw = text.rstrip("\r\n").split("\t")
-            if text.startswith(NOT_DATA) or (not text[:1].isdigit() and is_header(raw)):
-                continue
+            if raw[0] != contig:
+                if text.startswith(NOT_DATA) or is_header(raw):
+                    continue
+                contig = raw[0] if len(raw) > 1 else None
             fields = raw if len(raw) > 1 else raw[0].split()
             if fields and any(fields):
                 yield number, fields
@@ -185,15 +188,17 @@ class IntervalLines:
             yield Line(line.number, fields[0], start - 1, end, name, sign_number, None, kept)
 
     def _bounds(self, number: int, start: str, end: str) -> tuple[int, int]:
-        first = self._position(number, "start", start)
-        last = self._position(number, "end", end)
+        short = len(start) <= MOST_DIGITS and len(end) <= MOST_DIGITS
+        if short and start.isdecimal() and end.isdecimal():  # most lines, without a call
+            first, last = int(start), int(end)
+        else:
+            first = self._position(number, "start", start)
+            last = self._position(number, "end", end)
         if last < first:
             raise IntervalError(f"{self.where(number)}: end {last} is before start {first}")
         return first, last
 
     def _position(self, number: int, what: str, text: str) -> int:
-        if text.isdecimal() and len(text) <= MOST_DIGITS:  # the most, without a call
-            return int(text)
         return whole_number(text.strip(), partial("{}: {}".format, self.where(number), what))
 
     def _no_strand(self, number: int, sign: str) -> IntervalError:
