@@ -4,6 +4,7 @@
 
     predict   intervals of a FASTA file to TSV, against the bare forward over preloaded batches;
               for the model of the demo, a cnn and a transformer
+    embed     the same to .npz, against the encoder and the mean over positions
     variants  SNVs of a VCF, against (1 + ALTs) forwards a site and strand, masked letters against
               one; variants a second of a model that costs nothing, to TSV and to bgzipped VCF
     ism       every other letter at each position, plain, against 3 L forwards and against
@@ -12,8 +13,8 @@
     start     a command whose 1,000 parts are done; --help of each verb
 
 Ratios are of one run: both sides take turns, in one process, and the median over the rounds is
-given. Prints one JSON line a figure. It gives CPU seconds and clock seconds, for machines that
-do other work as well.
+given. Prints one JSON line a figure; `cpu_ratio` is that of the processor seconds, for machines
+that do other work as well, and `bar` is what the ratio should reach.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+Figures = Iterator[tuple[str, dict]]
 MODELS = {
     "demo": {"encoder": "dilated_conv", "n_dims": 48, "n_layers": 6, "kernel_size": 3},
     "cnn": {"encoder": "cnn"},
@@ -63,17 +65,49 @@ def main() -> None:
     args = parser.parse_args()
     for name in args.cases or CASES:
         with tempfile.TemporaryDirectory() as folder:
-            for figure in CASES[name](Path(folder), args):
-                print(json.dumps({"case": name, **figure}), flush=True)
+            for what, figure in CASES[name](Path(folder), args):
+                print(json.dumps({"case": f"{name} {what}", **figure}), flush=True)
 
 
-def predict(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
+def predict(folder: Path, args: argparse.Namespace) -> Figures:
     """The verb, without its start, against the forward pass alone."""
+    from seqmodel.hparam.infer import PredictHparams
+    from seqmodel.infer.rows import Predictor
+
+    def bare(model: object, ids: object) -> None:
+        model.network.each(ids)
+
+    for name, *both in of_intervals(
+        folder, args, bare, "tsv", PredictHparams, lambda model, _: Predictor(model)
+    ):
+        yield name, ratio(*both, args.rounds, "bare forward", 0.95)
+
+
+def embed(folder: Path, args: argparse.Namespace) -> Figures:
+    """The verb, without its start, against the encoder and the mean over positions alone."""
+    from seqmodel.hparam.infer import EmbedHparams
+    from seqmodel.infer.embed import Embedder
+
+    def bare(model: object, ids: object) -> None:
+        model.members[0].task.encoder(ids, None).mean(1)
+
+    for name, *both in of_intervals(folder, args, bare, "npz", EmbedHparams, Embedder):
+        yield name, ratio(*both, args.rounds, "bare forward", 0.95)
+
+
+def of_intervals(
+    folder: Path,
+    args: argparse.Namespace,
+    forward: Callable[[object, object], None],
+    suffix: str,
+    hparams_class: type,
+    computing: Callable[[object, object], object],
+) -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
+    """Name of a model, the bare forward over all windows, and the verb over the same."""
     import torch
 
     from seqmodel.infer.command import parts_of, run
     from seqmodel.infer.inputs import IntervalsOf, Reading, with_index
-    from seqmodel.infer.rows import Predictor
 
     torch.set_num_threads(args.threads)
     fasta, bed = genome(folder, args.n)
@@ -86,7 +120,7 @@ def predict(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
         @torch.no_grad()
         def bare(batches=batches, model=model) -> None:
             for ids in batches:
-                model.network.each(ids)
+                forward(model, ids)
 
         def verb(
             checkpoint=checkpoint,
@@ -96,15 +130,17 @@ def predict(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
             contigs=contigs,
             store=store,
         ) -> None:
-            out = checkpoint.parent / f"{next(number)}.tsv"
-            parts = parts_of("predict", options(checkpoint, fasta, bed, out))
+            out = checkpoint.parent / f"{next(number)}.{suffix}"
+            given = {"checkpoints": [checkpoint], "fasta": [fasta], "intervals": bed, "out": [out]}
+            hparams = hparams_class(**given)
+            parts = parts_of(suffix, hparams)
             source = IntervalsOf(store, contigs, lines, Reading(model.alphabet, LENGTH))
-            run(parts, with_index(source.chunks()), Predictor(model))
+            run(parts, with_index(source.chunks()), computing(model, hparams))
 
-        yield {"model": name, "n": args.n, **ratio(bare, verb, args.rounds)}
+        yield name, bare, verb
 
 
-def variants(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
+def variants(folder: Path, args: argparse.Namespace) -> Figures:
     """SNVs, without the start of the verb, against the forward passes that they need."""
     import torch
 
@@ -137,14 +173,13 @@ def variants(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
             for _ in range(n_batches):
                 model.network.each(ids)
 
-        figure = ratio(bare, lambda m=model, s=source: verb(m, s, "tsv"), args.rounds)
-        yield {"model": name, "n_alts": n_alts, **figure, "bar": 0.9}
+        peer = "one forward a site and strand" if name == "masked" else "(1 + ALTs) forwards"
+        of = lambda m=model, s=source: verb(m, s, "tsv")  # noqa: E731
+        yield f"{name}, {n_alts} ALT", ratio(bare, of, args.rounds, peer, 0.9)
     yield from variants_of_nothing(snvs(folder, fasta, 5 * args.n, 1, 1000), verb, args)
 
 
-def variants_of_nothing(
-    vcf: Path, verb: Callable[..., None], args: argparse.Namespace
-) -> Iterator[dict]:
+def variants_of_nothing(vcf: Path, verb: Callable[..., None], args: argparse.Namespace) -> Figures:
     """Variants a second, windows of 1,000 on both strands, of a model that costs nothing."""
     import torch
 
@@ -168,7 +203,8 @@ def variants_of_nothing(
             verb(model, VcfFile(str(vcf)), suffix)
             found.append((time.monotonic() - begin, time.process_time() - begin_cpu))
         clock, cpu = (round(5 * args.n / statistics.median(x)) for x in zip(*found, strict=True))
-        yield {"out": suffix, "variants_s": clock, "variants_cpu_s": cpu, "bar": bar}
+        more = {"ours_cpu": cpu}
+        yield f"null encoder to {suffix}", against_bar(clock, bar, "variants/s") | more
 
 
 def snvs(folder: Path, fasta: Path, n: int, n_alts: int, reach: int = LENGTH) -> Path:
@@ -187,7 +223,7 @@ def snvs(folder: Path, fasta: Path, n: int, n_alts: int, reach: int = LENGTH) ->
     return path
 
 
-def ism(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
+def ism(folder: Path, args: argparse.Namespace) -> Figures:
     """Mutagenesis of one sequence, against 3 L forwards; by windows, against whole sequences."""
     import torch
     from tangermeme.saturation_mutagenesis import saturation_mutagenesis
@@ -221,19 +257,17 @@ def ism(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
                 module, x, hypothetical=True, batch_size=64, fast=fast, device="cpu"
             )
 
-        entry = {"model": name, "length": length}
-        yield {**entry, "what": "plain / 3 L forwards", **ratio(bare, plain, args.rounds)}
-        found = ratio(lambda p=peer: p(False), plain, args.rounds)
-        yield {**entry, "what": "plain / tangermeme", **found, "bar": 1.0}
+        yield f"{name}, plain", ratio(bare, plain, args.rounds, "3 L forwards", 0.95)
+        found = ratio(lambda p=peer: p(False), plain, args.rounds, "tangermeme", 1.0)
+        yield f"{name}, plain", found
         if is_local(scores, length, 64):
-            found = ratio(plain, by_windows, args.rounds)
-            bar = {"bar": 5.0 if name == "reach 37" else None}
-            yield {**entry, "what": "by windows / plain", **found, **bar}
-            found = ratio(lambda p=peer: p(True), by_windows, args.rounds)
-            yield {**entry, "what": "by windows / fast tangermeme", **found, "bar": None}
+            bar = 5.0 if name == "reach 37" else None
+            yield f"{name}, by windows", ratio(plain, by_windows, args.rounds, "plain", bar)
+            found = ratio(lambda p=peer: p(True), by_windows, args.rounds, "fast tangermeme", None)
+            yield f"{name}, by windows", found
 
 
-def memory(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
+def memory(folder: Path, args: argparse.Namespace) -> Figures:
     """Peak memory of a process of its own, for few and for many inputs."""
     peaks = {}
     fasta, bed = genome(folder, 1000)
@@ -250,29 +284,30 @@ def memory(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
         if done.returncode:
             raise SystemExit(done.stderr.decode())
         peaks[n] = int(done.stdout.split()[-1]) / 1024
-        yield {"n": n, "mb": round(peaks[n]), "s": round(time.monotonic() - begin, 1)}
+        print(f"{n:,} inputs: {peaks[n]:.0f} MB, {time.monotonic() - begin:.0f} s", file=sys.stderr)
     few, many = peaks.values()
-    yield {"ratio": round(many / few, 3), "bar": 1.05}
+    yield f"of {args.many:,}", line(many, "10,000 inputs", few, "MB", few / many, 0.95)
 
 
-def start(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
+def start(folder: Path, args: argparse.Namespace) -> Figures:
     """Seconds of a command that finds its work done, and of --help."""
     fasta, bed = genome(folder, 1000)
     _, checkpoint = trained(folder / "m", fasta, bed, {"encoder": "cnn", **NULL}, args.threads)
     words = [f"--checkpoints={checkpoint}", f"--fasta={fasta}", f"--intervals={bed}"]
     words += [f"--out={folder / 'o.tsv'}", "--chunk_rows=1", "--accelerator=cpu"]
     seconds("predict", *words)
-    yield {"what": "done, 1,000 parts", "s": seconds("predict", *words), "bar": 5}
+    yield "done, 1,000 parts", against_bar(seconds("predict", *words), 5, "s")
     from seqmodel.cli.verbs import VERBS
 
     for verb, entry in VERBS.items():
         if entry.target.startswith("cli.infer:"):
             best = min(seconds(verb, "--help") for _ in range(args.rounds))
-            yield {"what": f"{verb} --help", "s": best, "bar": 0.3}
+            yield f"{verb} --help", against_bar(best, 0.3, "s")
 
 
-CASES: dict[str, Callable[[Path, argparse.Namespace], Iterator[dict]]] = {
+CASES: dict[str, Callable[[Path, argparse.Namespace], Figures]] = {
     "predict": predict,
+    "embed": embed,
     "variants": variants,
     "ism": ism,
     "memory": memory,
@@ -348,30 +383,43 @@ def ids_of(source: object, batch_size: int = 64) -> list:
     return found
 
 
-def options(checkpoint: Path, fasta: Path, bed: Path, out: Path) -> object:
-    """What the verb was given."""
-    from seqmodel.hparam.infer import PredictHparams
-
-    return PredictHparams(checkpoints=[checkpoint], fasta=[fasta], intervals=bed, out=[out])
-
-
-def ratio(peer: Callable[[], None], mine: Callable[[], None], rounds: int) -> dict:
+def ratio(
+    peer: Callable[[], None],
+    mine: Callable[[], None],
+    rounds: int,
+    name: str,
+    bar: float | None,
+) -> dict:
     """Seconds of both, in turns, and what part of the peer's speed is reached."""
     clock: dict[str, list[float]] = {"peer": [], "mine": []}
     cpu: dict[str, list[float]] = {"peer": [], "mine": []}
     for _ in range(rounds + 1):  # the first one warms up
-        for name, run in (("peer", peer), ("mine", mine)):
+        for side, run in (("peer", peer), ("mine", mine)):
             begin, begin_cpu = time.monotonic(), time.process_time()
             run()
-            clock[name].append(time.monotonic() - begin)
-            cpu[name].append(time.process_time() - begin_cpu)
+            clock[side].append(time.monotonic() - begin)
+            cpu[side].append(time.process_time() - begin_cpu)
 
     def median_ratio(x: dict[str, list[float]]) -> float:
         pairs = zip(x["peer"][1:], x["mine"][1:], strict=True)
-        return round(statistics.median(a / b for a, b in pairs), 3)
+        return statistics.median(a / b for a, b in pairs)
 
-    seconds_of = {f"{k}_s": round(statistics.median(x[1:]), 2) for k, x in clock.items()}
-    return {**seconds_of, "ratio": median_ratio(clock), "cpu_ratio": median_ratio(cpu), "bar": 0.95}
+    theirs, ours = (statistics.median(clock[x][1:]) for x in ("peer", "mine"))
+    found = line(ours, name, theirs, "s", median_ratio(clock), bar)
+    return found | {"cpu_ratio": round(median_ratio(cpu), 3)}
+
+
+def against_bar(ours: float, bar: float, unit: str) -> dict:
+    """A figure without a peer, beside what it should be."""
+    return line(ours, "the bar", bar, unit, bar / ours if unit == "s" else ours / bar, 1)
+
+
+def line(
+    ours: float, peer: str, peer_value: float, unit: str, ratio: float, bar: float | None
+) -> dict:
+    """What one JSON line says; a ratio above 1: ours is better."""
+    values = {"ours": round(ours, 3), "peer": peer, "peer_value": round(peer_value, 3)}
+    return {**values, "unit": unit, "ratio": round(ratio, 3), "bar": bar}
 
 
 def seconds(*words: str) -> float:
