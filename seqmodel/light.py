@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOMS = ("cli", "hparam", "job", "record", "report")
-MODULES = ("errors", "files", "light", "moved", "run", "terminal")
+MODULES = ("errors", "files", "light", "moved", "run", "terminal", "trust.student")
 HEAVY = ("seqmodel.record.checkpoint",)
 
 

@@ -22,6 +22,7 @@ FLOORS = (
     ("record",),
     ("training",),
     ("infer",),
+    ("trust",),
     ("run",),
     ("job.script",),
     ("job",),

@@ -1,0 +1,1 @@
+"""What stands beside a score: duplicates, baselines, intervals, calibration."""

@@ -1,0 +1,249 @@
+"""Intervals of test metrics by bootstrap over groups of rows, and of differences of two models.
+
+Rows of one contig, or similar sequences, are not independent: a draw takes whole groups, with
+replacement. The ends are percentiles of the draws, a little further out than 2.5 and 97.5 % for
+few groups (the "expanded percentile interval" of Hesterberg, The American Statistician 2015).
+
+What an interval does not contain: the variance between trainings (see `results --grouped`), and
+how the test set differs from what the model will be used for. A metric at its limit (all right, all
+wrong) has an interval without width, as all draws are alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqmodel.trust.metrics import OF_KIND, Evaluate, Metric, prepare
+from seqmodel.trust.student import t_quantile
+
+BANDS = {"none": 0.0, "< 0.2": 0.2, "0.2-0.5": 0.5, "0.5-0.8": 0.8, ">= 0.8": 2.0}
+"""Bands of containment, and where each ends; its end belongs to the next."""
+SIMILAR = 0.2
+MIN_CONTIGS = 20
+BLOCK_BP = 1_000_000
+_CHUNK = 1 << 22  # weights of rows that are in memory at once
+
+
+class Interval(NamedTuple):
+    """A value and its 95 % interval; NaN where undefined."""
+
+    value: float
+    low: float
+    high: float
+
+
+def interval(
+    metric: str | Metric,
+    truth: np.ndarray,
+    outputs: np.ndarray,
+    groups: np.ndarray | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """A metric of the rows, and its 95 % interval.
+
+    Args:
+        metric: one of metrics.OF_KIND, or a function that prepares one (see metrics.py).
+        truth: numbers of classes [N]; or labels or numbers [N, T], NaN where unknown.
+        outputs: probabilities [N, C]; or probabilities or numbers [N, T].
+        groups: of each row, [N], of any type; rows that share one are drawn together. None: each
+            row is a group.
+        draws: number of bootstrap samples.
+        seed: of the draws.
+    """
+    group, n_groups = numbered(groups, len(truth))
+    evaluate = prepare(metric, truth, outputs, group)
+    return _interval([evaluate], group, n_groups, draws, seed, ece=metric == "ece")
+
+
+def paired(
+    metric: str | Metric,
+    truth: np.ndarray,
+    outputs: np.ndarray,
+    others: np.ndarray,
+    groups: np.ndarray | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """The metric of `outputs` minus that of `others` on the same rows, and its 95 % interval.
+
+    Args:
+        metric: as for `interval`.
+        truth: as for `interval`.
+        outputs: as for `interval`.
+        others: outputs of another model, or of a baseline, for the same rows.
+        groups: as for `interval`.
+        draws: number of bootstrap samples.
+        seed: of the draws.
+    """
+    group, n_groups = numbered(groups, len(truth))
+    both = [prepare(metric, truth, x, group) for x in (outputs, others)]
+    return _interval(both, group, n_groups, draws, seed)
+
+
+def intervals(
+    kind: str,
+    truth: np.ndarray,
+    outputs: np.ndarray,
+    groups: np.ndarray | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Every test metric of a kind of targets ("class", "multilabel", "real"), by its name."""
+    return {
+        name: interval(name, truth, outputs, groups, draws, seed) for name in OF_KIND.get(kind, ())
+    }
+
+
+def by_containment(
+    metric: str | Metric,
+    truth: np.ndarray,
+    outputs: np.ndarray,
+    containment: np.ndarray,
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """The metric, with its interval, of the test rows in each band of similarity to train.
+
+    Args:
+        metric: as for `interval`.
+        truth: as for `interval`.
+        outputs: as for `interval`.
+        containment: of each row, the largest share of its k-mers in one training row; NaN for rows
+            without k-mers, which are in no band.
+        **options: groups, draws and seed, as for `interval`.
+
+    Returns:
+        A dict a band: `band`, `n` of rows, and `value`, `low`, `high`, None where undefined.
+    """
+    # rows without any k-mer in train are a band of their own
+    band = np.where(containment > 0, np.digitize(containment, list(BANDS.values())), 0)
+    band[np.isnan(containment)] = -1
+    return [
+        {"band": name, **clean(metric, truth, outputs, band != i, **options)}
+        for i, name in enumerate(BANDS)
+    ]
+
+
+def clean(
+    metric: str | Metric,
+    truth: np.ndarray,
+    outputs: np.ndarray,
+    dirty: np.ndarray,
+    groups: np.ndarray | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """The metric, with its interval, of the rows that are not `dirty` (duplicates, similar ones).
+
+    Args:
+        metric: as for `interval`.
+        truth: as for `interval`.
+        outputs: as for `interval`.
+        dirty: which rows are left out, bool [N].
+        groups: as for `interval`.
+        **options: draws and seed, as for `interval`.
+
+    Returns:
+        `n` of rows, and `value`, `low`, `high`, None where undefined.
+    """
+    kept = ~np.asarray(dirty, dtype=bool)
+    if not kept.any():
+        return {"n": 0, "value": None, "low": None, "high": None}
+    chosen = None if groups is None else np.asarray(groups)[kept]
+    found = interval(metric, np.asarray(truth)[kept], np.asarray(outputs)[kept], chosen, **options)
+    return {"n": int(kept.sum()), **_plain(found)}
+
+
+def groups_of(
+    contigs: Sequence[Any] | np.ndarray | None,
+    starts: np.ndarray | None = None,
+    components: np.ndarray | None = None,
+) -> tuple[np.ndarray | None, str]:
+    """The groups to draw, and what they are: "contig", "block", "component" or "row".
+
+    Args:
+        contigs: of rows that have coordinates, [N]; None for tables.
+        starts: of these rows, [N].
+        components: of rows of tables, which rows are similar, [N]; None if that is not known.
+    """
+    if contigs is None or starts is None:
+        return (None, "row") if components is None else (np.asarray(components), "component")
+    contig, n = numbered(contigs, len(contigs))
+    if n >= MIN_CONTIGS:
+        return contig, "contig"
+    block = np.asarray(starts, dtype=np.int64) // BLOCK_BP
+    return contig * (int(block.max(initial=0)) + 1) + block, "block"
+
+
+def numbered(groups: Any, n_rows: int) -> tuple[np.ndarray, int]:
+    """The groups as numbers from 0, int64 [N], and how many there are.
+
+    Raises:
+        ValueError: there is not one for each row.
+    """
+    if groups is None:
+        return np.arange(n_rows), n_rows
+    if len(groups) != n_rows:
+        raise ValueError(f"{len(groups)} groups for {n_rows} rows")
+    names, number = np.unique(np.asarray(groups), return_inverse=True)
+    return number.reshape(-1), len(names)
+
+
+def as_json(found: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:
+    """Intervals as plain values, None for NaN."""
+    return {name: _plain(x) for name, x in found.items()}
+
+
+def _plain(x: Interval) -> dict[str, float | None]:
+    return {name: None if v != v else v for name, v in x._asdict().items()}
+
+
+def _interval(
+    evaluates: Sequence[Evaluate],
+    group: np.ndarray,
+    n_groups: int,
+    draws: int,
+    seed: int,
+    *,
+    ece: bool = False,
+) -> Interval:
+    """The value of the first function, less that of the second if there is one, and its ends."""
+    nan = float("nan")
+    if not n_groups:
+        return Interval(nan, nan, nan)
+
+    def values(weights: np.ndarray) -> np.ndarray:
+        found = [evaluate(weights) for evaluate in evaluates]
+        return found[0] if len(found) == 1 else found[0] - found[1]
+
+    value = float(values(np.ones((1, n_groups)))[0])
+    if n_groups < 2 or value != value:
+        return Interval(value, nan, nan)
+    rng, at_once = np.random.default_rng(seed), max(1, _CHUNK // max(len(group), n_groups))
+    sizes = [min(at_once, draws - i) for i in range(0, draws, at_once)]
+    drawn = np.concatenate([values(_weights(rng, n, n_groups)) for n in sizes])
+    drawn = drawn[~np.isnan(drawn)]
+    if len(drawn) < draws / 2:  # one class in most draws: the ends would be those of the others
+        return Interval(value, nan, nan)
+    low, high = (float(x) for x in np.quantile(drawn, _levels(n_groups)))
+    if ece:  # draws add noise to each bin, as the test set did: reflected, and not below 0
+        low, high = max(0.0, 2 * value - high), max(0.0, 2 * value - low)
+    return Interval(value, low, high)
+
+
+def _weights(rng: np.random.Generator, n: int, n_groups: int) -> np.ndarray:
+    """How often each group is in each of `n` draws, [n, G]."""
+    chosen = rng.integers(0, n_groups, (n, n_groups)) + n_groups * np.arange(n)[:, None]
+    counts = np.bincount(chosen.reshape(-1), minlength=n * n_groups)
+    return counts.reshape(n, n_groups).astype(np.float64)
+
+
+def _levels(n_groups: int) -> tuple[float, float]:
+    """The quantiles at the ends: of the normal at what t is for so many groups, n - 1 for n."""
+    t = t_quantile(0.975, n_groups - 1)
+    level = NormalDist().cdf(-t * sqrt(n_groups / (n_groups - 1)))
+    return level, 1 - level
