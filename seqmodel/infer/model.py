@@ -22,6 +22,7 @@ from seqmodel.errors import CheckpointError, HparamError
 from seqmodel.hparam.header import WEIGHTS
 from seqmodel.hparam.infer import ENSEMBLE_OF
 from seqmodel.hparam.resolve import resolve
+from seqmodel.infer.halving import in_batches
 from seqmodel.infer.sequences import Sequences, batches_of, checked_length, rows_of
 from seqmodel.record import checkpoint
 from seqmodel.task.build import build_task
@@ -325,10 +326,8 @@ class Model:
         if size < 1:
             raise HparamError(f"batch_size={size}: must be 1 or more")
         self.network.eval()
-        found = []
-        for x, pad in batches_of(rows, length, size, self.alphabet):
-            mask = None if pad is None else torch.from_numpy(pad).to(self.device)
-            found.append(compute(torch.from_numpy(x).to(self.device), mask).cpu())
+        batches = batches_of(rows, length, size, self.alphabet)
+        found = in_batches(batches, size, self.device, compute)
         return found if n_rows else [found[0][:0]]
 
     def shown(self, each: Sequence[Tensor], pad: Tensor | None, *, logits: bool = False) -> Tensor:

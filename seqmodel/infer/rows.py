@@ -17,8 +17,8 @@ import torch
 from seqmodel.dataset.batch.window import WindowReader, plan_windows
 from seqmodel.errors import HparamError
 from seqmodel.infer.formats import Rows, Track
+from seqmodel.infer.halving import Halving
 from seqmodel.infer.inputs import STATUSES, Chunk
-from seqmodel.training.out_of_memory import explain_out_of_memory
 
 ADVICE = "choose .npz, .h5, .bw or .bedgraph.gz"
 
@@ -122,7 +122,7 @@ class Predictor:
         self.model, self.shown, self._instead = model, shown or Shown(), instead
         self.batch_size = batch_size or model.members[0].batch_size
         self.overlap = Overlap(model)
-        self._most = self.batch_size  # fewer once the memory did not suffice
+        self._halving = Halving(self.batch_size)
         self.names = list(model.targets.names or model.alphabet.letters) if instead is None else []
 
     def __call__(self, chunk: Chunk) -> Rows:
@@ -194,42 +194,24 @@ class Predictor:
         n = len(chunk.row)
         for at in range(0, n, self.batch_size):
             ids, pad = reader.read(plan.part(at, min(at + self.batch_size, n)))
-            parts.append(self._halved(ids, pad, n_of(ids, alphabet.unknown_id)))
+            parts += self._batch(ids, pad, n_of(ids, alphabet.unknown_id))
         if not parts:  # so that no row has the shape of one
             ids = np.full((1, length), alphabet.unknown_id, dtype=np.uint8)
-            empty = self._halved(ids, None, np.zeros(1, dtype=np.int64))
+            (empty,) = self._batch(ids, None, np.zeros(1, dtype=np.int64))
             return Values(*(None if x is None else x[:0] for x in empty))  # type: ignore[arg-type]  # in order
         return _joined(parts)
 
-    def _halved(self, ids: np.ndarray, pad: np.ndarray | None, n_unknown: np.ndarray) -> Values:
-        """A batch; in halves, where the device has too little memory for all of it."""
-        n = len(ids)
-        if n > self._most:
-            half = self._most
-            first, second = slice(0, half), slice(half, n)
-            cut = [
-                self._halved(ids[x], None if pad is None else pad[x], n_unknown[x])
-                for x in (first, second)
-            ]
-            return _joined(cut)
-        try:
-            return self._batch(ids, pad, n_unknown)
-        except (RuntimeError, MemoryError) as e:
-            if explain_out_of_memory(e) is None or n == 1:
-                raise explain_out_of_memory(e) or e from e
-            smaller = -(-n // 2)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        if self._most == self.batch_size:
-            warnings.warn(
-                f"a batch of {n} does not fit into memory; it is computed in halves, so that the "
-                "last digits may differ from those of another machine. Lower --batch_size",
-                stacklevel=2,
-            )
-        self._most = smaller
-        return self._halved(ids, pad, n_unknown)
+    def _batch(
+        self, ids: np.ndarray, pad: np.ndarray | None, n_unknown: np.ndarray
+    ) -> list[Values]:
+        """A batch, in pieces where the device has too little memory for all of it."""
 
-    def _batch(self, ids: np.ndarray, pad: np.ndarray | None, n_unknown: np.ndarray) -> Values:
+        def part(x: slice) -> Values:
+            return self._part(ids[x], None if pad is None else pad[x], n_unknown[x])
+
+        return self._halving(len(ids), part)
+
+    def _part(self, ids: np.ndarray, pad: np.ndarray | None, n_unknown: np.ndarray) -> Values:
         model = self.model
         mask = None if pad is None else torch.from_numpy(pad).to(model.device)
         x = torch.from_numpy(ids).to(model.device)

@@ -9,7 +9,6 @@ alleles at a place, one for all alleles that are the same.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from seqmodel.errors import HparamError
 from seqmodel.infer.alleles import Alleles, AlleleWindows
-from seqmodel.training.out_of_memory import explain_out_of_memory
+from seqmodel.infer.halving import Halving
 
 _VALUES = ("ref", "alt", "abs")
 _OF_EMBEDDINGS = ("cosine", "l2")
@@ -91,7 +90,7 @@ class Scorer:
         strands: str = "both",
     ) -> None:
         self.model, self.scores, self.batch_size = model, tuple(scores), batch_size
-        self._most = batch_size
+        self._halving = Halving(batch_size)
         self.aligns = ("left", "right") if indel_align == "both" else (indel_align,)
         both = strands == "both" and model.alphabet.complement is not None
         self.flips = (False, True) if both else (False,)
@@ -152,37 +151,17 @@ class Scorer:
         parts = [
             part
             for i in range(0, len(windows), step)
-            for part in self._halved(windows[i : i + step], compute)
+            for part in self._batch(windows[i : i + step], compute)
         ]
         if len(parts) == 1:
             return parts[0]
         return {name: np.concatenate([x[name] for x in parts]) for name in parts[0]}
 
-    def _halved(
+    def _batch(
         self, x: np.ndarray, compute: Callable[[Tensor, Tensor | None], Values]
     ) -> list[Values]:
-        """A batch; in pieces, where the device has too little memory for all of it."""
-        n = len(x)
-        if n > self._most:
-            pieces = (x[i : i + self._most] for i in range(0, n, self._most))
-            return [part for piece in pieces for part in self._halved(piece, compute)]
-        try:
-            return [compute(*self._on_device(x))]
-        except (RuntimeError, MemoryError) as e:
-            if (why := explain_out_of_memory(e)) is None:
-                raise
-            if n == 1:
-                raise why from e
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        if self._most == self.batch_size:
-            warnings.warn(
-                f"a batch of {n} does not fit into memory; it is computed in halves, so that the "
-                "last digits may differ from those of another machine. Lower --batch_size",
-                stacklevel=2,
-            )
-        self._most = -(-n // 2)
-        return self._halved(x, compute)
+        """A batch, in pieces where the device has too little memory for all of it."""
+        return self._halving(len(x), lambda part: compute(*self._on_device(x[part])))
 
     def _on_device(self, x: np.ndarray) -> tuple[Tensor, Tensor | None]:
         device, pad_id = self.model.device, self.model.alphabet.pad_id

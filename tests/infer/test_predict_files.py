@@ -573,14 +573,14 @@ def test_inputs_on_training_contigs_are_told(trained, genome, tmp_path):
 @pytest.mark.filterwarnings("always")
 def test_outputs_that_are_no_number_are_counted(trained, genome, tmp_path, capsys, monkeypatch):
     path, _ = genome
-    before = Predictor._batch
+    before = Predictor._part
 
     def batch(self, ids, pad, n):
         found = before(self, ids, pad, n)
         found.predictions[0], found.is_nan[0] = np.nan, True
         return found
 
-    monkeypatch.setattr(Predictor, "_batch", batch)
+    monkeypatch.setattr(Predictor, "_part", batch)
     out = tmp_path / "o.tsv"
     words = [f"--fasta={path}", "--tiles", "--batch_size=16", "--json"]
     predict(trained.best("regress"), out, *words)
