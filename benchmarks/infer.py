@@ -1,6 +1,7 @@
 """What applying a model costs beside the model's own forward pass.
 
     python benchmarks/infer.py [CASE ...] [--threads 2] [--rounds 5] [--n 20000] [--many 10000000]
+                               [--device cpu]
 
     predict   intervals of a FASTA file to TSV, against the bare forward over preloaded batches;
               for the model of the demo, a cnn and a transformer
@@ -61,6 +62,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--n", type=int, default=20_000, help="inputs of predict")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda, of predict, embed, variants")
     parser.add_argument("--many", type=int, default=10_000_000, help="inputs of memory")
     args = parser.parse_args()
     for name in args.cases or CASES:
@@ -112,15 +114,17 @@ def of_intervals(
     torch.set_num_threads(args.threads)
     fasta, bed = genome(folder, args.n)
     for name, hparams in MODELS.items():
-        model, checkpoint = trained(folder / name, fasta, bed, hparams, args.threads)
+        model, checkpoint = trained(folder / name, fasta, bed, hparams, args.threads, args.device)
         lines, contigs, store = opened(fasta, bed, model)
-        batches = ids_of(IntervalsOf(store, contigs, lines, Reading(model.alphabet, LENGTH)))
+        source = IntervalsOf(store, contigs, lines, Reading(model.alphabet, LENGTH))
+        batches = [ids.to(args.device) for ids in ids_of(source)]
         number = iter(range(10**6))
 
         @torch.no_grad()
         def bare(batches=batches, model=model) -> None:
             for ids in batches:
                 forward(model, ids)
+            finish(args.device)
 
         def verb(
             checkpoint=checkpoint,
@@ -163,15 +167,17 @@ def variants(folder: Path, args: argparse.Namespace) -> Figures:
     for name, n_alts in (("demo", 1), ("demo", 3), ("masked", 3)):
         task = {"task": "masked", "seq_len": LENGTH} if name == "masked" else {}
         hparams = MODELS["demo"] | task
-        model, _ = trained(folder / f"{name}{n_alts}", fasta, bed, hparams, args.threads)
+        where = folder / f"{name}{n_alts}"
+        model, _ = trained(where, fasta, bed, hparams, args.threads, args.device)
         source = VcfFile(str(snvs(folder, fasta, args.n // 4, n_alts)))
         n_windows = args.n // 4 * 2 * (1 if name == "masked" else 1 + n_alts)
-        ids = torch.randint(0, 4, (64, LENGTH), dtype=torch.uint8)
+        ids = torch.randint(0, 4, (64, LENGTH), dtype=torch.uint8, device=args.device)
 
         @torch.no_grad()
         def bare(model=model, ids=ids, n_batches=-(-n_windows // 64)) -> None:
             for _ in range(n_batches):
                 model.network.each(ids)
+            finish(args.device)
 
         peer = "one forward a site and strand" if name == "masked" else "(1 + ALTs) forwards"
         of = lambda m=model, s=source: verb(m, s, "tsv")  # noqa: E731
@@ -335,7 +341,17 @@ def genome(folder: Path, n: int) -> tuple[Path, Path]:
     return fasta, bed
 
 
-def trained(folder: Path, fasta: Path, bed: Path, hparams: dict, n_threads: int) -> tuple:
+def finish(device: str) -> None:
+    """Waits for what a card was asked to do."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+
+
+def trained(
+    folder: Path, fasta: Path, bed: Path, hparams: dict, n_threads: int, device: str = "cpu"
+) -> tuple:
     """A model after one step, and its checkpoint."""
     import seqmodel
 
@@ -354,7 +370,7 @@ def trained(folder: Path, fasta: Path, bed: Path, hparams: dict, n_threads: int)
         }
         run = seqmodel.train(**values | hparams)
     path = folder / "checkpoints/last.ckpt"
-    return run.load("last", device="cpu"), path
+    return run.load("last", device=device), path
 
 
 def opened(fasta: Path, bed: Path, model: object) -> tuple:
