@@ -1,21 +1,23 @@
-"""Pre-training and fine-tuning on part of a real genome, beside baselines: `make demo`.
+"""Models of part of a real genome: trained, put beside baselines, applied: `make demo`.
 
     python examples/demo.py            a few minutes on two cores
     python examples/demo.py --quick    a few steps of each stage: does it run
 
-Each stage is one command line of seqmodel/run.py, printed before it runs. Settings were chosen on
-the validation contig, but for the width of the model: it was lowered for the time that the demo
-takes, after both widths had been scored on the test contig (the wider one was a little better).
+Each stage is one command line, printed before it runs. Settings were chosen on the validation
+contig, but for the width of the model: it was lowered for the time that the demo takes, after both
+widths had been scored on the test contig (the wider one was a little better).
 """
 
 import argparse
 import csv
+import os
 import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import demo_apply as apply
 import demo_baselines as baselines
 import numpy as np
 
@@ -64,6 +66,8 @@ QUICK = {
     "limit_val_batches": 2,
     "limit_test_batches": 2,
 }
+# Of the test contig: coding windows in which variants are made, and of which logos are drawn.
+N_VARIANT_WINDOWS, N_LOGOS = 600, 3
 
 
 def main() -> int:
@@ -96,27 +100,37 @@ def main() -> int:
     markov = markov_entropies(genome, pretrain)
     scores["trained from scratch"] = test_scores(scratch)
     scores["pre-trained, then fine-tuned"] = test_scores(tuned)
-    say("6. A search: four small runs as jobs of this machine, and a page about all runs")
+    say("6. A search: two small runs as jobs of this machine, and a page about all runs")
     report = small_search({**classify, **ENCODER, **SMALL, **change}, out)
+    contig = CONTIGS["test_contigs"]
+    coding = apply.read_coding(ROOT / WINDOWS, genome, contig)
+    model = out / "finetune/checkpoints/best.ckpt"
+    say("7. Variants inside coding windows of the test contig, scored by the fine-tuned model")
+    n_windows = 40 if args.quick else N_VARIANT_WINDOWS
+    score_variants(coding, genome[contig], model, out, n_windows)
+    say(f"8. Which letters matter: logos of {N_LOGOS} coding windows of the test contig")
+    step = len(coding) // N_LOGOS
+    logos = draw_logos(coding[step // 2 :: step][:N_LOGOS], model, out)
     print_tables(scores, markov, masked, time.monotonic() - start)
     print(f"runs: {out}   (each with hparams.json, metrics.csv, checkpoints/)")
     print(f"a page about them all:\n{report}")
+    print(f"a page with logos:\n{logos}")
     return 0
 
 
 def small_search(base: dict[str, object], out: Path) -> str:
-    """Runs a grid of four, two at a time, and writes the report of all runs of the demo."""
+    """Runs a grid of two, both at once, and writes the report of all runs of the demo."""
     from seqmodel.job import ShellJob, search
     from seqmodel.job.results.text import table
     from seqmodel.report import write_report
 
     words = {"class_names": str(base["class_names"]).split()}
     job = ShellJob(n_at_once=2, workdir=str(ROOT), job_out_dir=str(ROOT / out / "search"))
-    space = {"lr": [5e-4, 5e-3], "n_layers": [2, 4]}
+    space = {"lr": [5e-4, 5e-3]}
     found = search.grid(job, {**base, **words}, space, folder=str(ROOT / out / "searches"))
     if any(status.state != "complete" for status in found.wait(timeout_s=1800)):
         sys.exit(f"demo: a run of the search failed\n{found.status()}")
-    columns = ("n_layers", "lr", "best", "test_auroc", "elapsed_s")
+    columns = ("lr", "best", "test_auroc", "elapsed_s")
     rows = found.results().sort_by("best").rows()
     print(table([{name: row[name] for name in columns} for row in rows]))
     return write_report(str(ROOT / out), str(ROOT / out / "report.html"))
@@ -128,15 +142,58 @@ def run(hparams: dict[str, object], folder: Path) -> dict[str, float]:
     for name, value in {**hparams, "default_root_dir": folder}.items():
         words = str(value).split() if name == "class_names" else [str(value)]
         command += [f"--{name}={words[0]}"] if len(words) == 1 else [f"--{name}", *words]
-    print("   python " + " \\\n       ".join(quoted_lines(command)), flush=True)
-    start = time.monotonic()
-    done = subprocess.run([sys.executable, *command], cwd=ROOT, check=False)
-    if done.returncode:
-        sys.exit(f"demo: the command above failed (exit code {done.returncode})")
-    print(f"   {time.monotonic() - start:.0f} s", flush=True)
+    call(command)
     with open(ROOT / folder / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     return {n: float(v) for row in rows for n, v in row.items() if n.startswith("test_") and v}
+
+
+def call(command: list[str]) -> None:
+    """Prints a command of Python, runs it, and prints the time and the processor time it took."""
+    print("   python " + " \\\n       ".join(quoted_lines(command)), flush=True)
+    start, before = time.monotonic(), os.times()
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, check=False)
+    if done.returncode:
+        sys.exit(f"demo: the command above failed (exit code {done.returncode})")
+    after = os.times()
+    busy = sum(after[2:4]) - sum(before[2:4])  # user and system time of children
+    print(f"   {time.monotonic() - start:.0f} s, {busy:.0f} s of processor time", flush=True)
+
+
+def score_variants(
+    coding: list[apply.Coding], genome: np.ndarray, model: Path, out: Path, n_windows: int
+) -> None:
+    """Scores variants in coding windows, and prints the strongest and what each kind does."""
+    variants = apply.draw(coding, genome, n_windows, seed=0)
+    apply.write_vcf(ROOT / out / "variants.vcf", variants)
+    command = ["-m", "seqmodel", "variants", f"--checkpoints={model}", f"--fasta={FASTA}"]
+    command += [f"--variants={out / 'variants.vcf'}", "--out", str(out / "scored.vcf")]
+    call([*command, str(out / "scored.tsv")])
+    with open(ROOT / out / "scored.tsv", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    kinds = [kind for variant in variants for kind in variant.kinds]
+    effects = np.array([float(row["coding_logit_diff"]) for row in rows])
+    print(f"   {len(rows):,} ALT alleles of {len(variants):,} records; the strongest:")
+    for i in np.argsort(-np.abs(effects))[:5]:
+        name = "{contig}:{pos} {ref}>{alt}".format(**rows[i])
+        print(f"     {name:25} {apply.KINDS[kinds[i]]:44} {effects[i]:+.2f}")
+    print(f"   Change of the log-odds of coding{'':27}n    mean  mean of |.|")
+    for text, n, mean, size in apply.summary(kinds, effects):
+        print(f"     {text:44} {n:10,}  {mean:+6.2f}  {size:6.2f}")
+    print(
+        "   Each kind is known from the windows alone. The model learned to tell coding from\n"
+        "   intergenic windows; these numbers do not say which variants do harm."
+    )
+    print(f"   scores: {out / 'scored.tsv'} and, in INFO of each record, {out / 'scored.vcf'}")
+
+
+def draw_logos(windows: list[apply.Coding], model: Path, out: Path) -> str:
+    """Writes contributions of the letters of some windows; the path of the page with logos."""
+    apply.write_bed(ROOT / out / "explained.windows.bed", windows)
+    command = ["-m", "seqmodel", "attribute", f"--checkpoints={model}", f"--fasta={FASTA}"]
+    command += [f"--intervals={out / 'explained.windows.bed'}", "--target=coding"]
+    call([*command, f"--plot={len(windows)}", f"--out={out / 'explained'}"])
+    return str(ROOT / out / "explained.html")
 
 
 def quoted_lines(command: list[str]) -> list[str]:

@@ -123,3 +123,11 @@ def test_the_demo_runs_quickly_through(tmp_path):
     table = done.stdout.partition("AUROC")[2]
     for row in ("GC content", "4-mers", "from scratch", "fine-tuned", "order 5", "masked model"):
         assert re.search(rf"{row}.*\d\.\d\d\d\d", table)
+    for row in ("third position", "a stop codon", "shifts the frame"):
+        assert re.search(rf"{row} +\d+ +[+-]\d\.\d\d +\d\.\d\d\n", done.stdout)
+    (run,) = tmp_path.iterdir()
+    assert str(run / "explained.html") in done.stdout
+    assert (run / "explained.html").read_text().count("<section>") == 3
+    n_alleles = len((run / "scored.tsv").read_text().splitlines()) - 1
+    assert n_alleles == 140  # 40 x 3 SNVs, 20 insertions and deletions
+    assert f"{n_alleles} inputs: {n_alleles} ok" in done.stderr

@@ -265,9 +265,11 @@ def _windows(outs: Outs, alphabet: Alphabet, n: int) -> Iterator[tuple[int, str,
         for t, target in enumerate(outs.targets):
             values = arrays[target][i, :, :length]
             there = (values * hot).sum(0)
-            name = f"{row[3]}  {row[0]}:{place[1] + 1}-{place[2]} ({row[5]})  {target}"
+            own = "" if row[3] in (".", row[0]) else f"  {row[3]}"
+            name = f"{row[0]}:{place[1] + 1}-{place[2]} ({row[5]}){own}"
             where = partial(_label, alphabet, place)
-            yield i, target, Window(name, float(row[6 + t]), hot, there, values - there, where)
+            score = float(row[6 + t])
+            yield i, target, Window(name, target, score, hot, there, values - there, where)
 
 
 def _label(alphabet: Alphabet, place: Sequence[Any], p: int, ref: str, alt: str) -> str:

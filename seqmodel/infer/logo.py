@@ -94,7 +94,8 @@ class Window(NamedTuple):
 
     Attributes:
         name: of the sequence.
-        score: of the sequence.
+        target: that is explained.
+        score: of the sequence for the target.
         one_hot: [A, L] of its letters, without padding.
         contributions: of the letters that are there [L].
         effects: of each other letter [A, L].
@@ -103,6 +104,7 @@ class Window(NamedTuple):
     """
 
     name: str
+    target: str
     score: float
     one_hot: np.ndarray
     contributions: np.ndarray
@@ -187,14 +189,14 @@ def _section(window: Window, letters: Sequence[str], stretch: tuple[int, int]) -
     start, end = stretch
     rows = "".join(
         f'<tr><td>{escape(label)}</td><td class="number">{i}</td>'
-        f'<td class="number">{effect:+.4g}</td></tr>'
+        f'<td class="number">{effect:+#.3g}</td></tr>'
         for label, i, effect in strongest(window, letters)
     )
-    length = len(window.contributions)
+    target, length = escape(window.target), len(window.contributions)
     return (
         f"<section><h2>{escape(window.name)}</h2>"
-        f'<p class="note">score {window.score:.4g}; {length:,} letters; logo and squares: '
-        f"positions {start} to {end - 1}</p>"
+        f'<p class="note">score of {target} {window.score:#.3g}; {length:,} letters; '
+        f"logo and squares: positions {start} to {end - 1}</p>"
         f'<div class="track">{track(window.contributions, stretch)}</div>'
         f'<div class="wide">{drawing(window, letters, stretch).svg}</div>'
         "<table><thead><tr><th>strongest changes</th><th>position</th><th>effect</th></tr></thead>"
