@@ -57,6 +57,13 @@ class Profile(nn.Module):
         return self.pool(self.conv(x)).mT
 
 
+class ProfileOfRows(Profile):
+    """One-hot [N, L, A] -> the same."""
+
+    def forward(self, x):
+        return super().forward(x.mT)
+
+
 class LettersOut(nn.Module):
     """One-hot [N, A, L] -> a logit of each letter, [N, L, A]."""
 

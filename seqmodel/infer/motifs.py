@@ -20,6 +20,7 @@ from seqmodel.hparam.attribute import MotifsHparams
 from seqmodel.infer.attribute_call import input_of, windows_of
 from seqmodel.infer.command import model_of
 from seqmodel.model.conv import SameConv
+from seqmodel.model.wrapped import WrappedEncoder
 
 SHARE = 0.5
 
@@ -71,13 +72,8 @@ class Scanner:
     def __init__(self, model: Any) -> None:
         encoder = model.members[0].task.encoder
         n_letters = model.alphabet.n_letters
-        convs = [x for x in encoder.modules() if isinstance(x, SameConv)]
-        if not convs or convs[0].in_channels != n_letters:
-            raise HparamError(
-                f"motifs needs a first layer with filters over letters; {type(encoder).__name__} "
-                "has none: use a model with --encoder=cnn, dilated_conv or conv_lstm"
-            )
-        self.conv, self.device = convs[0], model.device
+        self.conv, self.weight = _first_layer(encoder, n_letters)
+        self.device = model.device
         self.width = self.conv.kernel_size[0]
         self.table = torch.from_numpy(model.alphabet.one_hot_table())
         self.sign = _signs(encoder, self.conv).to(self.device)
@@ -112,12 +108,38 @@ class Scanner:
         """What filters give where all letters under them are there [N, F, P]; one-hot [N, A, L]."""
         x = self.table[torch.from_numpy(ids).long()].mT.to(self.device)
         conv = self.conv
-        values = nn.functional.conv1d(x, conv.weight, conv.bias, dilation=conv.dilation)
+        values = nn.functional.conv1d(x, self.weight, conv.bias, dilation=conv.dilation)
         known = (x.amax(1) == 1).to(x.dtype)[:, None].unfold(2, self.width, 1).amin(3)
         return (values * self.sign[:, None]).masked_fill(known == 0, -torch.inf), x
 
 
-def _signs(encoder: nn.Module, conv: SameConv) -> Tensor:
+def _first_layer(encoder: nn.Module, n_letters: int) -> tuple[nn.Conv1d, Tensor]:
+    """The first convolution, and its weights [F, A, W] in the order of the alphabet.
+
+    Raises:
+        HparamError: there is none, or it does not read letters.
+    """
+    wrapped = next((x for x in encoder.modules() if isinstance(x, WrappedEncoder)), None)
+    if wrapped is None:
+        own = next((x for x in encoder.modules() if isinstance(x, SameConv)), None)
+        if own is not None and own.in_channels == n_letters:
+            return own, own.weight
+        raise HparamError(
+            f"motifs needs a first layer with filters over letters; {type(encoder).__name__} "
+            "has none: use a model with --encoder=cnn, dilated_conv or conv_lstm"
+        )
+    name, n_channels = type(wrapped.module).__name__, wrapped.n_channels
+    conv = next((x for x in wrapped.modules() if isinstance(x, nn.Conv1d)), None)
+    plain = conv is not None and (conv.groups, conv.dilation) == (1, (1,))
+    if conv is None or not plain or conv.in_channels != n_channels or wrapped.layout == "NL":
+        raise HparamError(
+            "motifs needs a first layer with filters over letters: a Conv1d of "
+            f"{n_channels} channels, not dilated, that reads one-hot input; {name} has none"
+        )
+    return conv, conv.weight[:, wrapped.order]
+
+
+def _signs(encoder: nn.Module, conv: nn.Conv1d) -> Tensor:
     """-1 for filters whose values the batch norm behind them turns around."""
     for block in encoder.modules():
         norm = getattr(block, "norm", None)
