@@ -40,6 +40,7 @@ class Data:
         readers: what is read in each split, without augmentation.
         weights: by split, weights with which training samples are drawn, where there are any.
         left_out: by split, how many items were left out, by the reason.
+        sources: by split, number of the file that each item is from, where there are several.
         store: the FASTA files, if the sequences come from such.
     """
 
@@ -55,6 +56,7 @@ class Data:
         self.readers: dict[str, SequenceReader] = {}
         self.weights: dict[str, np.ndarray] = {}
         self.left_out: dict[str, dict[str, int]] = {}
+        self.sources: dict[str, np.ndarray] = {}
         self._load()
         if not self.readers:
             raise IntervalError("there is nothing to read: every split is empty")

@@ -26,11 +26,13 @@ class Labelled(NamedTuple):
     sequence: np.ndarray
     target: np.ndarray
     weight: np.ndarray | None
+    source: np.ndarray
 
     def select(self, which: np.ndarray) -> Labelled:
         """The items of a mask."""
         weight = None if self.weight is None else self.weight[which]
-        return Labelled(self.codes, self.sequence[which], self.target[which], weight)
+        sequence, target = self.sequence[which], self.target[which]
+        return Labelled(self.codes, sequence, target, weight, self.source[which])
 
 
 class TableData(Data):
@@ -39,6 +41,7 @@ class TableData(Data):
     def _load(self) -> None:
         hp = self.hparams
         self._names: list[str] = []
+        self._n_files = 0
         found: dict[str, list[Labelled]] = {}
         for split in SPLITS:
             paths = getattr(hp, f"{split}_files")
@@ -55,6 +58,8 @@ class TableData(Data):
         self.seq_len = self._length(list(whole.values()))
         for split, x in whole.items():
             self.readers[split] = self._reader(x)
+            if len(np.unique(x.source)) > 1:
+                self.sources[split] = x.source
             if hp.balanced:
                 self.weights[split] = balanced_weights(x.target)
             elif x.weight is not None:
@@ -82,7 +87,9 @@ class TableData(Data):
         weighted = hp.weight_column and split == "train"
         weight = numbers_of(rest.pop(0), rows.where) if weighted else None
         codes, sequence = self._sequences(texts, lambda i: rows.cell(i, 0))
-        items = Labelled(codes, sequence, target, weight)
+        source = self._n_files + np.searchsorted(rows.ends, np.arange(len(texts)), "right")
+        self._n_files += len(rows.paths)
+        items = Labelled(codes, sequence, target, weight, source)
         if split != "train":
             return {split: items}
         if hp.split_column:
@@ -153,9 +160,11 @@ def _join(parts: list[Labelled]) -> Labelled:
     first = parts[0].codes
     target = np.concatenate([x.target for x in parts])
     weight = None if parts[0].weight is None else np.concatenate([x.weight for x in parts])
+    source = np.concatenate([x.source for x in parts])
     if all(x.codes is first for x in parts):
-        return Labelled(first, np.concatenate([x.sequence for x in parts]), target, weight)
+        sequence = np.concatenate([x.sequence for x in parts])
+        return Labelled(first, sequence, target, weight, source)
     shifts = np.cumsum([0] + [len(x.codes.lengths) for x in parts[:-1]])
     sequence = np.concatenate([x.sequence + n for x, n in zip(parts, shifts, strict=True)])
     codes = CodeArray.joined([x.codes for x in parts if isinstance(x.codes, CodeArray)])
-    return Labelled(codes, sequence, target, weight)
+    return Labelled(codes, sequence, target, weight, source)

@@ -1,0 +1,362 @@
+"""One split of any kind of data as rows: their letters, their truth, and where they come from.
+
+What every check of seqmodel/trust/ reads. Rows are made from the data of a run (`rows_of`) or from
+a table (`Rows.of_table`); nothing is augmented.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from seqmodel.dataset.data import Data
+from seqmodel.dataset.label.labels import MISSING, labels_of
+from seqmodel.dataset.label.table import encode_all, read_rows
+from seqmodel.dataset.seq.alphabet import Alphabet, alphabet_from_name
+from seqmodel.dataset.seq.store import SequenceStore
+from seqmodel.errors import HparamError, LabelError
+from seqmodel.rng import hash64
+
+_LETTERS = 1 << 22  # letters that are read at once
+DRAW_STREAM = 71
+MOST_CLASSES = 100  # whole numbers of more values than this are taken for numbers
+LABEL_WORDS = ("label", "labels", "target", "class", "y")
+SEQUENCE_WORDS = ("sequence", "seq", "sequences")
+NAME_WORDS = ("name", "id", "names")
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of one split.
+
+    Attributes:
+        name: of the split: train, valid, test.
+        codes: ids of all sequences, one after the other, uint8; as they are read by a model, thus
+            the reverse complement of an interval on the minus strand.
+        offsets: where each row begins in `codes`, and the end of the last, int64 [N + 1].
+        alphabet: what the codes mean.
+        names: names of the rows.
+        kind: of the truth: None, "class", "multilabel" or "real".
+        truth: class numbers, int64 [N]; or labels or numbers, float [N, T], NaN where missing; of
+            tracks the mean over the bins.
+        targets: names of the classes, or of the T targets.
+        contigs: name of the contig of each row, [N]; only where rows have coordinates.
+        starts: 0-based start, int64 [N].
+        ends: end, int64 [N].
+        source: number of the file that a row comes from, int64 [N], where there are several.
+        lower: share of letters in lower case (soft-masked), float64 [N], where known.
+        index: number of each row in its split, int64 [N]; None if all rows are here, in order.
+        n_all: number of rows of the split, of which these may have been drawn.
+    """
+
+    name: str
+    codes: np.ndarray
+    offsets: np.ndarray
+    alphabet: Alphabet
+    names: Sequence[str] | None = None
+    kind: str | None = None
+    truth: np.ndarray | None = None
+    targets: tuple[str, ...] = ()
+    contigs: np.ndarray | None = None
+    starts: np.ndarray | None = None
+    ends: np.ndarray | None = None
+    source: np.ndarray | None = None
+    lower: np.ndarray | None = None
+    index: np.ndarray | None = None
+    n_all: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Number of letters of each row, int64 [N]."""
+        return np.diff(self.offsets)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Number of each row in its split, int64 [N]."""
+        return np.arange(len(self)) if self.index is None else self.index
+
+    @property
+    def total(self) -> int:
+        """Number of rows of the split."""
+        return len(self) if self.n_all is None else self.n_all
+
+    def select(self, which: np.ndarray) -> Rows:
+        """The rows of a bool mask or an array of indices."""
+        which = np.flatnonzero(which) if which.dtype == bool else which
+        lengths = self.lengths[which]
+        codes = _gather(self.codes, self.offsets[:-1][which], lengths)
+        offsets = _offsets(lengths)
+        names = None if self.names is None else [self.names[i] for i in which.tolist()]
+        arrays = ("truth", "contigs", "starts", "ends", "source", "lower")
+        rest = {x: v[which] for x in arrays if (v := getattr(self, x)) is not None}
+        index = self.numbers[which]
+        return replace(
+            self, codes=codes, offsets=offsets, names=names, index=index, n_all=self.total, **rest
+        )
+
+    def draw(self, limit: int, seed: int = 0) -> Rows:
+        """At most `limit` of the rows, drawn with a seed, in their order."""
+        return self if len(self) <= limit else self.select(drawn(len(self), limit, seed))
+
+    @classmethod
+    def of_table(
+        cls,
+        table: Any,
+        name: str = "train",
+        *,
+        alphabet: str = "dna",
+        sequence_column: str | None = None,
+        label_columns: Sequence[str] | None = None,
+        label_kind: str | None = None,
+        class_names: Sequence[str] = (),
+        name_column: str | None = None,
+    ) -> Rows:
+        """The rows of a DataFrame, a mapping of columns, or a file (CSV, TSV, Parquet).
+
+        Args:
+            table: the table.
+            name: of the split.
+            alphabet: as `--alphabet`.
+            sequence_column: default: `sequence` or `seq`.
+            label_columns: default: `label`, `target` or `class`, if there is one.
+            label_kind: class, multilabel or real; default by the values.
+            class_names: names of the classes; default: numbers, or all texts in order.
+            name_column: default: `name` or `id`, if there is one.
+
+        Raises:
+            LabelError: a column is missing, or a label is not of that kind.
+            SequenceError: a letter is not of the alphabet.
+        """
+        what = f"the {name} table"
+        columns = _columns_of(table)
+        if not isinstance(table, str | os.PathLike):
+            _check_equal(what, columns)
+        sequence = _one_of(sequence_column, SEQUENCE_WORDS, columns, what)
+        if sequence is None:
+            raise LabelError(f"{what}: no column of sequences; it has {', '.join(columns)}")
+        letters = alphabet_from_name(alphabet)
+        texts = [str(x) for x in columns[sequence]]
+        found = encode_all(texts, letters, lambda i: f"{what} row {i + 1} column {sequence!r}")
+        named = _one_of(name_column, NAME_WORDS, columns, what)
+        labels = list(label_columns or ())
+        if not labels and (one := _one_of(None, LABEL_WORDS, columns, what)):
+            labels = [one]
+        kind, truth = None, None
+        targets: tuple[str, ...] = ()
+        if labels:
+            values = [_texts(columns[_one_of(x, (), columns, what) or x]) for x in labels]
+            kind = label_kind or kind_of(values)
+            classes = list(class_names) or (_classes(values[0]) if kind == "class" else [])
+            truth = labels_of(values, kind, classes, lambda i: f"{what} row {i + 1}")
+            n = int(truth.max(initial=0)) + 1 if kind == "class" and not classes else 0
+            targets = tuple(classes) or (tuple(map(str, range(n))) if n else tuple(labels))
+        return cls(
+            name,
+            found.data[found.offsets[0] : found.offsets[0] + int(found.lengths.sum())],
+            _offsets(found.lengths),
+            letters,
+            names=None if named is None else [str(x) for x in columns[named]],
+            kind=kind,
+            truth=truth,
+            targets=targets,
+            lower=_lower_texts(texts, found.lengths),
+        )
+
+
+def rows_of(data: Data, split: str, limit: int | None = None, seed: int = 0) -> Rows:
+    """The rows of a split of the data of a run.
+
+    Args:
+        data: as build_data makes them.
+        split: train, valid or test.
+        limit: at most this many rows, drawn with `seed`; default all.
+        seed: of the draw.
+
+    Raises:
+        HparamError: there is no such split.
+    """
+    if split not in data.readers:
+        raise HparamError(f"there is no {split} split, only {', '.join(data.splits)}")
+    reader = data.readers[split]
+    n = len(reader)
+    which = drawn(n, limit, seed) if limit is not None and n > limit else None
+    chosen = reader.intervals if which is None else reader.intervals.select(which)
+    contig, strand = chosen.contig, chosen.strand
+    size = reader.codes.lengths[contig]
+    start, end = np.clip(chosen.start, 0, size), np.clip(chosen.end, 0, size)
+    at = reader.codes.offsets[contig] + start
+    lengths = np.maximum(end - start, 0)
+    table = reader.alphabet.complement_table
+    codes = _gather(reader.codes.data, at, lengths, strand < 0, table)
+    found = Rows(split, codes, _offsets(lengths), reader.alphabet, index=which, n_all=n)
+    names = list(chosen.contigs.names) or list(getattr(reader.codes, "names", []))
+    more: dict[str, Any] = {}
+    if names and reader.left_aligned:
+        more["names"] = [names[i] for i in contig.tolist()]
+    elif names:
+        more |= {"contigs": np.array(names)[contig], "starts": start, "ends": end}
+    if isinstance(reader.codes, SequenceStore):
+        more["lower"] = _lower(reader.codes.edges, at, lengths)
+    sources = data.sources.get(split)
+    if sources is not None:
+        more["source"] = sources if which is None else sources[which]
+    return replace(found, **more, **_truth(data, reader.target, which, n))
+
+
+def drawn(n: int, limit: int, seed: int = 0) -> np.ndarray:
+    """`limit` numbers below `n`, in order; the same on every machine."""
+    order = np.argsort(hash64(seed, DRAW_STREAM, np.arange(n)), kind="stable")
+    return np.sort(order[:limit])
+
+
+def kind_of(columns: Sequence[Sequence[str]]) -> str:
+    """The kind of labels that texts look like: class, multilabel or real."""
+    words = {x for column in columns for x in column}
+    known = {x for x in words if x.strip().lower() not in MISSING}
+    named = all(map(_is_whole, words)) or not all(map(_is_number, words))
+    if named and len(columns) == 1 and known == words and len(words) <= MOST_CLASSES:
+        return "class"
+    numbers = {float(x) for x in known if _is_number(x)}
+    return "multilabel" if numbers <= {0.0, 1.0} else "real"
+
+
+def _truth(data: Data, target: Any, which: np.ndarray | None, n: int) -> dict[str, Any]:
+    """Kind, truth and names of the targets of items."""
+    targets = data.targets
+    if target is None or targets.kind is None:
+        return {}
+    if isinstance(target, np.ndarray):
+        values = target if which is None else target[which]
+        if targets.kind != "class":
+            values = values.reshape(len(values), -1).astype(np.float64)
+        return {"kind": targets.kind, "truth": values, "targets": targets.names}
+    items = np.arange(n) if which is None else which
+    values = np.empty((len(items), targets.n))
+    step = 1024
+    for i in range(0, len(items), step):
+        part = items[i : i + step]
+        none = np.zeros(len(part), dtype=np.int64)
+        read = target.read(part, none, none.astype(bool)).astype(np.float64)
+        known = np.isfinite(read)
+        sums, count = np.where(known, read, 0).sum(axis=1), known.sum(axis=1)
+        values[i : i + step] = np.where(count > 0, sums / np.maximum(count, 1), np.nan)
+    return {"kind": "real", "truth": values, "targets": targets.names}
+
+
+def _gather(
+    data: np.ndarray,
+    at: np.ndarray,
+    lengths: np.ndarray,
+    flip: np.ndarray | None = None,
+    complements: np.ndarray | None = None,
+) -> np.ndarray:
+    """Pieces of `data` one after the other, uint8; those of `flip` as reverse complements."""
+    flipped = flip is not None and bool(flip.any())
+    if not flipped and len(at) and np.array_equal(at[1:], at[:-1] + lengths[:-1]):
+        return data[int(at[0]) : int(at[-1] + lengths[-1])]
+    offsets = _offsets(lengths)
+    out = np.empty(int(offsets[-1]), dtype=np.uint8)
+    first = 0
+    while first < len(at):
+        reach = int(np.searchsorted(offsets, offsets[first] + _LETTERS, "right")) - 1
+        last = max(first + 1, reach)
+        part, here = slice(first, last), lengths[first:last]
+        begin, total = offsets[first], offsets[last] - offsets[first]
+        inside = np.arange(total) - np.repeat(offsets[part] - begin, here)
+        if flipped and flip is not None and complements is not None:
+            back = np.repeat(flip[part], here)
+            inside = np.where(back, np.repeat(here, here) - 1 - inside, inside)
+            found = data[np.repeat(at[part], here) + inside]
+            found = np.where(back, complements[np.minimum(found, len(complements) - 1)], found)
+        else:
+            found = data[np.repeat(at[part], here) + inside]
+        out[begin : begin + total] = found
+        first = last
+    return out
+
+
+def _offsets(lengths: np.ndarray) -> np.ndarray:
+    """0 and the ends of pieces of these lengths, int64 [N + 1]."""
+    return np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+
+
+def _lower(edges: np.ndarray, at: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Share of the letters of pieces of a store that are in lower case, float64 [N]."""
+    begin = np.asarray(edges[0::2], dtype=np.int64)
+    ends = np.asarray(edges[1::2], dtype=np.int64)
+    before = np.concatenate(([0], np.cumsum(ends - begin)))
+
+    def until(position: np.ndarray) -> np.ndarray:
+        i = np.searchsorted(begin, position, "right")
+        beyond = np.maximum(np.append(0, ends)[i] - position, 0)
+        return before[i] - np.where(i > 0, beyond, 0)
+
+    return (until(at + lengths) - until(at)) / np.maximum(lengths, 1)
+
+
+def _lower_texts(texts: Sequence[str], lengths: np.ndarray) -> np.ndarray:
+    counts = np.array([0 if x.isupper() else sum(map(str.islower, x)) for x in texts])
+    return counts / np.maximum(lengths, 1)
+
+
+def _columns_of(table: Any) -> dict[str, Any]:
+    """The columns of a table by name."""
+    if isinstance(table, str | os.PathLike):
+        names = _header(os.fspath(table))
+        read = read_rows([table], names, named=True)
+        return dict(zip(names, read.columns, strict=True))
+    return {str(x): list(table[x]) for x in table}
+
+
+def _header(path: str) -> list[str]:
+    from seqmodel.dataset.label.table import is_parquet, stream
+
+    if is_parquet(path):
+        from pyarrow import parquet
+
+        return list(parquet.read_schema(path).names)
+    return [x.strip() for x in next(stream(path), (0, []))[1]]
+
+
+def _check_equal(what: str, columns: dict[str, Any]) -> None:
+    if not columns or not all(len(x) for x in columns.values()):
+        raise LabelError(f"{what}: has no row")
+    if len({len(x) for x in columns.values()}) > 1:
+        raise LabelError(f"{what}: its columns have different lengths")
+
+
+def _one_of(name: str | None, words: Sequence[str], columns: dict, what: str) -> str | None:
+    """The column of that name, or the first of `words` that there is."""
+    if name is not None and name not in columns:
+        raise LabelError(f"{what}: no column {name!r}; it has {', '.join(columns)}")
+    return name or next((x for x in words if x in columns), None)
+
+
+def _texts(values: Sequence[Any]) -> list[str]:
+    """Values as texts; whole numbers without a point, missing ones empty."""
+    return ["" if x is None or x != x else str(x).strip() for x in values]
+
+
+def _classes(texts: Sequence[str]) -> list[str]:
+    """Names of the classes; none if they are numbers."""
+    return [] if all(_is_whole(x) for x in texts) else sorted(set(texts))
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
