@@ -24,6 +24,7 @@ if __package__ in (None, ""):  # started as a script: its own folder would hide 
 
 from seqmodel.errors import DivergedError, SeqmodelError
 from seqmodel.hparam.resolve import help_text, resolve
+from seqmodel.hparam.verb import PARTED
 from seqmodel.record.folder import is_other_rank
 from seqmodel.terminal import plain, show_warning
 
@@ -37,6 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             from seqmodel.cli.infer import predict_as_run
 
             return predict_as_run(argv)
+        if argv and argv[0] in PARTED:  # a job of a verb
+            from seqmodel.cli import infer
+
+            code: int = getattr(infer, argv[0])(argv[1:])
+            return code
         if "--help" in argv or "-h" in argv:
             print(help_text(argv), end="")
             return 0

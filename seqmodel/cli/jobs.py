@@ -25,7 +25,8 @@ from seqmodel.hparam.job import ShellHparams, SlurmHparams, SubmitHparams, Where
 from seqmodel.hparam.parser import HparamParser, find
 from seqmodel.hparam.resolve import read_given
 from seqmodel.hparam.value import OUTPUT, did_you_mean, integer, path, str2bool
-from seqmodel.hparam.words import Words, read_words
+from seqmodel.hparam.verb import PARTED
+from seqmodel.hparam.words import Words, read_words, refuse_stray
 from seqmodel.job.job import Job
 from seqmodel.job.kinds import base_class, classes, refuse_login_node
 from seqmodel.job.making import known_settings
@@ -86,7 +87,7 @@ def submit(argv: Sequence[str]) -> int:
     own, job_parser = parser_of(WhereHparams, SubmitHparams), parser_of(ShellHparams, SlurmHparams)
     if wants_help(argv):
         show_help(own, job_parser)
-        print("Hyperparameters of the run: see seqmodel run --help.")
+        print("Hyperparameters of the run: see seqmodel run --help; of a verb: its own --help.")
         return 0
     takes = {**own.takes(), **job_parser.takes()}
     words = read_words(argv, takes)  # of hyperparameters nothing is known here
@@ -94,6 +95,9 @@ def submit(argv: Sequence[str]) -> int:
     settings = {n: v for n, v in words.values.items() if n in job_parser.declared}
     if not words.unknown:
         refuse_unclear(words, "submit")
+    SubmitHparams.checks(chosen)
+    if chosen.verb:
+        return _submit_verb(chosen, settings, argv, takes)
     if words.free and not words.unknown:
         return _submit_created(chosen, words)
     job = _new_job(chosen, settings)
@@ -105,24 +109,14 @@ def submit(argv: Sequence[str]) -> int:
             "give folders alone, or --name=value for the hyperparameters of a new run"
         )
     if chosen.dry_run:
-        print(job.script(**hparams), end="")
-        if job.code is not None:
-            print("".join(f"# {line}\n" for line in job.code.listing()), end="")
-        return 0
+        return _show_script(job, hparams)
     if chosen.create:
         made = job.create_all([hparams] * chosen.n_new)
     elif chosen.n_replicates:
         made = job.replicates(chosen.n_replicates, **hparams)
     else:
         made = job.submit_all([hparams] * chosen.n_new)
-    for replicate in made:
-        state = "created" if chosen.create else replicate.reason or "submitted"
-        print(plain_line(f"{replicate.job or '-'}  {state}  {replicate.path}"))
-    for name in job.code.withheld() if job.code else ():
-        print(f"left out of the copied code: {plain_line(name)}", file=sys.stderr)
-    if job.code and "problem" in job.code.record:
-        problem = job.code.record["problem"]
-        print(f"the commit of the code is not known, only its digest: {problem}", file=sys.stderr)
+    _show_made(job, made, chosen)
     if not made:
         print(f"nothing to submit: there are {chosen.n_replicates} replicates already")
     elif job.interface.is_local:  # elsewhere it would be a connection of its own
@@ -132,6 +126,42 @@ def submit(argv: Sequence[str]) -> int:
         if advice:
             print(advice, file=sys.stderr)
     return 0
+
+
+def _submit_verb(
+    chosen: Namespace, settings: dict[str, Any], argv: Sequence[str], takes: dict[str, str]
+) -> int:
+    parser = PARTED[chosen.verb].default_hparams()
+    words = read_words(argv, {**parser.takes(), **takes})
+    for name in words.unknown:
+        parser.hparam(name)
+    refuse_stray(words.free, parser.declared)
+    hparams = {n: v for n, v in words.values.items() if n in parser.declared}
+    hparams |= {"verb": chosen.verb, "n_parts": chosen.n_parts}
+    job = _new_job(chosen, settings)
+    if chosen.dry_run:
+        return _show_script(job, hparams)
+    made = job.create_all([hparams]) if chosen.create else job.submit_all([hparams])
+    _show_made(job, made, chosen)
+    return 0
+
+
+def _show_script(job: Job, hparams: dict[str, Any]) -> int:
+    print(job.script(**hparams), end="")
+    if job.code is not None:
+        print("".join(f"# {line}\n" for line in job.code.listing()), end="")
+    return 0
+
+
+def _show_made(job: Job, made: Sequence[Replicate], chosen: Namespace) -> None:
+    for replicate in made:
+        state = "created" if chosen.create else replicate.reason or "submitted"
+        print(plain_line(f"{replicate.job or '-'}  {state}  {replicate.path}"))
+    for name in job.code.withheld() if job.code else ():
+        print(f"left out of the copied code: {plain_line(name)}", file=sys.stderr)
+    if job.code and "problem" in job.code.record:
+        problem = job.code.record["problem"]
+        print(f"the commit of the code is not known, only its digest: {problem}", file=sys.stderr)
 
 
 def _submit_created(chosen: Namespace, words: Words) -> int:

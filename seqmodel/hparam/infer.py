@@ -230,8 +230,20 @@ class EmbedHparams(ApplyHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses inputs that do not go together."""
+        """Refuses inputs that do not go together, and formats that do not hold embeddings."""
         PredictHparams.check(values)
+        known = (".npz", ".h5") if values.pool == "none" else (".npz", ".h5", ".h5ad", ".parquet")
+        for out in values.out:
+            if not out.lower().endswith(known):
+                raise HparamError(
+                    f"--out={out}: embeddings with --pool={values.pool} are written as "
+                    f"{', '.join(known)}"
+                )
+        if len(values.checkpoints) > 1:
+            raise HparamError(
+                f"--checkpoints={' '.join(values.checkpoints)}: embed takes one model; embeddings of "
+                "different models have nothing in common"
+            )
 
 
 def _add_inputs(parser: HparamParser) -> None:
@@ -290,6 +302,18 @@ class VariantsHparams(ApplyHparams):
     """What variants reads and computes."""
 
     not_in_stamp = (*ApplyHparams.not_in_stamp, "cache_dir")
+    formats: ClassVar[tuple[str, ...]] = (
+        ".tsv",
+        ".tsv.gz",
+        ".csv",
+        ".csv.gz",
+        ".parquet",
+        ".npz",
+        ".h5",
+        ".vcf",
+        ".vcf.gz",
+        ".bcf",
+    )
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:

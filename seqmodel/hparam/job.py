@@ -7,6 +7,7 @@ from argparse import ArgumentTypeError, Namespace
 from seqmodel.errors import HparamError
 from seqmodel.hparam.hparams import HparamParser, Hparams
 from seqmodel.hparam.value import PATH_KINDS, ValueType, integer, path, str2bool
+from seqmodel.hparam.verb import PARTED
 
 # what stands in a #SBATCH line: no space, no quote, nothing that a shell or Slurm expands
 _WORD = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.,:/@+=-[]*()&|!")
@@ -100,6 +101,26 @@ class SubmitHparams(Hparams):
             type=integer(1),
             help="submit replicates until this number of them has no error",
         )
+        add(
+            "--verb",
+            choices=list(PARTED),
+            help="verb that applies a trained model, with its own hyperparameters; a run unless "
+            "set",
+        )
+        add(
+            "--n_parts",
+            type=integer(1),
+            help="jobs among which the inputs of --verb are shared out; 1 unless set",
+        )
+
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuses what has no effect on a verb, or on a run."""
+        if values.n_parts and not values.verb:
+            raise HparamError("--n_parts has no effect without --verb")
+        if values.verb and (values.n_new > 1 or values.n_replicates):
+            name = "n_new" if values.n_new > 1 else "n_replicates"
+            raise HparamError(f"--{name} has no effect with --verb; a verb has --n_parts")
 
 
 class JobHparams(Hparams):

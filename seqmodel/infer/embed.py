@@ -6,17 +6,15 @@ import warnings
 
 import numpy as np
 
-from seqmodel.errors import HparamError
 from seqmodel.hparam.infer import EmbedHparams
 from seqmodel.infer.command import chunk_rows_of, model_of, run
 from seqmodel.infer.embedding import embedder, split
-from seqmodel.infer.formats import ARRAYS, Rows, suffix_of
+from seqmodel.infer.formats import Rows
 from seqmodel.infer.inputs import Chunk, with_index
 from seqmodel.infer.model import Model
 from seqmodel.infer.predict import inputs_of, parts_for, store_for
 from seqmodel.infer.rows import Predictor, Shown
 
-_FORMATS = (*ARRAYS, ".parquet")
 _CHUNK_VALUES = 1 << 26  # numbers in memory where all positions are kept
 
 
@@ -52,19 +50,6 @@ def command(hparams: EmbedHparams) -> dict[str, int] | None:
     Raises:
         SeqmodelError: something that the user can correct.
     """
-    for out in hparams.out:
-        suffix = suffix_of(out)
-        if suffix not in _FORMATS or (hparams.pool == "none" and suffix not in ARRAYS[:2]):
-            known = ARRAYS[:2] if hparams.pool == "none" else _FORMATS
-            raise HparamError(
-                f"--out={out}: embeddings with --pool={hparams.pool} are written as "
-                f"{', '.join(known)}"
-            )
-    if len(hparams.checkpoints) > 1:
-        raise HparamError(
-            f"--checkpoints: embed takes one model, got {len(hparams.checkpoints)}; embeddings of "
-            "different models have nothing in common"
-        )
     store = store_for(hparams)
     parts = parts_for("embed", hparams, store)
     if parts.is_done():

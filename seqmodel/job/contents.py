@@ -20,6 +20,7 @@ from seqmodel.job import agent
 from seqmodel.job.agent import KEPT
 from seqmodel.job.os_interface import Interface
 from seqmodel.job.replicate import SCHEMA, Place, Replicate, script_name, tracked_defaults
+from seqmodel.job.verb import VerbRun, args_in
 
 if TYPE_CHECKING:
     from seqmodel.record.code import Code
@@ -41,7 +42,7 @@ def template_fields(
         "folder": folder,
         "script": f"{folder}/{script_name(canonical, n)}",
         "token": os.urandom(6).hex(),
-        "args": run.to_args(),
+        "args": args_in(run, place.workdir),
         "workdir": place.workdir,
         "code_archive": f"{kept}/{code.digest}.tar.gz",
         "data_files": [path for path in data_files(run) if path not in extra],
@@ -109,13 +110,14 @@ def replicate_files(
     token = more["fields"]["token"]
     contents = {
         replicate.script_name: script,
-        "hparams.json": json.dumps(vars(run.values), indent=1) + "\n",
         "job.json": json.dumps(record, indent=1, default=os.fspath) + "\n",
         "stdout": "",
         "stderr": "",
         "events": f"{int(time.time())} created token={token} grace_s={settings.grace_s} "
         f"kind={more['base']} class={more['class']}\n",
     }
+    if not isinstance(run, VerbRun):  # a verb is no run, so it leaves no record of one
+        contents = {"hparams.json": json.dumps(vars(run.values), indent=1) + "\n", **contents}
     return {
         f"{replicate.folder}/{name}": text.encode("utf-8", "surrogateescape")
         for name, text in contents.items()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from seqmodel.errors import BusyError, JobError, MissingError
 from seqmodel.job import agent, launch
@@ -39,14 +39,26 @@ class Job(Maker):
 
     # ---- submitting
 
-    def submit(self, replicate: Replicate | None = None, **hparams: Any) -> Replicate:
+    @overload
+    def submit(
+        self, replicate: None = None, *, verb: str, **hparams: Any
+    ) -> list[Replicate]: ...  # a verb in parts
+
+    @overload
+    def submit(self, replicate: Replicate | None = None, **hparams: Any) -> Replicate: ...
+
+    def submit(
+        self, replicate: Replicate | None = None, **hparams: Any
+    ) -> Replicate | list[Replicate]:
         """Submits a run as its next replicate, or a replicate that was created before.
+
+        With `verb` and `n_parts` it submits the parts of a verb; see job/verb.py.
 
         A replicate that is in the queue already, runs or is complete is left as it is: so a submit
         whose connection was lost can be repeated.
 
         Returns:
-            The replicate; `job.status([replicate])` tells how it is.
+            The replicate; `job.status([replicate])` tells how it is. Of a verb, a list of them.
 
         Raises:
             HparamError: the hyperparameters are wrong. Nothing was made.
@@ -62,10 +74,14 @@ class Job(Maker):
                 replicate.job = found.job
                 return replicate
             return self.resume([replicate])[0]
-        return self.submit_all([hparams])[0]
+        made = self.submit_all([hparams])
+        return made if hparams.get("verb") else made[0]
 
     def submit_all(self, runs: Sequence[Mapping[str, object]]) -> list[Replicate]:
-        """Submits a replicate of each run (equal ones get numbers of their own) at once."""
+        """Submits a replicate of each run, and of each part of a verb, at once.
+
+        Equal runs get numbers of their own.
+        """
         if not runs:
             return []
         made, files, place = self._make(runs)
@@ -82,6 +98,8 @@ class Job(Maker):
         Returns:
             Those that were submitted now.
         """
+        if hparams.get("verb"):
+            raise JobError("a verb has parts, not replicates; give n_parts to submit")
         run, root = self.resolve(hparams), self.find_root()
         there, good = self.interface.call(agent.list_dir, path=root), 0
         for name in {run.canonical(), *run.old_names()} & set(there):

@@ -126,7 +126,9 @@ def _first_there(root, names):
 
 
 def _is_there(path, kind):
-    """Whether it is a program (x), a file (f) or a folder (d)."""
+    """Whether it is a program (x), a file (f), a folder (d), or new or in parts (n)."""
+    if kind == "n":
+        return os.path.exists(f"{path}.parts/apply.json") or not os.path.exists(path)
     if kind == "d":
         return os.path.isdir(path)
     return os.path.isfile(path) and (kind == "f" or os.access(path, os.X_OK))

@@ -31,6 +31,7 @@ from seqmodel.job.contents import (
 from seqmodel.job.os_interface import Interface, LocalInterface
 from seqmodel.job.replicate import RECORD, Place, Replicate, reserve
 from seqmodel.job.script.template import read_template, render
+from seqmodel.job.verb import VerbRun, parts_of, refuse_trials, resolve_verb
 
 if TYPE_CHECKING:
     from seqmodel.record.code import Code
@@ -75,21 +76,23 @@ class Maker:
 
     def create(self, **hparams: Any) -> Replicate:
         """Makes the next replicate of a run without submitting it."""
+        if hparams.get("verb"):
+            raise JobError("a verb is a replicate for each part; create_all gives all of them")
         return self.create_all([hparams])[0]
 
     def create_all(self, runs: Sequence[Mapping[str, Any]]) -> list[Replicate]:
-        """Makes a replicate of each run; none if one of them is wrong."""
+        """Makes a replicate of each run, and of each part of a verb; none if one is wrong."""
         made, files, place = self._make(runs)
         self.interface.call(agent.write_files, timeout=300, root=place.root, files=files)
         return made
 
     def script(self, **hparams: Any) -> str:
-        """The script that submit would write, for version_0; nothing is made.
+        """The script that submit would write, for version_0 or part 1; nothing is made.
 
         `code.listing()` then tells which files would travel.
         """
         given, settings = self._split(hparams)
-        run = self._resolve(given, settings)
+        run = parts_of(self._resolve(given, settings))[0]
         workdir = self._workdir(settings)
         place = Place(os.path.join(workdir, settings.job_out_dir), workdir)
         self.code = self._code(run)
@@ -114,20 +117,23 @@ class Maker:
         probe = Place("/", "/")
         for run, (_, settings) in zip(resolved, split, strict=True):
             self._render(self._fields(run, settings, probe, run.canonical(), 0, codes[0]))
+        parts = [(*both, part) for both, run in zip(split, resolved, strict=True)
+                 for part in parts_of(run)]  # fmt: skip
+        needed = [need for run in resolved if isinstance(run, VerbRun) for need in run.needs()]
         place = reserve(
             self.interface,
-            resolved,
+            [run for _, _, run in parts],
             job_out_dir=first.job_out_dir,
             workdir=self._workdir(first),
             code=codes[0].digest,
-            ask_arrays=self._asks_arrays and len(runs) > 1,
-            needed=[need for _, settings in split for need in needs(settings)],
+            ask_arrays=self._asks_arrays and len(parts) > 1,
+            needed=[*(need for _, settings in split for need in needs(settings)), *needed],
         )
         self.root, self.code = place.root, codes[0]
         files = {} if place.has_code else code_files(codes[0])
         files |= self._node_functions()
         made = []
-        for (given, settings), run, (name, n) in zip(split, resolved, place.taken, strict=True):
+        for (given, settings, run), (name, n) in zip(parts, place.taken, strict=True):
             made.append(Replicate(self.interface, place.root, f"{name}/version_{n}"))
             fields = self._fields(run, settings, place, name, n, codes[0])
             record = {
@@ -163,9 +169,16 @@ class Maker:
                 if given.get(name):
                     raise HparamError(f"{name!r} is set by the job itself; leave it out")
             workdir = self._workdir(settings)
-            run = resolve(
-                given, files_here=False, header_of=lambda path: self._header(path, workdir)
-            )
+
+            def header_of(path: str) -> dict[str, Any]:
+                return self._header(path, workdir)
+
+            run: Run
+            if given.get("verb"):
+                refuse_trials(settings)
+                run = resolve_verb(given, header_of)
+            else:
+                run = resolve(given, files_here=False, header_of=header_of)
             run.workdir = Workdir(workdir, self.interface.is_local)
             return run
         except HparamError as e:

@@ -27,7 +27,8 @@ from seqmodel.job import agent, launch
 from seqmodel.job.os_interface import Interface
 from seqmodel.record.run_files import Damaged, check_job, parse_object
 
-KINDS = {"x": "program", "f": "file", "d": "folder"}
+KINDS = {"x": "no such program", "f": "no such file", "d": "no such folder"}
+KINDS["n"] = "is there already; choose another, or set --overwrite:"
 RECORD = "job.json"
 SCHEMA = 1
 
@@ -150,7 +151,7 @@ def reserve(
         ask_arrays: ask the scheduler for the largest job array.
         accept: names of folders whose defaults were looked at and are as they were.
         needed: flag, kind and path of what else must be there: `x` a program, `f` a file, `d` a
-            folder; relative to workdir, or below ~/.
+            folder; `n` an output that is new or was begun; relative to workdir, or below ~/.
 
     Raises:
         JobError: a folder, a file of data or what is needed is missing there, or a default moved.
@@ -174,7 +175,7 @@ def reserve(
     if place.lacking:
         flag, kind, path = next(need for need in needed if list(need[1:]) == list(place.lacking))
         raise JobError(
-            f"{flag}: {path}: no such {KINDS[kind]} on {interface.name} (relative paths start from "
+            f"{flag}: {path}: {KINDS[kind]} on {interface.name} (relative paths start from "
             f"workdir, {place.workdir}); nothing was submitted"
         )
     if place.missing:

@@ -110,6 +110,12 @@ class Result:
         return self.record.get("_run") or {}
 
     @property
+    def is_verb(self) -> bool:
+        """Whether it is a job that applied a model, and so has no scores."""
+        given = self.job.get("given")
+        return isinstance(given, dict) and bool(given.get("verb"))
+
+    @property
     def canonical(self) -> str:
         """The name of the run: as recorded, else that of the folder."""
         name = self.job.get("canonical") or self.run.get("name")
@@ -212,7 +218,7 @@ def mode(name: str) -> str:
 
 
 def read_results(root: str = "out", interface: Interface | None = None) -> list[Result]:
-    """All runs below `root`, in the order of their folders.
+    """All runs below `root`, in the order of their folders; jobs of verbs are none.
 
     Args:
         root: a job_out_dir, a run folder, or any folder above some.
@@ -222,17 +228,18 @@ def read_results(root: str = "out", interface: Interface | None = None) -> list[
         MissingError: there is no such folder.
     """
     if interface is None or isinstance(interface, LocalInterface):
-        return _read_here(root)
+        return [result for result in _read_here(root) if not result.is_verb]
     snapshot = interface.snapshot(root, (*WHOLE, *SMALL, *LOGS), whole=WHOLE)
-    return [
+    found = [
         Result(
             snapshot.root if folder == "." else f"{snapshot.root}/{folder}",
-            found,
+            files,
             snapshot.now,
             problem=snapshot.damaged.get(folder, ""),
         )
-        for folder, found in snapshot.files.items()
+        for folder, files in snapshot.files.items()
     ]
+    return [result for result in found if not result.is_verb]
 
 
 def _read_here(root: str) -> list[Result]:

@@ -30,6 +30,7 @@ job_main() {
     begin
     step environment environment_everywhere
     step staging stage_everywhere
+    case ${args[0]} in [!-]*) run_verb ;; esac
     if ! grep -q '^[0-9]* run' events; then # no attempt has passed its trials yet
         if [ "$fast_dev_run_first" = 1 ]; then check preflight "--fast_dev_run=True"; fi
         if [ "$checkpoint_check" = 1 ]; then check_resume; fi
@@ -178,6 +179,14 @@ check_resume() { # two steps, save, resume, a third
     check checkpoint_check "${few[@]}" "--max_steps=3" \
         "--resume_from_checkpoint=$scratch/checkpoints/last.ckpt"
     rm -rf -- "$scratch"
+}
+
+run_verb() { # it finds the parts that earlier attempts wrote, so all attempts are alike
+    phase=run
+    event run
+    run "${args[@]}"
+    if [ "$code" = 75 ]; then put_back; fi
+    finish
 }
 
 resume_arguments() { # the newest checkpoint; without one the run starts anew, the old records aside
