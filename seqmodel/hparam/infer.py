@@ -241,8 +241,8 @@ class EmbedHparams(ApplyHparams):
                 )
         if len(values.checkpoints) > 1:
             raise HparamError(
-                f"--checkpoints={' '.join(values.checkpoints)}: embed takes one model; embeddings of "
-                "different models have nothing in common"
+                f"--checkpoints={' '.join(values.checkpoints)}: embed takes one model; embeddings "
+                "of different models have nothing in common"
             )
 
 
