@@ -1,0 +1,120 @@
+"""Rows that lie on the same bases: the overlap of intervals of two splits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from seqmodel.trust.duplicates import name_of
+from seqmodel.trust.rows import Rows
+
+N_WORST = 10
+
+
+def overlaps(train: Rows, test: Rows) -> dict[str, Any] | None:
+    """The overlap of the intervals of `test` with those of `train`; strands do not count.
+
+    Returns:
+        `rows`; `overlapping`: rows of test that share a base with a training row; `bp`: bases of
+        test rows that are in a training row, and `share` of all bases of test rows; `distance`:
+        bases between a row and the nearest training row of its contig, as the least, the
+        quartiles and the most; `other_contig`: rows on a contig without training rows; `worst`:
+        the ten rows with the most bases in training rows. None where rows have no coordinates.
+    """
+    if train.contigs is None or test.contigs is None:
+        return None
+    bp, distance = overlap_of(train, test)
+    length = np.asarray(test.ends) - np.asarray(test.starts)
+    near = distance[distance >= 0]
+    quantiles = np.quantile(near, (0, 0.25, 0.5, 0.75, 1)).tolist() if len(near) else None
+    total = int(length.sum())
+    return {
+        "rows": len(bp),
+        "overlapping": int((bp > 0).sum()),
+        "bp": int(bp.sum()),
+        "share": float(bp.sum() / total) if total else 0.0,
+        "distance": quantiles,
+        "other_contig": int((distance < 0).sum()),
+        "worst": [
+            {
+                "row": int(test.numbers[i]),
+                "name": name_of(test, i),
+                "bp": int(bp[i]),
+                "share": float(bp[i] / length[i]),
+            }
+            for i in np.argsort(-bp, kind="stable")[:N_WORST].tolist()
+            if bp[i] > 0
+        ],
+    }
+
+
+def overlap_of(train: Rows, test: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Bases of each row of `test` that lie in rows of `train`, and how far the nearest is.
+
+    Returns:
+        bp, int64 [N]; a base in two training rows counts once. Distances, int64 [N]: bases between
+        a row and the nearest training row of its contig, 0 where they overlap or touch, -1 where
+        the contig has none.
+    """
+    names, numbers = np.unique(_contigs(train), return_inverse=True)
+    at = np.searchsorted(names, _contigs(test))
+    known = names[np.minimum(at, len(names) - 1)] == _contigs(test) if len(names) else at < 0
+    bp = np.zeros(len(at), dtype=np.int64)
+    distance = np.full(len(at), -1, dtype=np.int64)
+    starts, ends = np.asarray(train.starts), np.asarray(train.ends)
+    for number in np.unique(at[known]).tolist():
+        here, there = np.flatnonzero(known & (at == number)), numbers == number
+        first, last = merged(starts[there], ends[there])
+        a, b = np.asarray(test.starts)[here], np.asarray(test.ends)[here]
+        bp[here] = _inside(b, first, last) - _inside(a, first, last)
+        distance[here] = np.where(bp[here] > 0, 0, _gap(a, b, first, last))
+    return bp, distance
+
+
+def seen_contigs(seen: Collection[str], test: Rows) -> dict[str, Any] | None:
+    """Rows of `test` on contigs that another model was trained on.
+
+    Args:
+        seen: names of these contigs.
+        test: rows with coordinates; without, None is returned.
+    """
+    if test.contigs is None:
+        return None
+    contigs = _contigs(test)
+    on = np.isin(contigs, sorted(seen))
+    return {
+        "rows": len(contigs),
+        "on_seen_contigs": int(on.sum()),
+        "contigs": sorted(set(contigs[on].tolist())),
+    }
+
+
+def merged(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Starts and ends of the regions that intervals of one contig cover, sorted; no two touch."""
+    order = np.argsort(starts, kind="stable")
+    starts, ends = starts[order], np.maximum.accumulate(ends[order])
+    new = np.append(True, starts[1:] > ends[:-1])
+    return starts[new], ends[np.append(new[1:], True)]
+
+
+def _inside(at: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Bases of regions before each position, int64."""
+    total = np.concatenate(([0], np.cumsum(ends - starts)))
+    i = np.searchsorted(starts, at, "right")
+    beyond = np.maximum(0, ends[np.maximum(i - 1, 0)] - at)
+    return total[i] - np.where(i > 0, beyond, 0)
+
+
+def _gap(a: np.ndarray, b: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Bases between an interval that is in no region and the nearest region."""
+    i = np.searchsorted(starts, a, "right")
+    far = np.iinfo(np.int64).max
+    left = np.where(i > 0, a - ends[np.maximum(i - 1, 0)], far)
+    right = np.where(i < len(starts), starts[np.minimum(i, len(starts) - 1)] - b, far)
+    return np.maximum(0, np.minimum(left, right))
+
+
+def _contigs(rows: Rows) -> np.ndarray:
+    return np.asarray(rows.contigs).astype(str)

@@ -1,0 +1,85 @@
+"""Overlap of intervals of two splits, against bedtools."""
+
+import subprocess
+
+import numpy as np
+import pytest
+from leak_cases import rows_of
+from programs import need
+
+from seqmodel.trust.coordinates import overlap_of, overlaps, seen_contigs
+
+
+def placed(rng, n, contigs, high=60):
+    """Rows at random places."""
+    starts = rng.integers(0, 1000, n)
+    ends = starts + rng.integers(1, high, n)
+    return rows_of(["A"] * n, contigs=rng.choice(contigs, n), starts=starts, ends=ends)
+
+
+def bedtools(folder, *arguments, **rows):
+    """Lines of fields that bedtools prints for rows written to BED files."""
+    for name, x in rows.items():
+        columns = zip(x.contigs, x.starts, x.ends, range(len(x)), strict=True)
+        lines = sorted((c, a, b, i) for c, a, b, i in columns)
+        (folder / f"{name}.bed").write_text(
+            "".join(f"{c}\t{a}\t{b}\t{i}\n" for c, a, b, i in lines)
+        )
+    done = subprocess.run(
+        [need("bedtools"), *arguments], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return [x.split("\t") for x in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_overlap_and_distance_against_bedtools(seed, tmp_path):
+    rng = np.random.default_rng(seed)
+    train = placed(rng, 25, ["chr1", "chr10", "chr2", "chr4"])
+    test = placed(rng, 80, ["chr1", "chr2", "chr3", "chr10"])
+    bp, distance = overlap_of(train, test)
+    covered = bedtools(
+        tmp_path, "coverage", "-a", "test.bed", "-b", "train.bed", train=train, test=test
+    )
+    assert {int(x[3]): int(x[5]) for x in covered} == dict(enumerate(bp.tolist()))
+    closest = bedtools(
+        tmp_path, "closest", "-d", "-t", "first", "-a", "test.bed", "-b", "train.bed"
+    )
+    # bedtools says 1 where two intervals touch: the number of bases between them plus 1
+    far = {int(x[3]): max(int(x[-1]) - 1, 0) if int(x[-1]) >= 0 else -1 for x in closest}
+    assert far == dict(enumerate(distance.tolist()))
+    found = overlaps(train, test)
+    assert found is not None
+    assert found["overlapping"] == (bp > 0).sum() > 0
+    assert found["other_contig"] == (distance < 0).sum() > 0
+    assert found["share"] == bp.sum() / (test.ends - test.starts).sum()
+    near = [x for x in far.values() if x >= 0]
+    assert found["distance"] == np.quantile(near, [0, 0.25, 0.5, 0.75, 1]).tolist()
+    worst = found["worst"][0]
+    row = worst["row"]
+    assert worst["bp"] == bp.max()
+    assert worst["name"] == f"{test.contigs[row]}:{test.starts[row]}-{test.ends[row]}"
+
+
+def test_rows_without_coordinates():
+    rows = placed(np.random.default_rng(0), 5, ["chr1"])
+    assert overlaps(rows_of(["A"]), rows) is None
+    assert overlaps(rows, rows_of(["A"])) is None
+    assert seen_contigs({"chr1"}, rows_of(["A"])) is None
+
+
+def test_no_training_row():
+    rows = placed(np.random.default_rng(0), 5, ["chr1"])
+    found = overlaps(rows.select(np.array([], dtype=int)), rows)
+    assert found is not None
+    assert (found["bp"], found["distance"], found["other_contig"]) == (0, None, 5)
+
+
+def test_contigs_that_another_model_has_seen():
+    rows = rows_of(
+        ["A"] * 3,
+        contigs=np.array(["chr1", "chr2", "chr10"]),
+        starts=np.zeros(3, dtype=int),
+        ends=np.ones(3, dtype=int),
+    )
+    found = seen_contigs({"chr1", "chr10", "chrX"}, rows)
+    assert found == {"rows": 3, "on_seen_contigs": 2, "contigs": ["chr1", "chr10"]}
