@@ -1,0 +1,126 @@
+"""Linear models of standardised features: what a baseline is fitted with.
+
+Logistic regression has the objective of scikit-learn's LogisticRegression(C), ridge regression that
+of its Ridge(alpha), both behind its StandardScaler; L-BFGS is that of torch.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_EXACT = 20_000_000  # features in all up to which numbers have 64 bits
+MAX_ITERATIONS = 200
+
+
+class Linear(NamedTuple):
+    """`(x - mean) / scale @ weight + bias`, and what becomes of it.
+
+    Attributes:
+        mean: of each feature, [F].
+        scale: standard deviation of each, 1 where it is 0, [F].
+        weight: of the standardised features, [F, K].
+        bias: [K].
+        kind: "class" (K is 1 for two classes), "multilabel" or "real".
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray
+    kind: str
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Probabilities or numbers of rows [N, F], float64 [N, C] or [N, T]."""
+        y = ((x - self.mean) / self.scale).astype(np.float64) @ self.weight + self.bias
+        if self.kind == "real":
+            return y
+        if self.kind == "class" and y.shape[1] > 1:
+            return np.asarray(torch.softmax(torch.from_numpy(y), dim=1).numpy())
+        p = np.asarray(torch.sigmoid(torch.from_numpy(y)).numpy())
+        return np.concatenate((1 - p, p), axis=1) if self.kind == "class" else p
+
+
+def fit(x: np.ndarray, y: np.ndarray, kind: str, n_classes: int = 2, c: float = 0.01) -> Linear:
+    """The model of features [N, F].
+
+    Args:
+        x: the features.
+        y: numbers of classes [N]; or labels or numbers [N, T], NaN where missing.
+        kind: "class", "multilabel" (each target alone) or "real".
+        n_classes: number of classes.
+        c: inverse of the L2 penalty, as LogisticRegression(C=c); of numbers Ridge(alpha=1 / c).
+    """
+    dtype = np.float64 if x.size <= _EXACT else np.float32
+    mean, scale = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+    scale = np.where(scale > 1e-12 * np.maximum(1, np.abs(mean)), scale, 1)
+    mean, scale = mean.astype(dtype), scale.astype(dtype)
+    z = torch.from_numpy(np.asarray((x - mean) / scale))
+    if kind == "real":
+        weight, bias = _ridge(z, torch.from_numpy(y).to(z.dtype), 1 / c)
+    else:
+        weight, bias = _logistic(z, y, n_classes if kind == "class" else 0, c)
+    return Linear(mean, scale, weight, bias, kind)
+
+
+def _logistic(x: Tensor, y: np.ndarray, n_classes: int, c: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and biases; classes are `n_classes`, 0 for labels that are predicted each alone."""
+    multinomial = n_classes > 2
+    if multinomial:
+        target, n_outputs = torch.from_numpy(y).long(), n_classes
+    else:
+        target = torch.from_numpy(y.reshape(len(y), -1)).to(x.dtype)
+        n_outputs = target.shape[1]
+    known = None if multinomial else ~torch.isnan(target)
+    target = target if known is None else target.nan_to_num()
+    weight = torch.zeros(x.shape[1] + 1, n_outputs, dtype=x.dtype, requires_grad=True)
+    solver = torch.optim.LBFGS(
+        [weight],
+        max_iter=MAX_ITERATIONS,
+        tolerance_grad=1e-6 if x.dtype == torch.float64 else 1e-5,
+        tolerance_change=1e-10,
+        line_search_fn="strong_wolfe",
+    )
+
+    def loss() -> Tensor:
+        solver.zero_grad()
+        logits = x @ weight[:-1] + weight[-1]
+        if known is None:
+            errors = functional.cross_entropy(logits, target, reduction="sum")
+        else:
+            each = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+            errors = (each * known).sum()
+        value = (errors + weight[:-1].square().sum() / (2 * c)) / len(x)
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        solver.step(loss)  # type: ignore[no-untyped-call]
+    found = weight.detach().numpy().astype(np.float64)
+    return found[:-1], found[-1]
+
+
+def _ridge(x: Tensor, y: Tensor, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and biases; rows without a value of a target are left out for it."""
+    known = ~torch.isnan(y)
+    if bool(known.all()):
+        weight, bias = _solved(x, y, alpha)
+    else:
+        parts = [_solved(x[k], t[k][:, None], alpha) for t, k in zip(y.T, known.T, strict=True)]
+        weight, bias = (torch.cat(side, dim=-1) for side in zip(*parts, strict=True))
+    return weight.numpy().astype(np.float64), bias.numpy().astype(np.float64)
+
+
+def _solved(x: Tensor, y: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    if not len(x):
+        return x.new_zeros(x.shape[1], y.shape[1]), y.new_zeros(y.shape[1])
+    mean, middle = x.mean(dim=0), y.mean(dim=0)
+    gram = (x.T @ x).double() - len(x) * torch.outer(mean, mean).double()
+    right = (x.T @ (y - middle)).double()
+    gram.diagonal().add_(alpha)
+    weight = torch.linalg.solve(gram, right).to(x.dtype)
+    return weight, middle - mean @ weight
