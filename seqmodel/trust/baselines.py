@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from seqmodel.trust.linear import fit
+from seqmodel.trust.linear import Linear, fit
 from seqmodel.trust.rows import Rows
 
 MAX_ROWS = 100_000
@@ -198,6 +198,6 @@ def of_nearest(train: Rows, share: np.ndarray, nearest: np.ndarray) -> np.ndarra
     return np.where(np.isnan(found), usual, found)
 
 
-def _fitted(x: np.ndarray, rows: Rows, c: float) -> Callable[[np.ndarray], np.ndarray]:
+def _fitted(x: np.ndarray, rows: Rows, c: float) -> Linear:
     assert rows.truth is not None and rows.kind is not None  # noqa: PT018 (not a test)
     return fit(x, rows.truth, rows.kind, len(rows.targets), c)

@@ -99,7 +99,7 @@ def _logistic(x: Tensor, y: np.ndarray, n_classes: int, c: float) -> tuple[np.nd
         return value
 
     with torch.enable_grad():
-        solver.step(loss)  # type: ignore[no-untyped-call]
+        solver.step(loss)
     found = weight.detach().numpy().astype(np.float64)
     return found[:-1], found[-1]
 
