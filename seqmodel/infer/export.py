@@ -173,7 +173,8 @@ def _traced(model: Any, to: str, layout: str, logits: bool) -> tuple[Any, Tensor
     module = Exported(model, layout, logits)
     x = _input(model, layout)
     n = torch.export.Dim("n", min=1)
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about its own code
         wanted = module(x).cpu().numpy()
         try:
             program = torch.export.export(module, (x,), dynamic_shapes={"sequence": {0: n}})
