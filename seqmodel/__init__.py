@@ -14,6 +14,7 @@ _LAZY = {
     "PROTEIN": "seqmodel.dataset.seq.alphabet",
     "SequenceStore": "seqmodel.dataset.seq.store",
     "Intervals": "seqmodel.dataset.interval.interval",
+    "calibrate": "seqmodel.trust.calibration",
     "load": "seqmodel.infer.model",
     "export": "seqmodel.infer.export",
     "wrap": "seqmodel.infer.wrap",

@@ -77,6 +77,11 @@ VERBS = {
         "--checkpoints=best.ckpt --fasta=genome.fa --intervals=peaks.bed --out=predictions.tsv",
         "Predict for sequences in FASTA files, intervals or tables.",
     ),
+    "calibrate": Verb(
+        "cli.calibrate:calibrate",
+        "best.ckpt [--json]",
+        "Fit the probabilities of a classifier to its valid split, for predict --calibrated.",
+    ),
     "variants": Verb(
         "cli.infer:variants",
         "--checkpoints=best.ckpt --variants=in.vcf.gz --fasta=genome.fa --out=out.vcf.gz",

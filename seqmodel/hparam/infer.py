@@ -193,6 +193,12 @@ class PredictHparams(InputHparams):
             help="also write what comes before the softmax or sigmoid",
         )
         add(
+            "--calibrated",
+            type=str2bool,
+            default=False,
+            help="apply what `seqmodel calibrate` wrote beside the checkpoint",
+        )
+        add(
             "--scale",
             choices=["linear", "log1p"],
             default="linear",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,11 +23,12 @@ from seqmodel.errors import CheckpointError, HparamError
 from seqmodel.hparam.header import WEIGHTS
 from seqmodel.hparam.infer import ENSEMBLE_OF
 from seqmodel.hparam.resolve import resolve
+from seqmodel.infer.calibrated import read_calibration
+from seqmodel.infer.ensemble import Ensemble, Logits
 from seqmodel.infer.halving import in_batches
 from seqmodel.infer.sequences import Sequences, batches_of, checked_length, rows_of
 from seqmodel.record import checkpoint
 from seqmodel.task.build import build_task
-from seqmodel.task.loss import full
 from seqmodel.task.task import Task
 
 if TYPE_CHECKING:
@@ -113,7 +115,7 @@ class Model:
         self.seq_len = next((x.seq_len for x in members if x.seq_len is not None), None)
         self.trained_on = reduce(TrainedOn.joined, (x.trained_on for x in members))
         self.ensemble_of = ensemble_of
-        self.network = Ensemble([x.task for x in members], precision).to(device).eval()
+        self.network = Ensemble((x.task for x in members), precision).to(device).eval()
 
     @property
     def device(self) -> torch.device:
@@ -137,7 +139,8 @@ class Model:
         *,
         logits: bool = False,
         batch_size: int | None = None,
-        **files: object,
+        calibrated: bool = False,
+        **files: Any,
     ) -> Any:
         """Predictions, float32; row i is that of sequence i.
 
@@ -155,6 +158,7 @@ class Model:
                 are padded at their end, as in training.
             logits: give what comes before the softmax, the sigmoid or, for profiles, the exp.
             batch_size: sequences at a time; None for that of the training.
+            calibrated: apply what `seqmodel calibrate` wrote beside the checkpoint.
             **files: in place of sequences, files as of `seqmodel predict`: fasta (alone, or with
                 intervals or tiles=True), or table, and further options of that verb by their
                 names. The answer is then a DataFrame, as the verb writes it.
@@ -162,7 +166,11 @@ class Model:
         Raises:
             SequenceError: naming the row that is too long, empty, or not of the alphabet.
             HparamError: sequences and files are given, or neither.
+            CheckpointError: the model was not calibrated.
         """
+        if calibrated:
+            again = self.calibrated().predict
+            return again(sequences, logits=logits, batch_size=batch_size, **files)
         if files or sequences is None:
             from seqmodel.infer.frame import frame_of
 
@@ -171,6 +179,17 @@ class Model:
             return frame_of(self, {**files, "logits": logits, "batch_size": batch_size})
         found = [x.numpy() for x in self._outputs(sequences, batch_size, logits)]
         return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def calibrated(self) -> Model:
+        """This model with the calibration of each checkpoint; see `seqmodel calibrate`.
+
+        Raises:
+            CheckpointError: a checkpoint has none, or is another than the one calibrated.
+        """
+        found = copy(self)
+        each = [read_calibration(x.path, self.targets.n) for x in self.members]
+        found.network = Ensemble(self.network.tasks, self.network.precision, each).eval()
+        return found
 
     def variants(self, variants: Any, fasta: Any, **options: Any) -> Any:
         """Scores of variants: what the model gives for ALT, against REF.
@@ -346,57 +365,6 @@ class Model:
     def __repr__(self) -> str:
         names = ", ".join(x.path for x in self.members)
         return f"Model({self.task}, {self.targets.n} targets, seq_len={self.seq_len}; {names})"
-
-
-class Ensemble(nn.Module):
-    """The mean of the logits of several tasks.
-
-    Args:
-        tasks: the tasks.
-        precision: "32", or that of the forward pass as in training: "16-mixed", "bf16-mixed".
-    """
-
-    def __init__(self, tasks: Sequence[Task], precision: str = "32") -> None:
-        super().__init__()
-        self.tasks = nn.ModuleList(tasks)
-        self._dtype = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}.get(precision)
-
-    def forward(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
-        """Logits [N, T] or [N, L', T] for ids [N, L] or one-hot [N, L, A]."""
-        outputs = self.each(x, pad)
-        return outputs[0] if len(outputs) == 1 else torch.stack(outputs).mean(0)
-
-    def each(self, x: Tensor, pad: Tensor | None = None) -> list[Tensor]:
-        """The logits of each task."""
-        outputs = self.of_each(x, lambda task: task(x, pad))
-        if any(y.shape != outputs[0].shape for y in outputs[1:]):
-            shapes = sorted({tuple(y.shape) for y in outputs})
-            raise CheckpointError(f"the models give outputs of different shapes: {shapes}")
-        return outputs
-
-    def autocast(self, x: Tensor) -> torch.autocast:
-        """The precision of the forward pass, on the device of `x`."""
-        return torch.autocast(x.device.type, self._dtype, enabled=self._dtype is not None)
-
-    def of_each(self, x: Tensor, outputs_of: Callable[[Any], Tensor]) -> list[Tensor]:
-        """What a function of `x` gives for each task, in the precision of the forward pass."""
-        with self.autocast(x):
-            outputs = [outputs_of(task) for task in self.tasks]
-        return [full(y) for y in outputs]
-
-
-class Logits(nn.Module):
-    """Logits for input of one layout; of one target, [N, 1], or of all."""
-
-    def __init__(self, network: nn.Module, layout: str, target: int | None) -> None:
-        super().__init__()
-        self.network, self.layout, self.target = network, layout, target
-        self.eval()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits of `x`."""
-        outputs = self.network(x.mT if self.layout == "NAL" else x)
-        return outputs if self.target is None else outputs[..., self.target : self.target + 1]
 
 
 def load(

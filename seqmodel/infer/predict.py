@@ -35,6 +35,8 @@ def command(hparams: PredictHparams) -> dict[str, int] | None:
     if parts.is_done():
         return parts.join()
     model = model_of(hparams)
+    if hparams.calibrated:
+        model = model.calibrated()
     source = inputs_of(hparams, model, store)
     suffixes = {suffix_of(x) for x in hparams.out}
     shown = Shown(

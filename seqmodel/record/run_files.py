@@ -134,6 +134,7 @@ _AXES = {
     "roc": ("fpr", "tpr"),
     "pr": ("recall", "precision"),
     "scatter": ("target", "predicted"),
+    "reliability": ("predicted", "observed", "n"),
 }
 
 

@@ -1,7 +1,8 @@
 """What a run keeps of its predictions on the test split: curves for the report, not all values.
 
-The run writes them as test_curves.json. Curves are thinned to a few hundred points, scatter plots
-to a few thousand; the scores themselves are computed from all values elsewhere (task/scores.py).
+The run writes them as test_curves.json: ROC, precision and recall, reliability, a confusion matrix,
+or a scatter plot. Curves are thinned to a few hundred points, scatter plots to a few thousand; the
+scores themselves are computed from all values elsewhere (task/scores.py).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ SCHEMA = 1
 MAX_POINTS = 200  # of a curve
 MAX_SCATTER = 2000
 MAX_TARGETS = 12  # of which curves are kept
+N_BINS = 10  # of probabilities, in a reliability diagram
 
 
 def curves(
@@ -40,13 +42,36 @@ def curves(
     chosen = range(len(names))[:MAX_TARGETS]
     if kind == "class" and len(names) == 2:
         chosen = range(1, 2)  # the other class has the same curve
-    found |= {"roc": {}, "pr": {}}
+    found |= {"roc": {}, "pr": {}, "reliability": {}}
     for i in chosen:
         known = ~np.isnan(target[:, i])
         y, p = target[known, i] > 0.5, outputs[known, i]
+        if len(y):
+            table = reliability(y, p)
+            found["reliability"][names[i]] = {n: _short(values) for n, values in table.items()}
         if 0 < y.sum() < len(y):  # else neither curve is defined
             found["roc"][names[i]], found["pr"][names[i]] = _ranking(p, y)
     return found
+
+
+def reliability(y: np.ndarray, p: np.ndarray, n_bins: int = N_BINS) -> dict[str, np.ndarray]:
+    """Mean probability, share of positives and n of the bins of probability that are not empty.
+
+    Args:
+        y: bool or 0 and 1, [N].
+        p: probability of 1, [N].
+        n_bins: number of bins of equal width.
+    """
+    which = bin_of(p, n_bins)
+    n = np.bincount(which, minlength=n_bins)
+    sums = [np.bincount(which, values, n_bins)[n > 0] for values in (p, y)]
+    n = n[n > 0]
+    return {"predicted": sums[0] / n, "observed": sums[1] / n, "n": n}
+
+
+def bin_of(p: np.ndarray, n_bins: int = N_BINS) -> np.ndarray:
+    """Number of the bin of each probability: [0, 0.1], (0.1, 0.2], ..."""
+    return np.searchsorted(np.linspace(0, 1, n_bins + 1)[1:-1], p)
 
 
 def _confusion(outputs: np.ndarray, target: np.ndarray, n: int) -> list[list[int]]:

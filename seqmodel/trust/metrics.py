@@ -21,12 +21,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from seqmodel.training.curves import N_BINS, bin_of
+
 Evaluate = Callable[[np.ndarray], np.ndarray]
 """From the weights of the groups, float [D, G], to D values; NaN where undefined."""
 Metric = Callable[[np.ndarray, np.ndarray, np.ndarray], Evaluate]
 """Prepares: truth, outputs, the group of each row, int [N]."""
 
-N_BINS = 10
 CLASSES = ("accuracy", "f1", "mcc", "auroc", "auprc", "log_loss", "brier", "ece")
 LABELS = ("auroc", "auprc", "log_loss", "brier", "ece")
 NUMBERS = ("mse", "pearson", "spearman")
@@ -259,12 +260,6 @@ def _ece(truth: np.ndarray, outputs: np.ndarray, group: np.ndarray) -> Evaluate:
         right, confidence = outputs.argmax(1) == truth, outputs.max(1)
         return _of_columns(_ece_of_label)(right.astype(float), confidence, group)
     return _of_columns(_ece_of_label)(truth, outputs, group)
-
-
-def bin_of(p: np.ndarray, n_bins: int = N_BINS) -> np.ndarray:
-    """Number of the bin of each probability: [0, 0.1], (0.1, 0.2], ... as of scikit-learn."""
-    edges = np.linspace(0, 1, n_bins + 1)
-    return np.searchsorted(edges[1:-1], p)
 
 
 _METRICS: dict[str, Metric] = {

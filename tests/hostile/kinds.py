@@ -301,6 +301,13 @@ def variants(name: str) -> list[str]:
     return ["variants", *shared, "--fasta=g.fa", f"--variants={name}"]
 
 
+def _calibrated() -> None:
+    from seqmodel.infer.calibrated import Calibration, write_calibration
+
+    _applied("p.csv", _table(","))()
+    write_calibration("x.ckpt", Calibration([0.5], [0.0]), {"method": "temperature"})
+
+
 def _vcf() -> str:
     sequence = _letters(300)
     lines = ["##fileformat=VCFv4.2", "##contig=<ID=a,length=600>", "##contig=<ID=b,length=204>"]
@@ -467,6 +474,14 @@ KINDS = (
         ("seqmodel.infer.inputs",),
         is_text=True,
         packs=True,
+        weight=0.3,
+    ),
+    Kind(
+        "calibration",
+        "calibration.json",
+        _calibrated,
+        [predict("--table=p.csv", "--too_long=center", "--calibrated")],
+        ("seqmodel.infer.calibrated",),
         weight=0.3,
     ),
     Kind(
