@@ -4,6 +4,7 @@ They are read out of the pages and run as they are; `cedar` is the sshd of the t
 configuration of ssh, and a run takes no time.
 """
 
+import gzip
 import json
 import re
 import shlex
@@ -25,7 +26,8 @@ FAKE_RUN = Path(__file__).parent / "fake_run.py"
 # what is no command to be typed as it is, but names a verb
 MENTIONS = {
     "seqmodel run ...", "seqmodel submit FOLDER", "seqmodel status results", "seqmodel prune",
-    "seqmodel results",
+    "seqmodel results", "seqmodel variants ... --part=k/4",
+    "seqmodel merge out/scores.vcf.gz.parts",
 }  # fmt: skip
 
 
@@ -53,9 +55,17 @@ def cedar(slurm, tmp_path, monkeypatch):
     home, here = tmp_path / "home", tmp_path / "here"
     (home / "dna/data").mkdir(parents=True)
     (home / "dna/data/hg38.fa").write_text(">c1\n" + "ACGT" * 50 + "\n")
+    (home / "dna/data/in.vcf").write_text(
+        "##fileformat=VCFv4.2\n##contig=<ID=c1>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+        "c1\t100\t.\tT\tG\t.\t.\t.\nc1\t101\t.\tA\tC\t.\t.\t.\n"
+    )
     (here / "data/demo").mkdir(parents=True)
+    shutil.copy(home / "dna/data/hg38.fa", here / "few.fa")
+    for folder in (home / "dna", here):
+        shutil.copy(ROOT / "tests/archive/0.2.0/classify.ckpt", folder / "best.ckpt")
     shutil.copy(ROOT / "data/demo/umaydis.fa.gz", here / "data/demo")
     fake = f"""#!/bin/bash
+case $3 in [!-]*) exec {sys.executable} "$@" ;; esac  # a verb
 if [ "$1" != -u ]; then exec {sys.executable} "$@"; fi
 if [ -e "$HOME/fail" ]; then echo "ValueError: as asked" >&2; exit 1; fi
 exec {sys.executable} -I -S {FAKE_RUN} "$@"
@@ -133,6 +143,14 @@ def test_the_commands_of_the_page_on_jobs(cedar, capsys):
     assert Path("results", name, "version_0/metrics.csv").read_text().startswith("epoch,step")
     assert main(["status", "results"]) == 0
     assert "1 complete" in capsys.readouterr().out
+    assert shell.type("seqmodel submit --verb=variants").count("variants-scores.vcf.gz-") == 4
+    wait_for(lambda: [r["state"] for r in states(shell)] == ["complete"] * 5, 180, 0.5)
+    shell.type("seqmodel pull")
+    with gzip.open("results/scores.vcf.gz", "rt") as file:
+        assert [x.split("\t")[1] for x in file if not x.startswith("#")] == ["100", "101"]
+    assert shell.type("seqmodel submit --verb=predict").count("predict-few.tsv-") == 2
+    wait_for(Path("few.tsv").exists, 120, 0.2)
+    assert Path("few.tsv").read_text().count("\n") == 2
     half = cedar / "dna/out/x/version_0"
     half.mkdir(parents=True)
     words = ["--host=cedar", "--older_than_min=0"]
@@ -143,7 +161,7 @@ def test_the_commands_of_the_page_on_jobs(cedar, capsys):
 
 def test_the_python_of_the_page_on_jobs(cedar, capsys):
     Shell("jobs.md", capsys).type("ssh -fNM")
-    [code] = blocks("jobs.md", "python")
+    code, parts = blocks("jobs.md", "python")
     space = {}
     submit, pull = code.split("job.pull(")
     exec(compile(submit, "jobs.md", "exec"), space)  # as a reader pastes it
@@ -153,6 +171,9 @@ def test_the_python_of_the_page_on_jobs(cedar, capsys):
     assert (cedar / "modules").read_text() == "load python/3.11\n" * 6
     exec(compile(f"job.pull({pull}", "jobs.md", "exec"), space)
     assert len(list(Path("results").glob("*/version_0/metrics.csv"))) == 6
+    exec(compile(parts, "jobs.md", "exec"), space)
+    wait_for(lambda: all(s.state == "complete" for s in job.status(space["made"])), 120, 0.5)
+    assert (cedar / "dna/out/predictions.tsv").read_text().count("\n") == 1 + 200 // 64
     local = space["ShellJob"]()
     wait_for(lambda: all(s.state == "complete" for s in local.status()), 120, 0.2)
 

@@ -96,32 +96,58 @@ def test_local_jobs_make_the_bytes_of_one_go(here):
     complete(job, again)
 
 
-def killed_and_requeued(job, slurm, made, k):
-    """Requeues the element of part k once it has written a part of its own."""
+def has_begun(k, n):
+    """Waits until part k of n has written something."""
     folder = Path("made/p.tsv.parts")
-    own = wait_for(
-        lambda: [x for x in folder.glob("0*.part") if int(x.stem) % len(made) == k - 1], 120, 0.02
-    )
-    slurm.call("scontrol", "requeue", made[k - 1].job)
-    return own
+    wait_for(lambda: any(int(x.stem) % n == k - 1 for x in folder.glob("0*.part")), 120, 0.02)
 
 
 @pytest.mark.slow
-def test_an_element_of_an_array_is_killed_and_requeued_and_the_last_one_joins(slurm, here):
+def test_elements_of_an_array_are_killed_and_requeued_and_the_last_one_joins(slurm, here):
     run(PREDICT, out="one.tsv", chunk_rows=1)
     job = SlurmJob(python=sys.executable, slurm_mem="2G", heartbeat_s=1)
     made = job.submit(**PREDICT, chunk_rows=1, n_parts=4)
     assert job.n_calls["sbatch"] == 1
     assert len({r.job.split("_")[0] for r in made}) == 1
-    killed_and_requeued(job, slurm, made, 3)
+    has_begun(3, 4)
+    slurm.call("scontrol", "requeue", made[2].job)  # killed, as when its node fails
+    has_begun(2, 4)
+    slurm.call("scancel", "--batch", "--signal=USR1", made[1].job)  # as before a time limit
     found = complete(job, made)
-    assert [s.attempts for s in found] == [1, 1, 2, 1]
+    assert [s.attempts for s in found] == [1, 2, 2, 1]
+    assert "requeue" in events(made[1])
     assert Path("made/p.tsv").read_bytes() == Path("one.tsv").read_bytes()
     assert not list(Path("made").glob("*/0*.part"))
     for k, replicate in enumerate(made, 1):
         [script] = Path(replicate.path).glob("*.sh")
         assert f"--part={k}/4" in script.read_text()
         assert events(replicate).count("run") == found[k - 1].attempts
+
+
+@pytest.mark.slow
+def test_parts_of_attribute_are_cancelled_and_resumed(here, capsys):
+    text = Path("data/s.fa").read_text()
+    Path("data/few.fa").write_text("".join(text.splitlines(keepends=True)[:24]))
+    hparams = {**PREDICT, "verb": "attribute", "fasta": "data/few.fa", "chunk_rows": 5}
+    hparams |= {"target": "all", "plot": 1}
+    run(hparams, out="one/a")
+    assert main(["submit", *words({**hparams, "out": "made/a"}), "--n_parts=2"]) == 0
+    folders = [line.split("  ")[2] for line in capsys.readouterr().out.splitlines()]
+    wait_for(lambda: b" run\n" in Path(folders[0], "events").read_bytes())
+    assert main(["cancel", "out"]) == 0
+    assert capsys.readouterr().out.count("cancelled") == 2
+    job = ShellJob()
+    made = job.find("out")
+    assert [s.reason for s in job.status(made)] == ["cancelled"] * 2
+    assert main(["resume", "out"]) == 0
+    complete(job, made)
+    assert sorted(Path("made/a.ohe.npz.parts").iterdir())[0].name == "apply.json"
+    names = [x.name for x in Path("one").iterdir() if x.is_file()]
+    assert {"a.ohe.npz", "a.bed", "a.attribute.json", "a.html"} <= set(names)
+    for name in names:
+        assert Path("made", name).read_bytes() == Path("one", name).read_bytes(), name
+    assert main(["logs", folders[0]]) == 0
+    assert "seqmodel: attempt 2\n" in capsys.readouterr().out
 
 
 @pytest.mark.slow
