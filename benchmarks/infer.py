@@ -321,10 +321,11 @@ CASES: dict[str, Callable[[Path, argparse.Namespace], Figures]] = {
 }
 NULL = {"n_dims": 4, "n_layers": 1, "seq_len": LENGTH}
 PEAK = """
-import resource, sys
+import sys
 from seqmodel.cli.verbs import main
 code = main(sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# not ru_maxrss, which is that of the parent where the parent is larger
+print(next(x for x in open("/proc/self/status") if x.startswith("VmHWM")).split()[1])
 sys.exit(code)
 """
 

@@ -340,15 +340,15 @@ def append(path: Path, text: str, error: Error) -> None:
         raise error(f"cannot write {_shown(path)}: {_reason(e)}; {UNCHANGED}") from e
 
 
-def remove_stale(path: Path) -> None:
-    """Removes what writers of `path` that were killed over a day ago left aside."""
+def remove_stale(path: Path, after_s: float = _STALE_S) -> None:
+    """Removes what writers of `path` that were killed over `after_s` seconds ago left aside."""
     import glob
     import time
 
     folder, name = os.path.split(os.path.abspath(os.fsdecode(path)))
     for entry in glob.glob(os.path.join(glob.escape(folder), f".{glob.escape(name)}.*.part")):
         with suppress(OSError):
-            if time.time() - os.path.getmtime(entry) > _STALE_S:
+            if time.time() - os.path.getmtime(entry) > after_s:
                 os.unlink(entry)
 
 

@@ -40,7 +40,7 @@ from seqmodel.infer.records import (
     check_build,
 )
 from seqmodel.infer.scores import Scorer, Values, chosen_scores, n_nan, turned
-from seqmodel.infer.vcf import Block, Source, Typed, open_variants
+from seqmodel.infer.vcf import Block, Source, Typed, first_of, open_variants
 from seqmodel.infer.vcf_out import Annotation
 
 MAX_FIELDS = 32
@@ -227,10 +227,10 @@ class Effects:
     @cached_property
     def _background(self) -> Values:
         """Scores of random SNVs that are like those at the beginning of the file."""
-        rows = self._reader.rows(next(iter(self.source.blocks(_CONTEXT_RECORDS))))
-        x = rows.alleles
-        is_snv = (rows.status < N_SCORED) & (x.n_ref == 1) & (x.n_alt == 1)
-        snvs = x.select(np.flatnonzero(is_snv))
+        found = [self._snvs(x) for x in first_of(self.source, _CONTEXT_RECORDS)]
+        contig, pos, bases = (np.concatenate(x) for x in zip(*found, strict=True))
+        one = np.ones_like(pos)
+        snvs = Alleles(contig, pos, one, one, np.arange(len(pos)), bases)
         n, length = self.options.background, self.windows.length
         drawn = random_snvs(self.store, self.model.alphabet.n_letters, snvs, n, length)
         if len(drawn) < n:
@@ -240,6 +240,13 @@ class Effects:
                 stacklevel=2,
             )
         return self._scorer(self.windows, drawn)
+
+    def _snvs(self, block: Block) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Contig, position and ALT base of the SNVs of a block that are scored."""
+        rows = self._reader.rows(block)
+        x = rows.alleles
+        is_snv = (rows.status < N_SCORED) & (x.n_ref == 1) & (x.n_alt == 1)
+        return x.contig[is_snv], x.pos[is_snv], x.bases[x.at[is_snv]]
 
     def _inside(
         self, rows: AlleleRows, at: np.ndarray, windows: AlleleWindows, alleles: Alleles

@@ -14,6 +14,7 @@ removed; apply.json stays, so that the same command finds its work done.
 from __future__ import annotations
 
 import contextlib
+import glob
 import io
 import json
 import os
@@ -25,7 +26,7 @@ from typing import Any
 
 from seqmodel.dataset.seq.store_build import lock
 from seqmodel.errors import RunError
-from seqmodel.files import read_text, reading, write_file
+from seqmodel.files import read_text, reading, remove_stale, write_file
 from seqmodel.infer.formats import Format, Rows, format_of
 
 STAMP, END = "apply.json", "end.json"
@@ -122,6 +123,7 @@ class Parts:
         with lock(os.path.join(self.folder, "join")):
             end = _read(os.path.join(self.folder, END)) or {}
             if self.is_done():
+                self._clear()  # who joined them was killed in the middle of it
                 return end["counts"]
             missing = self.missing()
             if missing is None or missing:
@@ -136,9 +138,16 @@ class Parts:
             for number, (kind, out) in enumerate(zip(self.formats, self.outs, strict=True)):
                 kind.join(partial(self._pieces, n_chunks, str(number)), out)
             self._write(END, {"n_chunks": n_chunks, "joined": True, "counts": dict(counts)})
-            for i in range(n_chunks):
-                os.unlink(self._path(i))
+            self._clear()
             return dict(counts)
+
+    def _clear(self) -> None:
+        """Removes the parts, and what processes that were killed left of them or of an output."""
+        for path in glob.glob(f"{glob.escape(self.folder)}/*.part", include_hidden=True):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        for out in self.outs:
+            remove_stale(out, 0)
 
     def _pieces(self, n_chunks: int, member: str) -> Iterator[bytes]:
         for i in range(n_chunks):
@@ -216,7 +225,12 @@ def apply(parts: Parts, chunks: Iterable[Any], compute: Any) -> dict[str, int] |
             if parts.is_done():  # by another process meanwhile
                 break
             if parts.wants(number):
-                parts.put(number, compute(chunk))
+                rows = compute(chunk)
+                try:
+                    parts.put(number, rows)
+                except RunError:
+                    if not parts.is_done():  # else another process has joined, and cleared
+                        raise
         else:
             parts.end(number + 1)
         if not parts.is_done() and parts.missing():

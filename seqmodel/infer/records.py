@@ -18,7 +18,7 @@ from seqmodel.dataset.interval.interval import Contigs
 from seqmodel.dataset.seq.alphabet import BAD, Alphabet
 from seqmodel.errors import VariantError
 from seqmodel.infer.alleles import Alleles, trim
-from seqmodel.infer.vcf import Block, Records, Source
+from seqmodel.infer.vcf import Block, Records, Source, first_of
 
 STATUSES = (
     "ok",
@@ -300,25 +300,28 @@ def check_build(reader: RecordReader, source: Source) -> None:
         VariantError: over 5 % of them have a REF that is not in the genome, or all have contigs
             that it does not have.
     """
-    block = next(iter(source.blocks(_CHECKED_RECORDS)))
-    records = block.records
-    if not len(block):
-        return
-    if (reader.names.numbers(records.contig) < 0).all():
+    n, n_wrong, any_known = 0, 0, False
+    contig = b""
+    examples: list[str] = []
+    for block in first_of(source, _CHECKED_RECORDS):
+        if not len(block):
+            return
+        records = block.records
+        contig, n = contig or records.contig[0], n + len(block)
+        any_known = any_known or bool((reader.names.numbers(records.contig) >= 0).any())
+        if reader.ref_mismatch != "use_vcf":
+            rows = reader.rows(block)
+            wrong = np.unique(rows.record[rows.status == MISMATCH])
+            n_wrong += len(wrong)
+            examples += [reader.mismatch(records, int(i)) for i in wrong[: 3 - len(examples)]]
+    if not any_known:
+        name = contig.decode("utf-8", "replace")
+        raise VariantError(f"the variants: {reader.names.contigs.unknown(name)}")
+    if n_wrong >= _MIN_MISMATCHES and n_wrong > _MISMATCH_PROP * n:
         raise VariantError(
-            "the variants: "
-            + reader.names.contigs.unknown(records.contig[0].decode("utf-8", "replace"))
-        )
-    if reader.ref_mismatch == "use_vcf":
-        return
-    rows = reader.rows(block)
-    wrong = np.unique(rows.record[rows.status == MISMATCH])
-    if len(wrong) >= _MIN_MISMATCHES and len(wrong) > _MISMATCH_PROP * len(block):
-        examples = "; ".join(reader.mismatch(records, int(i)) for i in wrong[:3])
-        raise VariantError(
-            f"{len(wrong)} of the first {len(block)} records have a REF that is not in the genome "
-            f"({examples}): another genome build? Give the FASTA file of the variants, or set "
-            "--ref_mismatch=use_vcf"
+            f"{n_wrong} of the first {n} records have a REF that is not in the genome "
+            f"({'; '.join(examples)}): another genome build? Give the FASTA file of the variants, "
+            "or set --ref_mismatch=use_vcf"
         )
 
 

@@ -8,7 +8,6 @@ written again with nothing but its INFO changed. Leaves out which of them can be
 from __future__ import annotations
 
 import io
-import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -21,6 +20,8 @@ from seqmodel.files import open_unpacked, reading
 TABLE_SUFFIXES = (".tsv", ".csv", ".txt")
 COLUMNS = ("contig", "pos", "ref", "alt")
 _N_COLUMNS = 8
+_MOST_BYTES = 1 << 24
+"""A block ends after the record with which it is so long, for files of thousands of samples."""
 _EXTRA = "pip install 'seqmodel[variants]'"
 
 
@@ -98,13 +99,15 @@ class Source(Protocol):
     """Where variants come from.
 
     Attributes:
+        path: what messages call it.
         header: lines of the header of VCF, with their ends; [] where there is none.
     """
 
+    path: str
     header: list[bytes]
 
     def blocks(self, n_rows: int) -> Iterator[Block]:
-        """All records, `n_rows` at a time; one empty block if there is none."""
+        """All records, `n_rows` at a time, fewer if they are long; one empty block for none."""
 
 
 class VcfFile:
@@ -274,15 +277,27 @@ def pysam() -> Any:
     return found
 
 
-def _blocks(lines: Iterator[bytes], n_rows: int, where: str) -> Iterator[Block]:
-    number = 0
-    while True:
-        part = list(itertools.islice(lines, n_rows))
-        if part or not number:
-            yield Block(number, part, where)
-        number += len(part)
-        if len(part) < n_rows:
+def first_of(source: Source, n: int) -> Iterator[Block]:
+    """The first `n` records of a source, in as many blocks as their size makes."""
+    for block in source.blocks(n):
+        if len(block) >= n:
+            yield block if len(block) == n else Block(block.number, block.lines[:n], source.path)
             return
+        yield block
+        n -= len(block)
+
+
+def _blocks(lines: Iterator[bytes], n_rows: int, where: str) -> Iterator[Block]:
+    number, n_bytes = 0, 0
+    part: list[bytes] = []
+    for line in lines:
+        part.append(line)
+        n_bytes += len(line)
+        if len(part) == n_rows or n_bytes >= _MOST_BYTES:
+            yield Block(number, part, where)
+            number, n_bytes, part = number + len(part), 0, []
+    if part or not number:
+        yield Block(number, part, where)
 
 
 def _line(row: Sequence[Any]) -> bytes:

@@ -1,5 +1,7 @@
 """Windows of alleles against haplotypes that bcftools makes, and against arithmetic by hand."""
 
+import os
+
 import numpy as np
 import pysam
 import pytest
@@ -11,6 +13,8 @@ from seqmodel.dataset.seq.alphabet import DNA
 from seqmodel.errors import HparamError
 from seqmodel.infer.alleles import Alleles, AlleleWindows, trim
 
+N_VARIANTS = int(os.environ.get("SEQMODEL_TEST_N_VARIANTS", "500"))
+"""Variants against bcftools; 20,000 once before a release takes a quarter of an hour."""
 COMPLEMENT = str.maketrans("ACGTN-", "TGCAN-")
 KINDS = ("snv", "mnv", "insertion", "deletion", "delins", "long_ref", "long_alt", "repeat", "noop")
 BASES = st.sampled_from("ACGT")
@@ -96,7 +100,7 @@ def padded(text, start, length):
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=N_VARIANTS, deadline=None)
 @given(variant=variants(), length=st.integers(1, 60), data=st.data())
 def test_windows_are_parts_of_the_haplotype_that_bcftools_makes(
     tmp_path_factory, variant, length, data
@@ -108,7 +112,7 @@ def test_windows_are_parts_of_the_haplotype_that_bcftools_makes(
     if not ref_short and not alt_short:
         hap = text.upper()
     else:
-        hap = consensus(tmp_path_factory.mktemp("v"), text, at, ref, alt)
+        hap = consensus(tmp_path_factory.getbasetemp(), text, at, ref, alt)
     genome = Genome("ACGTTGCA" * 3, text)
     found = windows_of(genome, 1, at, ref, alt, length, index)
     grown = len(alt_short) - len(ref_short)
@@ -131,7 +135,7 @@ def test_windows_are_parts_of_the_haplotype_that_bcftools_makes(
             assert found[strand, what] == window, (strand, what)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=max(300, N_VARIANTS // 2), deadline=None)
 @given(variant=variants().filter(lambda x: "N" not in x[2] != x[3]), length=st.integers(1, 60))
 def test_the_reverse_complement_of_a_genome_has_the_same_windows(variant, length):
     text, at, ref, alt = variant
@@ -144,7 +148,7 @@ def test_the_reverse_complement_of_a_genome_has_the_same_windows(variant, length
         assert here["-", what] == there["+", what]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=max(300, N_VARIANTS // 2), deadline=None)
 @given(variant=variants(kinds=("repeat", "insertion", "deletion")), data=st.data())
 def test_how_an_indel_is_written_does_not_change_its_windows(variant, data):
     text, at, ref, alt = variant

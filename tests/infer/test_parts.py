@@ -197,3 +197,33 @@ def test_a_suffix_without_format_is_refused(tmp_path):
         RunError, match=r"out\.xlsx: no format has this suffix; choose one of \.tsv"
     ):
         Parts([str(tmp_path / "out.xlsx")], STAMP)
+
+
+def test_what_killed_processes_left_is_removed(tmp_path):
+    out = tmp_path / "out.tsv"
+    parts = Parts([str(out)], STAMP)
+    folder = tmp_path / "out.tsv.parts"
+    left = [folder / ".00000003.part.7.ab.part", tmp_path / ".out.tsv.7.cd.part"]
+    for path in left:
+        path.write_text("half")
+    apply(parts, chunks(30, 7), rows_of)
+    assert not any(x.exists() for x in left)
+    whole = out.read_bytes()
+    # killed while the parts were removed, after the output was there
+    late = folder / "00000001.part"
+    late.write_text("x")
+    assert apply(Parts([str(out)], STAMP), chunks(30, 7), rows_of) == {"n": 30, "ok": 30}
+    assert out.read_bytes() == whole
+    assert sorted(x.name for x in folder.iterdir()) == ["apply.json", "end.json"]
+
+
+def test_a_part_that_another_process_has_joined_meanwhile_is_no_error(tmp_path):
+    class Late(Parts):
+        """Its parts are joined by another process while it writes one of them."""
+
+        def put(self, chunk, rows):
+            apply(Parts(self.outs, STAMP), chunks(30, 7), rows_of)
+            raise RunError("what it wrote aside was removed")
+
+    out = str(tmp_path / "out.tsv")
+    assert apply(Late([out], STAMP), chunks(30, 7), rows_of) == {"n": 30, "ok": 30}
