@@ -10,7 +10,7 @@ compares their scores with the effects that were measured in HEK293T cells (Kirc
 Spearman and Pearson, signed and absolute, with a 95 % interval by bootstrap over positions. It
 computes each score once more, from windows that this file cuts out of the genome itself.
 
-Settings were chosen by validation, and before the measured effects were read.
+Settings were fixed before the measured effects were read.
 """
 
 from __future__ import annotations
