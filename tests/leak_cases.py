@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from seqmodel.dataset.seq.alphabet import DNA
-from seqmodel.dataset.seq.kmers import Sequences
+from seqmodel.dataset.seq.sequences import Sequences
 from seqmodel.trust.rows import Rows
 
 ROOT = Path(__file__).parent.parent

@@ -19,6 +19,7 @@ from seqmodel.dataset.batch.indexed import IndexedDataset
 from seqmodel.dataset.batch.loader import Loader
 from seqmodel.dataset.batch.reader import Augment, SequenceReader
 from seqmodel.dataset.batch.sampler import Sampler
+from seqmodel.dataset.homology import Division
 from seqmodel.dataset.label.targets import Match, Targets
 from seqmodel.dataset.seq.alphabet import alphabet_from_name
 from seqmodel.dataset.seq.source import known_sha256
@@ -42,10 +43,12 @@ class Data:
         left_out: by split, how many items were left out, by the reason.
         sources: by split, number of the file that each item is from, where there are several.
         store: the FASTA files, if the sequences come from such.
+        division: how training rows were divided, if by homology.
     """
 
     targets = Targets()
     store: SequenceStore | None = None
+    division: Division | None = None
     _digests: dict[str, dict[str, Any]] | None = None
 
     def __init__(self, hparams: Hparams, cache_dir: str | None = None) -> None:

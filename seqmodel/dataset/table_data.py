@@ -11,9 +11,11 @@ from seqmodel.dataset.batch.reader import SequenceReader
 from seqmodel.dataset.batch.sampler import balanced_weights
 from seqmodel.dataset.batch.window import Codes
 from seqmodel.dataset.data import Data
+from seqmodel.dataset.homology import split_by_homology
 from seqmodel.dataset.interval.interval import Contigs, Intervals
 from seqmodel.dataset.label.labels import labels_of, numbers_of, targets_of
 from seqmodel.dataset.label.table import CodeArray, Rows, encode_all, read_rows
+from seqmodel.dataset.seq.sequences import Sequences
 from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.dataset.split import SPLITS, split_by_digest, split_by_words
 from seqmodel.errors import LabelError, SequenceError
@@ -94,6 +96,8 @@ class TableData(Data):
             return {split: items}
         if hp.split_column:
             which = split_by_words(rest.pop(0), rows.where)
+        elif hp.split_by == "homology":
+            which = self._by_homology(items, rows)
         elif hp.valid_prop or hp.test_prop:
             which = split_by_digest([x.upper() for x in texts], hp.valid_prop, hp.test_prop)
         else:
@@ -101,6 +105,16 @@ class TableData(Data):
         parts = {x: items.select(which == i) for i, x in enumerate(SPLITS)}
         parts |= {x: parts[x]._replace(weight=None) for x in SPLITS[1:]}
         return {x: part for x, part in parts.items() if len(part.sequence)}
+
+    def _by_homology(self, items: Labelled, rows: Rows) -> np.ndarray:
+        """Split of each training row; rows with similar sequences are in one."""
+        hp, which, codes = self.hparams, items.sequence, items.codes
+        x = Sequences.gathered(
+            codes.data, codes.offsets[which], codes.lengths[which], self.alphabet
+        )
+        found = split_by_homology(x, hp.valid_prop, hp.test_prop, hp.homology_min)
+        self.division = found._replace(places=rows.places(), header="file\tline")
+        return found.split
 
     def _sequences(self, texts: list[str], where: Callable[[int], str]) -> tuple[Codes, np.ndarray]:
         return encode_all(texts, self.alphabet, where), np.arange(len(texts))

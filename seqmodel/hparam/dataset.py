@@ -13,6 +13,7 @@ from seqmodel.hparam.hparams import PLACE, READING, SPLIT, TARGET, HparamParser,
 from seqmodel.hparam.value import integer, number, path, str2bool
 
 SPLITS = ("train", "valid", "test")
+HOMOLOGY_MIN = 0.2
 SPLIT_FILES = tuple(f"{split}_files" for split in SPLITS)
 
 
@@ -96,6 +97,35 @@ def _add_splits(parser: HparamParser) -> None:
             help=f"proportion taken out of the training data for the {split} split, by a digest of "
             "the contig, or of the sequence in tables: the same on every machine",
         )
+
+
+def add_homology(parser: HparamParser) -> None:
+    """Declares how `--valid_prop` and `--test_prop` divide similar sequences."""
+    parser.add_argument(
+        "--split_by",
+        group=SPLIT,
+        choices=["digest", "homology"],
+        default="digest",
+        help="how --valid_prop and --test_prop divide the training data: by a digest, or so that "
+        "similar sequences are in one split (homology); the run folder gets split.tsv with the "
+        "split of each row",
+    )
+    parser.add_argument(
+        "--homology_min",
+        group=SPLIT,
+        type=number(0, 1, open_lo=True),
+        default=HOMOLOGY_MIN,
+        help="with --split_by=homology, two sequences are similar if one has at least this "
+        "proportion of the distinct k-mers of the other (k is 16, or 6 in proteins)",
+    )
+
+
+def check_homology(values: Namespace) -> None:
+    """Refuses settings of a split by homology that have no effect."""
+    if values.split_by == "homology" and not values.valid_prop + values.test_prop:
+        raise HparamError("--split_by=homology divides by --valid_prop and --test_prop; set one")
+    if values.split_by != "homology" and values.homology_min != HOMOLOGY_MIN:
+        raise HparamError("--homology_min has no use without --split_by=homology")
 
 
 def _add_augmentation(parser: HparamParser) -> None:
@@ -215,12 +245,14 @@ class SequencesHparams(LabelledHparams):
             "field (fields); they surround a field that may contain line breaks (lines); auto: "
             "fields in CSV files, none in TSV files",
         )
+        add_homology(parser)
 
     @classmethod
     def check(cls, values: Namespace) -> None:
         """Refuses a set without files."""
         if not any(getattr(values, x) for x in SPLIT_FILES):
             raise HparamError("--train_files is not set; give a table with sequences and labels")
+        check_homology(values)
 
 
 class TableHparams(SequencesHparams):

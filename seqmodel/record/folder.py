@@ -3,6 +3,7 @@
     <run folder>/hparams.json     all hyperparameters, and `_run`: version, code, host, packages
                  code.diff        what the code had beside its commit: changes, the user's plugins
                  metrics.csv      one row each time something was logged
+                 split.tsv        split of each row, with --split_by=homology
                  usage.json       memory and time that it took, and whether it ended
                  checkpoints/     best.ckpt, last.ckpt
                  lock             while it runs: the process that writes here (folder_lock.py)

@@ -17,6 +17,7 @@ import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from seqmodel.dataset.homology import SPLIT_FILE
 from seqmodel.errors import RunError
 from seqmodel.files import write_file
 from seqmodel.hparam.resolve import Run
@@ -96,6 +97,8 @@ def _execute(run: Run, stopper: StopOnSignal, lock: FolderLock) -> Outcome:
     if trainer.is_global_zero:
         if not trial:
             told = write_record(folder, run, record, parts.changed_data)
+            if parts.data.division is not None:
+                parts.data.division.write(folder / SPLIT_FILE)
             _tell(f"run folder: {folder}")
             for line in told:
                 _tell(line)

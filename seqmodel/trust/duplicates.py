@@ -7,12 +7,11 @@ Two rows are the same if all their ids are, whatever case the letters had. Rows 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqmodel.dataset.seq.kmers import Sequences
+from seqmodel.dataset.seq.sequences import Sequences, digests
 from seqmodel.trust.rows import Rows
 
 N_EXAMPLES = 10
@@ -106,22 +105,6 @@ def has_unknown(rows: Rows) -> np.ndarray:
     at = np.flatnonzero(x.codes[x.offsets[0] : x.offsets[-1]] >= x.alphabet.n_letters)
     row = np.searchsorted(x.offsets, at + x.offsets[0], "right") - 1
     return np.bincount(row, minlength=len(x)) > 0
-
-
-def digests(x: Sequences, *, reverse: bool = False) -> np.ndarray:
-    """128 bits of each row, or of its reverse complement; S16 [N]."""
-    offsets = np.asarray(x.offsets, dtype=np.int64)
-    codes = np.ascontiguousarray(x.codes[offsets[0] : offsets[-1]])
-    begin, end = offsets[:-1] - offsets[0], offsets[1:] - offsets[0]
-    if reverse:
-        codes = x.alphabet.reverse_complement(codes)
-        begin, end = len(codes) - end, len(codes) - begin
-    data = codes.data
-    found = b"".join(
-        blake2b(data[a:b], digest_size=16).digest()
-        for a, b in zip(begin.tolist(), end.tolist(), strict=True)
-    )
-    return np.frombuffer(found, dtype="S16")
 
 
 def _numbered(parts: Sequence[np.ndarray]) -> list[np.ndarray]:

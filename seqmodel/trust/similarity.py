@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from seqmodel.dataset.seq.kmers import MAX_KMERS, MAX_ROWS, KmerIndex
-from seqmodel.trust.duplicates import digests, name_of, sequences
+from seqmodel.dataset.seq.sequences import digests
+from seqmodel.trust.duplicates import name_of, sequences
 from seqmodel.trust.rows import Rows
 
 SHARES = (0.2, 0.5, 0.8)

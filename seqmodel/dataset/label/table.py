@@ -43,6 +43,15 @@ class Rows:
         word = "row" if is_parquet(self.paths[number]) else "line"
         return f"{self.paths[number]} {word} {self.lines[i]}"
 
+    def places(self) -> list[str]:
+        """File and line of each row, with a tab between."""
+        begin = [0, *self.ends]
+        return [
+            f"{path}\t{line}"
+            for path, a, b in zip(self.paths, begin, self.ends, strict=False)
+            for line in self.lines[a:b]
+        ]
+
     def cell(self, i: int, column: int) -> str:
         """File, line and column, for a message."""
         return f"{self.where(i)} column {self.names[column]!r}"

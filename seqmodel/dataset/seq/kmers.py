@@ -1,9 +1,8 @@
 """k-mers of many sequences at once: which rows of an index share them.
 
-Sequences are ids that lie one after the other (`codes` uint8, `offsets` int64 [N + 1]). A k-mer is
-one number below 2**32. Where the alphabet has a complement, a k-mer and its reverse complement are
-one (canonical). k-mers with an unknown letter are no k-mers. Leaves out what is done with them:
-trust/similarity.py and dataset/homology.py.
+A k-mer is one number below 2**32. Where the alphabet has a complement, a k-mer and its reverse
+complement are one (canonical). k-mers with an unknown letter are no k-mers. Leaves out what is done
+with them: trust/similarity.py and dataset/homology.py.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seqmodel.dataset.seq.alphabet import Alphabet
+from seqmodel.dataset.seq.sequences import Sequences
 from seqmodel.errors import SequenceError
 
 MAX_ROWS = 2000
@@ -25,24 +25,6 @@ _LETTERS = 1 << 22  # letters that are read at once
 _HITS = 1 << 23  # hits that are counted at once
 _LOW = np.uint64(0xFFFFFFFF)
 _ONE, _SHIFT = np.uint64(1), np.uint64(32)
-
-
-class Sequences(NamedTuple):
-    """Rows of ids: row i is `codes[offsets[i]:offsets[i + 1]]`."""
-
-    codes: np.ndarray
-    offsets: np.ndarray
-    alphabet: Alphabet
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def select(self, rows: np.ndarray) -> Sequences:
-        """The rows of an array of numbers."""
-        begin, length = self.offsets[:-1][rows], np.diff(self.offsets)[rows]
-        offsets = np.concatenate(([0], np.cumsum(length)))
-        at = np.arange(offsets[-1]) + np.repeat(begin - offsets[:-1], length)
-        return Sequences(self.codes[at], offsets, self.alphabet)
 
 
 def default_k(alphabet: Alphabet) -> int:
@@ -87,6 +69,12 @@ class KmerReader:
             last = max(first + 1, int(reach))
             yield first, last, self._keys(x, first, last)
             first = last
+
+    def text(self, kmer: int) -> str:
+        """The letters of a k-mer."""
+        n = self.alphabet.n_letters
+        digits = [kmer // n**i % n for i in range(self.k - 1, -1, -1)]
+        return self.alphabet.decode(np.array(digits))
 
     def counts(self, x: Sequences) -> np.ndarray:
         """Number of distinct k-mers of each row, int64 [N]."""
