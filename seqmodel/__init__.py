@@ -19,6 +19,7 @@ _LAZY = {
     "export": "seqmodel.infer.export",
     "wrap": "seqmodel.infer.wrap",
     "train": "seqmodel.infer.trained",
+    "audit": "seqmodel.trust.command",
     "results": "seqmodel.job.results.table",
     "ShellJob": "seqmodel.job.shell",
     "SlurmJob": "seqmodel.job.slurm",

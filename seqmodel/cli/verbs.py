@@ -57,6 +57,11 @@ VERBS = {
         "describe --dataset=... [--check] [--json]",
         "Describe what a run would read.",
     ),
+    "audit": Verb(
+        "cli.audit:audit",
+        "--run=FOLDER | --dataset=... [--fail_on=duplicates,overlap] [--json]",
+        "Show what a test score is worth: duplicates, similar rows, baselines, intervals.",
+    ),
     "search": Verb("cli.runs:search", "FILE.toml", "Submit a search, or go on with it."),
     "results": Verb(
         "cli.runs:results",
@@ -156,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _call(name: str, argv: Sequence[str]) -> int:
     verb = VERBS[name]
-    if name not in ("run", "data"):  # they show the help of the run
+    if name not in ("run", "data", "audit"):  # they show the help of the run
         from seqmodel.cli.given import wants_help
 
         if wants_help(argv):

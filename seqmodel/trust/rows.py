@@ -7,7 +7,7 @@ a table (`Rows.of_table`); nothing is augmented.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 
 from seqmodel.dataset.data import Data
 from seqmodel.dataset.label.labels import MISSING, labels_of
-from seqmodel.dataset.label.table import encode_all, read_rows
+from seqmodel.dataset.label.table import encode_all, header_of, read_rows
 from seqmodel.dataset.seq.alphabet import Alphabet, alphabet_from_name
 from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.errors import HparamError, LabelError
@@ -136,9 +136,7 @@ class Rows:
             SequenceError: a letter is not of the alphabet.
         """
         what = f"the {name} table"
-        columns = _columns_of(table)
-        if not isinstance(table, str | os.PathLike):
-            _check_equal(what, columns)
+        columns = columns_of(table, what)
         sequence = _one_of(sequence_column, SEQUENCE_WORDS, columns, what)
         if sequence is None:
             raise LabelError(f"{what}: no column of sequences; it has {', '.join(columns)}")
@@ -146,9 +144,7 @@ class Rows:
         texts = [str(x) for x in columns[sequence]]
         found = encode_all(texts, letters, lambda i: f"{what} row {i + 1} column {sequence!r}")
         named = _one_of(name_column, NAME_WORDS, columns, what)
-        labels = list(label_columns or ())
-        if not labels and (one := _one_of(None, LABEL_WORDS, columns, what)):
-            labels = [one]
+        labels = list(label_columns or _label_column(columns))
         kind, truth = None, None
         targets: tuple[str, ...] = ()
         if labels:
@@ -307,30 +303,52 @@ def _lower_texts(texts: Sequence[str], lengths: np.ndarray) -> np.ndarray:
     return counts / np.maximum(lengths, 1)
 
 
-def _columns_of(table: Any) -> dict[str, Any]:
-    """The columns of a table by name."""
+def columns_of(table: Any, what: str) -> dict[str, Any]:
+    """The columns of a DataFrame, a mapping or a file, by name.
+
+    Raises:
+        LabelError: there is no row, or columns have different lengths.
+    """
     if isinstance(table, str | os.PathLike):
-        names = _header(os.fspath(table))
+        names = header_of(os.fspath(table))
         read = read_rows([table], names, named=True)
         return dict(zip(names, read.columns, strict=True))
-    return {str(x): list(table[x]) for x in table}
-
-
-def _header(path: str) -> list[str]:
-    from seqmodel.dataset.label.table import is_parquet, stream
-
-    if is_parquet(path):
-        from pyarrow import parquet
-
-        return list(parquet.read_schema(path).names)
-    return [x.strip() for x in next(stream(path), (0, []))[1]]
-
-
-def _check_equal(what: str, columns: dict[str, Any]) -> None:
+    columns = {str(x): list(table[x]) for x in table}
     if not columns or not all(len(x) for x in columns.values()):
         raise LabelError(f"{what}: has no row")
     if len({len(x) for x in columns.values()}) > 1:
         raise LabelError(f"{what}: its columns have different lengths")
+    return columns
+
+
+def rows_of_tables(tables: Mapping[str, Any], **options: Any) -> dict[str, Rows]:
+    """The rows of the tables of several splits, which have one kind of labels and one set of names.
+
+    Args:
+        tables: by the name of the split, as for `Rows.of_table`.
+        **options: of `Rows.of_table`.
+    """
+    columns = {name: columns_of(x, f"the {name} table") for name, x in tables.items()}
+    labels = list(options.get("label_columns") or _label_column(next(iter(columns.values()))))
+    values = [
+        [y for x in columns.values() if name in x for y in _texts(x[name])] for name in labels
+    ]
+    if values and all(values):
+        kind = options.get("label_kind") or kind_of(values)
+        classes = options.get("class_names") or ()
+        if kind == "class" and not classes:
+            n = max((int(x) for x in values[0] if _is_whole(x)), default=0) + 1
+            classes = _classes(values[0]) or tuple(map(str, range(max(2, n))))
+        options |= {"label_kind": kind, "class_names": classes, "label_columns": labels}
+    found = {}
+    for name, x in columns.items():
+        own = {} if all(y in x for y in labels) else {"label_columns": None, "label_kind": None}
+        found[name] = Rows.of_table(x, name, **(options | own))
+    return found
+
+
+def _label_column(columns: Mapping[str, Any]) -> list[str]:
+    return [x for x in LABEL_WORDS if x in columns][:1]
 
 
 def _one_of(name: str | None, words: Sequence[str], columns: dict, what: str) -> str | None:

@@ -401,6 +401,11 @@ def _of_run(file: str, weight: float = 0.5) -> Kind:
     return Kind(name, path, _runs, VERBS, readers, weight=weight)
 
 
+def _predictions() -> str:
+    rows = "".join(f"{i}\t{'ab'[i % 2]}\t{i / 30:.3f}\t{1 - i / 30:.3f}\n" for i in range(30))
+    return f"row\ttruth\ta\tb\n{rows}"
+
+
 _ARRAYS = [describe("--dataset=arrays", "--train_files", name) for name in ("x.npz", "x.h5")]
 _INTERVAL = "--intervals"
 
@@ -445,6 +450,15 @@ KINDS = (
         ("FASTA", "seqmodel.dataset.table_data"),
         is_text=True,
         packs=True,
+    ),
+    Kind(
+        "audit: predictions",
+        "p.tsv",
+        lambda: _write("p.tsv", _predictions()),
+        [["audit", "--predictions=p.tsv", "--json"]],
+        ("seqmodel.trust.predictions",),
+        is_text=True,
+        weight=0.3,
     ),
     Kind(
         "predict: FASTA",

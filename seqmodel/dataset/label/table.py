@@ -217,6 +217,22 @@ def _read_parquet(path: str, columns: list[str]) -> tuple[list[str], list[list[s
     return names, texts, list(range(1, table.num_rows + 1))
 
 
+def header_of(path: str, quotes: str = "auto") -> list[str]:
+    """Names of the columns of a table.
+
+    Raises:
+        LabelError: it cannot be read.
+    """
+    if not is_parquet(path):
+        return [x.strip() for x in next(stream(path, quotes), (0, []))[1]]
+    try:
+        from pyarrow import parquet
+    except ImportError as e:
+        raise LabelError(f"{path}: Parquet files need pyarrow; pip install pyarrow") from e
+    with reading(path, LabelError, "Parquet"):
+        return list(parquet.read_schema(path).names)
+
+
 def column_in(path: str, column: str, header: list[str]) -> int:
     """Number from 0 of a column given by its name or its number from 1.
 

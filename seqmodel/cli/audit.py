@@ -1,0 +1,59 @@
+"""`seqmodel audit`: what stands beside a test score. Light until the data are opened."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+
+from seqmodel.cli.given import wants_help
+from seqmodel.errors import HparamError
+from seqmodel.hparam.audit import FAILED, AuditHparams, fail_on
+from seqmodel.hparam.convert import parse_dict
+from seqmodel.hparam.paths import check_files, files_to_read
+from seqmodel.hparam.resolve import help_text, read_given, resolve_data
+from seqmodel.hparam.words import refuse_stray
+from seqmodel.terminal import plain
+
+USAGE = """usage: seqmodel audit --run=FOLDER [--fail_on=duplicates,overlap]
+       seqmodel audit --dataset=table --train_files=train.csv --test_files=test.csv [--json]
+       seqmodel audit --predictions=test_predictions.tsv
+"""
+
+
+def audit(argv: Sequence[str]) -> int:
+    """Audits the data of a run and its test scores; 3 where a finding of --fail_on was made."""
+    parser = AuditHparams.default_hparams()
+    if wants_help(argv):
+        text = parser.format_help()
+        print(f"{USAGE}{text[text.index(chr(10) * 2) :]}\n{help_text(argv)}", end="")
+        return 0
+    words = read_given(argv, parser.takes())
+    own = parse_dict(parser, {n: words.values.pop(n) for n in parser.declared if n in words.values})
+    refuse_stray(words.free, [*words.values, *parser.declared])
+    AuditHparams.checks(own)
+    check_files(files_to_read(parser.declared, own))
+    given = {**words.values, **words.unknown}
+    if own.run:
+        given.setdefault("config", _record(own.run))
+    if not given and not own.predictions:
+        raise HparamError(f"audit needs --run, --predictions, or the flags of the data\n{USAGE}")
+    run = resolve_data(given) if given else None
+    from seqmodel.trust.command import command
+
+    report, text = command(run, AuditHparams(**vars(own)))
+    print(json.dumps(report) if own.json else plain(text))
+    wrong = {x["name"] for x in report["findings"]} & set(fail_on(own.fail_on))
+    return FAILED if wrong else 0
+
+
+def _record(folder: str) -> str:
+    """The record of a run, from which its data are read.
+
+    Raises:
+        HparamError: the folder holds no run.
+    """
+    found = os.path.join(folder, "hparams.json")
+    if not os.path.isfile(found):
+        raise HparamError(f"--run={folder}: is no run folder; it has no hparams.json")
+    return found

@@ -1,0 +1,246 @@
+"""The audit of a data set and of a model's test scores: all checks, in one report of plain values.
+
+`audit_rows` makes the report from rows and outputs; `audit` from tables or from a run folder. The
+schema of the report is in docs/audit.md; text.py shows it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from seqmodel.trust.baselines import KMERS, MAX_ROWS, METRIC, baselines, ks_of, varies
+from seqmodel.trust.coordinates import overlaps
+from seqmodel.trust.duplicates import duplicates, match, within
+from seqmodel.trust.markov import chains
+from seqmodel.trust.rows import Rows
+from seqmodel.trust.similarity import Containment
+from seqmodel.trust.uncertainty import (
+    SIMILAR,
+    as_json,
+    by_containment,
+    clean,
+    groups_of,
+    interval,
+    intervals,
+    paired,
+)
+
+SCHEMA, VERSION = "seqmodel.audit", 1
+PAIRS = (("train", "test"), ("train", "valid"), ("valid", "test"))
+UNSEEN = ("row order", "file of origin", "position")
+"""Baselines of what a model does not see."""
+MANY_SIMILAR, STRONG_ORDER = 0.01, 0.3
+_WORK = 200_000_000  # rows * targets * draws of one interval
+
+
+class Outputs:
+    """What a model predicts for rows of the test split.
+
+    Args:
+        row: number of each item in the split, int64 [M].
+        values: probabilities or numbers, [M, C] or [M, T].
+    """
+
+    def __init__(self, row: np.ndarray, values: np.ndarray) -> None:
+        order = np.argsort(row, kind="stable")
+        self.row, self.values = np.asarray(row)[order], np.asarray(values)[order]
+
+
+def audit_rows(
+    splits: Mapping[str, Rows],
+    outputs: Outputs | None = None,
+    *,
+    kmers: Sequence[int] = KMERS,
+    baseline_rows: int = MAX_ROWS,
+    draws: int = 1000,
+    seed: int = 0,
+    causal: bool = False,
+) -> dict[str, Any]:
+    """The report of splits, and of what a model predicts for the test split.
+
+    Args:
+        splits: rows by the name of their split.
+        outputs: what the model predicts.
+        kmers: the k of the k-mer baselines.
+        baseline_rows: baselines are fitted on at most this many training rows.
+        draws: bootstrap samples of each interval.
+        seed: of all draws.
+        causal: rows without truth are for a model that knows the letters before alone.
+    """
+    began = time.perf_counter()
+    report: dict[str, Any] = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "splits": {name: _split(rows) for name, rows in splits.items()},
+        "within": {name: within(rows) for name, rows in splits.items()},
+        "duplicates": {},
+        "similarity": {},
+        "coordinates": {},
+    }
+    containment = Containment(splits["train"]) if "train" in splits and len(splits) > 1 else None
+    near: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for a, b in PAIRS:
+        if a not in splits or b not in splits:
+            continue
+        key, first, second = f"{b} in {a}", splits[a], splits[b]
+        report["duplicates"][key] = duplicates(first, second)
+        report["duplicates"][key]["same_split"] = _same_split(report, key, a, b)
+        if (found := overlaps(first, second)) is not None:
+            report["coordinates"][key] = found
+        if a == "train" and containment is not None:
+            near[b] = containment.of(second)
+            report["similarity"][key] = containment.report(second, *near[b])
+    if "train" in splits and "test" in splits:
+        _add_scores(report, splits, near["test"], outputs, kmers, baseline_rows, draws, seed)
+        if splits["train"].kind is None:
+            report["markov"] = chains(splits["train"], splits["test"], causal=causal)
+    report["findings"] = findings(report)
+    report["seconds"] = round(time.perf_counter() - began, 3)
+    return report
+
+
+def _split(rows: Rows) -> dict[str, Any]:
+    lengths = rows.lengths
+    found: dict[str, Any] = {
+        "rows": rows.total,
+        "examined": len(rows),
+        "letters": int(lengths.sum()),
+        "shortest": int(lengths.min()) if len(rows) else None,
+        "longest": int(lengths.max()) if len(rows) else None,
+        "alphabet": rows.alphabet.name,
+        "kind": rows.kind,
+        "targets": len(rows.targets),
+    }
+    if rows.truth is not None:
+        found["varies"] = varies(rows.truth)
+        if rows.kind == "class":
+            counts = np.bincount(rows.truth, minlength=len(rows.targets))
+            found["classes"] = dict(zip(rows.targets, counts.tolist(), strict=True))
+        else:
+            found["missing"] = int(np.isnan(rows.truth).sum())
+    return found
+
+
+def _same_split(report: Mapping[str, Any], key: str, a: str, b: str) -> bool:
+    """Whether the two splits have the same set of sequences."""
+    sizes = [
+        report["splits"][x]["examined"] - report["within"][x]["same"] for x in (a, b)
+    ]  # distinct sequences
+    return sizes[0] == sizes[1] == report["duplicates"][key]["same_distinct"]
+
+
+def _add_scores(
+    report: dict[str, Any],
+    splits: Mapping[str, Rows],
+    near: tuple[np.ndarray, np.ndarray],
+    outputs: Outputs | None,
+    kmers: Sequence[int],
+    baseline_rows: int,
+    draws: int,
+    seed: int,
+) -> None:
+    """Adds `baselines`, and `model` if there are outputs of one."""
+    train, test = splits["train"], splits["test"]
+    if test.kind is None or test.truth is None or train.kind != test.kind:
+        return
+    metric = METRIC[test.kind]
+    draws = max(100, min(draws, _WORK // (len(test) * max(1, len(test.targets)) + 1)))
+    groups, word = groups_of(test.contigs, test.starts)
+    options: dict[str, Any] = {"groups": groups, "draws": draws, "seed": seed}
+    found = baselines(train, test, near, kmers=kmers, limit=baseline_rows, seed=seed)
+    scores = {name: interval(metric, test.truth, x, **options) for name, x in found.items()}
+    seen = {name: x for name, x in scores.items() if name not in UNSEEN and x.value == x.value}
+    best = max(seen, key=lambda name: seen[name].value, default=None)
+    report["baselines"] = {
+        "metric": metric,
+        "rows": min(len(train), baseline_rows),
+        "kmers": ks_of(train, kmers),
+        "groups": word,
+        "draws": draws,
+        "scores": as_json(scores),
+        "unseen": [name for name in scores if name in UNSEEN],
+        "best": best,
+    }
+    if outputs is not None:
+        report["model"] = _model(train, test, near[0], outputs, found, best, options)
+
+
+def _model(
+    train: Rows,
+    test: Rows,
+    share: np.ndarray,
+    outputs: Outputs,
+    others: Mapping[str, np.ndarray],
+    best: str | None,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The scores of a model, with intervals, beside the best baseline and without similar rows."""
+    assert test.kind is not None  # only rows with truth have scores
+    metric, rows = METRIC[test.kind], test.numbers
+    # rows that both know: some were not scored, or not drawn
+    at = np.flatnonzero(np.isin(rows, outputs.row))
+    values = outputs.values[np.searchsorted(outputs.row, rows[at])]
+    here = {**options}
+    if here["groups"] is not None:
+        here["groups"] = here["groups"][at]
+    assert test.truth is not None
+    truth, share = test.truth[at], share[at]
+    same = match(train, test).any[at]
+    without = {"duplicates": same, f"similar (>= {SIMILAR:g})": same | (share >= SIMILAR)}
+    found: dict[str, Any] = {
+        "metric": metric,
+        "rows": len(at),
+        "metrics": as_json(intervals(test.kind, truth, values, **here)),
+        "by_containment": by_containment(metric, truth, values, share, **here),
+        "without": {
+            name: clean(metric, truth, values, dirty, **here) for name, dirty in without.items()
+        },
+    }
+    if best is not None:
+        difference = paired(metric, truth, values, others[best][at], **here)
+        found["better_than"] = {"name": best, **as_json({"x": difference})["x"]}
+    return found
+
+
+def findings(report: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What is wrong, by the names of hparam/audit.py, each with a sentence."""
+    found: list[dict[str, str]] = []
+
+    def add(name: str, text: str) -> None:
+        found.append({"name": name, "text": text})
+
+    for key, x in report["duplicates"].items():
+        if x["same_split"]:
+            add("same_split", f"{key}: both splits have the same sequences")
+        n = x["same"] + (x["reverse_complement"] or 0)
+        if n:
+            add("duplicates", f"{key}: {n:,} of {x['rows']:,} rows are duplicates")
+        if x["other_label"]:
+            add("conflicts", f"{key}: {x['other_label']:,} duplicates have another label")
+    for key, x in report["similarity"].items():
+        if key == "test in train" and x["share_at"]["0.5"] > MANY_SIMILAR:
+            add("similar", f"{key}: {x['share_at']['0.5']:.1%} of the rows have containment >= 0.5")
+    for key, x in report["coordinates"].items():
+        if x["overlapping"]:
+            add("overlap", f"{key}: {x['overlapping']:,} intervals overlap ({x['bp']:,} bp)")
+    test = report["splits"].get("test", {})
+    if test.get("varies") is False:
+        add("one_class", "test: all rows have one label")
+    scores = report.get("baselines", {"unseen": []})
+    for name in scores["unseen"]:
+        x = scores["scores"][name]
+        threshold = STRONG_ORDER + (0.5 if scores["metric"] == "auroc" else 0)
+        if x["value"] is not None and x["value"] >= threshold:
+            add("order", f"{name} alone has a test {scores['metric']} of {x['value']:.3f}")
+    better = report.get("model", {}).get("better_than")
+    if better is not None and better["low"] is not None and better["low"] <= 0:
+        add(
+            "baseline",
+            f"the model is not better than {better['name']}: difference of "
+            f"{better['value']:.3f} ({better['low']:.3f} to {better['high']:.3f})",
+        )
+    return found

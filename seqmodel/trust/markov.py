@@ -1,0 +1,97 @@
+"""Markov chains: the baselines of models that predict letters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from seqmodel.trust.rows import Rows
+
+CHAINS = {
+    "order 0": (0, 0),
+    "order 3": (3, 0),
+    "order 5": (5, 0),
+    "3 letters on either side": (3, 3),
+}
+"""Letters before and after the one that is predicted."""
+_MAX_STATES = 1 << 22
+_LETTERS = 1 << 22
+
+
+def contexts(
+    codes: np.ndarray, n_left: int, n_right: int, positions: np.ndarray, n_letters: int = 4
+) -> tuple[np.ndarray, np.ndarray]:
+    """Context number and letter at those `positions` where the letter and its context are known."""
+    inside = (positions >= n_left) & (positions < len(codes) - n_right)
+    positions = positions[inside]
+    letter = codes[positions]
+    context = np.zeros(len(positions), np.int64)
+    known = letter < n_letters
+    for offset in (*range(-n_left, 0), *range(1, n_right + 1)):
+        neighbour = codes[positions + offset]
+        known &= neighbour < n_letters
+        context = context * n_letters + neighbour
+    return context[known], letter[known]
+
+
+def markov_entropy(
+    train: Iterable[np.ndarray],
+    test: Iterable[tuple[np.ndarray, np.ndarray]],
+    n_left: int,
+    n_right: int = 0,
+    n_letters: int = 4,
+) -> float:
+    """Cross-entropy, nats a letter, of `test` under a Markov chain estimated on `train`.
+
+    The chain knows the true letters, `n_left` before and `n_right` after; n_right=0 is the chain of
+    order n_left. Probabilities are proportions of counts plus one.
+
+    Args:
+        train: Codes of each contig, all of whose positions are counted.
+        test: Codes of a contig and the positions that are predicted.
+        n_left: Letters of context before the position.
+        n_right: Letters of context after it.
+        n_letters: Codes from this on are unknown letters.
+    """
+    counts = np.ones((n_letters ** (n_left + n_right), n_letters))
+    for codes in train:
+        context, letter = contexts(codes, n_left, n_right, np.arange(len(codes)), n_letters)
+        joint = context * n_letters + letter
+        counts += np.bincount(joint, minlength=counts.size).reshape(counts.shape)
+    nats = -np.log(counts / counts.sum(axis=1, keepdims=True))
+    found = [contexts(codes, n_left, n_right, x, n_letters) for codes, x in test]
+    return float(np.concatenate([nats[context, letter] for context, letter in found]).mean())
+
+
+def chains(train: Rows, test: Rows, *, causal: bool = False) -> dict[str, float | None]:
+    """Nats a letter of each chain on the rows of `test`; None where no letter has its context.
+
+    Args:
+        train: rows whose letters are counted.
+        test: rows whose letters are all predicted.
+        causal: only chains that know the letters before.
+    """
+    n = train.alphabet.n_letters
+    found: dict[str, float | None] = {}
+    for name, (left, right) in CHAINS.items():
+        if n ** (left + right + 1) > _MAX_STATES or (causal and right):
+            continue
+        parts = [(x, np.arange(len(x))) for x in _pieces(test)]
+        if not any(len(contexts(*(x, left, right, at, n))[1]) for x, at in parts):
+            found[name] = None
+            continue
+        found[name] = markov_entropy(_pieces(train), parts, left, right, n)
+    return found
+
+
+def _pieces(rows: Rows) -> Iterable[np.ndarray]:
+    """The letters of blocks of rows, with an unknown letter between rows."""
+    first = 0
+    while first < len(rows):
+        reach = np.searchsorted(rows.offsets, rows.offsets[first] + _LETTERS, "right") - 1
+        last = max(first + 1, int(reach))
+        begin = rows.offsets[first]
+        codes = rows.codes[begin : rows.offsets[last]]
+        yield np.insert(codes, rows.offsets[first + 1 : last] - begin, 255)
+        first = last
