@@ -28,7 +28,7 @@ VERBS = {
     "submit": Verb(
         "cli.jobs:submit",
         "--host=cedar --slurm_account=a --task=masked ...",
-        "Submit a run as a job, here or on a cluster.",
+        "Submit a run, or a verb in parts (--verb), as jobs here or on a cluster.",
     ),
     "status": Verb(
         "cli.jobs:status",

@@ -23,6 +23,7 @@ from seqmodel.hparam.convert import parse_dict
 from seqmodel.hparam.job import SubmitHparams
 from seqmodel.hparam.paths import files_to_read
 from seqmodel.hparam.resolve import HeaderOf, Run, resolve
+from seqmodel.hparam.trust import Source
 from seqmodel.hparam.verb import PARTED
 
 
@@ -144,14 +145,18 @@ def refuse_trials(settings: Namespace) -> None:
 
 
 def _plugins(values: Namespace, header_of: HeaderOf) -> list[str]:
-    """The plugins of the checkpoints, which are checked as they are when they are loaded."""
-    asked: dict[str, Any] = {"mode": "test", "trust_plugins": values.trust_plugins}
-    if values.plugins:
-        asked["plugins"] = values.plugins
-    found: dict[str, None] = {}
+    """The plugins that the jobs import.
+
+    Nothing is imported here, since the module of a network may import torch. A checkpoint whose
+    plugins nobody trusts is checked as it is when it is loaded.
+    """
+    found = dict.fromkeys(values.plugins)
     for path in values.checkpoints:
-        run = resolve(
-            {**asked, "load_checkpoint_path": path}, files_here=False, header_of=header_of
-        )
-        found |= dict.fromkeys(run.values.plugins)
+        header = header_of(path)
+        named = Source(path, header["hparams"]).plugins
+        if values.trust_plugins and not values.plugins:
+            found |= dict.fromkeys(named)
+        elif not values.plugins:
+            asked = {"mode": "test", "load_checkpoint_path": path}
+            resolve(asked, files_here=False, header_of=header_of)
     return list(found)

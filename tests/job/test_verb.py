@@ -1,8 +1,10 @@
 """Verbs in parts: as local jobs, as one array of a real Slurm, and through a real sshd."""
 
+import os
 import random
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from seqmodel.hparam.verb import PARTED
 from seqmodel.job import ShellJob, SlurmJob
 from seqmodel.job.results import results
 
-ARCHIVE = Path(__file__).parents[1] / "archive/0.2.0"
+TESTS = Path(__file__).parents[1]
+ARCHIVE = TESTS / "archive/0.2.0"
 PREDICT = {
     "verb": "predict",
     "checkpoints": ["classify.ckpt"],
@@ -148,6 +151,30 @@ def test_parts_of_attribute_are_cancelled_and_resumed(here, capsys):
         assert Path("made", name).read_bytes() == Path("one", name).read_bytes(), name
     assert main(["logs", folders[0]]) == 0
     assert "seqmodel: attempt 2\n" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_module_of_a_wrapped_network_travels_and_is_not_imported_here(here):
+    def python(*words, code=0):
+        done = subprocess.run(
+            [sys.executable, *words], capture_output=True, text=True, timeout=120, check=False,
+            env={**os.environ, "PYTHONPATH": str(TESTS.parent)},
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        return done.stderr
+
+    shutil.copy(TESTS / "wrapped_net.py", "my_net.py")
+    made = "seqmodel.wrap(my_net.made(my_net.Net), seq_len=my_net.L, targets=['open', 'bound'])"
+    save = f"{made}.save('wrapped.ckpt', plugin='my_net:Net')"
+    python("-c", f"import seqmodel, sys; sys.path.append('.'); import my_net; {save}")
+    hparams = {**PREDICT, "checkpoints": "wrapped.ckpt", "too_long": "center"}
+    submit = ["-m", "seqmodel", "submit", *words(hparams), "--n_parts=2"]
+    assert "give --plugins=my_net (or --trust_plugins)" in python(*submit, code=2)
+    python(*submit, "--trust_plugins")
+    Path("my_net.py").write_text("raise SystemExit('changed after submit')\n")
+    job = ShellJob()
+    complete(job, job.find("out"))
+    assert Path("made/p.tsv").read_text().count("\n") == 2001
 
 
 @pytest.mark.slow
