@@ -1,6 +1,7 @@
 """The notebooks of examples/ run from the first cell to the last."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -69,3 +70,13 @@ def test_the_same_on_a_cluster(monkeypatch, tmp_path):
     assert "ask for: --slurm_time_min=5" in shown
     assert (tmp_path / "cluster.html").exists()
     assert len(list(tmp_path.glob("pulled/*/version_0/metrics.csv"))) == 4
+
+
+def test_a_model_applied(monkeypatch, tmp_path):
+    shown = run("4_apply", monkeypatch, tmp_path / "examples")
+    assert list(tmp_path.glob("examples/apply/version_0/checkpoints/best.ckpt"))
+    for column in ("n_unknown", "predicted coding", "coding_logit_diff"):
+        assert f"<th>{column}</th>" in shown
+    assert re.search(r"^REF [ACGT]{30} [ACGT]{30}\nALT [ACGT]{30} TA[ACGT]{28}$", shown, re.M)
+    assert shown.count("image/svg+xml") == 2
+    assert re.search(r"component 1 \(\d+%\)", shown)
