@@ -184,7 +184,7 @@ def score_variants(
         "   Each kind is known from the windows alone. The model learned to tell coding from\n"
         "   intergenic windows; these numbers do not say which variants do harm."
     )
-    print(f"   scores: {out / 'scored.tsv'} and, in INFO of each record, {out / 'scored.vcf'}")
+    print(f"   scores: {out / 'scored.tsv'}\n   in INFO of each record: {out / 'scored.vcf'}")
 
 
 def draw_logos(windows: list[apply.Coding], model: Path, out: Path) -> str:

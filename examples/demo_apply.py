@@ -18,6 +18,7 @@ KINDS = {
     "codon_2": "SNV, second position",
     "codon_3": "SNV, third position",
     "stop": "SNV that makes a stop codon",
+    "stop_out_of_frame": "SNV that makes such a triplet out of frame",
     "in_frame": "insertion or deletion of 3 or 6 bp",
     "frameshift": "insertion or deletion that shifts the frame",
 }
@@ -73,17 +74,26 @@ def open_frames(codes: np.ndarray) -> list[int]:
 def snvs(window: Coding, index: int) -> Variant:
     """The three SNVs at an index of the window, which must be inside a whole codon."""
     place = (index - window.frame) % 3
-    codon = list(window.codes[index - place : index - place + 3])
     ahead = window.strand == "+"
     alts, kinds = [], []
     for code in range(4):
         if code != window.codes[index]:
-            changed = (*codon[:place], code, *codon[place + 1 :])
             alts.append(LETTERS[code if ahead else 3 - code])
-            kinds.append("stop" if changed in STOPS else f"codon_{place + 1}")
+            new = new_stops(window.codes, index, code)
+            other = "stop_out_of_frame" if new else f"codon_{place + 1}"
+            kinds.append("stop" if index - place in new else other)
     ref = window.codes[index] if ahead else 3 - window.codes[index]
     pos = window.start + index + 1 if ahead else window.end - index
     return Variant(window.contig, pos, LETTERS[ref], alts, kinds)
+
+
+def new_stops(codes: np.ndarray, index: int, code: int) -> list[int]:
+    """Where a triplet begins that is a stop codon only with `code` at `index`."""
+    changed = codes.copy()
+    changed[index] = code
+    starts = range(index - 2, index + 1)
+    before, after = ([tuple(x[i : i + 3]) in STOPS for i in starts] for x in (codes, changed))
+    return [i for i, old, new in zip(starts, before, after, strict=True) if new and not old]
 
 
 def indel(window: Coding, index: int, genome: np.ndarray, rng: np.random.Generator) -> Variant:

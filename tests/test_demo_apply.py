@@ -1,5 +1,6 @@
 """The demo's variants have the consequence that they are said to have."""
 
+import re
 from pathlib import Path
 
 import demo_apply as apply
@@ -11,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 STOPS = {"TAA", "TAG", "TGA"}
+STOP = re.compile("(?=TAA|TAG|TGA)")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,8 @@ def test_windows_are_those_with_one_frame_without_a_stop_codon(windows, text):
 def test_snvs_change_the_codon_of_the_gene_as_their_kind_says(windows, text, strand):
     seen = set()
     for window in [w for w in windows if w.strand == strand][:150]:
-        before = codons(along_gene(text, window), window.frame)
+        ahead = along_gene(text, window)
+        before = codons(ahead, window.frame)
         variant = apply.snvs(window, int(3 + window.start % 190))
         at = variant.pos - 1
         assert text[at] == variant.ref
@@ -64,9 +67,11 @@ def test_snvs_change_the_codon_of_the_gene_as_their_kind_says(windows, text, str
             changes = zip(before, codons(gene, window.frame), strict=True)
             ((old, new),) = [(x, y) for x, y in changes if x != y]
             place = next(i for i in range(3) if old[i] != new[i])
-            assert kind == ("stop" if new in STOPS else f"codon_{place + 1}")
+            begins = [{m.start() for m in STOP.finditer(x)} for x in (ahead, gene)]
+            other = "stop_out_of_frame" if begins[1] - begins[0] else f"codon_{place + 1}"
+            assert kind == ("stop" if new in STOPS else other)
             seen.add(kind)
-    assert seen == {"codon_1", "codon_2", "codon_3", "stop"}
+    assert seen == {"codon_1", "codon_2", "codon_3", "stop", "stop_out_of_frame"}
 
 
 def test_the_file_of_variants_fits_the_genome(windows, genome, text, tmp_path):

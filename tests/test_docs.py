@@ -123,7 +123,7 @@ def test_the_demo_runs_quickly_through(tmp_path):
     table = done.stdout.partition("AUROC")[2]
     for row in ("GC content", "4-mers", "from scratch", "fine-tuned", "order 5", "masked model"):
         assert re.search(rf"{row}.*\d\.\d\d\d\d", table)
-    for row in ("third position", "a stop codon", "shifts the frame"):
+    for row in ("third position", "a stop codon", "out of frame", "shifts the frame"):
         assert re.search(rf"{row} +\d+ +[+-]\d\.\d\d +\d\.\d\d\n", done.stdout)
     (run,) = tmp_path.iterdir()
     assert str(run / "explained.html") in done.stdout

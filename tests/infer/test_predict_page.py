@@ -37,7 +37,7 @@ def test_the_first_command_gives_the_columns_that_the_page_shows(tmp_path, monke
         limit_train_batches=2,
         limit_val_batches=1,
         limit_test_batches=1,
-        default_root_dir="out/coding",
+        default_root_dir="out/demo/version_0/finetune",
         progress="none",
     )
     command = re.search(r"```sh\n(.*?)```", PAGE, re.DOTALL)[1].replace("\\\n", " ")
