@@ -15,6 +15,7 @@ _LAZY = {
     "SequenceStore": "seqmodel.dataset.seq.store",
     "Intervals": "seqmodel.dataset.interval.interval",
     "calibrate": "seqmodel.trust.calibration",
+    "compare": "seqmodel.trust.compare",
     "load": "seqmodel.infer.model",
     "export": "seqmodel.infer.export",
     "wrap": "seqmodel.infer.wrap",

@@ -5,11 +5,13 @@ Each is called by seqmodel/cli/verbs.py with the words behind the verb, and retu
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from seqmodel.cli.given import given, interface_of, only
+from seqmodel.errors import JobError
 from seqmodel.hparam.hparams import Hparams
 from seqmodel.hparam.job import HostHparams
 from seqmodel.hparam.parser import HparamParser
@@ -34,7 +36,13 @@ class ResultsHparams(Hparams):
             "--grouped",
             type=str2bool,
             default=False,
-            help="mean, standard deviation and n over replicates",
+            help="mean with its 95 % interval, standard deviation and n over replicates",
+        )
+        add(
+            "--compare",
+            type=path(),
+            nargs="*",
+            help="two run folders: their test scores, and whether one is better than the other",
         )
         add(
             "--format",
@@ -112,8 +120,11 @@ def results(argv: Sequence[str]) -> int:
     chosen, words = given(argv, HostHparams, ResultsHparams)
     if chosen is None:
         return 0
+    from seqmodel.job.results.looks import warning_of
     from seqmodel.job.results.text import as_text, shown, table
 
+    if chosen.compare:
+        return _compare(chosen, words)
     found = _found(chosen, only(words, "results", "out")).where(*chosen.where)
     if chosen.sort:
         found = found.sort_by(chosen.sort)
@@ -123,6 +134,29 @@ def results(argv: Sequence[str]) -> int:
     rows = found.grouped() if chosen.grouped else found.rows()
     text = table(shown(rows)) if chosen.format == "table" else as_text(rows, chosen.format)
     print(plain(text.replace("\r\n", "\n").rstrip("\n")))
+    if warning := warning_of(found, chosen.sort):
+        print(warning, file=sys.stderr)
+    return 0
+
+
+def _compare(chosen: Namespace, words: Sequence[str]) -> int:
+    """Shows whether one of two runs is better."""
+    if len(chosen.compare) != 2 or words:
+        got = " ".join(map(repr, [*chosen.compare, *words]))
+        raise JobError(f"--compare takes two run folders, got {got}")
+    given = {"--host": chosen.host, "--where": chosen.where, "--sort": chosen.sort}
+    given["--grouped"] = chosen.grouped
+    for name in [name for name, value in given.items() if value]:
+        raise JobError(f"{name} has no effect on --compare; leave it out")
+    from seqmodel.job.results.text import as_text, write
+    from seqmodel.trust.compare import compare
+
+    found = compare(*chosen.compare)
+    if chosen.out:
+        write(found.rows(), chosen.out)
+        return 0
+    text = str(found) if chosen.format == "table" else as_text(found.rows(), chosen.format)
+    print(plain(text.rstrip("\n")))
     return 0
 
 

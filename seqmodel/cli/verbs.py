@@ -65,8 +65,8 @@ VERBS = {
     "search": Verb("cli.runs:search", "FILE.toml", "Submit a search, or go on with it."),
     "results": Verb(
         "cli.runs:results",
-        "[FOLDER] [--where lr=0.001] [--sort=best] [--grouped]",
-        "Show a table of runs.",
+        "[FOLDER] [--where lr=0.001] [--sort=best] [--grouped] [--compare A B]",
+        "Show a table of runs, or which of two is better.",
     ),
     "report": Verb(
         "cli.runs:report", "[FOLDER] -o report.html", "Write one HTML page about a folder of runs."

@@ -277,7 +277,7 @@
   function columns() {
     if (!shown.grouped) return data.columns;
     const keys = data.groups.length ? Object.keys(data.groups[0]).filter((k) => k !== "run" && data.groups.some((g) => g[k] !== null)) : [];
-    return keys.map((key) => ({ key, label: key === "elapsed_s_mean" ? "time" : key.replace(/_mean$/, " mean").replace(/_sd$/, " sd").replace(/_n$/, " n"), tip: "over runs that differ in their seed only" }));
+    return keys.map((key) => ({ key, label: key === "elapsed_s_mean" ? "time" : key.replace(/_mean$/, " mean").replace(/_low$/, " low").replace(/_high$/, " high").replace(/_sd$/, " sd").replace(/_n$/, " n"), tip: "over runs that differ in their seed only" }));
   }
   const valueOf = (row, key) => (shown.grouped ? row[key] : key === "state" ? row.state : row.cells[key]);
   function isNumber(key) {

@@ -8,7 +8,9 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from seqmodel.errors import HparamError, LabelError
+import numpy as np
+
+from seqmodel.errors import HparamError, LabelError, RunError
 from seqmodel.hparam.value import did_you_mean
 
 if TYPE_CHECKING:
@@ -57,3 +59,26 @@ def check_contents(run: Run, parts: Parts) -> None:
                 f"the {split} split ({', '.join(parts.data.files_of(split))}) has nothing to "
                 f"predict: {what} in all {len(parts.data.readers[split]):,} items; check its files"
             )
+
+
+def check_test_split(run: Run, parts: Parts) -> None:
+    """Refuses a test split that is the valid split, from which the best checkpoint is chosen.
+
+    Raises:
+        RunError: files of the same content, under other names, are given for both.
+    """
+    data = parts.data
+    files = [list(getattr(data.hparams, f"{split}_files", ())) for split in ("valid", "test")]
+    if run.values.mode != "train" or not all(files):
+        return
+    digests = data.digests()
+    sums = [sorted(str(digests[x]["sha256"]) for x in paths if x in digests) for paths in files]
+    intervals = [data.readers[split].intervals for split in ("valid", "test")]
+    names = ("contig", "start", "end")
+    same = all(np.array_equal(*(getattr(x, name) for x in intervals)) for name in names)
+    if sums[0] == sums[1] != [] and same:
+        raise RunError(
+            f"--test_files={', '.join(files[1])} has the content of --valid_files="
+            f"{', '.join(files[0])}: the best checkpoint is chosen by it, so that its test score "
+            "would be too good; give other data for the test, or none"
+        )

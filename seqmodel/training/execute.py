@@ -33,7 +33,7 @@ from seqmodel.record.lock import FolderLock
 from seqmodel.terminal import plain
 from seqmodel.training.allocator import kept_memory
 from seqmodel.training.build import Parts, build
-from seqmodel.training.checks import check_contents, check_monitor
+from seqmodel.training.checks import check_contents, check_monitor, check_test_split
 from seqmodel.training.curves import curves
 from seqmodel.training.out_of_memory import explain_out_of_memory
 from seqmodel.training.predictions import scored_items, write_predictions
@@ -91,6 +91,7 @@ def _execute(run: Run, stopper: StopOnSignal, lock: FolderLock) -> Outcome:
     _check_splits(run, parts.data)
     check_monitor(run, parts)
     check_contents(run, parts)
+    check_test_split(run, parts)
     record = parts.data.digests()
     folder = Path(os.devnull) if trial else run_folder(run, lock)
     trainer = make_trainer(run, folder, parts, record, stopper, lock)

@@ -22,6 +22,7 @@ from seqmodel.errors import JobError
 from seqmodel.hparam.value import did_you_mean
 from seqmodel.job.os_interface import Interface
 from seqmodel.job.results.result import Result, mode, read_results
+from seqmodel.trust.student import mean_interval
 
 Row = dict[str, Any]
 
@@ -95,9 +96,10 @@ class Results(list[Result]):
         }
 
     def grouped(self) -> list[Row]:
-        """One row for all runs that differ in their seed only: mean, standard deviation, n.
+        """One row for all runs that differ in their seed only: mean, its interval, sd, n.
 
-        `n` counts the replicates that have a score; `sd` is None below two.
+        `low` and `high` are the ends of the 95 % t interval of the mean over seeds. `n` counts the
+        replicates that have a score; `sd`, `low` and `high` are None below two.
         """
         groups: dict[str, list[tuple[Result, Row]]] = {}
         for result, row in zip(self, self.rows(), strict=True):
@@ -236,7 +238,9 @@ def _group_row(rows: list[Row], names: list[str], tests: list[str]) -> Row:
         values = [row[column] for row in rows if row[column] is not None]
         values = [value for value in values if math.isfinite(value)]
         mean, sd = mean_sd(values)
-        found |= {f"{column}_mean": mean, f"{column}_sd": sd, f"{column}_n": len(values)}
+        low, high = mean_interval(values) or (None, None)
+        found |= {f"{column}_mean": mean, f"{column}_low": low, f"{column}_high": high}
+        found |= {f"{column}_sd": sd, f"{column}_n": len(values)}
     elapsed = [row["elapsed_s"] for row in rows if row["elapsed_s"] is not None]
     found["elapsed_s_mean"] = mean_sd(elapsed)[0]
     return found
