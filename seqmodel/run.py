@@ -48,8 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         run = resolve(argv)
         from seqmodel.training.execute import execute
+        from seqmodel.trust.short import after_test
 
-        execute(run)
+        execute(run, after_test)
     except SeqmodelError as e:
         if not (isinstance(e, DivergedError) and is_other_rank()):  # all ranks see it at once
             print(plain(f"{type(e).__name__}: {e}"), file=sys.stderr)

@@ -13,6 +13,7 @@ from seqmodel.hparam.hparams import HparamParser, Hparams
 from seqmodel.hparam.value import OUTPUT, integer, number, path, str2bool
 
 MODES = ("train", "test")
+AUDITS = ("none", "short", "full")
 
 
 class RunHparams(Hparams):
@@ -256,6 +257,13 @@ def _add_watching(parser: HparamParser) -> None:
         choices=["auto", "bar", "lines", "none"],
         default="auto",
         help="a bar, or plain lines; auto is a bar on a terminal",
+    )
+    add(
+        "--audit",
+        choices=list(AUDITS),
+        default="short",
+        help="what is printed beside the test scores: a line about duplicates and baselines, if it "
+        "costs under 5 % of the time; all of `seqmodel audit`, kept in audit.json; or nothing",
     )
     add(
         "--detect_anomaly",

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from seqmodel.dataset.data import Data
     from seqmodel.task.task import Task
 
+# numbers that a run keeps of its test split unless it is --mode=test
+MOST_AFTER_TRAINING = 2_000_000
 # what Lightning warns of and is meant here
 QUIET = (
     ".*dataloader is not resumable.*",  # RunData puts it where it was
@@ -63,8 +67,36 @@ class Outcome(NamedTuple):
     metrics: dict[str, float]
 
 
-def execute(run: Run) -> Outcome:
+class Tested(NamedTuple):
+    """What a test left in memory, for an audit.
+
+    Attributes:
+        run: what was run.
+        data: its data.
+        folder: the run folder.
+        seconds: that the run has taken.
+        item: number of each item in the test split, int64 [N]; None where no item has an output.
+        outputs: probabilities or numbers, [N, C] or [N, T].
+    """
+
+    run: Run
+    data: Data
+    folder: Path
+    seconds: float
+    item: np.ndarray | None = None
+    outputs: np.ndarray | None = None
+
+
+AfterTest = Callable[[Tested], list[str]]
+"""Gets what a test left and returns lines to print."""
+
+
+def execute(run: Run, after_test: AfterTest | None = None) -> Outcome:
     """Does what `run` says.
+
+    Args:
+        run: what is done.
+        after_test: called on the first rank at the end of a run that was tested.
 
     Raises:
         SeqmodelError: something that the user can correct.
@@ -79,10 +111,13 @@ def execute(run: Run) -> Outcome:
     ):
         for message in QUIET:
             warnings.filterwarnings("ignore", message=message)
-        return _execute(run, stopper, lock)
+        return _execute(run, stopper, lock, after_test)
 
 
-def _execute(run: Run, stopper: StopOnSignal, lock: FolderLock) -> Outcome:
+def _execute(
+    run: Run, stopper: StopOnSignal, lock: FolderLock, after_test: AfterTest | None
+) -> Outcome:
+    began, tested = time.monotonic(), None
     # a trial leaves nothing behind, so that the run itself finds its folder free
     trial = run.values.fast_dev_run
     if not trial:
@@ -112,10 +147,12 @@ def _execute(run: Run, stopper: StopOnSignal, lock: FolderLock) -> Outcome:
         if run.values.mode == "train":
             trainer.fit(parts.task, datamodule=data, ckpt_path=run.values.resume_from_checkpoint)
         if "test" in parts.data.splits:
-            _test(run, parts, trainer, data, folder, lock)
+            tested = _test(run, parts, trainer, data, folder, lock)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
         if isinstance(callback, Usage):
             callback.write(parts.task, ended=True)
+    if tested is not None and after_test is not None:
+        _tell(*after_test(tested._replace(seconds=time.monotonic() - began)))
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return Outcome(None if trial else folder, metrics)
 
@@ -169,8 +206,12 @@ def _check_splits(run: Run, data: Data) -> None:
 
 def _test(
     run: Run, parts: Parts, trainer: Trainer, data: RunData, folder: Path, lock: FolderLock
-) -> None:
-    """Scores the test split: with the best checkpoint after training, else as loaded."""
+) -> Tested | None:
+    """Scores the test split: with the best checkpoint after training, else as loaded.
+
+    Returns:
+        On the first rank of a run that is no trial, what it left.
+    """
     best = _best_checkpoint(trainer) if run.values.mode == "train" else None
     if best is not None:
         trainer.strategy.barrier()  # the first rank writes it
@@ -185,8 +226,8 @@ def _test(
             lock.check()
             add_to_record(folder, "tested", tested)
             _write_curves(parts, folder)
-            if run.values.mode == "test":
-                _write_predictions(trainer, parts, folder)
+            return _keep_predictions(run, trainer, parts, folder)
+    return None
 
 
 def _tested(trainer: Trainer, data: Any) -> dict[str, Any]:
@@ -214,18 +255,23 @@ def _write_curves(parts: Parts, folder: Path) -> None:
     write_file(folder / "test_curves.json", json.dumps(kept) + "\n", RunError)
 
 
-def _write_predictions(trainer: Trainer, parts: Parts, folder: Path) -> None:
-    """Keeps the truth and the prediction of each item of the test split."""
+def _keep_predictions(run: Run, trainer: Trainer, parts: Parts, folder: Path) -> Tested:
+    """Keeps the truth and the prediction of each item of the test split, up to a size."""
+    tested = Tested(run, parts.data, folder, 0.0)
     if parts.task.tested is None or parts.task.tested[0].ndim != 2:
-        return
+        return tested
     outputs, target = (x.cpu() for x in parts.task.tested)
     reader, batch_size = parts.data.readers["test"], parts.data.hparams.batch_size
     n_batches = int(trainer.num_test_batches[0])
     item = scored_items(len(reader), batch_size, n_batches, trainer.world_size)
     shown = parts.task.predictions(outputs).numpy()
-    names = list(parts.data.targets.names)
-    path = write_predictions(folder, reader, item, names, shown, target.numpy())
-    _tell(f"predictions: {path}")
+    is_wanted = run.values.audit != "none" and outputs.numel() <= MOST_AFTER_TRAINING
+    if run.values.mode == "test" or is_wanted:
+        names = list(parts.data.targets.names)
+        path = write_predictions(folder, reader, item, names, shown, target.numpy())
+        if run.values.mode == "test":
+            _tell(f"predictions: {path}")
+    return tested._replace(item=item, outputs=shown)
 
 
 def _best_checkpoint(trainer: Trainer) -> Path | None:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from seqmodel.dataset.build import build_data
-from seqmodel.dataset.data import Data
 from seqmodel.errors import HparamError, LabelError, RunError
 from seqmodel.files import write_file
 from seqmodel.hparam.audit import AuditHparams
@@ -18,7 +17,7 @@ from seqmodel.hparam.resolve import Run, resolve_data
 from seqmodel.trust.audit import SCHEMA, VERSION, Outputs, audit_rows
 from seqmodel.trust.baselines import METRIC
 from seqmodel.trust.predictions import Predictions, predictions_in, read_predictions
-from seqmodel.trust.rows import Rows, rows_of, rows_of_tables
+from seqmodel.trust.rows import Rows, most_rows, rows_of, rows_of_tables
 from seqmodel.trust.text import as_text
 from seqmodel.trust.uncertainty import as_json, groups_of, intervals
 
@@ -121,13 +120,6 @@ def _of_data(run: Run, hparams: Any, predictions: Predictions | None) -> dict[st
     report = audit_rows(splits, outputs, baseline_rows=hparams.baseline_rows, causal=causal)
     report["files"] = {x: data.files_of(x) for x in data.splits}
     return report
-
-
-def most_rows(data: Data, split: str, max_letters: int) -> int:
-    """How many rows of a split have about `max_letters` letters."""
-    lengths = data.readers[split].intervals.length
-    total = int(lengths.sum(dtype=np.int64))
-    return len(lengths) if total <= max_letters else max(1, len(lengths) * max_letters // total)
 
 
 def outputs_for(test: Rows, found: Predictions) -> Outputs:

@@ -24,6 +24,7 @@ from seqmodel.rng import hash64
 
 _LETTERS = 1 << 22  # letters that are read at once
 DRAW_STREAM = 71
+MAX_LETTERS = 400_000_000  # of a split that an audit reads
 MOST_CLASSES = 100  # whole numbers of more values than this are taken for numbers
 LABEL_WORDS = ("label", "labels", "target", "class", "y")
 SEQUENCE_WORDS = ("sequence", "seq", "sequences")
@@ -205,6 +206,13 @@ def rows_of(data: Data, split: str, limit: int | None = None, seed: int = 0) -> 
     if sources is not None:
         more["source"] = sources if which is None else sources[which]
     return replace(found, **more, **_truth(data, reader.target, which, n))
+
+
+def most_rows(data: Data, split: str, max_letters: int = MAX_LETTERS) -> int:
+    """How many rows of a split have about `max_letters` letters."""
+    lengths = data.readers[split].intervals.length
+    total = int(lengths.sum(dtype=np.int64))
+    return len(lengths) if total <= max_letters else max(1, len(lengths) * max_letters // total)
 
 
 def drawn(n: int, limit: int, seed: int = 0) -> np.ndarray:

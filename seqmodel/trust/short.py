@@ -1,0 +1,143 @@
+"""The short form of an audit, which a run prints behind its test scores: one line.
+
+    audit: mcc 0.774 | 5-mers 0.704, nearest row 0.262, GC 0.016 | 0 duplicates of train, 8.9 %
+    similar (>= 0.2): mcc 0.75 without them
+
+It is left out, with a word, where it would take over 5 % of the time of the run.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from seqmodel.dataset.data import Data
+from seqmodel.errors import RunError, SeqmodelError
+from seqmodel.files import write_file
+from seqmodel.training.execute import Tested
+from seqmodel.trust.audit import UNSEEN, Outputs, audit_rows
+from seqmodel.trust.baselines import KMERS, METRIC, baselines, ks_of
+from seqmodel.trust.coordinates import overlap_of
+from seqmodel.trust.duplicates import match
+from seqmodel.trust.markov import chains
+from seqmodel.trust.metrics import prepare
+from seqmodel.trust.rows import Rows, most_rows, rows_of
+from seqmodel.trust.similarity import Containment
+from seqmodel.trust.text import as_text
+from seqmodel.trust.uncertainty import SIMILAR
+
+SHARE = 0.05
+"""Of the time of the run, which the short form may take."""
+FILE = "audit.json"
+# seconds on one thread, rather too many: a letter is hashed and sorted, a feature of a row fitted
+_BASE, _PER_LETTER, _PER_FEATURE = 0.1, 1e-6, 2e-7
+_N_SHOWN = 3
+
+
+def after_test(tested: Tested) -> list[str]:
+    """The lines that a run prints about its test score: one, none, or those of the whole audit.
+
+    Nothing that goes wrong here fails the run, whose weights and scores are written.
+    """
+    wanted = tested.run.values.audit
+    if wanted == "none" or not {"train", "test"} <= set(tested.data.splits):
+        return []
+    try:
+        return _full(tested) if wanted == "full" else _short(tested)
+    except (SeqmodelError, ValueError, ArithmeticError, MemoryError) as e:
+        return [f"audit: left out ({type(e).__name__}: {e})"]
+
+
+def _full(tested: Tested) -> list[str]:
+    data = tested.data
+    splits = {name: rows_of(data, name, most_rows(data, name)) for name in data.splits}
+    causal = tested.run.values.task == "causal"
+    report = audit_rows(splits, _outputs(tested), causal=causal)
+    report["files"] = {x: data.files_of(x) for x in data.splits}
+    write_file(tested.folder / FILE, json.dumps(report) + "\n", RunError)
+    return as_text(report).splitlines()
+
+
+def seconds(data: Data) -> float:
+    """How long the short form takes without k-mer counts, about."""
+    parts = (data.readers[x].intervals.length for x in ("train", "test"))
+    return _BASE + _PER_LETTER * sum(int(x.sum(dtype=np.int64)) for x in parts)
+
+
+def _short(tested: Tested) -> list[str]:
+    budget, cost = SHARE * tested.seconds, seconds(tested.data)
+    if cost > budget:
+        return [
+            f"audit: left out; it would take about {cost:.1f} s of a run of {tested.seconds:.0f} "
+            f"s: seqmodel audit --run={tested.folder}"
+        ]
+    train, test = rows_of(tested.data, "train"), rows_of(tested.data, "test")
+    share, nearest = Containment(train).of(test)
+    same = match(train, test).any
+    parts = [_sources(train, test, share, nearest, budget - cost, tested)]
+    words = [f"{int(same.sum()):,} duplicates of train"]
+    if train.contigs is not None:
+        words.append(f"{int((overlap_of(train, test)[0] > 0).sum()):,} overlap")
+    similar = same | (share >= SIMILAR)
+    words.append(f"{similar.mean():.1%} similar (>= {SIMILAR:g})")
+    parts.append(", ".join(words) + _without(tested, test, similar))
+    scores = _model_score(tested, test, np.ones(len(test), dtype=bool))
+    return [" | ".join(["audit:" + (f" {scores}" if scores else ""), *filter(None, parts)])]
+
+
+def _sources(
+    train: Rows,
+    test: Rows,
+    share: np.ndarray,
+    nearest: np.ndarray,
+    budget: float,
+    tested: Tested,
+) -> str:
+    """The best baselines, for which there is time."""
+    if train.kind is None or test.truth is None:
+        if tested.run.values.task not in ("masked", "causal"):
+            return ""
+        nats = chains(train, test, causal=tested.run.values.task == "causal")
+        known = {name: x for name, x in nats.items() if x is not None}
+        return ", ".join(f"{name} {x:.3f}" for name, x in list(known.items())[-2:]) + " nats"
+    work = _PER_FEATURE * len(train) * max(1, len(train.targets))
+    ks = [k for k in ks_of(train, KMERS) if work * train.alphabet.n_letters**k <= budget]
+    found = baselines(train, test, (share, nearest), kmers=ks[-1:])
+    metric = METRIC[train.kind]
+    scores = {name: score(metric, test.truth, x) for name, x in found.items()}
+    seen = [(x, name) for name, x in scores.items() if name not in UNSEEN and x == x]
+    best = sorted(seen, reverse=True)[:_N_SHOWN]
+    return ", ".join(f"{name} {x:.3f}" for x, name in best)
+
+
+def score(metric: str, truth: np.ndarray, outputs: np.ndarray) -> float:
+    """A test metric of all rows."""
+    n = len(truth)
+    return float(prepare(metric, truth, outputs, np.zeros(n, dtype=np.int64))(np.ones((1, 1)))[0])
+
+
+def _outputs(tested: Tested) -> Outputs | None:
+    if tested.outputs is None or tested.item is None:
+        return None
+    return Outputs(tested.item, tested.outputs)
+
+
+def _model_score(tested: Tested, test: Rows, which: np.ndarray) -> str:
+    """The score of the model on some rows, by its name; empty where it has none."""
+    outputs = _outputs(tested)
+    if outputs is None or test.truth is None or test.kind is None:
+        return ""
+    kept = which[outputs.row]
+    if not kept.any():
+        return ""
+    metric = METRIC[test.kind]
+    value = score(metric, test.truth[outputs.row[kept]], outputs.values[kept])
+    return f"{metric} {value:.3f}"
+
+
+def _without(tested: Tested, test: Rows, similar: np.ndarray) -> str:
+    if not similar.any():
+        return ""
+    text = _model_score(tested, test, ~similar)
+    return f": {text} without them" if text else ""
