@@ -116,6 +116,7 @@ def class_curves(names=("neg", "pos"), good=0.8):
     x = [i / 20 for i in range(21)]
     points = {"fpr": x, "tpr": [v ** (1 - good) if v else 0.0 for v in x]}
     pr = {"recall": x, "precision": [1 - v * (1 - good) for v in x]}
+    reliability = {"predicted": [0.1, 0.5, 0.9], "observed": [0.2, 0.5, 0.8], "n": [70, 60, 70]}
     return {
         "schema": 1,
         "kind": "class",
@@ -124,6 +125,7 @@ def class_curves(names=("neg", "pos"), good=0.8):
         "confusion": [[right, n - right], [n - right, right]],
         "roc": dict.fromkeys(names, points),
         "pr": dict.fromkeys(names, pr),
+        "reliability": dict.fromkeys(names, reliability),
     }
 
 

@@ -449,7 +449,7 @@
     const blocks = el("div", { class: "plots" });
     const first = best[0].curves;
     if (first.confusion) best.forEach(({ run, curves }) => curves.confusion && blocks.append(el("div", { class: "plot" }, el("h3", { title: nameOf(data.runs[run]) }, `Confusion matrix: ${cut(nameOf(data.runs[run]), 90)}`), confusion(curves))));
-    for (const [key, title, x, y] of [["roc", "ROC", "fpr", "tpr"], ["pr", "Precision and recall", "recall", "precision"]]) {
+    for (const [key, title, x, y] of [["roc", "ROC", "fpr", "tpr"], ["pr", "Precision and recall", "recall", "precision"], ["reliability", "Reliability: on the diagonal, probabilities come true as often as they say", "predicted", "observed"]]) {
       if (first[key]) blocks.append(el("div", { class: "plot" }, el("h3", {}, title), chart(() => linesPlot(best, key, x, y), title)));
     }
     if (first.scatter) for (const name of Object.keys(first.scatter).slice(0, 6)) blocks.append(el("div", { class: "plot" }, el("h3", {}, `Predicted and measured: ${name}`), chart(() => scatterPlot(best[0], name), `scatter of ${name}`)));
@@ -471,11 +471,12 @@
   }
   function linesPlot(best, key, x, y) {
     const traces = [];
-    if (key === "roc") traces.push({ x: [0, 1], y: [0, 1], mode: "lines", line: { color: colour("line"), dash: "dash" }, hoverinfo: "skip" });
+    if (key !== "pr") traces.push({ x: [0, 1], y: [0, 1], mode: "lines", line: { color: colour("line"), dash: "dash" }, hoverinfo: "skip" });
     best.forEach(({ run, curves }, i) => Object.entries(curves[key] || {}).slice(0, 8).forEach(([name, points], j) => {
-      traces.push({ x: points[x], y: points[y], mode: "lines", line: { color: PALETTE[(i === 0 ? j : i + 7) % PALETTE.length], width: i === 0 ? 2 : 1, dash: i === 0 ? "solid" : "dot" }, customdata: points[x].map(() => run), hovertemplate: `${plain(name)}<br>${plain(nameOf(data.runs[run]))}<br>%{x:.3f}, %{y:.3f}<extra></extra>` });
+      traces.push({ x: points[x], y: points[y], mode: points.n ? "lines+markers" : "lines", text: points[x].map((_, k) => (points.n ? `<br>${points.n[k]} items` : "")), line: { color: PALETTE[(i === 0 ? j : i + 7) % PALETTE.length], width: i === 0 ? 2 : 1, dash: i === 0 ? "solid" : "dot" }, customdata: points[x].map(() => run), hovertemplate: `${plain(name)}<br>${plain(nameOf(data.runs[run]))}<br>%{x:.3f}, %{y:.3f}%{text}<extra></extra>` });
     }));
-    return { traces, extra: { xaxis: { title: { text: x === "fpr" ? "false positive rate" : x }, range: [-0.02, 1.02] }, yaxis: { title: { text: y === "tpr" ? "true positive rate" : y }, range: [-0.02, 1.02] } } };
+    const says = { fpr: "false positive rate", tpr: "true positive rate", predicted: "mean probability", observed: "share of positives" };
+    return { traces, extra: { xaxis: { title: { text: says[x] || x }, range: [-0.02, 1.02] }, yaxis: { title: { text: says[y] || y }, range: [-0.02, 1.02] } } };
   }
   function scatterPlot({ run, curves }, name) {
     const { target, predicted } = curves.scatter[name];

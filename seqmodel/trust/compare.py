@@ -24,7 +24,6 @@ from seqmodel.trust.uncertainty import Interval, groups_of, interval, numbered, 
 
 MOST = 2e10
 """Rows times targets times draws; with more of them fewer samples are drawn."""
-_UNITS = {"contig": "contigs", "block": "blocks of 1 Mb", "row": "rows"}
 
 
 class Scored(NamedTuple):
@@ -118,7 +117,7 @@ def compare(
         each = [interval(metric, first.truth, x.outputs, **options) for x in (first, second)]
         difference = paired(metric, first.truth, first.outputs, second.outputs, **options)
         scores.append(Scored(metric, each[0], each[1], difference))
-    said = f"{n_groups:,} {_UNITS[what]}"
+    said = f"{n_groups:,} {what}"
     return Comparison(os.fspath(a), os.fspath(b), len(first), said, draws, tuple(scores))
 
 

@@ -24,8 +24,8 @@ from seqmodel.trust.student import t_quantile
 BANDS = {"none": 0.0, "< 0.2": 0.2, "0.2-0.5": 0.5, "0.5-0.8": 0.8, ">= 0.8": 2.0}
 """Bands of containment, and where each ends; its end belongs to the next."""
 SIMILAR = 0.2
-MIN_CONTIGS = 20
-BLOCK_BP = 1_000_000
+MIN_GROUPS = 20
+BLOCKS = {"1 Mb": 1_000_000, "100 kb": 100_000, "10 kb": 10_000}
 _CHUNK = 1 << 22  # weights of rows that are in memory at once
 
 
@@ -163,7 +163,9 @@ def groups_of(
     starts: np.ndarray | None = None,
     components: np.ndarray | None = None,
 ) -> tuple[np.ndarray | None, str]:
-    """The groups to draw, and what they are: "contig", "block", "component" or "row".
+    """The groups to draw, and what they are: "contigs", "blocks of 1 Mb", "components" or "rows".
+
+    Blocks are the largest of 1 Mb, 100 kb and 10 kb of which there are at least 20.
 
     Args:
         contigs: of rows that have coordinates, [N]; None for tables.
@@ -171,12 +173,17 @@ def groups_of(
         components: of rows of tables, which rows are similar, [N]; None if that is not known.
     """
     if contigs is None or starts is None:
-        return (None, "row") if components is None else (np.asarray(components), "component")
+        return (None, "rows") if components is None else (np.asarray(components), "components")
     contig, n = numbered(contigs, len(contigs))
-    if n >= MIN_CONTIGS:
-        return contig, "contig"
-    block = np.asarray(starts, dtype=np.int64) // BLOCK_BP
-    return contig * (int(block.max(initial=0)) + 1) + block, "block"
+    if n >= MIN_GROUPS:
+        return contig, "contigs"
+    for name, size in BLOCKS.items():
+        block = np.asarray(starts, dtype=np.int64) // size
+        groups, n = numbered(contig * (int(block.max(initial=0)) + 1) + block, len(contig))
+        what = f"blocks of {name}"
+        if n >= MIN_GROUPS:
+            break
+    return groups, what
 
 
 def numbered(groups: Any, n_rows: int) -> tuple[np.ndarray, int]:

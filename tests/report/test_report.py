@@ -137,6 +137,16 @@ def test_means_over_replicates_are_a_view_of_the_table(driver, many):
     assert set(column(driver, "best_n")) == {"3"}
 
 
+def test_the_reliability_of_the_best_runs_is_drawn(driver, many):
+    open_page(driver, many)
+    scroll_through(driver)
+    titles = texts(driver, "#test h3")
+    assert any(x.startswith("Reliability: on the diagonal") for x in titles)
+    assert "mean probability" in texts(driver, "#test .xtitle")
+    assert "share of positives" in texts(driver, "#test .ytitle")
+    assert console(driver) == []
+
+
 def test_runs_of_different_tasks_are_compared_apart(driver, states):
     open_page(driver, states)
     options = texts(driver, "select[aria-label=task] option")

@@ -188,7 +188,7 @@ def test_intervals_that_overlap_are_found(genome, capsys):
     report, _ = audited(capsys, *genome, *files, "--test_files=test.bed")
     assert report["coordinates"]["test in train"]["overlapping"] == 0
     assert "position" in report["baselines"]["unseen"]
-    assert report["baselines"]["groups"] == "block"
+    assert report["baselines"]["groups"] == "blocks of 10 kb"
     report, text = audited(capsys, *genome, *files, "--test_files=over.bed")
     there = report["coordinates"]["test in train"]
     assert (there["overlapping"], there["bp"]) == (1, 40)

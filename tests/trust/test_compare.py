@@ -98,7 +98,7 @@ def test_contigs_and_blocks_are_the_groups(here):
     write_tested("many", GOOD, contigs=contigs)
     write_tested("one", GOOD, contigs=["c1"] * N)
     assert compare("many", "many", draws=10).groups == "25 contigs"
-    assert compare("one", "one", draws=10).groups == "1 blocks of 1 Mb"
+    assert compare("one", "one", draws=10).groups == "1 blocks of 10 kb"
     assert compare("good", "poor", draws=10).groups == "400 rows"
 
 

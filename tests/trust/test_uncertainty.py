@@ -278,15 +278,23 @@ def test_what_does_not_go_together_is_an_error(call, message):
 
 
 def test_groups_are_contigs_or_blocks_or_components_or_rows():
-    few, many = np.array(["a", "a", "b", "a"]), np.arange(25)
-    starts = np.array([10, 999_999, 5, 1_000_000])
-    group, what = groups_of(few, starts)
-    assert what == "block"
-    assert [np.flatnonzero(group == g).tolist() for g in group] == [[0, 1], [0, 1], [2], [3]]
-    group, what = groups_of(many, np.zeros(25))
-    assert (what, len(set(group.tolist()))) == ("contig", 25)
-    assert groups_of(None, components=[3, 3, 1])[1] == "component"
-    assert groups_of(None) == (None, "row")
+    def sets(found):
+        group, what = found
+        return what, sorted(np.flatnonzero(group == g).tolist() for g in set(group.tolist()))
+
+    apart = 1_000_000 * np.arange(21)
+    places = np.append(apart, [999_999, 5]), np.array(["a"] * 22 + ["b"])
+    what, found = sets(groups_of(places[1], places[0]))
+    assert what == "blocks of 1 Mb"
+    assert len(found) == 22
+    assert [0, 21] in found
+    assert sets(groups_of(np.arange(25), np.zeros(25)))[0] == "contigs"
+    near = 60_000 * np.arange(60)  # four blocks of 1 Mb, 36 of 100 kb
+    assert sets(groups_of(np.zeros(60), near))[0] == "blocks of 100 kb"
+    assert len(sets(groups_of(np.zeros(60), near))[1]) == 36
+    assert sets(groups_of(np.zeros(3), np.arange(3))) == ("blocks of 10 kb", [[0, 1, 2]])
+    assert groups_of(None, components=[3, 3, 1])[1] == "components"
+    assert groups_of(None) == (None, "rows")
 
 
 def test_each_row_is_in_one_band_of_containment():
