@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 case "${1:-}" in
     demo) extras=demo ;;
-    test) extras=demo,tracks,hdf5,parquet,variants,attribute,export,hf,lora,search,report,tensorboard,dev ;;
+    test) extras=demo,tracks,hdf5,parquet,variants,attribute,audit,export,hf,lora,search,report,tensorboard,dev ;;
     *) echo "usage: tools/environment.sh demo|test" >&2; exit 2 ;;
 esac
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
+from seqmodel.hparam.header import read_header
 from seqmodel.trust.duplicates import name_of
 from seqmodel.trust.rows import Rows
 
@@ -73,21 +73,45 @@ def overlap_of(train: Rows, test: Rows) -> tuple[np.ndarray, np.ndarray]:
     return bp, distance
 
 
-def seen_contigs(seen: Collection[str], test: Rows) -> dict[str, Any] | None:
-    """Rows of `test` on contigs that another model was trained on.
+def seen_by(checkpoint: str, test: Rows) -> dict[str, Any] | None:
+    """Rows of `test` where the model of a checkpoint was trained, by the contigs of its header.
 
     Args:
-        seen: names of these contigs.
-        test: rows with coordinates; without, None is returned.
+        checkpoint: path of a checkpoint, or of exported weights.
+        test: rows with coordinates on the same assembly.
+
+    Returns:
+        `checkpoint`; `known`: whether its header names contigs; `rows`; `on_seen_contigs`: rows on
+        such a contig; `in_seen_range`: rows that share a base with the range from the first
+        training window of the contig to the last; `bp` of them in it; `contigs`: those of test
+        rows; `listed` and `n_contigs`: a header lists at most 1,000 of the contigs. Numbers are
+        None where nothing is known. None where rows have no coordinates.
+
+    Raises:
+        CheckpointError: it is no checkpoint.
     """
-    if test.contigs is None:
+    header = read_header(checkpoint)
+    if test.contigs is None or test.starts is None or test.ends is None:
         return None
+    seen: dict[str, list[int]] = header["contigs"] or {}
     contigs = _contigs(test)
     on = np.isin(contigs, sorted(seen))
-    return {
-        "rows": len(contigs),
+    bounds = np.array([seen[x][2:4] if x in seen else [0, 0] for x in contigs.tolist()])
+    low, high = bounds.reshape(-1, 2).T
+    bp = np.maximum(0, np.minimum(test.ends, high) - np.maximum(test.starts, low))
+    numbers = {
         "on_seen_contigs": int(on.sum()),
+        "in_seen_range": int((bp > 0).sum()),
+        "bp": int(bp.sum()),
+    }
+    return {
+        "checkpoint": checkpoint,
+        "known": bool(seen),
+        "rows": len(contigs),
+        **(numbers if seen else dict.fromkeys(numbers)),
         "contigs": sorted(set(contigs[on].tolist())),
+        "listed": len(seen),
+        "n_contigs": header["n_contigs"],
     }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from seqmodel.dataset.seq.kmers import MAX_KMERS, MAX_ROWS, KmerIndex
 from seqmodel.dataset.seq.sequences import digests
+from seqmodel.trust.align import alignment
 from seqmodel.trust.duplicates import name_of, sequences
 from seqmodel.trust.rows import Rows
 
@@ -98,8 +99,16 @@ class Containment:
             "repeats_left_out": len(self.index.repeats),
         }
 
-    def report(self, test: Rows, share: np.ndarray, nearest: np.ndarray) -> dict[str, Any]:
+    def report(
+        self, test: Rows, share: np.ndarray, nearest: np.ndarray, *, align: bool = False
+    ) -> dict[str, Any]:
         """What `of(test)` returned, as numbers and names.
+
+        Args:
+            test: the rows.
+            share: their containments.
+            nearest: the training row of each.
+            align: the worst rows get strand, offset, overlap and identity too (needs edlib).
 
         Returns:
             What `describe()` says; `rows`; `without_kmers`: rows that have no k-mer, because they
@@ -111,10 +120,18 @@ class Containment:
             "rows": len(share),
             "without_kmers": int((self.index.reader.counts(sequences(test)) == 0).sum()),
             "share_at": {f"{x:g}": float((share >= x).mean()) if len(share) else 0 for x in SHARES},
-            "worst": self._worst(test, share, nearest),
+            "worst": self._worst(test, share, nearest, align),
         }
 
-    def _worst(self, test: Rows, share: np.ndarray, nearest: np.ndarray) -> list[dict[str, Any]]:
+    def _worst(
+        self, test: Rows, share: np.ndarray, nearest: np.ndarray, align: bool
+    ) -> list[dict[str, Any]]:
+        x, train = sequences(test), sequences(self.train)
+
+        def aligned(row: int) -> dict[str, Any]:
+            other = train.row(int(nearest[row]))
+            return alignment(x.row(row), other, x.alphabet, min(self.k, len(other)))
+
         order = np.argsort(-share, kind="stable")[:N_WORST]
         return [
             {
@@ -123,6 +140,7 @@ class Containment:
                 "containment": round(float(share[row]), 4),
                 "train_row": int(self.train.numbers[nearest[row]]),
                 "train_name": name_of(self.train, int(nearest[row])),
+                **(aligned(row) if align else {}),
             }
             for row in order.tolist()
             if share[row] > 0

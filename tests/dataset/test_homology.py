@@ -22,7 +22,7 @@ def families(rng, n, n_single=200, length=100):
         for _ in range(rng.integers(1, 6)):
             child = substituted(rng, ancestor, rng.choice([0, 0.02, 0.06, 0.1]))
             cut = int(rng.choice([0, 0, 30, 60]))
-            child = child[cut:] + texts_of(rng, 1, cut)[0]
+            child = child[cut:] + texts_of(rng, 1, cut * int(rng.random() < 0.6))[0]
             texts.append(reverse(child) if rng.random() < 0.5 else child)
     return [texts[i] for i in rng.permutation(len(texts))]
 

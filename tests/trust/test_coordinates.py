@@ -1,13 +1,17 @@
 """Overlap of intervals of two splits, against bedtools."""
 
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
-from leak_cases import rows_of
+from leak_cases import rows_of, texts_of
 from programs import need
 
-from seqmodel.trust.coordinates import overlap_of, overlaps, seen_contigs
+from seqmodel.run import main
+from seqmodel.trust.coordinates import overlap_of, overlaps, seen_by
+
+ARCHIVE = Path(__file__).parents[1] / "archive"
 
 
 def placed(rng, n, contigs, high=60):
@@ -64,7 +68,6 @@ def test_rows_without_coordinates():
     rows = placed(np.random.default_rng(0), 5, ["chr1"])
     assert overlaps(rows_of(["A"]), rows) is None
     assert overlaps(rows, rows_of(["A"])) is None
-    assert seen_contigs({"chr1"}, rows_of(["A"])) is None
 
 
 def test_no_training_row():
@@ -74,12 +77,49 @@ def test_no_training_row():
     assert (found["bp"], found["distance"], found["other_contig"]) == (0, None, 5)
 
 
-def test_contigs_that_another_model_has_seen():
+@pytest.fixture
+def pretrained(tmp_path, monkeypatch):
+    """A masked model of contigs a and b from position 128 on; c is for validation."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    texts = texts_of(rng, 3, 1024)
+    Path("g.fa").write_text("".join(f">{n}\n{x}\n" for n, x in zip("abc", texts, strict=True)))
+    starts = range(128, 960, 64)
+    Path("g.bed").write_text("".join(f"{c}\t{s}\t{s + 64}\n" for c in "abc" for s in starts))
+    given = ("--task=masked", "--fasta=g.fa", "--intervals=g.bed", "--seq_len=64")
+    small = ("--encoder=dilated_conv", "--n_layers=1", "--n_dims=8", "--n_threads=1")
+    quiet = ("--progress=none", "--accelerator=cpu", "--max_epochs=1", "--default_root_dir=run")
+    assert main([*given, *small, *quiet, "--valid_contigs=c"]) == 0
+    return "run/checkpoints/last.ckpt"
+
+
+def test_rows_where_another_model_was_trained(pretrained):
     rows = rows_of(
-        ["A"] * 3,
-        contigs=np.array(["chr1", "chr2", "chr10"]),
-        starts=np.zeros(3, dtype=int),
-        ends=np.ones(3, dtype=int),
+        ["A"] * 5,
+        contigs=np.array(["a", "a", "b", "c", "d"]),
+        starts=np.array([0, 100, 950, 128, 128]),
+        ends=np.array([128, 130, 980, 300, 300]),
     )
-    found = seen_contigs({"chr1", "chr10", "chrX"}, rows)
-    assert found == {"rows": 3, "on_seen_contigs": 2, "contigs": ["chr1", "chr10"]}
+    found = seen_by(pretrained, rows)
+    assert found == {
+        "checkpoint": pretrained,
+        "known": True,
+        "rows": 5,
+        "on_seen_contigs": 3,
+        "in_seen_range": 2,
+        "bp": 2 + 10,
+        "contigs": ["a", "b"],
+        "listed": 2,
+        "n_contigs": 2,
+    }
+    assert seen_by(pretrained, rows_of(["A"])) is None
+
+
+def test_a_checkpoint_that_names_no_contig():
+    archived = sorted(ARCHIVE.glob("*/*.ckpt"))
+    assert archived
+    rows = placed(np.random.default_rng(0), 5, ["chr1"])
+    found = seen_by(str(archived[0]), rows)
+    assert found is not None
+    assert not found["known"]
+    assert (found["on_seen_contigs"], found["bp"]) == (None, None)

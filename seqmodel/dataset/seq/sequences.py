@@ -44,9 +44,13 @@ class Sequences(NamedTuple):
         begin, lengths = self.offsets[:-1][rows], np.diff(self.offsets)[rows]
         return Sequences.gathered(self.codes, begin, lengths, self.alphabet)
 
+    def row(self, row: int) -> np.ndarray:
+        """The ids of a row, uint8."""
+        return self.codes[self.offsets[row] : self.offsets[row + 1]]
+
     def text(self, row: int) -> str:
         """The letters of a row."""
-        return self.alphabet.decode(self.codes[self.offsets[row] : self.offsets[row + 1]])
+        return self.alphabet.decode(self.row(row))
 
 
 def digests(x: Sequences, *, reverse: bool = False) -> np.ndarray:

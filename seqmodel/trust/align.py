@@ -1,0 +1,88 @@
+"""How two rows that share k-mers are aligned: strand, offset, identity. Needs edlib."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from seqmodel.dataset.seq.alphabet import Alphabet
+from seqmodel.errors import HparamError
+
+_MOST_PLACES = 8  # of a k-mer: a run of one letter has as many as it is long
+
+
+def alignment(row: np.ndarray, other: np.ndarray, alphabet: Alphabet, k: int) -> dict[str, Any]:
+    """The alignment of a row with another one, on the diagonal where they share most k-mers.
+
+    Args:
+        row: ids of the row, uint8.
+        other: ids of the other row.
+        alphabet: of both.
+        k: letters of a k-mer.
+
+    Returns:
+        `strand`: - where the reverse complement of the row is aligned; `offset`: position in the
+        other row of the first letter of the row, below 0 where the row begins earlier; `overlap`:
+        letters of the row beside the other row; `identity`: equal letters by columns of the global
+        alignment of these parts. Empty if no k-mer is shared.
+
+    Raises:
+        HparamError: edlib is not installed.
+    """
+    edlib = _edlib()
+    strands = {"+": row}
+    if alphabet.complement is not None:
+        strands["-"] = alphabet.reverse_complement(row)
+    there = _places(other, k)
+    votes: Counter[tuple[str, int]] = Counter()
+    for strand, ids in strands.items():
+        for kmer, places in _places(ids, k).items():
+            found = there.get(kmer, ())
+            votes.update((strand, b - a) for a in places for b in found)
+    if not votes:
+        return {}
+    strand, offset = max(votes, key=lambda x: (votes[x], x[0] == "+", -abs(x[1])))
+    begin, end = max(0, -offset), min(len(row), len(other) - offset)
+    mine, theirs = strands[strand][begin:end], other[begin + offset : end + offset]
+    path = edlib.align(mine.tobytes(), theirs.tobytes(), mode="NW", task="path")
+    steps = _steps(path["cigar"])
+    return {
+        "strand": strand,
+        "offset": offset,
+        "overlap": end - begin,
+        "identity": round(steps["="] / steps.total(), 4),
+    }
+
+
+def _places(ids: np.ndarray, k: int) -> dict[bytes, list[int]]:
+    """Where each k-mer is."""
+    found: dict[bytes, list[int]] = {}
+    text = ids.tobytes()
+    for i in range(len(text) - k + 1):
+        places = found.setdefault(text[i : i + k], [])
+        if len(places) < _MOST_PLACES:
+            places.append(i)
+    return found
+
+
+def _steps(cigar: str) -> Counter[str]:
+    """Columns of an alignment by what they are: = X I D."""
+    found: Counter[str] = Counter()
+    number = ""
+    for x in cigar:
+        if x.isdigit():
+            number += x
+        else:
+            found[x] += int(number)
+            number = ""
+    return found
+
+
+def _edlib() -> Any:
+    try:
+        import edlib
+    except ImportError as e:
+        raise HparamError("--align needs edlib: pip install 'seqmodel[audit]'") from e
+    return edlib
