@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from seqmodel.dataset.seq.store_build import lock
 from seqmodel.errors import RunError
 from seqmodel.infer.formats import Rows
 from seqmodel.infer.parts import Parts, apply, merge
@@ -227,3 +229,24 @@ def test_a_part_that_another_process_has_joined_meanwhile_is_no_error(tmp_path):
 
     out = str(tmp_path / "out.tsv")
     assert apply(Late([out], STAMP), chunks(30, 7), rows_of) == {"n": 30, "ok": 30}
+
+
+def test_of_many_that_want_the_lock_one_has_it(tmp_path):
+    inside, most = 0, 0
+
+    def work():
+        nonlocal inside, most
+        for _ in range(50):
+            with lock(str(tmp_path / "join")):
+                inside += 1
+                most = max(most, inside)
+                time.sleep(0.0002)
+                inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    assert not list(tmp_path.iterdir())

@@ -204,14 +204,20 @@ def writing_cache(target: str, error: Error = SequenceError) -> AbstractContextM
 def lock(target: str) -> Iterator[None]:
     """Holds the lock of `target` among processes; does without where the file system has none."""
     path = f"{target}.lock"
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError:
-        yield
-        return
-    try:
+    while True:
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError:
+            yield
+            return
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
+        # who had it may have removed the file meanwhile: then the next comer locks another one
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.stat(path), os.fstat(handle)):
+                break
+        os.close(handle)
+    try:
         yield
     finally:
         with contextlib.suppress(OSError):
