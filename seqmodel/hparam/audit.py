@@ -14,6 +14,7 @@ FINDINGS = {
     "conflicts": "such a row has another label",
     "similar": "over 1 % of the test rows have a containment of 0.5 or more in a training row",
     "overlap": "an interval of valid or test lies on bases of another split",
+    "base": "a test interval lies where the model of --base_checkpoint was trained",
     "one_class": "the test rows have one class, or one number",
     "order": "the order of the rows, their file or their position alone predicts the label",
     "baseline": "the model is not better than the best baseline, at 95 %",
@@ -51,6 +52,19 @@ class AuditHparams(Hparams):
             "--out",
             type=path(OUTPUT),
             help="JSON file of the report; default: audit.json in the folder of --run, else none",
+        )
+        add(
+            "--base_checkpoint",
+            type=path(),
+            help="checkpoint that the model started from: say which test intervals lie where it "
+            "was trained",
+        )
+        add(
+            "--align",
+            type=str2bool,
+            default=False,
+            help="align the ten most similar rows with their training rows: strand, offset, "
+            "identity (needs the extra 'audit')",
         )
         add("--json", type=str2bool, default=False, help="print the report as one JSON object")
         add(

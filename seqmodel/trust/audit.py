@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from seqmodel.trust.baselines import KMERS, MAX_ROWS, METRIC, baselines, ks_of, varies
-from seqmodel.trust.coordinates import overlaps
+from seqmodel.trust.coordinates import overlaps, seen_by
 from seqmodel.trust.duplicates import duplicates, match, within
 from seqmodel.trust.markov import chains
 from seqmodel.trust.rows import Rows
@@ -59,6 +59,8 @@ def audit_rows(
     draws: int = 1000,
     seed: int = 0,
     causal: bool = False,
+    align: bool = False,
+    base_checkpoint: str | None = None,
 ) -> dict[str, Any]:
     """The report of splits, and of what a model predicts for the test split.
 
@@ -70,6 +72,8 @@ def audit_rows(
         draws: bootstrap samples of each interval.
         seed: of all draws.
         causal: rows without truth are for a model that knows the letters before alone.
+        align: the most similar rows are aligned with their training rows.
+        base_checkpoint: checkpoint that the model started from.
     """
     began = time.perf_counter()
     report: dict[str, Any] = {
@@ -93,7 +97,9 @@ def audit_rows(
             report["coordinates"][key] = found
         if a == "train" and containment is not None:
             near[b] = containment.of(second)
-            report["similarity"][key] = containment.report(second, *near[b])
+            report["similarity"][key] = containment.report(second, *near[b], align=align)
+    if base_checkpoint is not None and "test" in splits:
+        report["base"] = seen_by(base_checkpoint, splits["test"])
     if "train" in splits and "test" in splits:
         _add_scores(report, splits, near["test"], outputs, kmers, baseline_rows, draws, seed)
         if splits["train"].kind is None:
@@ -227,6 +233,10 @@ def findings(report: Mapping[str, Any]) -> list[dict[str, str]]:
     for key, x in report["coordinates"].items():
         if x["overlapping"]:
             add("overlap", f"{key}: {x['overlapping']:,} intervals overlap ({x['bp']:,} bp)")
+    base = report.get("base")
+    if base is not None and base["in_seen_range"]:
+        n, total = base["in_seen_range"], base["rows"]
+        add("base", f"{n:,} of {total:,} test intervals lie where {base['checkpoint']} was trained")
     test = report["splits"].get("test", {})
     if test.get("varies") is False:
         add("one_class", "test: all rows have one label")

@@ -117,7 +117,14 @@ def _of_data(run: Run, hparams: Any, predictions: Predictions | None) -> dict[st
     if predictions is not None and "test" in splits:
         outputs = outputs_for(splits["test"], predictions)
     causal = getattr(run.values, "task", None) == "causal"
-    report = audit_rows(splits, outputs, baseline_rows=hparams.baseline_rows, causal=causal)
+    report = audit_rows(
+        splits,
+        outputs,
+        baseline_rows=hparams.baseline_rows,
+        causal=causal,
+        align=hparams.align,
+        base_checkpoint=hparams.base_checkpoint,
+    )
     report["files"] = {x: data.files_of(x) for x in data.splits}
     return report
 

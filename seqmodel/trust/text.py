@@ -12,6 +12,7 @@ def as_text(report: Mapping[str, Any]) -> str:
         [
             *_splits(report),
             *_pairs(report),
+            *_base(report),
             *_baselines(report),
             *_model(report),
             *_markov(report),
@@ -71,7 +72,31 @@ def _pairs(report: Mapping[str, Any]) -> Iterator[str]:
                 yield (
                     f"  row {row['row']} {names[0]}: {row['containment']:.0%} of its k-mers are in "
                     f"training row {row['train_row']} {names[1]}".rstrip()
+                    + _aligned(row)
                 )
+
+
+def _aligned(row: Mapping[str, Any]) -> str:
+    """How a row is aligned, where it was."""
+    if "identity" not in row:
+        return ""
+    return (
+        f", strand {row['strand']} at offset {row['offset']}, "
+        f"{row['identity']:.1%} identity over {row['overlap']} letters"
+    )
+
+
+def _base(report: Mapping[str, Any]) -> Iterator[str]:
+    x = report.get("base")
+    if x is None:
+        return
+    if x["known"]:
+        where = (
+            f"contigs of {x['on_seen_contigs']:,} test rows, around {x['in_seen_range']:,} of them"
+        )
+        yield f"{x['checkpoint']} was trained on the {where}"
+    else:
+        yield f"{x['checkpoint']}: its header names no contig that it was trained on"
 
 
 def _if(n: int | None, what: str) -> list[str]:

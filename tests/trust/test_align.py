@@ -1,11 +1,13 @@
 """Alignment of two rows, against the way in which they were made."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from leak_cases import reverse, rows_of, substituted, texts_of
 
+from seqmodel.cli.verbs import main
 from seqmodel.dataset.seq.alphabet import DNA, PROTEIN
 from seqmodel.errors import HparamError
 from seqmodel.trust.align import alignment
@@ -65,3 +67,18 @@ def test_edlib_is_missing(monkeypatch):
     a = DNA.encode("ACGT" * 8)
     with pytest.raises(HparamError, match=r"--align needs edlib: pip install 'seqmodel\[audit\]'"):
         alignment(a, a, DNA, 16)
+
+
+def test_the_verb_aligns_the_worst_rows(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(2)
+    train, test = texts_of(rng, 30, 100), texts_of(rng, 20, 100)
+    test[7] = reverse(train[5][30:] + texts_of(rng, 1, 30)[0])
+    for name, rows in (("train", train), ("test", test)):
+        lines = [f"{x},{i % 2}\n" for i, x in enumerate(rows)]
+        Path(f"{name}.csv").write_text("sequence,label\n" + "".join(lines))
+    given = ("--dataset=table", "--train_files=train.csv", "--test_files=test.csv")
+    assert main(["audit", *given, "--align"]) == 0
+    assert (
+        "training row 5, strand - at offset 30, 100.0% identity over 70" in capsys.readouterr().out
+    )

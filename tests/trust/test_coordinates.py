@@ -8,6 +8,7 @@ import pytest
 from leak_cases import rows_of, texts_of
 from programs import need
 
+from seqmodel.cli.verbs import main as verb
 from seqmodel.run import main
 from seqmodel.trust.coordinates import overlap_of, overlaps, seen_by
 
@@ -123,3 +124,18 @@ def test_a_checkpoint_that_names_no_contig():
     assert found is not None
     assert not found["known"]
     assert (found["on_seen_contigs"], found["bp"]) == (None, None)
+
+
+def test_the_verb_says_where_the_base_was_trained(pretrained, capsys):
+    Path("l.bed").write_text(
+        "".join(f"{c}\t{s}\t{s + 64}\t{s % 3}\n" for c in "abc" for s in range(0, 900, 50))
+    )
+    data = ("--dataset=bed", "--fasta=g.fa", "--intervals=l.bed", "--test_contigs=b")
+    base = f"--base_checkpoint={pretrained}"
+    assert verb(["audit", *data, base, "--fail_on=base"]) == 3
+    text = capsys.readouterr().out
+    assert "was trained on the contigs of 18 test rows, around 16 of them" in text
+    assert "base: 16 of 18 test intervals lie where run/checkpoints/last.ckpt was trained" in text
+    data = (*data[:-1], "--test_contigs=c")
+    assert verb(["audit", *data, base, "--fail_on=base"]) == 0
+    assert "was trained on the contigs of 0 test rows, around 0 of them" in capsys.readouterr().out
