@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOMS = ("cli", "hparam", "job", "record", "report")
-MODULES = ("errors", "files", "light", "moved", "run", "terminal", "trust.student")
+MODULES = ("errors", "files", "light", "moved", "run", "terminal", "trust.student", "trust.text")
 HEAVY = ("seqmodel.record.checkpoint",)
 
 

@@ -20,6 +20,7 @@ def write_run(
     rate=0.3,
     usage=True,
     curves=None,
+    audit=None,
     stderr="",
     job=True,
     test=True,
@@ -58,6 +59,8 @@ def write_run(
         (folder / "usage.json").write_text(json.dumps(used))
     if curves:
         (folder / "test_curves.json").write_text(json.dumps(curves))
+    if audit:
+        (folder / "audit.json").write_text(json.dumps(audit))
     return folder
 
 
@@ -169,3 +172,14 @@ def write_every_state(root):
         stderr=f"{HOSTILE}\nValueError: {HOSTILE}",
         curves=class_curves(names=(HOSTILE, "b")),
     )
+
+
+def audit_report(value=0.5):
+    """An audit.json of a file of predictions."""
+    score = {"value": value, "low": value - 0.1, "high": value + 0.1}
+    model = {"metric": "mcc", "rows": 80, "metrics": {"mcc": score}}
+    model |= {"by_containment": [], "without": {}}
+    finding = {"name": "duplicates", "text": "test in train: 4 of 80 rows are duplicates"}
+    names = ("splits", "within", "duplicates", "similarity", "coordinates")
+    report = {"schema": "seqmodel.audit", "version": 1, **{name: {} for name in names}}
+    return report | {"model": model, "findings": [finding]}

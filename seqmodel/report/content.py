@@ -16,6 +16,7 @@ from seqmodel.job.results.result import Result, mode
 from seqmodel.job.results.table import Results, group_key, plain
 from seqmodel.job.state import STATES, exception_line
 from seqmodel.report.importance import importances
+from seqmodel.trust.text import as_text
 
 N_BEST = 3  # runs of a family of which the test split is shown
 CURVE_POINTS = 40_000  # of one curve over all runs
@@ -130,6 +131,7 @@ def _run(
         "curves": _curves(result, n_points),
         "log": _log(result, "stderr", log_bytes),
         "out": _log(result, "stdout", log_bytes // 2),
+        "audit": as_text(result.audit) if result.audit else "",
         "about": _about(result),
         "asked": _asked(result),
         "used": {

@@ -536,6 +536,7 @@
       const node = chart(() => ({ traces: names.map((n, i) => ({ x: run.curves[n][0], y: run.curves[n][1], mode: run.curves[n][0].length < 30 ? "lines+markers" : "lines", name: plain(n), line: { color: PALETTE[i] }, hovertemplate: `${plain(n)} %{y:.5g}<extra></extra>` })), extra: { showlegend: true, legend: { orientation: "h", y: 1.15 }, xaxis: { title: { text: "step" } } } }), "curves of this run");
       found.push(node);
     }
+    if (run.audit) found.push(el("h3", {}, "Audit of the test split"), el("pre", {}, run.audit));
     found.push(el("h3", {}, "Log (the end of stderr)"), run.log ? logText(run) : el("p", { class: "note" }, "empty, or not kept"));
     if (run.out) found.push(el("details", {}, el("summary", {}, "stdout"), el("pre", {}, run.out)));
     const own = Object.entries(run.hparams), common = Object.entries(data.common);

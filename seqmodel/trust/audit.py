@@ -18,6 +18,7 @@ from seqmodel.trust.duplicates import duplicates, match, within
 from seqmodel.trust.markov import chains
 from seqmodel.trust.rows import Rows
 from seqmodel.trust.similarity import Containment
+from seqmodel.trust.text import SCHEMA, VERSION
 from seqmodel.trust.uncertainty import (
     SIMILAR,
     as_json,
@@ -29,7 +30,6 @@ from seqmodel.trust.uncertainty import (
     paired,
 )
 
-SCHEMA, VERSION = "seqmodel.audit", 1
 PAIRS = (("train", "test"), ("train", "valid"), ("valid", "test"))
 UNSEEN = ("row order", "file of origin", "position")
 """Baselines of what a model does not see."""

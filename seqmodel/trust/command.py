@@ -14,11 +14,11 @@ from seqmodel.errors import HparamError, LabelError, RunError
 from seqmodel.files import write_file
 from seqmodel.hparam.audit import AuditHparams
 from seqmodel.hparam.resolve import Run, resolve_data
-from seqmodel.trust.audit import SCHEMA, VERSION, Outputs, audit_rows
+from seqmodel.trust.audit import Outputs, audit_rows
 from seqmodel.trust.baselines import METRIC
 from seqmodel.trust.predictions import Predictions, predictions_in, read_predictions
 from seqmodel.trust.rows import Rows, most_rows, rows_of, rows_of_tables
-from seqmodel.trust.text import as_text
+from seqmodel.trust.text import SCHEMA, VERSION, as_text
 from seqmodel.trust.uncertainty import as_json, groups_of, intervals
 
 NAME = "audit.json"

@@ -1,9 +1,13 @@
-"""An audit as text: one line a check, for people."""
+"""An audit as text: one line a check, for people. Light: the standard library only."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from seqmodel.record.run_files import Damaged
+
+SCHEMA, VERSION = "seqmodel.audit", 1
 
 
 def as_text(report: Mapping[str, Any]) -> str:
@@ -19,6 +23,22 @@ def as_text(report: Mapping[str, Any]) -> str:
             *_findings(report),
         ]
     )
+
+
+def check_audit(record: Mapping[str, Any]) -> None:
+    """Refuses an audit.json that cannot be shown.
+
+    Raises:
+        Damaged: it is no report of this version.
+    """
+    if not record:
+        return
+    if (record.get("schema"), record.get("version")) != (SCHEMA, VERSION):
+        raise Damaged(f"audit.json: not version {VERSION} of {SCHEMA}")
+    try:
+        as_text(record)
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError) as e:
+        raise Damaged(f"audit.json: not the report of an audit ({type(e).__name__}: {e})") from e
 
 
 def number(x: float | None, digits: int = 3) -> str:

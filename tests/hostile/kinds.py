@@ -387,10 +387,10 @@ def _cached() -> None:
 
 
 def _runs() -> None:
-    from run_folders import class_curves, write_run
+    from run_folders import audit_report, class_curves, write_run
 
     write_run("out", name="healthy", lr=0.01)
-    write_run("out", name="hurt", lr=0.02, curves=class_curves())
+    write_run("out", name="hurt", lr=0.02, curves=class_curves(), audit=audit_report())
 
 
 def _of_run(file: str, weight: float = 0.5) -> Kind:
@@ -822,6 +822,7 @@ KINDS = (
     _of_run("metrics.csv", 1),
     _of_run("usage.json"),
     _of_run("test_curves.json"),
+    _of_run("audit.json"),
     _of_run("stderr"),
     _of_run("stdout", 0.2),
 )

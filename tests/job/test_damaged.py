@@ -30,7 +30,7 @@ STARTED = CREATED + (
     f"{run_folders.T0 + 5} start attempt=1 submission=0 job=77 pid=1 node=node1\n"
 )
 
-RECORDS = ("hparams.json", "job.json", "usage.json", "test_curves.json")
+RECORDS = ("hparams.json", "job.json", "usage.json", "test_curves.json", "audit.json")
 NO_OBJECTS = {
     "empty": b"",
     "cut": b'{"lr": 0.0',
@@ -82,6 +82,10 @@ WRONG = [
         '{"names": ["a"], "scatter": {"a": {"target": [1e999], "predicted": [1]}}}',
     ),
     ("test_curves.json", '{"names": ["a"], "pr": []}'),
+    ("audit.json", '{"schema": "other"}'),
+    ("audit.json", '{"schema": "seqmodel.audit", "version": 2}'),
+    ("audit.json", '{"schema": "seqmodel.audit", "version": 1}'),
+    ("audit.json", '{"schema": "seqmodel.audit", "version": 1, "splits": []}'),
     ("events", "garbage\nmore of it\n"),
     ("events", "[]\n"),
     ("events", STARTED.replace("submission=0", "submission=" + "9" * 5000)),

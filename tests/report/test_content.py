@@ -24,3 +24,13 @@ def test_the_commit_of_a_run_on_a_node_is_that_of_its_job(tmp_path):
     assert commit() is None
     change(folder / "job.json", code={"commit": "fedcba9876543210", "changed": False})
     assert commit() == "fedcba987654"
+
+
+def test_the_audit_of_a_run_is_shown_as_text(tmp_path):
+    root = tmp_path / "out"
+    run_folders.write_run(root, name="a", audit=run_folders.audit_report(0.5))
+    run_folders.write_run(root, name="b")
+    with_audit, without = content(results(str(root)), "out")["runs"]
+    assert "mcc              0.500 (0.400 to 0.600)" in with_audit["audit"]
+    assert "duplicates: test in train: 4 of 80 rows" in with_audit["audit"]
+    assert without["audit"] == ""

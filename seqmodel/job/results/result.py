@@ -5,6 +5,7 @@ From files alone, so a folder that was pulled, or that run.py wrote without a jo
     hparams.json, metrics.csv      of run.py; `_run` in the first is there once the run began
     job.json, events, heartbeat, stdout, stderr     of the job, if there was one
     usage.json, test_curves.json   peak memory and time; what the best checkpoint predicts on test
+    audit.json                     what `seqmodel audit` found of the data and the test scores
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from seqmodel.record.run_files import (
     parse_object,
     read_regular,
 )
+from seqmodel.trust.text import check_audit
 
-WHOLE = ("hparams.json", "job.json", "metrics.csv", "usage.json", "test_curves.json")
+WHOLE = ("hparams.json", "job.json", "metrics.csv", "usage.json", "test_curves.json", "audit.json")
 SMALL = ("events", "heartbeat")
 LOGS = ("stderr", "stdout")
 LOG_BYTES = 16 * 1024
@@ -54,6 +56,7 @@ class Result:
         modified: seconds since 1970 at which metrics.csv was last written, if known.
         record, job, usage: what hparams.json, job.json and usage.json hold; {} if missing.
         test_curves: confusion matrix, ROC, precision and recall, or scatter, on the test split.
+        audit: the report of `seqmodel audit`.
 
     A run with a damaged file has the state "damaged", its logs, and nothing else: no score of it is
     compared with those of the others.
@@ -85,7 +88,7 @@ class Result:
             half_made = self.status.reason == "half-made"
         read = {} if half_made else self.files
         records = [_record(read, name, check) for name, check in _CHECKS.items()]
-        self.record, self.job, self.usage, self.test_curves = records
+        self.record, self.job, self.usage, self.test_curves, self.audit = records
         if "events" not in self.files and not half_made:
             self.status = self._without_job(now)
         check_metrics(self.files.get("metrics.csv", b""))
@@ -94,7 +97,7 @@ class Result:
         self.files = {name: self.files[name] for name in LOGS if name in self.files}
         for name in ("hparams", "run", "rows"):
             self.__dict__.pop(name, None)
-        self.record, self.job, self.usage, self.test_curves = {}, {}, {}, {}
+        self.record, self.job, self.usage, self.test_curves, self.audit = {}, {}, {}, {}, {}
 
     def __repr__(self) -> str:
         return f"Result({self.folder!r}: {self.status.state})"
@@ -298,6 +301,7 @@ _CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "job.json": check_job,
     "usage.json": check_usage,
     "test_curves.json": check_test_curves,
+    "audit.json": check_audit,
 }
 
 
