@@ -264,7 +264,9 @@ def _keep_predictions(run: Run, trainer: Trainer, parts: Parts, folder: Path) ->
     reader, batch_size = parts.data.readers["test"], parts.data.hparams.batch_size
     n_batches = int(trainer.num_test_batches[0])
     item = scored_items(len(reader), batch_size, n_batches, trainer.world_size)
-    shown = parts.task.predictions(outputs).numpy()
+    # of tracks both are log(1 + sum of the counts) already, as ProfileMetric keeps them
+    is_sum = parts.data.targets.kind == "track"
+    shown = (outputs if is_sum else parts.task.predictions(outputs)).numpy()
     is_wanted = run.values.audit != "none" and outputs.numel() <= MOST_AFTER_TRAINING
     if run.values.mode == "test" or is_wanted:
         names = list(parts.data.targets.names)

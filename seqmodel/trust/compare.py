@@ -20,7 +20,7 @@ from seqmodel.record.folder import CHECKPOINTS, RECORD, read_record
 from seqmodel.terminal import text_table
 from seqmodel.trust.metrics import LOW_IS_GOOD, OF_KIND
 from seqmodel.trust.predictions import Predictions, predictions_in, read_predictions
-from seqmodel.trust.uncertainty import Interval, groups_of, interval, numbered, paired
+from seqmodel.trust.uncertainty import MIN_GROUPS, Interval, groups_of, interval, numbered, paired
 
 MOST = 2e10
 """Rows times targets times draws; with more of them fewer samples are drawn."""
@@ -118,6 +118,8 @@ def compare(
         difference = paired(metric, first.truth, first.outputs, second.outputs, **options)
         scores.append(Scored(metric, each[0], each[1], difference))
     said = f"{n_groups:,} {what}"
+    if n_groups < MIN_GROUPS:
+        said += " (few: the intervals are rough)" if n_groups > 1 else " (no interval from one)"
     return Comparison(os.fspath(a), os.fspath(b), len(first), said, draws, tuple(scores))
 
 

@@ -1,6 +1,7 @@
 """Two runs on one test set: `seqmodel results --compare`, and what is refused."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from seqmodel.errors import RunError
 from seqmodel.job.results.looks import n_looks, warning_of
 from seqmodel.job.results.table import results
 from seqmodel.trust.compare import compare
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "archive"))
 
 RNG = np.random.default_rng(0)
 N = 400
@@ -98,7 +101,7 @@ def test_contigs_and_blocks_are_the_groups(here):
     write_tested("many", GOOD, contigs=contigs)
     write_tested("one", GOOD, contigs=["c1"] * N)
     assert compare("many", "many", draws=10).groups == "25 contigs"
-    assert compare("one", "one", draws=10).groups == "1 blocks of 10 kb"
+    assert compare("one", "one", draws=10).groups == ("1 blocks of 10 kb (no interval from one)")
     assert compare("good", "poor", draws=10).groups == "400 rows"
 
 
@@ -145,6 +148,21 @@ def test_other_test_sets_are_refused_in_one_line(here, make, message, capsys):
 def test_what_has_no_effect_is_refused(here, words, message, capsys):
     assert main(["results", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_metrics_are_those_that_the_runs_report(tmp_path, monkeypatch):
+    from cases import CASES, SMALL, write_data
+
+    monkeypatch.chdir(tmp_path)
+    write_data(tmp_path)
+    same = {"profile": {"pearson": "count_pearson"}, "regress": {}, "classify": {}}
+    same["multilabel"] = {"log_loss": "loss"}
+    for task, names in same.items():
+        run = seqmodel.train(**{**SMALL, **CASES[task], "default_root_dir": task})
+        for row in compare(task, task, draws=10).rows():
+            wanted = run.metrics.get(f"test_{names.get(row['metric'], row['metric'])}")
+            if wanted is not None and np.isfinite(wanted):
+                assert row["a"] == pytest.approx(wanted, rel=1e-3, abs=1e-4), (task, row["metric"])
 
 
 # ---- results: intervals over seeds, and how often a test set was looked at
