@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from seqmodel.dataset.data import Data
+from seqmodel.dataset.seq.digests import MOST_ROWS, digests
 from seqmodel.hparam.resolve import Run
 from seqmodel.hparam.target import resolve_target
 
@@ -39,3 +40,36 @@ def training_contigs(data: Data) -> dict[str, list[int]]:
     return {
         store.names[i]: [int(store.lengths[i]), int(n[i]), int(start[i]), int(end[i])] for i in used
     }
+
+
+def joined_contigs(one: dict[str, list[int]], other: dict[str, list[int]]) -> dict[str, list[int]]:
+    """What either of two models was trained on; of a contig of two lengths, that of `one`."""
+    found = dict(one)
+    for name, x in other.items():
+        y = found.get(name, x)
+        if x[0] == y[0]:
+            found[name] = [x[0], max(x[1], y[1]), min(x[2], y[2]), max(x[3], y[3])]
+    return found
+
+
+def training_rows(data: Data) -> np.ndarray | None:
+    """Digests of the training items that are whole sequences: rows of tables, records, arrays.
+
+    Returns:
+        Distinct digests, int64, sorted; None without such items, or for more than `MOST_ROWS`.
+    """
+    reader = data.readers.get("train")
+    if reader is None or not 0 < len(reader) <= MOST_ROWS:
+        return None
+    x, codes = reader.intervals, reader.codes
+    if x.start.any() or (x.length != codes.lengths[x.contig]).any():
+        return None
+    begin = codes.offsets[x.contig]
+    bounds = zip(begin.tolist(), (begin + x.length).tolist(), strict=True)
+    return np.unique(digests((codes.data[i:j] for i, j in bounds), data.alphabet))
+
+
+def joined_rows(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
+    """Digests that are in either; what is unknown adds none."""
+    known = [x for x in (one, other) if x is not None]
+    return np.unique(np.concatenate(known)) if known else None

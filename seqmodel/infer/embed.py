@@ -28,6 +28,7 @@ class Embedder:
         self.by_position = hparams.pool == "none"
         compute = embedder(model, hparams.pool, hparams.layer)
         self._rows = Predictor(model, shown, hparams.batch_size, compute)
+        self.overlap = self._rows.overlap
 
     def __call__(self, chunk: Chunk) -> Rows:
         """The rows of a chunk: `embeddings`; or `values` of all positions, and `offsets`."""
@@ -60,7 +61,9 @@ def command(hparams: EmbedHparams) -> dict[str, int] | None:
         width = model.members[0].task.encoder.n_out
         chunk_rows = max(1, min(chunk_rows, _CHUNK_VALUES // (width * (model.seq_len or 1))))
     source = inputs_of(hparams, model, store, chunk_rows)
-    counts = run(parts, with_index(source.chunks()), Embedder(model, hparams), source.n_rows)
+    rows_of = Embedder(model, hparams)
+    counts = run(parts, with_index(source.chunks()), rows_of, source.n_rows)
+    rows_of.overlap.warn()
     if counts and counts.get("nan"):
         warnings.warn(f"{counts['nan']:,} inputs have an embedding with NaN", stacklevel=2)
     return counts

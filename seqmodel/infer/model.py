@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from seqmodel.dataset.build import joined_contigs
 from seqmodel.dataset.label.targets import Targets
 from seqmodel.dataset.seq.alphabet import Alphabet
 from seqmodel.errors import CheckpointError, HparamError
@@ -61,10 +62,7 @@ class TrainedOn(NamedTuple):
         if self.contigs is None or other.contigs is None:
             contigs, n_contigs = None, None
         else:
-            contigs = dict(self.contigs)
-            for name, x in other.contigs.items():
-                y = contigs.get(name, x)
-                contigs[name] = [x[0], max(x[1], y[1]), min(x[2], y[2]), max(x[3], y[3])]
+            contigs = joined_contigs(self.contigs, other.contigs)
             n_contigs = max(len(contigs), self.n_contigs or 0, other.n_contigs or 0)
         splits = {**other.splits, **self.splits}
         return TrainedOn(contigs, n_contigs, splits, {**other.data, **self.data})
@@ -81,6 +79,7 @@ class Member(NamedTuple):
     trained_on: TrainedOn
     anchor: str | None = None
     bin_len: int = 1
+    rows: np.ndarray | None = None  # digests of the sequences that it was trained on
 
 
 class Model:
@@ -424,7 +423,10 @@ def _member(path: str, given: dict[str, object], seq_len: int | None) -> Member:
     trained_on = TrainedOn(own["contigs"], own["n_contigs"], own["splits"], own["data"])
     name, size = run.values.task, run.values.batch_size
     anchor, bin_len = own["hparams"].get("anchor"), own["hparams"].get("bin_len") or 1
-    return Member(path, task.eval(), name, seq_len or known, size, trained_on, anchor, bin_len)
+    rows = checkpoint.saved_rows(saved, path)
+    return Member(
+        path, task.eval(), name, seq_len or known, size, trained_on, anchor, bin_len, rows
+    )
 
 
 def _refuse_other(first: Member, other: Member) -> None:

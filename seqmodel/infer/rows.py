@@ -9,12 +9,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from seqmodel.dataset.batch.window import WindowReader, plan_windows
+from seqmodel.dataset.build import joined_rows
+from seqmodel.dataset.seq.digests import digests
 from seqmodel.errors import HparamError
 from seqmodel.infer.formats import Rows, Track
 from seqmodel.infer.halving import Halving
@@ -56,18 +59,24 @@ class Values(NamedTuple):
 
 
 class Overlap:
-    """How many inputs overlap what a model was trained on.
+    """How many inputs overlap what a model was trained on, or are sequences of its training data.
 
     Attributes:
         n_seen: inputs so far, of those that have a place on a contig.
         n_trained: those that overlap.
+        n_whole: inputs so far that are whole sequences, if those of the training are known.
+        n_same: those that are, or whose reverse complement is, one of the training.
     """
 
     def __init__(self, model: Any) -> None:
         self.trained, self.n_seen, self.n_trained = model.trained_on.contigs, 0, 0
+        self.alphabet, self.longest = model.alphabet, model.seq_len
+        self.rows = reduce(joined_rows, (x.rows for x in model.members))
+        self.n_whole = self.n_same = 0
 
     def add(self, chunk: Chunk) -> None:
         """Counts the inputs of a chunk."""
+        self._add_rows(chunk)
         trained = self.trained
         if not trained or not len(chunk):
             return
@@ -88,8 +97,27 @@ class Overlap:
             if size == trained[name][0]:
                 self.n_trained += int(((start < last) & (end > first)).sum())
 
+    def _add_rows(self, chunk: Chunk) -> None:
+        if self.rows is None or chunk.places is not None or not len(chunk):
+            return
+        codes = chunk.codes
+        # training refuses longer ones
+        at = np.flatnonzero((codes.lengths > 0) & (codes.lengths <= (self.longest or np.inf)))
+        begin = codes.offsets[at].tolist()
+        bounds = zip(begin, codes.lengths[at].tolist(), strict=True)
+        found = digests((codes.data[i : i + n] for i, n in bounds), self.alphabet)
+        self.n_whole += len(chunk)
+        self.n_same += int(np.isin(found, self.rows).sum())
+
     def warn(self) -> None:
-        """Warns if inputs are where the model was trained."""
+        """Warns if inputs are where the model was trained, or are what it was trained on."""
+        if self.n_same:
+            percent = 100 * self.n_same / self.n_whole
+            warnings.warn(
+                f"{percent:.0f} % of these sequences ({self.n_same:,} of {self.n_whole:,}) are in "
+                "the training data of the model; their predictions say little about new sequences",
+                stacklevel=2,
+            )
         if self.n_trained:
             percent = 100 * self.n_trained / self.n_seen
             warnings.warn(

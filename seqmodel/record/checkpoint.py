@@ -2,9 +2,10 @@
 
 A checkpoint is Lightning's dictionary (weights, optimiser, loops, callbacks) with one more key,
 `seqmodel`: VERSION, all hyperparameters, and what the model reads, predicts and was trained on
-(`stamp`). The file is written aside and renamed. It is read with torch's `weights_only`, which
-builds tensors and plain containers and runs no code of the file. The JSON header inside
-(hparam/header.py) is read first.
+(`stamp`). Beside it `training_rows`, if there is one, has digests of the sequences that the model
+was trained on (dataset/build.py). The file is written aside and renamed. It is read with torch's
+`weights_only`, which builds tensors and plain containers and runs no code of the file. The JSON
+header inside (hparam/header.py) is read first.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric.plugins import CheckpointIO
 from torch import nn
@@ -35,6 +37,9 @@ MOST_KEPT = 100_000  # contigs in the entry; the header has MOST
 CHECKPOINT_STEPS: tuple[Step, ...] = (
     Step("0.1.1", "targets tell the tracks that are a pair of strands", lambda c: _with_pairs(c)),
 )
+
+
+ROWS = "training_rows"
 
 
 class SafeCheckpointIO(CheckpointIO):
@@ -213,6 +218,20 @@ def _check_alphabet(path: str | Path, other: dict[str, Any], alphabet: dict[str,
             f"{path}: trained with --unknown={before}, this run has --unknown={now}: its model "
             f"would see other input for unknown letters; set --unknown={before}"
         )
+
+
+def saved_rows(checkpoint: dict[str, Any], path: str | Path) -> np.ndarray | None:
+    """Digests of the sequences that the model in a checkpoint was trained on; None if unknown.
+
+    Raises:
+        CheckpointError: they are no such numbers.
+    """
+    rows = checkpoint.get(ROWS)
+    if rows is None:
+        return None
+    if not isinstance(rows, torch.Tensor) or rows.dtype != torch.int64 or rows.ndim != 1:
+        raise CheckpointError(f"{path}: damaged, its {ROWS!r} are no list of numbers")
+    return rows.numpy()
 
 
 def saved_targets(checkpoint: dict[str, Any], path: str | Path) -> Targets:

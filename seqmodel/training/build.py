@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from seqmodel.dataset.build import build_data
@@ -14,9 +15,17 @@ from seqmodel.errors import CheckpointError, HparamError, LabelError, RunError
 from seqmodel.hparam.hparams import PLACE
 from seqmodel.hparam.resolve import Run
 from seqmodel.model.encoder import Encoder
-from seqmodel.record.checkpoint import load, load_weights, put_weights, saved_targets
+from seqmodel.record.checkpoint import load, put_weights, saved_rows, saved_targets
 from seqmodel.task.build import build_task, task_class
 from seqmodel.task.task import Task
+
+
+class Before(NamedTuple):
+    """What the weights that a run starts from were trained on, as far as their file knows."""
+
+    contigs: dict[str, list[int]]
+    n_contigs: int
+    rows: np.ndarray | None
 
 
 class Parts(NamedTuple):
@@ -26,6 +35,7 @@ class Parts(NamedTuple):
     task: Task
     changed_data: tuple[str, ...] = ()
     """Files that are not what they were when the resumed run began, where that is allowed."""
+    before: Before = Before({}, 0, None)
 
 
 def build(run: Run) -> Parts:
@@ -46,15 +56,24 @@ def build(run: Run) -> Parts:
     if cls.counts:
         data.check_counts()
     source = "" if resumed else run.values.load_encoder_from_checkpoint or ""
+    base = load(source) if source else None
 
     def pretrained(encoder: Encoder) -> None:
-        load_weights(encoder, source, "encoder.", alphabet=alphabet)
+        assert base is not None
+        put_weights(encoder, base, source, "encoder.", alphabet=alphabet)
 
     torch.manual_seed(run.values.seed)
     task = build_task(run, data.alphabet, data.targets, prepare=pretrained if source else None)
     if saved is not None:
         put_weights(task, saved, loaded, alphabet=alphabet)
-    return Parts(data, task, changed)
+    return Parts(data, task, changed, _before(saved or base, loaded or source))
+
+
+def _before(saved: dict[str, Any] | None, path: str) -> Before:
+    if saved is None:
+        return Before({}, 0, None)
+    own = saved["seqmodel"]
+    return Before(own["contigs"] or {}, own["n_contigs"] or 0, saved_rows(saved, path))
 
 
 def _changed_data(run: Run, data: Data, saved: dict[str, Any]) -> tuple[str, ...]:

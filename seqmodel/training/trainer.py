@@ -16,18 +16,19 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from lightning_fabric.plugins.environments import SLURMEnvironment
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from seqmodel.dataset.build import training_contigs
+from seqmodel.dataset.build import joined_contigs, joined_rows, training_contigs, training_rows
 from seqmodel.dataset.data import Data
 from seqmodel.errors import RunError
 from seqmodel.hparam.resolve import Run
 from seqmodel.hparam.trust import plugin_digests
-from seqmodel.record.checkpoint import SafeCheckpointIO, load, stamp
+from seqmodel.record.checkpoint import ROWS, SafeCheckpointIO, load, stamp
 from seqmodel.record.folder import CHECKPOINTS
 from seqmodel.record.lock import FolderLock
 from seqmodel.rng import hash64
@@ -142,14 +143,16 @@ def _share_out_anew(done: _ProcessedTracker, before: int | None, now: int) -> No
 class Stamp(Callback):
     """Adds to each checkpoint what applying the model needs."""
 
-    def __init__(self, entry: dict[str, Any]) -> None:
-        self.entry = entry
+    def __init__(self, entry: dict[str, Any], rows: np.ndarray | None) -> None:
+        self.entry, self.rows = entry, rows
 
     def on_save_checkpoint(
         self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Puts the entry in."""
         checkpoint["seqmodel"] = self.entry
+        if self.rows is not None:
+            checkpoint[ROWS] = torch.from_numpy(self.rows)
 
 
 class OneWriter(Callback):
@@ -400,10 +403,12 @@ def _callbacks(run: Run, parts: Parts, shown: str, data_record: dict[str, Any]) 
         splits={split: len(parts.data.readers[split]) for split in parts.data.splits},
         data=data_record,
         seq_len=parts.data.readers[parts.data.splits[0]].length,
-        contigs=training_contigs(parts.data),
+        contigs=joined_contigs(training_contigs(parts.data), parts.before.contigs),
         plugins=plugin_digests(v.plugins),
     )
-    callbacks: list[Callback] = [ExactSteps(v.seed), Stamp(entry)]
+    entry["n_contigs"] = max(entry["n_contigs"], parts.before.n_contigs)
+    rows = joined_rows(training_rows(parts.data), parts.before.rows)
+    callbacks: list[Callback] = [ExactSteps(v.seed), Stamp(entry, rows)]
     callbacks += training_callbacks(run.hparams("optimiser"))
     if shown == "bar":
         callbacks.append(TQDMProgressBar(leave=True))
