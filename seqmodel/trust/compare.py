@@ -20,9 +20,9 @@ from seqmodel.record.folder import CHECKPOINTS, RECORD, read_record
 from seqmodel.terminal import text_table
 from seqmodel.trust.metrics import LOW_IS_GOOD, OF_KIND
 from seqmodel.trust.predictions import Predictions, predictions_in, read_predictions
-from seqmodel.trust.uncertainty import MIN_GROUPS, Interval, groups_of, interval, numbered, paired
+from seqmodel.trust.uncertainty import MIN_GROUPS, Interval, compared, groups_of, numbered
 
-MOST = 2e10
+MOST = 2e9
 """Rows times targets times draws; with more of them fewer samples are drawn."""
 
 
@@ -112,15 +112,14 @@ def compare(
     n_groups = numbered(groups, len(first))[1]
     draws = max(100, min(draws, int(MOST / max(1, first.outputs.size))))
     options: dict[str, Any] = {"groups": groups, "draws": draws, "seed": seed}
-    scores = []
-    for metric in OF_KIND[first.kind]:
-        each = [interval(metric, first.truth, x.outputs, **options) for x in (first, second)]
-        difference = paired(metric, first.truth, first.outputs, second.outputs, **options)
-        scores.append(Scored(metric, each[0], each[1], difference))
+    scores = tuple(
+        Scored(metric, *compared(metric, first.truth, first.outputs, second.outputs, **options))
+        for metric in OF_KIND[first.kind]
+    )
     said = f"{n_groups:,} {what}"
     if n_groups < MIN_GROUPS:
         said += " (few: the intervals are rough)" if n_groups > 1 else " (no interval from one)"
-    return Comparison(os.fspath(a), os.fspath(b), len(first), said, draws, tuple(scores))
+    return Comparison(os.fspath(a), os.fspath(b), len(first), said, draws, scores)
 
 
 def _predictions(path: str | os.PathLike[str]) -> Predictions:

@@ -58,7 +58,8 @@ def interval(
     """
     group, n_groups = numbered(groups, len(truth))
     evaluate = prepare(metric, truth, outputs, group)
-    return _interval([evaluate], group, n_groups, draws, seed, ece=metric == "ece")
+    values, drawn = _drawn([evaluate], group, n_groups, draws, seed)
+    return _ends(values[0], drawn[0], n_groups, reflected=metric == "ece")
 
 
 def paired(
@@ -81,9 +82,26 @@ def paired(
         draws: number of bootstrap samples.
         seed: of the draws.
     """
+    return compared(metric, truth, outputs, others, groups, draws, seed)[2]
+
+
+def compared(
+    metric: str | Metric,
+    truth: np.ndarray,
+    outputs: np.ndarray,
+    others: np.ndarray,
+    groups: np.ndarray | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> tuple[Interval, Interval, Interval]:
+    """What `interval` gives for `outputs` and for `others`, and `paired`, from the same draws."""
     group, n_groups = numbered(groups, len(truth))
     both = [prepare(metric, truth, x, group) for x in (outputs, others)]
-    return _interval(both, group, n_groups, draws, seed)
+    values, drawn = _drawn(both, group, n_groups, draws, seed)
+    one, two = (
+        _ends(v, d, n_groups, reflected=metric == "ece") for v, d in zip(values, drawn, strict=True)
+    )
+    return one, two, _ends(values[0] - values[1], drawn[0] - drawn[1], n_groups)
 
 
 def intervals(
@@ -209,37 +227,33 @@ def _plain(x: Interval) -> dict[str, float | None]:
     return {name: None if v != v else v for name, v in x._asdict().items()}
 
 
-def _interval(
-    evaluates: Sequence[Evaluate],
-    group: np.ndarray,
-    n_groups: int,
-    draws: int,
-    seed: int,
-    *,
-    ece: bool = False,
-) -> Interval:
-    """The value of the first function, less that of the second if there is one, and its ends."""
-    nan = float("nan")
+def _drawn(
+    evaluates: Sequence[Evaluate], group: np.ndarray, n_groups: int, draws: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What each function gives for all rows, [k], and for each draw, [k, draws]."""
     if not n_groups:
-        return Interval(nan, nan, nan)
-
-    def values(weights: np.ndarray) -> np.ndarray:
-        found = [evaluate(weights) for evaluate in evaluates]
-        return found[0] if len(found) == 1 else found[0] - found[1]
-
-    value = float(values(np.ones((1, n_groups)))[0])
-    if n_groups < 2 or value != value:
-        return Interval(value, nan, nan)
+        return np.full(len(evaluates), np.nan), np.empty((len(evaluates), 0))
+    values = np.array([float(one(np.ones((1, n_groups)))[0]) for one in evaluates])
+    if n_groups < 2 or np.isnan(values).all():
+        return values, np.empty((len(evaluates), 0))
     rng, at_once = np.random.default_rng(seed), max(1, _CHUNK // max(len(group), n_groups))
-    sizes = [min(at_once, draws - i) for i in range(0, draws, at_once)]
-    drawn = np.concatenate([values(_weights(rng, n, n_groups)) for n in sizes])
-    drawn = drawn[~np.isnan(drawn)]
-    if len(drawn) < draws / 2:  # one class in most draws: the ends would be those of the others
-        return Interval(value, nan, nan)
-    low, high = (float(x) for x in np.quantile(drawn, _levels(n_groups)))
-    if ece:  # draws add noise to each bin, as the test set did: reflected, and not below 0
+    found = []
+    for start in range(0, draws, at_once):
+        weights = _weights(rng, min(at_once, draws - start), n_groups)
+        found.append(np.stack([one(weights) for one in evaluates]))
+    return values, np.concatenate(found, axis=1)
+
+
+def _ends(value: float, drawn: np.ndarray, n_groups: int, *, reflected: bool = False) -> Interval:
+    """The interval of a value, from what it is in the draws."""
+    known = drawn[~np.isnan(drawn)]
+    # one class in most draws: the ends would be those of the others
+    if value != value or not len(drawn) or len(known) < len(drawn) / 2:
+        return Interval(float(value), float("nan"), float("nan"))
+    low, high = (float(x) for x in np.quantile(known, _levels(n_groups)))
+    if reflected:  # draws add noise to each bin of ECE, as the test set did; it is not below 0
         low, high = max(0.0, 2 * value - high), max(0.0, 2 * value - low)
-    return Interval(value, low, high)
+    return Interval(float(value), low, high)
 
 
 def _weights(rng: np.random.Generator, n: int, n_groups: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from seqmodel.trust.student import mean_interval, t_quantile
 from seqmodel.trust.uncertainty import (
     by_containment,
     clean,
+    compared,
     groups_of,
     interval,
     intervals,
@@ -208,6 +209,15 @@ def test_the_paired_difference_is_shorter_than_what_two_intervals_leave():
     single = interval("auroc", y, a)
     assert found.high - found.low < 0.8 * (single.high - single.low)
     assert paired("auroc", y, a, a)[:] == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["ece", "mcc", "auprc"])
+def test_both_and_their_difference_are_those_of_single_calls(name):
+    truth, a = class_rows(60, 3, seed=1)
+    b = class_rows(60, 3, seed=2)[1]
+    found = compared(name, truth, a, b, seed=3)
+    wanted = interval(name, truth, a, seed=3), interval(name, truth, b, seed=3)
+    assert found == (*wanted, paired(name, truth, a, b, seed=3))
 
 
 def test_paired_differences_hold_the_true_difference():
