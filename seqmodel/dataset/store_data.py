@@ -11,12 +11,14 @@ from seqmodel.dataset.batch.reader import Augment, SequenceReader
 from seqmodel.dataset.batch.sampler import balanced_weights
 from seqmodel.dataset.batch.window import unknown_props
 from seqmodel.dataset.data import Data
+from seqmodel.dataset.homology import split_by_homology
 from seqmodel.dataset.interval.bed import Bed
 from seqmodel.dataset.interval.file import has_summits, read_aliases, read_intervals
 from seqmodel.dataset.interval.interval import Contigs, Intervals, concatenate, tiles
 from seqmodel.dataset.interval.operations import covered, regions
 from seqmodel.dataset.label.labels import labels_of, numbers_of, targets_of
 from seqmodel.dataset.negatives import matched_negatives
+from seqmodel.dataset.seq.sequences import Sequences
 from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.dataset.split import SPLITS, read_folds, split_by_digest, split_by_words
 from seqmodel.errors import IntervalError
@@ -124,12 +126,14 @@ class StoreData(Data):
         return {split: [self.contigs.names[i] for i in x] for split, x in numbers.items() if x}
 
     def _take_out(self, found: dict[str, Items]) -> dict[str, Items]:
-        """Splits the training items by a column, or by a digest of their contigs."""
+        """Splits the training items by a column, a digest of their contigs, or by homology."""
         hp, train = self.hparams, found.get("train")
         if train is None or not (hp.split_column or hp.valid_prop or hp.test_prop):
             return found
         which = train.split
-        if which is None:
+        if which is None and hp.split_by == "homology":
+            which = self._by_homology(train.intervals)
+        elif which is None:
             by_contig = split_by_digest(self.contigs.names, hp.valid_prop, hp.test_prop)
             which = by_contig[train.intervals.contig]
         found = dict(found)
@@ -139,6 +143,21 @@ class StoreData(Data):
                 part = join([found[split], part])
             found[split] = part
         return {split: x for split, x in found.items() if len(x.intervals)}
+
+    def _by_homology(self, items: Intervals) -> np.ndarray:
+        """Split of each training item; those with similar windows are in one."""
+        hp, n = self.hparams, self.contigs.lengths
+        self.seq_len = hp.seq_len or _common_length([items])
+        windows = self._around(items)
+        contig = windows.contig
+        start, end = (np.clip(x, 0, n[contig]) for x in (windows.start, windows.end))
+        at, length = self.store.offsets[contig] + start, end - start
+        x = Sequences.gathered(self.store.data, at, length, self.alphabet)
+        found = split_by_homology(x, hp.valid_prop, hp.test_prop, hp.homology_min)
+        columns = (contig.tolist(), items.start.tolist(), items.end.tolist())
+        places = [f"{self.contigs.names[c]}\t{a}\t{b}" for c, a, b in zip(*columns, strict=True)]
+        self.division = found._replace(places=places, header="contig\tstart\tend")
+        return found.split
 
     def _read_blacklist(self) -> Any:
         paths = self.hparams.blacklist

@@ -54,6 +54,7 @@ class DatasetHparams(Hparams):
             help="samples in a batch of one device",
         )
         _add_splits(parser)
+        _add_homology(parser)
         _add_augmentation(parser)
 
     @classmethod
@@ -69,6 +70,7 @@ class DatasetHparams(Hparams):
             raise HparamError("--valid_prop and --test_prop leave nothing to train on; lower them")
         if values.split_column and values.valid_prop + values.test_prop:
             raise HparamError("--split_column and --valid_prop or --test_prop: give one of them")
+        _check_homology(values)
         if values.alphabet == "protein" and values.rc_prob > 0:
             raise HparamError("--rc_prob: proteins have no reverse complement; set it to 0")
 
@@ -99,8 +101,7 @@ def _add_splits(parser: HparamParser) -> None:
         )
 
 
-def add_homology(parser: HparamParser) -> None:
-    """Declares how `--valid_prop` and `--test_prop` divide similar sequences."""
+def _add_homology(parser: HparamParser) -> None:
     parser.add_argument(
         "--split_by",
         group=SPLIT,
@@ -120,8 +121,7 @@ def add_homology(parser: HparamParser) -> None:
     )
 
 
-def check_homology(values: Namespace) -> None:
-    """Refuses settings of a split by homology that have no effect."""
+def _check_homology(values: Namespace) -> None:
     if values.split_by == "homology" and not values.valid_prop + values.test_prop:
         raise HparamError("--split_by=homology divides by --valid_prop and --test_prop; set one")
     if values.split_by != "homology" and values.homology_min != HOMOLOGY_MIN:
@@ -245,14 +245,12 @@ class SequencesHparams(LabelledHparams):
             "field (fields); they surround a field that may contain line breaks (lines); auto: "
             "fields in CSV files, none in TSV files",
         )
-        add_homology(parser)
 
     @classmethod
     def check(cls, values: Namespace) -> None:
         """Refuses a set without files."""
         if not any(getattr(values, x) for x in SPLIT_FILES):
             raise HparamError("--train_files is not set; give a table with sequences and labels")
-        check_homology(values)
 
 
 class TableHparams(SequencesHparams):
@@ -295,6 +293,10 @@ class ArraysHparams(DatasetHparams):
         """Refuses a set without files."""
         if not any(getattr(values, x) for x in SPLIT_FILES):
             raise HparamError("--train_files is not set; give .mat, .h5 or .npz files")
+        dividing = ("split_column", "valid_prop", "test_prop")
+        unused = next((x for x in dividing if getattr(values, x)), None)
+        if unused:
+            raise HparamError(f"--{unused} has no use with --dataset=arrays: give a file per split")
         if values.array_names and len(values.array_names) != 2:
             raise HparamError("--array_names: two are wanted, of the sequences and of the labels")
 

@@ -213,6 +213,11 @@ class BedHparams(StoreHparams, LabelledHparams):
                 "--negatives_per_positive makes the labels; leave out --label_columns and "
                 "--weight_column"
             )
+        if values.negatives_per_positive and values.split_by == "homology":
+            raise HparamError(
+                "--negatives_per_positive draws from the contigs of a split, and --split_by="
+                "homology divides contigs; give the negatives as intervals with labels"
+            )
 
 
 class BinnedHparams(StoreHparams):

@@ -1,6 +1,7 @@
 """Splits that keep similar sequences together, against sets of text."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,12 @@ from seqmodel.dataset import homology
 from seqmodel.dataset.homology import components, split_by_homology
 from seqmodel.dataset.seq.alphabet import PROTEIN
 from seqmodel.dataset.split import SPLITS, split_by_digest
+from seqmodel.dataset.store_data import BedData, FastaData
 from seqmodel.dataset.table_data import RecordsData, TableData
 from seqmodel.errors import HparamError, IntervalError
-from seqmodel.hparam.dataset import RecordsHparams, TableHparams
+from seqmodel.hparam.convert import parse_dict
+from seqmodel.hparam.dataset import ArraysHparams, RecordsHparams, TableHparams
+from seqmodel.hparam.genome import BedHparams, FastaHparams
 
 
 def families(rng, n, n_single=200, length=100):
@@ -191,6 +195,58 @@ def test_records_of_a_fasta_file(tmp_path, monkeypatch):
     assert data.division.split.tolist() == expected.split.tolist()
 
 
+@pytest.fixture
+def genome(tmp_path, monkeypatch):
+    """Contigs with relatives in each other, and labelled intervals that overlap or lie apart."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(12)
+    pieces = families(rng, 30, n_single=60, length=100)
+    half = len(pieces) // 2
+    contigs = {"a": "".join(pieces[:half]), "b": "".join(pieces[half:])}
+    (tmp_path / "g.fa").write_text("".join(f">{n}\n{x}\n" for n, x in contigs.items()))
+    places = [(n, s) for n, x in contigs.items() for s in range(0, len(x) - 60, 70)]
+    places += [("a", s + 25) for s in range(0, 700, 140)]
+    lines = [f"{n}\t{s}\t{s + 60}\t{i % 2}\n" for i, (n, s) in enumerate(places)]
+    (tmp_path / "x.bed").write_text("".join(lines))
+    return contigs, places
+
+
+@pytest.mark.parametrize("seq_len", [None, 100])
+def test_windows_of_intervals(genome, seq_len):
+    contigs, places = genome
+    more = {} if seq_len is None else {"seq_len": seq_len, "incomplete": "pad"}
+    split = {"valid_prop": 0.3, "test_prop": 0.2, "split_by": "homology"}
+    data = BedData(BedHparams(fasta=["g.fa"], train_files=["x.bed"], **split, **more))
+    left = 0 if seq_len is None else 20
+    windows = [contigs[n][max(0, s - left) : s + 60 + left] for n, s in places]
+    pairs = similar_pairs(windows, 0.2)
+    found = data.division
+    assert found.component.tolist() == linked(len(windows), pairs)
+    assert all(found.split[a] == found.split[b] for a, b in pairs)
+    assert {(places[a][0], places[b][0]) for a, b in pairs} >= {("a", "a"), ("b", "a")}
+    n = np.bincount(found.split, minlength=3).tolist()
+    assert [len(data.readers[x]) for x in SPLITS] == n
+    found.write("split.tsv")
+    header, first, *_ = Path("split.tsv").read_text().splitlines()
+    assert header == "contig\tstart\tend\tsplit\tcomponent"
+    assert first == f"a\t0\t60\t{SPLITS[found.split[0]]}\t0"
+
+
+def test_windows_over_whole_contigs(genome):
+    contigs, _ = genome
+    split = {"valid_prop": 0.3, "split_by": "homology", "homology_min": 0.5}
+    data = FastaData(FastaHparams(fasta=["g.fa"], seq_len=80, **split))
+    windows = [x[s : s + 80] for x in contigs.values() for s in range(0, len(x) - 79, 80)]
+    expected = split_by_homology(sequences_of(windows), 0.3, 0, 0.5)
+    assert data.division.split.tolist() == expected.split.tolist()
+
+
+def test_negatives_are_refused(genome):
+    given = {"valid_prop": 0.3, "split_by": "homology", "negatives_per_positive": 1}
+    with pytest.raises(HparamError, match="--negatives_per_positive draws from the contigs"):
+        BedData(BedHparams(fasta=["g.fa"], train_files=["x.bed"], **given))
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -204,6 +260,13 @@ def test_settings_without_effect(given, message, tmp_path):
     files = [table_of(tmp_path / "a.csv", ["ACGT"])]
     with pytest.raises(HparamError, match=message):
         TableData(TableHparams(train_files=files, **given))
+
+
+@pytest.mark.parametrize("given", [{"valid_prop": 0.1, "split_by": "homology"}, {"test_prop": 0.1}])
+def test_arrays_are_not_divided(given):
+    values = parse_dict(ArraysHparams.default_hparams(), {"train_files": ["a.npz"], **given})
+    with pytest.raises(HparamError, match="_prop has no use with --dataset=arrays"):
+        ArraysHparams.checks(values)
 
 
 def test_a_large_set_in_parts_of_the_kmers(monkeypatch):
