@@ -162,7 +162,7 @@ def variants(folder: Path, args: argparse.Namespace) -> Figures:
         if suffix.startswith("vcf"):
             effects.annotate("ID=variants")
         out = folder / f"{next(number)}.{suffix}"
-        apply(Parts([str(out)], {}), source.blocks(16384), effects)
+        apply(Parts([str(out)], {}), source.blocks(8192), effects)
 
     for name, n_alts in (("demo", 1), ("demo", 3), ("masked", 3)):
         task = {"task": "masked", "seq_len": LENGTH} if name == "masked" else {}

@@ -7,6 +7,8 @@
     null      the same for --n_null SNVs of a synthetic genome, by a model that costs nothing
     vcf       a VCF of --vcf_mb megabytes, of 3,000 samples, and one of long INFO fields; the
               records that come out are those that went in, byte for byte but for what is added
+    laws      --n_laws random variants of nine kinds: their scores on the reverse complement of the
+              genome, with the variants lifted, and after `bcftools norm -m-`
     memory    peak memory of --few against --many inputs of predict and of variants
 
 A child process does the work of each figure, with one thread by default. Prints one JSON line a
@@ -72,6 +74,7 @@ def main() -> None:
     parser.add_argument("--n_snvs", type=int, default=100_000)
     parser.add_argument("--n_null", type=int, default=10_000_000)
     parser.add_argument("--vcf_mb", type=int, default=1000)
+    parser.add_argument("--n_laws", type=int, default=20_000)
     parser.add_argument("--few", type=int, default=10_000)
     parser.add_argument("--many", type=int, default=10_000_000)
     parser.add_argument("--inputs", nargs="*", choices=list(INPUTS), help="of memory; all if unset")
@@ -178,6 +181,100 @@ def vcf(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
             path.unlink()
 
 
+def laws(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
+    """Scores do not depend on the strand of the genome, nor on how a variant is written."""
+    from pysam import bcftools
+
+    text = synthetic(folder / "g.fa", max(20_000, 10 * args.n_laws))
+    (folder / "rc.fa").write_text(f">a\n{turned(text)}\n")
+    (folder / "g.bed").write_text(f"a\t0\t{LENGTH}\t0\na\t{LENGTH}\t{2 * LENGTH}\t1\n")
+    hparams = {"encoder": "cnn", "n_dims": 16, "n_layers": 2, "seq_len": LENGTH}
+    _, checkpoint = trained(folder / "m", folder / "g.fa", folder / "g.bed", hparams, args.threads)
+    found = sorted(random_variants(text, args.n_laws))
+    lifted = [
+        (len(text) - at - len(ref), turned(ref), list(map(turned, alts))) for at, ref, alts in found
+    ]
+    tables = {}
+    for name, variants in (("g", found), ("rc", lifted)):
+        vcf, fasta = write_variants(folder / f"{name}.vcf", variants, len(text)), f"{name}.fa"
+        tables[name] = scores(folder, checkpoint, folder / fasta, vcf)
+    here, there = (x["score"] for x in tables.values())
+    same_length = np.array([len(r) == len(a) for _, r, alts in found for a in alts])
+    unequal = int((here != there)[same_length].sum())
+    demand(unequal == 0, f"{unequal} substitutions have another score on the other strand")
+    most, sd = float(np.abs(here - there).max()), float(here.std())
+    demand(most <= 1e-6, f"scores of the other strand differ by {most}")
+    yield {"law": "reverse complement", "alleles": len(here), "sd": sd, "most": most}
+    split = folder / "split.vcf"
+    norm = ("-m-", "-f", str(folder / "g.fa"), "-o", str(split), str(folder / "g.vcf"))
+    bcftools.norm(*norm, catch_stdout=False)
+    other = scores(folder, checkpoint, folder / "g.fa", split)
+    here, there = (sorted(zip(x["id"], x["score"], strict=True)) for x in (tables["g"], other))
+    demand([x[0] for x in here] == [x[0] for x in there], "bcftools norm has lost alleles")
+    most = max(abs(a[1] - b[1]) for a, b in zip(here, there, strict=True))
+    demand(most <= 1e-6, f"bcftools norm changes scores by {most}")
+    yield {"law": "bcftools norm", "alleles": len(here), "sd": sd, "most": most}
+
+
+def scores(folder: Path, checkpoint: Path, fasta: Path, vcf: Path) -> dict[str, np.ndarray]:
+    """The first score of each allele, and the ID of its record."""
+    out = folder / f"{vcf.stem}.tsv"
+    words = [f"--checkpoints={checkpoint}", f"--fasta={fasta}", f"--variants={vcf}"]
+    work(["variants", *words, f"--out={out}"])
+    rows = [x.split("\t") for x in out.read_text().splitlines()]
+    at = next(i for i, x in enumerate(rows[0]) if x.endswith("_diff"))
+    demand({x[5] for x in rows[1:]} <= {"ok", "padded"}, f"{out}: alleles are not scored")
+    ids = [x.split("\t")[2] for x in vcf.read_text().splitlines() if x[0] != "#"]
+    return {
+        "id": np.array([int(ids[int(x[0])]) for x in rows[1:]]),
+        "score": np.array([float(x[at]) for x in rows[1:]]),
+    }
+
+
+def random_variants(text: str, n: int) -> Iterator[tuple[int, str, list[str]]]:
+    """(position from 0, REF, ALT alleles), of nine kinds in turn, also at the ends."""
+    rng = np.random.default_rng(3)
+
+    def bases(n: int) -> str:
+        return "".join(rng.choice(list("ACGT"), n))
+
+    for i in range(n):
+        at = int(rng.integers(0, len(text) - 100))
+        at = {0: i % 5, 1: len(text) - 10 - i % 5}.get(i // 9 % 100, at)
+        few = int(rng.integers(2, 9))
+        one, some, unit = text[at], text[at : at + few], text[at + 1 : at + 1 + few // 3 + 1]
+        snv = OTHERS[one][i % 3]
+        cases = (
+            (one, [snv]),
+            (some, [OTHERS[some[0]][0] + bases(few - 2) + OTHERS[some[-1]][1]]),
+            (one, [one + bases(few)]),
+            (some, [one]),
+            (some, [snv + bases(few // 2)]),
+            (text[at : at + 90], [one]),
+            (one, [one + bases(250)]),
+            (one, [one + unit * 3]),  # repeats what follows
+            (some, [OTHERS[one][0] + some[1:], one, some + bases(2)]),
+        )
+        ref, alts = cases[i % 9]
+        yield at, ref, [x for x in dict.fromkeys(alts) if x != ref]
+
+
+def write_variants(path: Path, variants: list, length: int) -> Path:
+    """A VCF of variants; their numbers are the IDs."""
+    head = f"##fileformat=VCFv4.2\n##contig=<ID=a,length={length}>\n{HEAD}\n"
+    lines = [
+        f"a\t{at + 1}\t{i}\t{ref}\t{','.join(alts)}\t.\t.\t.\n"
+        for i, (at, ref, alts) in enumerate(variants)
+    ]
+    path.write_text(head + "".join(lines))
+    return path
+
+
+def turned(text: str) -> str:
+    """The reverse complement."""
+    return text[::-1].translate(COMPLEMENT)
+
+
 def memory(folder: Path, args: argparse.Namespace) -> Iterator[dict]:
     """Peak memory for few and for many inputs; the genome is the same for both."""
     fasta = folder / "g.fa"
@@ -228,6 +325,7 @@ def inputs(source: Path, what: str, text: str, n: int, common: list[str]) -> lis
     return [*words, "--sequence_column=sequence"] if what == "table" else words
 
 
+COMPLEMENT = str.maketrans("ACGT", "TGCA")
 INPUTS = {"tiles": "", "intervals": "bed", "records": "fa", "table": "csv"}
 INPUTS |= {"variants": "vcf", "csv": "csv"}
 OTHERS = {x: "ACGT".replace(x, "") for x in "ACGT"}
@@ -235,6 +333,7 @@ CASES: dict[str, Callable[[Path, argparse.Namespace], Iterator[dict]]] = {
     "snvs": snvs,
     "null": null,
     "vcf": vcf,
+    "laws": laws,
     "memory": memory,
 }
 

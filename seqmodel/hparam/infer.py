@@ -104,7 +104,7 @@ def _add_work(parser: HparamParser) -> None:
         "--chunk_rows",
         type=integer(1),
         help="inputs that are written to the disk at once, of which a killed command loses the "
-        "last; default: 16384, fewer for sequences of more than 1024",
+        "last; default: 8192, fewer for sequences of more than 2048 or long records of VCF",
     )
     add(
         "--part",

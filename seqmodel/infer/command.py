@@ -24,7 +24,7 @@ from seqmodel.infer.formats import Rows
 from seqmodel.infer.model import Model, load
 from seqmodel.infer.parts import Parts, apply
 
-_CHUNK_LETTERS = 1 << 24
+_CHUNK_ROWS, _CHUNK_LETTERS = 8192, 1 << 24
 _DEVICES = {"auto": None, "cpu": "cpu", "gpu": "cuda", "mps": "mps"}
 
 
@@ -79,7 +79,7 @@ def stamp_of(verb: str, hparams: ApplyHparams, digests: Mapping[str, str]) -> di
 
 def chunk_rows_of(hparams: ApplyHparams, seq_len: int | None) -> int:
     """Number of inputs in a part; it follows from what was given and the length that is read."""
-    return hparams.chunk_rows or max(1, min(16384, _CHUNK_LETTERS // (seq_len or 1024)))
+    return hparams.chunk_rows or max(1, min(_CHUNK_ROWS, _CHUNK_LETTERS // (seq_len or 1024)))
 
 
 def run(

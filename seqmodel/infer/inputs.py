@@ -86,7 +86,7 @@ class Reading:
     alphabet: Alphabet
     length: int
     too_long: str | None = None
-    chunk_rows: int = 16384
+    chunk_rows: int = 8192
 
     @property
     def tiles(self) -> bool:

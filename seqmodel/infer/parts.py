@@ -225,17 +225,20 @@ def apply(parts: Parts, chunks: Iterable[Any], compute: Any) -> dict[str, int] |
             if parts.is_done():  # by another process meanwhile
                 break
             if parts.wants(number):
-                rows = compute(chunk)
-                try:
-                    parts.put(number, rows)
-                except RunError:
-                    if not parts.is_done():  # else another process has joined, and cleared
-                        raise
+                _put(parts, number, compute(chunk))
         else:
             parts.end(number + 1)
         if not parts.is_done() and parts.missing():
             return None
     return parts.join()
+
+
+def _put(parts: Parts, number: int, rows: Rows) -> None:
+    try:
+        parts.put(number, rows)
+    except RunError:
+        if not parts.is_done():  # else another process has joined the parts, and removed all
+            raise
 
 
 def _read(path: str) -> Any:

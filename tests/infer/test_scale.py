@@ -18,6 +18,7 @@ SIZES = {
     "snvs": ["--n_snvs=90", "--chunk_rows=4", "--parts=2", "--kills=1"],
     "null": ["--n_null=20000", "--parts=2", "--kills=1"],
     "vcf": ["--vcf_mb=2"],
+    "laws": ["--n_laws=180"],
     "memory": ["--few=100", "--many=3000", "--inputs", "tiles", "variants"],
 }
 
@@ -36,6 +37,8 @@ def test_each_case_of_the_benchmark_ends_well(tmp_path, case):
     if case in ("snvs", "null"):
         assert figures[1]["killed"] == 1
         assert figures[-1]["equal"]
+    if case == "laws":
+        assert all(x["most"] < 1e-6 < x["sd"] for x in figures)
 
 
 def large_vcf(path, n):
