@@ -36,7 +36,8 @@ def numbers(train: Rows, test: Rows) -> Iterator[tuple[str, np.ndarray, np.ndarr
             yield name, x[:, None], y[:, None]
     if train.source is not None and test.source is not None:
         files = np.unique(train.source)
-        yield "file of origin", train.source[:, None] == files, test.source[:, None] == files
+        of_train, of_test = train.source[:, None] == files, test.source[:, None] == files
+        yield "file of origin", of_train.astype(np.float64), of_test.astype(np.float64)
 
 
 def _lengths(rows: Rows) -> np.ndarray:
@@ -200,4 +201,4 @@ def of_nearest(train: Rows, share: np.ndarray, nearest: np.ndarray) -> np.ndarra
 
 def _fitted(x: np.ndarray, rows: Rows, c: float) -> Linear:
     assert rows.truth is not None and rows.kind is not None  # noqa: PT018 (not a test)
-    return fit(x, rows.truth, rows.kind, len(rows.targets), c)
+    return fit(x, rows.truth, rows.kind, len(rows.targets), c, overwrite=True)

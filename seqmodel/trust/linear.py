@@ -6,14 +6,15 @@ of its Ridge(alpha), both behind its StandardScaler; L-BFGS is that of torch.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-_EXACT = 20_000_000  # features in all up to which numbers have 64 bits
+_EXACT = 6_000_000  # features in all up to which numbers have 64 bits
+_BLOCK = 4096  # rows that are copied at once
 MAX_ITERATIONS = 200
 
 
@@ -45,7 +46,15 @@ class Linear(NamedTuple):
         return np.concatenate((1 - p, p), axis=1) if self.kind == "class" else p
 
 
-def fit(x: np.ndarray, y: np.ndarray, kind: str, n_classes: int = 2, c: float = 0.01) -> Linear:
+def fit(
+    x: np.ndarray,
+    y: np.ndarray,
+    kind: str,
+    n_classes: int = 2,
+    c: float = 0.01,
+    *,
+    overwrite: bool = False,
+) -> Linear:
     """The model of features [N, F].
 
     Args:
@@ -54,17 +63,31 @@ def fit(x: np.ndarray, y: np.ndarray, kind: str, n_classes: int = 2, c: float = 
         kind: "class", "multilabel" (each target alone) or "real".
         n_classes: number of classes.
         c: inverse of the L2 penalty, as LogisticRegression(C=c); of numbers Ridge(alpha=1 / c).
+        overwrite: `x` may be changed, which saves memory.
     """
     dtype = np.float64 if x.size <= _EXACT else np.float32
-    mean, scale = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+    mean, scale = _moments(x)
     scale = np.where(scale > 1e-12 * np.maximum(1, np.abs(mean)), scale, 1)
     mean, scale = mean.astype(dtype), scale.astype(dtype)
-    z = torch.from_numpy(np.asarray((x - mean) / scale))
+    z: Any = x if overwrite and x.dtype == dtype else x.astype(dtype)
+    for i in range(0, len(z), _BLOCK):
+        z[i : i + _BLOCK] -= mean
+        z[i : i + _BLOCK] /= scale
+    features = torch.from_numpy(z)
     if kind == "real":
-        weight, bias = _ridge(z, torch.from_numpy(y).to(z.dtype), 1 / c)
+        weight, bias = _ridge(features, torch.from_numpy(y).to(features.dtype), 1 / c)
     else:
-        weight, bias = _logistic(z, y, n_classes if kind == "class" else 0, c)
+        weight, bias = _logistic(features, y, n_classes if kind == "class" else 0, c)
     return Linear(mean, scale, weight, bias, kind)
+
+
+def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each column, float64."""
+    mean = x.mean(axis=0, dtype=np.float64)
+    squares = np.zeros(x.shape[1])
+    for i in range(0, len(x), _BLOCK):
+        squares += np.square(x[i : i + _BLOCK] - mean).sum(axis=0)
+    return mean, np.sqrt(squares / max(1, len(x)))
 
 
 def _logistic(x: Tensor, y: np.ndarray, n_classes: int, c: float) -> tuple[np.ndarray, np.ndarray]:
