@@ -111,6 +111,8 @@ def main() -> int:
     say(f"8. Which letters matter: logos of {N_LOGOS} coding windows of the test contig")
     step = len(coding) // N_LOGOS
     logos = draw_logos(coding[step // 2 :: step][:N_LOGOS], model, out)
+    say("9. What the test score of the fine-tuned model is worth: leaks, baselines, intervals")
+    call(["-m", "seqmodel", "audit", f"--run={out / 'finetune'}"])
     print_tables(scores, markov, masked, time.monotonic() - start)
     print(f"runs: {out}   (each with hparams.json, metrics.csv, checkpoints/)")
     print(f"a page about them all:\n{report}")

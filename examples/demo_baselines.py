@@ -1,11 +1,10 @@
 """What the demo's models are compared with: GC content, 4-mer counts and Markov chains.
 
-Reads the demo's files by itself, with NumPy and scikit-learn alone, so that an error in seqmodel's
-own reading would show as a difference.
+Reads the demo's files by itself, and fits with scikit-learn, so that an error in seqmodel's own
+reading or fitting would show as a difference.
 """
 
 import gzip
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, matthews_corrcoef, roc_auc_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from seqmodel.trust.markov import contexts, markov_entropy
+
+__all__ = ["contexts", "markov_entropy"]
 
 SPLITS = {"train": ("chr02", "chr03", "chr05"), "valid": ("chr06",), "test": ("chr07",)}
 UNKNOWN = 4  # code of a letter that is not A, C, G or T
@@ -104,45 +107,3 @@ def label_baselines(splits: dict[str, Windows]) -> dict[str, Scores]:
         )
         result[name] = score(splits["test"].coding, best.predict_proba(x["test"])[:, 1])
     return result
-
-
-def contexts(
-    codes: np.ndarray, n_left: int, n_right: int, positions: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Context number and letter at those `positions` where the letter and its context are known."""
-    inside = (positions >= n_left) & (positions < len(codes) - n_right)
-    positions = positions[inside]
-    letter = codes[positions]
-    context = np.zeros(len(positions), np.int64)
-    known = letter < UNKNOWN
-    for offset in (*range(-n_left, 0), *range(1, n_right + 1)):
-        neighbour = codes[positions + offset]
-        known &= neighbour < UNKNOWN
-        context = context * 4 + neighbour
-    return context[known], letter[known]
-
-
-def markov_entropy(
-    train: Iterable[np.ndarray],
-    test: Iterable[tuple[np.ndarray, np.ndarray]],
-    n_left: int,
-    n_right: int = 0,
-) -> float:
-    """Cross-entropy, nats a letter, of `test` under a Markov chain estimated on `train`.
-
-    The chain knows the true letters, `n_left` before and `n_right` after; n_right=0 is the chain of
-    order n_left. Probabilities are proportions of counts plus one.
-
-    Args:
-        train: Codes of each contig, all of whose positions are counted.
-        test: Codes of a contig and the positions that are predicted.
-        n_left: Letters of context before the position.
-        n_right: Letters of context after it.
-    """
-    counts = np.ones((4 ** (n_left + n_right), 4))
-    for codes in train:
-        context, letter = contexts(codes, n_left, n_right, np.arange(len(codes)))
-        counts += np.bincount(context * 4 + letter, minlength=counts.size).reshape(counts.shape)
-    nats = -np.log(counts / counts.sum(axis=1, keepdims=True))
-    found = [contexts(codes, n_left, n_right, positions) for codes, positions in test]
-    return float(np.concatenate([nats[context, letter] for context, letter in found]).mean())
