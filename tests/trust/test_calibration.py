@@ -152,6 +152,7 @@ SEQUENCES = ["ACACACACACACACACACACACAC", "AAAAAAAAAAAAAAAAAAAAAAAA", "CCCCCCCCCC
 
 
 @pytest.mark.filterwarnings("ignore:calibrated on")
+@pytest.mark.filterwarnings("ignore:.*in the training data of the model")
 @pytest.mark.parametrize(("run", "method"), [("c", "temperature"), ("m", "platt")])
 def test_predictions_are_those_of_the_calibrated_logits(here, run, method, capsys):
     assert main(["calibrate", f"{run}/{BEST}", "--json"]) == 0
