@@ -41,10 +41,27 @@ def audit(argv: Sequence[str]) -> int:
     run = resolve_data(given) if given else None
     from seqmodel.trust.command import command
 
-    report, text = command(run, AuditHparams(**vars(own)))
+    report, text = command(run, AuditHparams(**vars(own)), _looks(own.run))
     print(json.dumps(report) if own.json else plain(text))
     wrong = {x["name"] for x in report["findings"]} & set(fail_on(own.fail_on))
     return FAILED if wrong else 0
+
+
+def _looks(folder: str | None) -> int | None:
+    """How many runs beside this one have scored the same test items, this one included.
+
+    They are looked for where runs go unless they are told otherwise: <root>/<name>/version_<n>.
+    """
+    path = os.path.abspath(folder) if folder else ""
+    if not os.path.basename(path).startswith("version_"):
+        return None
+    from seqmodel.job.results.looks import test_set
+    from seqmodel.job.results.table import results
+
+    sets = {x.folder: test_set(x) for x in results(os.path.dirname(os.path.dirname(path)))}
+    own = next((x for x in sets if os.path.abspath(x) == path), None)
+    mine = sets[own] if own else None
+    return None if mine is None else sum(x == mine for x in sets.values())
 
 
 def _record(folder: str) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from seqmodel.dataset.homology import components
 from seqmodel.trust.baselines import KMERS, MAX_ROWS, METRIC, baselines, ks_of, varies
 from seqmodel.trust.coordinates import overlaps, seen_by
-from seqmodel.trust.duplicates import duplicates, match, within
+from seqmodel.trust.duplicates import duplicates, match, sequences, within
 from seqmodel.trust.markov import chains
 from seqmodel.trust.rows import Rows
 from seqmodel.trust.similarity import Containment
@@ -34,6 +35,7 @@ PAIRS = (("train", "test"), ("train", "valid"), ("valid", "test"))
 UNSEEN = ("row order", "file of origin", "position")
 """Baselines of what a model does not see."""
 MANY_SIMILAR, STRONG_ORDER = 0.01, 0.3
+_MOST_COMPARED = 50_000_000  # letters of the test rows
 _WORK = 200_000_000  # rows * targets * draws of one interval
 
 
@@ -155,7 +157,7 @@ def _add_scores(
         return
     metric = METRIC[test.kind]
     draws = max(100, min(draws, _WORK // (len(test) * max(1, len(test.targets)) + 1)))
-    groups, word = groups_of(test.contigs, test.starts)
+    groups, word = groups_of(test.contigs, test.starts, _components(test))
     options: dict[str, Any] = {"groups": groups, "draws": draws, "seed": seed}
     found = baselines(train, test, near, kmers=kmers, limit=baseline_rows, seed=seed)
     scores = {name: interval(metric, test.truth, x, **options) for name, x in found.items()}
@@ -173,6 +175,14 @@ def _add_scores(
     }
     if outputs is not None:
         report["model"] = _model(train, test, near[0], outputs, found, best, options)
+
+
+def _components(test: Rows) -> np.ndarray | None:
+    """Which rows of a table are similar, if there are few enough letters to compare them all."""
+    if test.contigs is not None or len(test.codes) > _MOST_COMPARED:
+        return None
+    found = components(sequences(test), SIMILAR)
+    return found if len(np.unique(found)) < len(found) else None
 
 
 def _model(

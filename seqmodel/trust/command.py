@@ -83,12 +83,15 @@ def audit(
     return Audit(audit_rows(rows, found))
 
 
-def command(run: Run | None, hparams: Any) -> tuple[dict[str, Any], str]:
+def command(
+    run: Run | None, hparams: Any, n_looks: int | None = None
+) -> tuple[dict[str, Any], str]:
     """The report of the data of `run` and of predictions, and its text.
 
     Args:
         run: says what the data are; None where predictions alone are given.
         hparams: AuditHparams.
+        n_looks: runs that have scored the same test items, where that is known.
 
     Raises:
         SeqmodelError: something that the user can correct.
@@ -101,6 +104,8 @@ def command(run: Run | None, hparams: Any) -> tuple[dict[str, Any], str]:
         report = scores_alone(predictions)
     else:
         report = _of_data(run, hparams, predictions)
+    if n_looks is not None:
+        report["looks"] = n_looks
     path = hparams.out or (os.path.join(hparams.run, NAME) if hparams.run else None)
     if path:
         write_file(path, json.dumps(report) + "\n", RunError)

@@ -3,13 +3,17 @@
 import json
 from pathlib import Path
 
+import indexed_cases
 import numpy as np
 import pandas as pd
 import pytest
 
 import seqmodel
 from seqmodel.cli.verbs import main
+from seqmodel.dataset.build import build_data
 from seqmodel.errors import LabelError
+from seqmodel.hparam.resolve import resolve_data
+from seqmodel.trust.rows import rows_of
 
 PAIRS = str.maketrans("ACGT", "TGCA")
 
@@ -203,6 +207,61 @@ def test_runs_without_labels_have_markov_chains(genome, capsys, task):
     assert ("3 letters on either side" in report["markov"]) == (task == "masked")
     assert "baselines" not in report
     assert "Markov chain, order 0" in text
+
+
+@pytest.fixture
+def every_kind(tmp_path, monkeypatch):
+    """Files of all kinds of data, see indexed_cases.py."""
+    monkeypatch.chdir(tmp_path)
+    indexed_cases.write(tmp_path)
+
+
+TILES = ["--fasta=g.fa", "--seq_len=50", "--train_contigs", "a", "--test_contigs", "b"]
+KINDS = {
+    "peaks": ("auroc", ["--dataset=peaks", *TILES, "--incomplete=pad", "--bin_len=10", "--peaks", "p.bed", "q.bed"]),
+    "tracks": (
+        "pearson",
+        ["--dataset=tracks", *TILES, "--bin_len=10", "--tracks", "plus.bw", "minus.bw"],
+    ),
+    "arrays": ("auroc", ["--dataset=arrays", "--train_files=train.npz", "--test_files=valid.npz"]),
+    "records": (
+        "mcc",
+        ["--dataset=records", "--fasta", "train.fa", "valid.fa", "--train_files=train_names.csv",
+         "--test_files=valid_names.csv"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_data_is_audited(every_kind, capsys, kind):
+    metric, argv = KINDS[kind]
+    report, text = audited(capsys, *argv)
+    assert report["baselines"]["metric"] == metric
+    assert report["duplicates"]["test in train"]["rows"] == report["splits"]["test"]["rows"]
+    assert ("coordinates" in report and bool(report["coordinates"])) == (
+        kind in ("peaks", "tracks")
+    )
+    assert "1-mers" in text
+    if kind == "records":
+        assert report["within"]["train"]["same_name"] == 0
+
+
+def test_the_truth_of_a_track_is_its_mean_over_the_window(every_kind):
+    pyBigWig = pytest.importorskip("pyBigWig")
+    data = build_data(resolve_data({"dataset": "tracks", "fasta": ["g.fa"], "seq_len": 50,
+                                    "bin_len": 10, "tracks": ["plus.bw"]}))  # fmt: skip
+    rows = rows_of(data, "train")
+    with pyBigWig.open("plus.bw") as f:
+        places = zip(rows.contigs, rows.starts.tolist(), rows.ends.tolist(), strict=True)
+        expected = [np.mean(f.values(str(c), a, b)) * 10 for c, a, b in places]
+    np.testing.assert_allclose(rows.truth[:, 0], expected, rtol=1e-5)
+
+
+def test_similar_rows_of_a_table_are_drawn_together(tables):
+    train, test = tables
+    assert seqmodel.audit(train=train, test=test)["baselines"]["groups"] == "rows"
+    test.loc[10:20, "sequence"] = test.loc[10, "sequence"]
+    assert seqmodel.audit(train=train, test=test)["baselines"]["groups"] == "components"
 
 
 def write_tsv(path, rows):

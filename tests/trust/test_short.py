@@ -116,3 +116,17 @@ def test_an_audit_that_fails_does_not_fail_the_run(folder, capsys, monkeypatch):
     monkeypatch.setattr(short, "_short", broken)
     assert run_main(TINY) == 0
     assert audit_lines(capsys.readouterr().out) == ["audit: left out (ValueError: of no use)"]
+
+
+def test_runs_that_scored_the_same_test_rows_are_counted(folder, capsys):
+    for n in range(2):
+        argv = [*TINY[:-1], f"--seed={n}", f"--default_root_dir=out/run{n}/version_0"]
+        assert run_main(argv) == 0
+    Path("test.csv").write_text(Path("test.csv").read_text() + "ACGT,0\n")
+    assert run_main([*TINY[:-1], "--default_root_dir=out/other/version_0"]) == 0
+    capsys.readouterr()
+    assert main(["audit", "--run=out/other/version_0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["looks"] == 1
+    Path("test.csv").write_text("".join(Path("test.csv").read_text().splitlines(True)[:-1]))
+    assert main(["audit", "--run=out/run1/version_0"]) == 0
+    assert "2 runs have scored these test rows" in capsys.readouterr().out
