@@ -218,7 +218,10 @@ def every_kind(tmp_path, monkeypatch):
 
 TILES = ["--fasta=g.fa", "--seq_len=50", "--train_contigs", "a", "--test_contigs", "b"]
 KINDS = {
-    "peaks": ("auroc", ["--dataset=peaks", *TILES, "--incomplete=pad", "--bin_len=10", "--peaks", "p.bed", "q.bed"]),
+    "peaks": (
+        "auroc",
+        ["--dataset=peaks", *TILES, "--incomplete=pad", "--bin_len=10", "--peaks", "p.bed", "q.bed"],
+    ),
     "tracks": (
         "pearson",
         ["--dataset=tracks", *TILES, "--bin_len=10", "--tracks", "plus.bw", "minus.bw"],
