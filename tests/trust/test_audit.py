@@ -217,10 +217,11 @@ def every_kind(tmp_path, monkeypatch):
 
 
 TILES = ["--fasta=g.fa", "--seq_len=50", "--train_contigs", "a", "--test_contigs", "b"]
+PAD = ["--incomplete=pad"]
 KINDS = {
     "peaks": (
         "auroc",
-        ["--dataset=peaks", *TILES, "--incomplete=pad", "--bin_len=10", "--peaks", "p.bed", "q.bed"],
+        ["--dataset=peaks", *TILES, *PAD, "--bin_len=10", "--peaks", "p.bed", "q.bed"],
     ),
     "tracks": (
         "pearson",
