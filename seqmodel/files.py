@@ -261,7 +261,7 @@ def writing(
         error: the disk is full, no permission, a folder in its place, or another error of the
             system inside the block.
     """
-    aside = _aside(path)
+    aside = aside_of(path)
     try:
         if parents:
             os.makedirs(os.path.dirname(aside), exist_ok=True)
@@ -295,7 +295,7 @@ def create(path: Path, text: str) -> bool:
     Raises:
         OSError: it cannot be made.
     """
-    aside = _aside(path)
+    aside = aside_of(path)
     try:
         with open(aside, "x", encoding="utf-8") as file:
             file.write(text)
@@ -340,6 +340,12 @@ def append(path: Path, text: str, error: Error) -> None:
         raise error(f"cannot write {_shown(path)}: {_reason(e)}; {UNCHANGED}") from e
 
 
+def aside_of(path: Path) -> str:
+    """Where a new content of `path` is written before it is renamed; see `remove_stale`."""
+    folder, name = os.path.split(os.path.abspath(os.fsdecode(path)))
+    return os.path.join(folder, f".{name}.{os.getpid()}.{os.urandom(4).hex()}.part")
+
+
 def remove_stale(path: Path, after_s: float = _STALE_S) -> None:
     """Removes what writers of `path` that were killed over `after_s` seconds ago left aside."""
     import glob
@@ -350,11 +356,6 @@ def remove_stale(path: Path, after_s: float = _STALE_S) -> None:
         with suppress(OSError):
             if time.time() - os.path.getmtime(entry) > after_s:
                 os.unlink(entry)
-
-
-def _aside(path: Path) -> str:
-    folder, name = os.path.split(os.path.abspath(os.fsdecode(path)))
-    return os.path.join(folder, f".{name}.{os.getpid()}.{os.urandom(4).hex()}.part")
 
 
 def _descriptor(path: Path) -> int:

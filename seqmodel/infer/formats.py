@@ -209,7 +209,7 @@ class TrackFormat:
         begin = next(stretches, None)
         if begin is None:
             raise RunError(f"{out}: no window has a value, and a bigWig file needs one")
-        aside = f"{out}.{os.getpid()}.bw"
+        aside = f"{out}.new.bw"  # the next process that joins replaces it, if this one is killed
         try:
             # closes the file
             _pybigtools().open(aside, "w").write(sizes, itertools.chain([begin], stretches))

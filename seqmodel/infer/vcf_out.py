@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from seqmodel.errors import RunError
-from seqmodel.files import BGZIP_END, writing
+from seqmodel.files import BGZIP_END, aside_of, writing
 
 STATUS_ID = "SM_STATUS"
 _BLOCK_BYTES = 65280  # of what bgzip packs at a time
@@ -134,20 +134,23 @@ class VcfFormat:
 
         from seqmodel.infer.vcf import pysam
 
-        pysam()
-        with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(out))) as folder:
-            text, made = os.path.join(folder, "a.vcf"), os.path.join(folder, "a.bcf")
+        # a process that is killed here leaves both; the next that joins replaces or removes them
+        text, made = f"{out}.text", aside_of(out)
+        try:
             with writing(text, RunError) as file:
                 for piece in pieces():
                     file.write(piece)
-            try:
-                bcftools.view("--no-version", "-Ob", "-o", made, text, catch_stdout=False)
-            except Exception as e:  # of pysam, with what bcftools said
-                raise RunError(
-                    f"cannot write {out}: {' '.join(str(e).split())}; BCF needs a header that "
-                    "defines all contigs, filters, INFO and FORMAT fields: write .vcf.gz"
-                ) from e
+            bcftools.view("--no-version", "-Ob", "-o", made, text, catch_stdout=False)
             os.replace(made, out)
+        except pysam().SamtoolsError as e:
+            raise RunError(
+                f"cannot write {out}: {' '.join(str(e).split())}; BCF needs a header that "
+                "defines all contigs, filters, INFO and FORMAT fields: write .vcf.gz"
+            ) from e
+        finally:
+            for path in (text, made):
+                with suppress(OSError):
+                    os.unlink(path)
         _index(out)
 
 
@@ -198,18 +201,16 @@ def _by_record(texts: Sequence[str], record: np.ndarray, n: int) -> list[str]:
 
 def _index(path: str) -> None:
     """Writes path.tbi, or path.csi for longer contigs and BCF; nothing if it is not sorted."""
-    import contextlib
-
     try:
         import pysam
     except ImportError:
         return
     pysam.set_verbosity(0)
     for suffix in (".tbi", ".csi"):
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             os.unlink(path + suffix)
     is_vcf = not path.endswith(".bcf")
     for as_csi in (False, True) if is_vcf else (True,):
-        with contextlib.suppress(Exception):  # of pysam: unsorted, or too long a contig
+        with suppress(Exception):  # of pysam: unsorted, or too long a contig
             pysam.tabix_index(path, preset="vcf", csi=as_csi, keep_original=True)
             return

@@ -4,6 +4,8 @@ import csv
 import gzip
 import io
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -30,6 +32,36 @@ from test_parts import rows_of, chunks
 from seqmodel.infer.parts import Parts, apply
 parts = Parts({outs!r}, {stamp!r}, part={part!r})
 apply(parts, chunks({n}, 7), lambda x: (time.sleep(0.01), rows_of(x))[1])
+"""
+
+# ends itself while it joins, after as many pieces as it is told
+KILLED = """
+import os, signal, sys
+import numpy as np
+sys.path.insert(0, {here!r})
+from test_parts import STAMP, chunks, rows_of
+from seqmodel.infer.formats import Track
+from seqmodel.infer.parts import Parts, apply
+
+class Killed(Parts):
+    def _pieces(self, n_chunks, member):
+        for number, piece in enumerate(super()._pieces(n_chunks, member), 1):
+            yield piece
+            if number == int(sys.argv[1]):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+def compute(numbers):
+    rows, at = rows_of(numbers), np.array(numbers)
+    size = np.array([1000])
+    values = rows.columns["score"]
+    rows.tracks = {{"out.bw": Track(["a"], size, at * 0, at * 3, at * 3 + 2, values)}}
+    names = "#CHROM POS ID REF ALT QUAL FILTER INFO".replace(" ", "\\t")
+    head = f"##fileformat=VCFv4.2\\n##contig=<ID=a>\\n{{names}}\\n".encode()
+    lines = "".join(f"a\\t{{i + 1}}\\t.\\tA\\tC\\t.\\t.\\t.\\n" for i in numbers)
+    rows.vcf = head, lines.encode()
+    return rows
+
+apply(Killed(["out.{suffix}"], STAMP), chunks(100, 7), compute)
 """
 
 
@@ -250,3 +282,19 @@ def test_of_many_that_want_the_lock_one_has_it(tmp_path):
         thread.join()
     assert most == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["tsv", "parquet", "h5", "bw", "bcf", "vcf.gz"])
+def test_a_process_killed_while_it_joins_leaves_nothing_behind(tmp_path, suffix):
+    program = KILLED.format(here=os.path.dirname(os.path.abspath(__file__)), suffix=suffix)
+    run = [sys.executable, "-c", program]
+    assert subprocess.run([*run, "0"], cwd=tmp_path, check=False).returncode == 0
+    whole = {x.name: x.read_bytes() for x in tmp_path.iterdir() if x.is_file()}
+    for path in tmp_path.glob(f"out.{suffix}*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for n_pieces in (1, 4, 9):
+        done = subprocess.run([*run, str(n_pieces)], cwd=tmp_path, check=False)
+        assert done.returncode == -signal.SIGKILL
+    assert subprocess.run([*run, "0"], cwd=tmp_path, check=False).returncode == 0
+    assert {x.name: x.read_bytes() for x in tmp_path.iterdir() if x.is_file()} == whole
