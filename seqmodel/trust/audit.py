@@ -21,6 +21,7 @@ from seqmodel.trust.rows import Rows
 from seqmodel.trust.similarity import Containment
 from seqmodel.trust.text import SCHEMA, VERSION
 from seqmodel.trust.uncertainty import (
+    MIN_GROUPS,
     SIMILAR,
     as_json,
     by_containment,
@@ -178,11 +179,14 @@ def _add_scores(
 
 
 def _components(test: Rows) -> np.ndarray | None:
-    """Which rows of a table are similar, if there are few enough letters to compare them all."""
+    """Which rows of a table are similar, if there are few enough letters to compare them all.
+
+    None as well where they make few groups, such as the variants of one protein: rows are drawn.
+    """
     if test.contigs is not None or len(test.codes) > _MOST_COMPARED:
         return None
     found = components(sequences(test), SIMILAR)
-    return found if len(np.unique(found)) < len(found) else None
+    return found if MIN_GROUPS <= len(np.unique(found)) < len(found) else None
 
 
 def _model(

@@ -268,6 +268,19 @@ def test_similar_rows_of_a_table_are_drawn_together(tables):
     assert seqmodel.audit(train=train, test=test)["baselines"]["groups"] == "components"
 
 
+def test_variants_of_one_protein_are_drawn_one_by_one():
+    letters = "ACDEFGHIKLMNPQRSTVWY"
+    (base,) = texts(1, 100, letters)
+    train, test = (
+        frame([f"{base[:50]}{a}{base[51:]}" for a in half], np.arange(10.0)) for half in
+        (letters[:10], letters[10:])
+    )  # fmt: skip
+    report = seqmodel.audit(train=train, test=test, alphabet="protein", label_kind="real")
+    assert report["baselines"]["groups"] == "rows"
+    assert report["baselines"]["scores"]["row order"]["low"] is not None
+    assert report["similarity"]["test in train"]["share_at"]["0.8"] == 1
+
+
 def write_tsv(path, rows):
     Path(path).write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
 
