@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from row import Timer, add_arguments, find_data, new_folder, predict, train, write_rows
+from row import test as run_test
 
 TABLES = ("gue:tf/0", "gb1:low_vs_high", "yeast:")
 MEMBER_STEP = 1000
@@ -50,21 +51,15 @@ def members(
     return found
 
 
-def score(task: str, predictions: Sequence[Any], targets: Any) -> dict[str, float]:
-    """Scores of the mean over `predictions`, [N, T] each."""
-    import torch
-    from torchmetrics import functional as metrics
+def score(predictions: Sequence[Any], truth: Any) -> dict[str, float]:
+    """Test metrics of the mean over `predictions`, probabilities or numbers [N, T] each."""
+    import numpy as np
 
-    if task == "classify":
-        mean = torch.stack([x.softmax(1) for x in predictions]).mean(0)
-        mcc = metrics.matthews_corrcoef(mean.argmax(1), targets, "multiclass", num_classes=2)
-        return {"mcc": float(mcc), "auroc": float(metrics.auroc(mean[:, 1], targets, "binary"))}
-    mean = torch.stack(list(predictions)).mean(0).flatten().double()
-    targets = targets.flatten().double()
-    return {
-        "pearson": float(metrics.pearson_corrcoef(mean, targets)),
-        "spearman": float(metrics.spearman_corrcoef(mean, targets)),
-    }
+    from seqmodel.trust.short import score as score_of
+
+    mean = np.mean(np.stack(list(predictions)), axis=0)
+    names = ("mcc", "auroc") if truth.ndim == 1 else ("pearson", "spearman")
+    return {name: score_of(name, truth, mean) for name in names}
 
 
 def main() -> None:
@@ -92,8 +87,10 @@ def _dev(module: Any, data: Path, which: str, folder: Path, args: argparse.Names
         predictions: list[Any] = []
         for checkpoint in members(hparams, folder, seed, args.members):
             outputs, targets = predict(hparams, checkpoint, "valid")
-            predictions.append(outputs)
-            one, mean = (score(hparams["task"], x, targets) for x in ([outputs], predictions))
+            if hparams["task"] == "classify":
+                outputs = outputs.softmax(1)
+            predictions.append(outputs.double().numpy())
+            one, mean = (score(x, targets.numpy()) for x in ([predictions[-1]], predictions))
             print(seed, len(predictions), "alone", _told(one), "mean", _told(mean), flush=True)
 
 
@@ -102,14 +99,21 @@ def _told(scores: Mapping[str, float]) -> str:
 
 
 def _rows(module: Any, data: Path, which: str, folder: Path, args: argparse.Namespace) -> list[str]:
+    from seqmodel.trust.predictions import predictions_in
+
     hparams, tests = module.tests(data, which, folder / "data")
+    hparams |= {"accelerator": args.accelerator}
     values: list[list[float]] = [[] for _ in tests]
     took = Timer()
     for seed in args.seeds:
         checkpoints = members(hparams, folder, seed, args.members, took)
         for i, test in enumerate(tests):
-            found = [predict(test.hparams, x) for x in checkpoints]
-            scores = score(hparams["task"], [x for x, _ in found], found[0][1])
+            found = []
+            for checkpoint in checkpoints:
+                tested = folder / f"{checkpoint.parts[-3]}_test_{i}"
+                run_test(test.hparams, checkpoint, tested)
+                found.append(predictions_in(tested))
+            scores = score([x.outputs for x in found], found[0].truth)
             values[i].append(scores[test.metric])
     return [test.row(x, took, args.members) for test, x in zip(tests, values, strict=True)]
 

@@ -121,11 +121,14 @@ def tests(data: Path, which: str, folder: Path) -> tuple[dict[str, Any], list[Te
     return hparams, [Test(f"FLIP GB1 {which}", split, "spearman", bar, hparams)]
 
 
-def table_row(data: Path, which: str, out: Path, seeds: list[int]) -> str:
+def table_row(
+    data: Path, which: str, out: Path, seeds: list[int], accelerator: str = "cpu"
+) -> str:
     """Trains and tests with each seed."""
     values = []
     with Timer() as took:
         hparams, [test] = tests(data, which, out / "data")
+        hparams |= {"accelerator": accelerator}
         for seed in seeds:
             scores = train(hparams | {"seed": seed}, new_folder(out / which / f"seed_{seed}"))
             values.append(scores["test_spearman"])
@@ -140,7 +143,7 @@ def main() -> None:
     args = parser.parse_args()
     data, out = find_data(args.data), args.out / "gb1"
     for which in args.sets:
-        text = table_row(data, which, out, args.seeds)
+        text = table_row(data, which, out, args.seeds, args.accelerator)
         write_rows(out / f"{which}.md", [text])
 
 

@@ -140,11 +140,14 @@ def tests(data: Path, which: str, folder: Path) -> tuple[dict[str, Any], list[Te
     return hparams, [Test(f"GUE {which}", split, "mcc", BARS[which], hparams)]
 
 
-def table_row(data: Path, which: str, out: Path, seeds: list[int]) -> str:
+def table_row(
+    data: Path, which: str, out: Path, seeds: list[int], accelerator: str = "cpu"
+) -> str:
     """Trains and tests with each seed."""
     values = []
     with Timer() as took:
         hparams, [test] = tests(data, which, out / "data")
+        hparams |= {"accelerator": accelerator}
         for seed in seeds:
             scores = train(hparams | {"seed": seed}, new_folder(out / which / f"seed_{seed}"))
             values.append(scores["test_mcc"])
@@ -159,7 +162,7 @@ def main() -> None:
     args = parser.parse_args()
     data, out = find_data(args.data), args.out / "gue"
     for which in args.sets:
-        text = table_row(data, which, out, args.seeds)
+        text = table_row(data, which, out, args.seeds, args.accelerator)
         write_rows(out / f"{which.replace('/', '_')}.md", [text])
 
 

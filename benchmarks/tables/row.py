@@ -71,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("out/tables"), help="where runs and rows are kept"
     )
     parser.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS), help="seeds")
+    parser.add_argument("--accelerator", default="cpu", help="of the trainings: cpu or gpu")
 
 
 def find_data(given: Path | None) -> Path:

@@ -21,8 +21,8 @@ from row import (
     add_arguments,
     find_data,
     new_folder,
-    predict,
     row,
+    test,
     train,
     write_csv,
     write_rows,
@@ -75,6 +75,8 @@ def errors(
     data: Path, folder: Path, seed: int | None, change: dict[str, Any] | None = None
 ) -> dict[str, float]:
     """Error % of each class over all ten folds, and of all examples."""
+    from seqmodel.trust.predictions import read_predictions
+
     folds = draw(data, seed)
     wrong = dict.fromkeys(CLASSES, 0)
     total = dict.fromkeys(CLASSES, 0)
@@ -89,7 +91,9 @@ def errors(
         hparams = {k: v for k, v in hparams.items() if v is not None}  # null: leave it out
         run = new_folder(folder / f"fold_{i}")
         train(hparams, run)
-        outputs, _ = predict(hparams | {"test_files": files[1:]}, run / "checkpoints" / "last.ckpt")
+        tested = folder / f"fold_{i}_test"
+        test(hparams | {"test_files": files[1:]}, run / "checkpoints" / "last.ckpt", tested)
+        outputs = read_predictions(tested / "test_predictions.tsv").outputs
         for (label, _), output in zip(held_out, outputs, strict=True):
             total[label] += 1
             wrong[label] += CLASSES[int(output.argmax())] != label

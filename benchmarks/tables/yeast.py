@@ -111,7 +111,7 @@ def main() -> None:
         hparams, found = tests(data, "", out / "data")
         for seed in args.seeds:
             folder = new_folder(out / f"seed_{seed}")
-            train(hparams | {"seed": seed}, folder)
+            train(hparams | {"seed": seed, "accelerator": args.accelerator}, folder)
             for i, one in enumerate(found):
                 last = folder / "checkpoints" / "last.ckpt"
                 scores = test(one.hparams, last, out / f"seed_{seed}_test_{i}")
