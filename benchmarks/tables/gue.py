@@ -140,9 +140,7 @@ def tests(data: Path, which: str, folder: Path) -> tuple[dict[str, Any], list[Te
     return hparams, [Test(f"GUE {which}", split, "mcc", BARS[which], hparams)]
 
 
-def table_row(
-    data: Path, which: str, out: Path, seeds: list[int], accelerator: str = "cpu"
-) -> str:
+def table_row(data: Path, which: str, out: Path, seeds: list[int], accelerator: str = "cpu") -> str:
     """Trains and tests with each seed."""
     values = []
     with Timer() as took:
