@@ -96,12 +96,14 @@ def test_scores_without_similar_rows_are_those_of_the_other_rows():
     train = frame(texts(50))
     test = frame(texts(40, seed=1))
     test.loc[:9, "sequence"] = train["sequence"][:10].to_numpy()
+    for i in range(5):  # no duplicates, but nearly so
+        test.loc[i, "sequence"] = test.loc[i, "sequence"][1:] + "A"
     outputs = np.eye(2)[test["label"]]
     outputs[10:20] = 1 - outputs[10:20]
     model = seqmodel.audit(train=train, test=test, outputs=outputs)["model"]
     clean = model["without"]["similar (>= 0.2)"]
     y, p = test["label"].to_numpy()[10:], outputs[10:].argmax(1)
-    assert clean["n"] == 30
+    assert (clean["n"], model["without"]["duplicates"]["n"]) == (30, 35)
     assert clean["value"] == pytest.approx(np.corrcoef(y, p)[0, 1])
     bands = {x["band"]: x for x in model["by_containment"]}
     assert (bands[">= 0.8"]["n"], bands[">= 0.8"]["value"]) == (10, pytest.approx(1))
