@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.attribute import BASELINES, METHODS
+from seqmodel.infer.halving import Halving
 from seqmodel.infer.ism import Scores, is_local, mutagenesis
 from seqmodel.infer.logo import Logo, logo
 from seqmodel.model.equivariant import BothStrands
@@ -209,7 +210,10 @@ class Attributor:
         self.table = torch.from_numpy(alphabet.one_hot_table())
         if self.baseline == "shuffled" or method == "deeplift":
             _tangermeme()
-        self.local = method == "ism" and is_local(self.scores, length, batch_size, device)
+        self._halving, self._mutants = Halving(batch_size), Halving(batch_size)
+        self.local = method == "ism" and is_local(
+            self.scores, length, batch_size, device, self._mutants
+        )
         self.largest = 0.0
         self._range = [np.inf, -np.inf]
 
@@ -223,14 +227,12 @@ class Attributor:
         whole = known.all(1) if pad is None else (known | pad).all(1) & known.any(1)
         rows = np.flatnonzero(whole)
         n_targets, n_letters, length = len(self.targets), len(self.alphabet.letters), ids.shape[1]
-        found = [
-            self._batch(
-                torch.from_numpy(ids[batch]).to(self.device),
-                None if pad is None else torch.from_numpy(pad[batch]).to(self.device),
-            )
-            for batch in np.split(rows, range(self.batch_size, len(rows), self.batch_size))
-            if len(batch)
-        ]
+
+        def part(at: slice) -> Found:
+            here = None if pad is None else torch.from_numpy(pad[rows[at]]).to(self.device)
+            return self._batch(torch.from_numpy(ids[rows[at]]).to(self.device), here)
+
+        found = self._halving(len(rows), part) if len(rows) else []
         shape = (0, n_targets, n_letters, length)
         hypothetical, scores, deltas = (
             np.concatenate([x.cpu().numpy() for x in part if x is not None] or [np.zeros(empty)])
@@ -273,7 +275,9 @@ class Attributor:
 
     def _batch(self, ids: Tensor, pad: Tensor | None) -> Found:
         if self.method == "ism":
-            values = mutagenesis(self.scores, ids, pad, self.batch_size, local=self.local)
+            values = mutagenesis(
+                self.scores, ids, pad, self.batch_size, local=self.local, halving=self._mutants
+            )
             there = ids.long() if pad is None else ids.long().masked_fill(pad, 0)
             scores = values[torch.arange(len(ids)), 0, there[:, 0]]
             centred = values - values.mean(2, keepdim=True)

@@ -13,7 +13,9 @@ With several targets, files of one target have its name before their suffix.
 
 from __future__ import annotations
 
+import math
 import os
+import zipfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -24,7 +26,7 @@ import numpy as np
 from seqmodel import VERSION
 from seqmodel.dataset.seq.alphabet import Alphabet
 from seqmodel.errors import RunError
-from seqmodel.files import read_text, write_file
+from seqmodel.files import read_text, reading, write_file
 from seqmodel.hparam.attribute import AttributeHparams
 from seqmodel.hparam.header import read_header
 from seqmodel.infer.attribute import Attributions, Attributor, chosen_targets, telling
@@ -279,5 +281,14 @@ def _label(alphabet: Alphabet, place: Sequence[Any], p: int, ref: str, alt: str)
 
 
 def _first(path: str, n: int) -> np.ndarray:
-    with np.load(path) as archive:
-        return archive["arr_0"][:n]
+    """The first `n` rows of the array in an .npz file; no more of it is read."""
+    with (
+        reading(path, RunError, ".npz"),
+        zipfile.ZipFile(path) as archive,
+        archive.open("arr_0.npy") as file,
+    ):
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        shape = (min(n, shape[0]), *shape[1:])
+        data = file.read(math.prod(shape) * dtype.itemsize)
+        return np.frombuffer(data, dtype).reshape(shape)

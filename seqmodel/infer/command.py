@@ -9,6 +9,7 @@ return run(parts, chunks, compute, n_rows)
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 from seqmodel import VERSION
 from seqmodel.errors import HparamError
 from seqmodel.files import sha256_of
+from seqmodel.hparam.header import CONFIG
 from seqmodel.hparam.infer import ApplyHparams, ExportHparams, part_of
 from seqmodel.hparam.paths import files_to_read
 from seqmodel.infer.formats import Rows
@@ -71,6 +73,9 @@ def stamp_of(verb: str, hparams: ApplyHparams, digests: Mapping[str, str]) -> di
     for flag, path in files_to_read(declared, hparams.hparams):
         counts[flag] = number = counts.get(flag, 0) + 1
         files[f"{flag} {number}"] = digests.get(path) or sha256_of(path, HparamError)
+        if path.endswith(".safetensors"):  # of an exported model: the rest of it is beside
+            config = os.path.join(os.path.dirname(path), CONFIG)
+            files[f"{flag} {number} {CONFIG}"] = sha256_of(config, HparamError)
     flags = {x[2:] for x in counts}
     left_out = {*type(hparams).not_in_stamp, *flags}
     options = {x: getattr(hparams, x) for x in declared if x not in left_out}

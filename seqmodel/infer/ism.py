@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from seqmodel.infer.halving import Halving
 from seqmodel.model.strand import reverse_complement
 
 TOLERANCE = 1e-4
@@ -69,7 +71,13 @@ class Scores(nn.Module):
 
 @torch.no_grad()
 def mutagenesis(
-    scores: Scores, ids: Tensor, pad: Tensor | None, batch_size: int, *, local: bool = True
+    scores: Scores,
+    ids: Tensor,
+    pad: Tensor | None,
+    batch_size: int,
+    *,
+    local: bool = True,
+    halving: Halving | None = None,
 ) -> Tensor:
     """Scores with each letter at each position, [N, L, A, T]; at padding those of the sequence.
 
@@ -79,7 +87,9 @@ def mutagenesis(
         pad: where they have ended.
         batch_size: sequences, or mutants, at a time.
         local: take the local way where the model allows it, see `is_local`.
+        halving: cuts batches of mutants that do not fit into memory.
     """
+    halving = halving or Halving(batch_size)
     n_letters = scores.network.tasks[0].alphabet.n_letters
     found = []
     n_mutants = min(batch_size, _IN_CACHE) if local and ids.device.type == "cpu" else batch_size
@@ -89,11 +99,24 @@ def mutagenesis(
         way = Local if local and is_aligned(scores.network, x, mask) else plain
         outputs_of = way(scores.network, x, mask)
         values = scores(x, mask)[:, None, None].repeat(1, x.shape[1], n_letters, 1)
+        put = partial(_put, values, scores, outputs_of, mask)
         for batch in all_mutants(x, mask, n_letters).batches(n_mutants):
-            padded = None if mask is None else mask[batch.row]
-            values[batch] = scores.of(outputs_of(batch), padded)
+            halving(len(batch.row), partial(put, batch))
         found.append(values)
     return torch.cat(found)
+
+
+def _put(
+    values: Tensor,
+    scores: Scores,
+    outputs_of: Callable[[Mutants], Tensor],
+    pad: Tensor | None,
+    mutants: Mutants,
+    at: slice,
+) -> None:
+    """Writes the scores of some of the mutants into `values`."""
+    some = Mutants(*(x[at] for x in mutants))
+    values[some] = scores.of(outputs_of(some), None if pad is None else pad[some.row])
 
 
 def all_mutants(ids: Tensor, pad: Tensor | None, n_letters: int) -> Mutants:
@@ -212,12 +235,19 @@ def is_aligned(network: Any, ids: Tensor, pad: Tensor | None) -> bool:
 
 
 @torch.no_grad()
-def is_local(scores: Scores, length: int, batch_size: int, device: Any = "cpu") -> bool:
+def is_local(
+    scores: Scores,
+    length: int,
+    batch_size: int,
+    device: Any = "cpu",
+    halving: Halving | None = None,
+) -> bool:
     """Whether the local way gives what the plain way gives, tried for eight random mutants.
 
     The mutants are of a random sequence, two of them at its ends. Warns where the two ways differ
     by more than 1e-4 of the largest change.
     """
+    halving = halving or Halving(batch_size)
     network = scores.network
     if not has_windows(network, length):
         return False
@@ -230,12 +260,12 @@ def is_local(scores: Scores, length: int, batch_size: int, device: Any = "cpu") 
     letter = (ids[0, position].long() + 1) % n_letters
     ids, position, letter = ids.to(device), position.to(device), letter.to(device)
     mutants = Mutants(torch.zeros_like(position), position, letter)
-    one, other = (
-        torch.cat(
-            [scores.of(way(network, ids, None)(x), None) for x in mutants.batches(batch_size)]
-        )
-        for way in (plain, Local)
-    )
+
+    def part(way: Any, at: slice) -> Tensor:
+        some = Mutants(*(x[at] for x in mutants))
+        return scores.of(way(network, ids, None)(some), None)
+
+    one, other = (torch.cat(halving(N_CHECKED, partial(part, x))) for x in (plain, Local))
     largest = (one - scores(ids)).abs().max()
     difference = (one - other).abs().max()
     if difference <= TOLERANCE * largest + 2e-6 * one.abs().max():

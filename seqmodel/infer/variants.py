@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from seqmodel import VERSION
@@ -19,10 +19,12 @@ from seqmodel.hparam.infer import VariantsHparams
 from seqmodel.infer.command import chunk_rows_of, model_of, parts_of, run
 from seqmodel.infer.effects import Effects, Options
 from seqmodel.infer.parts import Parts
-from seqmodel.infer.vcf import Typed, open_variants
+from seqmodel.infer.vcf import Typed, first_of, open_variants
+from seqmodel.infer.vcf_out import check_bcf
 
 _VCF = (".vcf", ".vcf.gz", ".bcf")
 STDIN = "-"
+_N_CHECKED = 1000  # records, before the work
 
 
 def command(hparams: VariantsHparams) -> dict[str, int] | None:
@@ -59,10 +61,23 @@ def _scored(
         digests = [sha256_of(x, VariantError)[:16] for x in hparams.checkpoints]
         about = f'ID=variants,Version="{VERSION}",Checkpoints="{" ".join(digests)}"'
         effects.annotate(about, hparams.vcf_targets)
+        _check_bcf(hparams.out, effects)
     chunk_rows = chunk_rows_of(hparams, model.seq_len)
     counts = run(parts, source.blocks(chunk_rows), effects)
     effects.warn()
     return counts
+
+
+def _check_bcf(outs: Sequence[str], effects: Effects) -> None:
+    """Refuses a header that lacks what BCF needs, by the first records.
+
+    Raises:
+        RunError: it lacks something.
+    """
+    bcf = next((x for x in outs if x.lower().endswith(".bcf")), None)
+    if bcf is not None and effects.annotation is not None:
+        lines = (x for block in first_of(effects.source, _N_CHECKED) for x in block.lines)
+        check_bcf(effects.annotation.header, lines, bcf)
 
 
 @contextmanager

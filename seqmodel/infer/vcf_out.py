@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +20,7 @@ from seqmodel.files import BGZIP_END, aside_of, writing
 
 STATUS_ID = "SM_STATUS"
 _BLOCK_BYTES = 65280  # of what bgzip packs at a time
+_DEFINED = re.compile(rb"##(contig|FILTER|INFO|FORMAT)=<ID=([^,>]+)")
 _BAD = re.compile(r"[^0-9A-Za-z_.]")
 
 
@@ -152,6 +153,31 @@ class VcfFormat:
                 with suppress(OSError):
                     os.unlink(path)
         _index(out)
+
+
+def check_bcf(header: bytes, records: Iterable[bytes], out: str) -> None:
+    """Refuses records of which the header lacks a definition, which BCF needs.
+
+    Raises:
+        RunError: naming the first that it lacks.
+    """
+    known = {*_DEFINED.findall(header), (b"FILTER", b"PASS")}
+    for line in records:
+        row = line.rstrip(b"\r\n").split(b"\t", 9)
+        if len(row) < 8:
+            return  # another error, which names the record
+        used = [(b"contig", row[0])]
+        used += [(b"FILTER", x) for x in row[6].split(b";")]
+        used += [(b"INFO", x.split(b"=", 1)[0]) for x in row[7].split(b";")]
+        used += [(b"FORMAT", x) for x in b":".join(row[8:9]).split(b":")]
+        lacks = next((x for x in used if x not in known and x[1] not in (b"", b".")), None)
+        if lacks is not None:
+            kind, name = (x.decode("utf-8", "replace") for x in lacks)
+            raise RunError(
+                f"--out={out}: the header of the variants does not define {kind} {name!r}; BCF "
+                "needs a header that defines all contigs, filters, INFO and FORMAT fields: write "
+                ".vcf.gz"
+            )
 
 
 def info_ids(names: Sequence[str]) -> list[str]:
