@@ -469,7 +469,6 @@ ELSEWHERE = {
     ("infer/parts.py", "put"): "in memory",
     ("infer/arrays.py", None): "in memory, and in files that files.writing made",
     ("infer/named.py", "piece"): "in memory",
-    ("infer/attribute_files.py", "_first"): "a file that this command wrote",
     ("training/predictions.py", "write_predictions"): "in a file that files.writing made",
     ("infer/vcf_out.py", "_bcf"): "bcftools writes it",
     ("infer/variants.py", "_here"): "a copy of stdin, without a name",
