@@ -7,7 +7,6 @@ is averaged (of classes the probabilities) and scored as one. Settings are those
 network. With --dev nothing of the test is read: the scores on dev, of the mean over the networks
 one by one as they come. A network that was trained before by this program with the same settings is
 used again; so seeds can be trained side by side, and a last call for all of them writes the rows.
-The seconds are those of the trainings.
 """
 
 from __future__ import annotations
@@ -19,8 +18,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from row import Timer, add_arguments, find_data, new_folder, predict, train, write_rows
-from row import test as run_test
+from row import (
+    Timer,
+    add_arguments,
+    find_data,
+    new_folder,
+    predict,
+    predictions,
+    test,
+    train,
+    write_rows,
+)
 
 TABLES = ("gue:tf/0", "gb1:low_vs_high", "yeast:")
 MEMBER_STEP = 1000
@@ -99,23 +107,22 @@ def _told(scores: Mapping[str, float]) -> str:
 
 
 def _rows(module: Any, data: Path, which: str, folder: Path, args: argparse.Namespace) -> list[str]:
-    from seqmodel.trust.predictions import predictions_in
+    import numpy as np
 
     hparams, tests = module.tests(data, which, folder / "data")
     hparams |= {"accelerator": args.accelerator}
-    values: list[list[float]] = [[] for _ in tests]
-    took = Timer()
+    outputs: list[list[Any]] = [[] for _ in tests]
+    truth: list[Any] = [None] * len(tests)
     for seed in args.seeds:
-        checkpoints = members(hparams, folder, seed, args.members, took)
-        for i, test in enumerate(tests):
-            found = []
-            for checkpoint in checkpoints:
-                tested = folder / f"{checkpoint.parts[-3]}_test_{i}"
-                run_test(test.hparams, checkpoint, tested)
-                found.append(predictions_in(tested))
-            scores = score([x.outputs for x in found], found[0].truth)
-            values[i].append(scores[test.metric])
-    return [test.row(x, took, args.members) for test, x in zip(tests, values, strict=True)]
+        checkpoints = [] if args.trained else members(hparams, folder, seed, args.members)
+        names = [f"member_{seed + MEMBER_STEP * k}" for k in range(args.members)]
+        for i, one in enumerate(tests):
+            for name, checkpoint in zip(names, checkpoints, strict=False):
+                test(one.hparams, checkpoint, folder / f"{name}_test_{i}")
+            found = [predictions(folder / f"{name}_test_{i}") for name in names]
+            outputs[i].append(np.mean([x.outputs for x in found], axis=0))
+            truth[i] = found[0].truth
+    return [one.row(x, y, args.members) for one, x, y in zip(tests, outputs, truth, strict=True)]
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from row import Test, Timer, add_arguments, find_data, new_folder, train, write_rows
+from row import Test, add_arguments, find_data, new_folder, train, write_rows
 
 BARS = {"low_vs_high": 0.51, "three_vs_rest": 0.83, "two_vs_rest": 0.32}
 WINDOW = slice(30, 62)
@@ -121,16 +121,15 @@ def tests(data: Path, which: str, folder: Path) -> tuple[dict[str, Any], list[Te
     return hparams, [Test(f"FLIP GB1 {which}", split, "spearman", bar, hparams)]
 
 
-def table_row(data: Path, which: str, out: Path, seeds: list[int], accelerator: str = "cpu") -> str:
+def table_row(data: Path, which: str, out: Path, args: argparse.Namespace) -> str:
     """Trains and tests with each seed."""
-    values = []
-    with Timer() as took:
-        hparams, [test] = tests(data, which, out / "data")
-        hparams |= {"accelerator": accelerator}
-        for seed in seeds:
-            scores = train(hparams | {"seed": seed}, new_folder(out / which / f"seed_{seed}"))
-            values.append(scores["test_spearman"])
-    return test.row(values, took)
+    hparams, [test] = tests(data, which, out / "data")
+    folders = [out / which / f"seed_{seed}" for seed in args.seeds]
+    for seed, folder in zip(args.seeds, folders, strict=True):
+        if not args.trained:
+            change = {"seed": seed, "accelerator": args.accelerator}
+            train(hparams | change, new_folder(folder))
+    return test.row_of(folders)
 
 
 def main() -> None:
@@ -141,7 +140,7 @@ def main() -> None:
     args = parser.parse_args()
     data, out = find_data(args.data), args.out / "gb1"
     for which in args.sets:
-        text = table_row(data, which, out, args.seeds, args.accelerator)
+        text = table_row(data, which, out, args)
         write_rows(out / f"{which}.md", [text])
 
 

@@ -14,7 +14,7 @@ import gzip
 from pathlib import Path
 from typing import Any
 
-from row import Test, Timer, add_arguments, count_rows, find_data, new_folder, train, write_rows
+from row import Test, add_arguments, count_rows, find_data, new_folder, train, write_rows
 
 BARS = {
     "prom/prom_core_tata": "74.17 (DNABERT-2)",
@@ -140,16 +140,15 @@ def tests(data: Path, which: str, folder: Path) -> tuple[dict[str, Any], list[Te
     return hparams, [Test(f"GUE {which}", split, "mcc", BARS[which], hparams)]
 
 
-def table_row(data: Path, which: str, out: Path, seeds: list[int], accelerator: str = "cpu") -> str:
+def table_row(data: Path, which: str, out: Path, args: argparse.Namespace) -> str:
     """Trains and tests with each seed."""
-    values = []
-    with Timer() as took:
-        hparams, [test] = tests(data, which, out / "data")
-        hparams |= {"accelerator": accelerator}
-        for seed in seeds:
-            scores = train(hparams | {"seed": seed}, new_folder(out / which / f"seed_{seed}"))
-            values.append(scores["test_mcc"])
-    return test.row(values, took)
+    hparams, [test] = tests(data, which, out / "data")
+    folders = [out / which / f"seed_{seed}" for seed in args.seeds]
+    for seed, folder in zip(args.seeds, folders, strict=True):
+        if not args.trained:
+            change = {"seed": seed, "accelerator": args.accelerator}
+            train(hparams | change, new_folder(folder))
+    return test.row_of(folders)
 
 
 def main() -> None:
@@ -160,7 +159,7 @@ def main() -> None:
     args = parser.parse_args()
     data, out = find_data(args.data), args.out / "gue"
     for which in args.sets:
-        text = table_row(data, which, out, args.seeds, args.accelerator)
+        text = table_row(data, which, out, args)
         write_rows(out / f"{which.replace('/', '_')}.md", [text])
 
 

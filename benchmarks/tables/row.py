@@ -18,8 +18,9 @@ sys.path.insert(0, str(ROOT))
 
 SEEDS = (0, 1, 2)
 HEADER = (
-    "| table | split | metric | mean ± sd (3 seeds) | each seed | to beat | seconds (CPU) |\n"
-    "|---|---|---|---|---|---|---|"
+    "| table | split | metric | mean ± sd (3 seeds) | 95 % of test rows | each seed | "
+    "not similar to train | k-mers | GC | nearest row | less the best baseline | to beat |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -37,12 +38,19 @@ class Test(NamedTuple):
         """The metric as it stands in the row."""
         return {"mcc": "MCC x 100"}.get(self.metric, self.metric.capitalize())
 
-    def row(self, values: Sequence[float], took: Timer, n_networks: int = 1) -> str:
-        """The row; `values` are those of the metric, one a seed."""
+    def row(self, outputs: Sequence[Any], truth: Any, n_networks: int = 1) -> str:
+        """The row; `outputs` for the test rows are one array a seed."""
+        from evidence import gather
+
         name = self.name if n_networks == 1 else f"{self.name}, {n_networks} networks"
-        if self.metric == "mcc":
-            return row(name, self.split, self.label, [100 * x for x in values], self.bar, took, 2)
-        return row(name, self.split, self.label, values, self.bar, took, 3)
+        scale, digits = (100, 2) if self.metric == "mcc" else (1, 3)
+        found = gather(self.hparams, outputs, truth)
+        return row(name, self.split, self.label, self.metric, found, self.bar, scale, digits)
+
+    def row_of(self, folders: Sequence[Path]) -> str:
+        """The row of the predictions that runs left in their folders, one a seed."""
+        found = [predictions(x) for x in folders]
+        return self.row([x.outputs for x in found], found[0].truth)
 
 
 class Timer:
@@ -71,6 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("out/tables"), help="where runs and rows are kept"
     )
     parser.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS), help="seeds")
+    parser.add_argument(
+        "--trained", action="store_true", help="train nothing: rows of the predictions in --out"
+    )
     parser.add_argument("--accelerator", default="cpu", help="of the trainings: cpu or gpu")
 
 
@@ -152,15 +163,41 @@ def predict(hparams: Mapping[str, Any], checkpoint: Path, split: str = "test") -
     return torch.cat(outputs), torch.cat(targets)
 
 
+def predictions(folder: Path) -> Any:
+    """What a run predicted for its test split; ends the program if it left nothing."""
+    from seqmodel.trust.predictions import predictions_in
+
+    found = predictions_in(folder)
+    if found is None:
+        sys.exit(f"no test_predictions in {folder}; run this without --trained")
+    return found
+
+
 def row(
-    name: str, split: str, metric: str, values: Sequence[float], bar: str, took: Timer, digits: int
+    name: str,
+    split: str,
+    label: str,
+    metric: Any,
+    found: Any,
+    bar: str,
+    scale: float,
+    digits: int,
+    values: Sequence[float] = (),
+    first: str = "",
 ) -> str:
-    """A row of Markdown under `HEADER`."""
+    """A row of Markdown under `HEADER`, of an Evidence.
+
+    `values` are those of the seeds, where they cannot be told apart in the evidence; `first` is the
+    baseline to compare with, else the best.
+    """
+    from evidence import cells
+
+    values = [scale * x for x in values or found.each(metric)]
     sd = statistics.stdev(values) if len(values) > 1 else float("nan")
-    mean = statistics.mean(values)
-    each = ", ".join(f"{x:.{digits}f}" for x in values)
-    cells = [name, split, metric, f"{mean:.{digits}f} ± {sd:.{digits}f}", each, bar]
-    return "| " + " | ".join([*cells, f"{took.wall:.0f} ({took.cpu:.0f})"]) + " |"
+    mean, each = statistics.mean(values), ", ".join(f"{x:.{digits}f}" for x in values)
+    ends, *rest = cells(metric, found, scale, digits, first)
+    told = [name, split, label, f"{mean:.{digits}f} ± {sd:.{digits}f}", ends, each, *rest, bar]
+    return "| " + " | ".join(told) + " |"
 
 
 def write_rows(path: Path, rows: Sequence[str]) -> None:

@@ -180,20 +180,17 @@ def _write_row(data: Path, which: str, folder: Path, seeds: Sequence[int]) -> No
     paths = [Path(hparams[f"{x}_files"][0]) for x in ("train", "valid", "test")]
     splits = [Split(x) for x in paths]
     labels = [x.labels for x in splits]
-    values, took = [], Timer()
-    with took:
-        by_words, seen = linear(splits), describe(splits, data)
+    outputs = []
+    by_words, seen = linear(splits), describe(splits, data)
     for seed in seeds:
-        of_network = network(hparams, folder, seed, ["valid", "test"], took)
-        with took:
-            of_trees = trees(seen, labels[0], seed)
-            dev, tested = (
-                np.column_stack(x) for x in zip(of_network, by_words, of_trees, strict=True)
-            )
-            stacked = top().fit(dev, labels[1]).decision_function(tested)
-        values.append(tell(seed, labels[2], tested.T, stacked))
+        of_network = network(hparams, folder, seed, ["valid", "test"], Timer())
+        of_trees = trees(seen, labels[0], seed)
+        dev, tested = (np.column_stack(x) for x in zip(of_network, by_words, of_trees, strict=True))
+        stacked = top().fit(dev, labels[1]).decision_function(tested)
+        tell(seed, labels[2], tested.T, stacked)
+        outputs.append(np.column_stack([-stacked, stacked]))
     renamed = test._replace(name=f"{test.name}, network + k-mers + trees")
-    write_rows(folder / "rows.md", [renamed.row(values, took)])
+    write_rows(folder / "rows.md", [renamed.row(outputs, labels[2])])
 
 
 if __name__ == "__main__":

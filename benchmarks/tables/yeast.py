@@ -18,7 +18,6 @@ from typing import Any
 
 from row import (
     Test,
-    Timer,
     add_arguments,
     count_rows,
     find_data,
@@ -95,7 +94,7 @@ def tests(data: Path, which: str, folder: Path) -> tuple[dict[str, Any], list[Te
     for name, (_, bar) in TESTS.items():
         file = test_file(data, name, folder)
         split = f"train {n_train} / test {count_rows(Path(file))}"
-        tested = hparams | {"train_files": [], "test_files": [file]}
+        tested = hparams | {"test_files": [file]}
         found.append(Test(f"DREAM yeast {name}", split, "pearson", f"{bar} (plain CNN)", tested))
     return hparams, found
 
@@ -106,17 +105,17 @@ def main() -> None:
     add_arguments(parser)
     args = parser.parse_args()
     data, out = find_data(args.data), args.out / "yeast"
-    values: list[list[float]] = [[] for _ in TESTS]
-    with Timer() as took:
-        hparams, found = tests(data, "", out / "data")
-        for seed in args.seeds:
-            folder = new_folder(out / f"seed_{seed}")
-            train(hparams | {"seed": seed, "accelerator": args.accelerator}, folder)
-            for i, one in enumerate(found):
-                last = folder / "checkpoints" / "last.ckpt"
-                scores = test(one.hparams, last, out / f"seed_{seed}_test_{i}")
-                values[i].append(scores["test_pearson"])
-    rows = [one.row(x, took) for one, x in zip(found, values, strict=True)]
+    hparams, found = tests(data, "", out / "data")
+    for seed in [] if args.trained else args.seeds:
+        folder = new_folder(out / f"seed_{seed}")
+        train(hparams | {"seed": seed, "accelerator": args.accelerator}, folder)
+        for i, one in enumerate(found):
+            last = folder / "checkpoints" / "last.ckpt"
+            test(one.hparams, last, out / f"seed_{seed}_test_{i}")
+    rows = [
+        one.row_of([out / f"seed_{seed}_test_{i}" for seed in args.seeds])
+        for i, one in enumerate(found)
+    ]
     write_rows(out / "yeast.md", rows)
 
 

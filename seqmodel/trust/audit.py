@@ -158,7 +158,7 @@ def _add_scores(
         return
     metric = METRIC[test.kind]
     draws = max(100, min(draws, _WORK // (len(test) * max(1, len(test.targets)) + 1)))
-    groups, word = groups_of(test.contigs, test.starts, _components(test))
+    groups, word = groups_of(test.contigs, test.starts, components_of(test))
     options: dict[str, Any] = {"groups": groups, "draws": draws, "seed": seed}
     found = baselines(train, test, near, kmers=kmers, limit=baseline_rows, seed=seed)
     scores = {name: interval(metric, test.truth, x, **options) for name, x in found.items()}
@@ -178,7 +178,7 @@ def _add_scores(
         report["model"] = _model(train, test, near[0], outputs, found, best, options)
 
 
-def _components(test: Rows) -> np.ndarray | None:
+def components_of(test: Rows) -> np.ndarray | None:
     """Which rows of a table are similar, if there are few enough letters to compare them all.
 
     None as well where they make few groups, such as the variants of one protein: rows are drawn.
