@@ -164,7 +164,8 @@ def test_damaged_gzip_is_one_line_wherever_it_is_damaged(tmp_path):
         path.write_bytes(whole[:n])
         with pytest.raises(SequenceError, match="x.gz: truncated or damaged gzip"):
             files.read_text(path, SequenceError)
-    for at in range(10, len(whole), 37):
+    # the last byte before the checksum may end with bits that mean nothing
+    for at in (*range(10, len(whole) - 9, 37), len(whole) - 8):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
         with pytest.raises(SequenceError, match="x.gz: truncated or damaged gzip"):
             files.read_text(path, SequenceError)
