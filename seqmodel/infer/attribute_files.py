@@ -287,8 +287,10 @@ def _first(path: str, n: int) -> np.ndarray:
         zipfile.ZipFile(path) as archive,
         archive.open("arr_0.npy") as file,
     ):
-        np.lib.format.read_magic(file)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        read = np.lib.format.read_array_header_1_0
+        if np.lib.format.read_magic(file) != (1, 0):
+            read = np.lib.format.read_array_header_2_0  # that of files we write
+        shape, _, dtype = read(file)
         shape = (min(n, shape[0]), *shape[1:])
         data = file.read(math.prod(shape) * dtype.itemsize)
         return np.frombuffer(data, dtype).reshape(shape)

@@ -14,7 +14,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -44,6 +43,8 @@ from seqmodel.training.trainer import RunData, make_trainer
 from seqmodel.training.usage import Usage
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from seqmodel.dataset.data import Data
     from seqmodel.task.task import Task
 

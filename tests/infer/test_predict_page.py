@@ -60,4 +60,5 @@ def test_what_the_page_names_exists():
     suffixes = {x for row in rows for x in re.findall(r"`(\.[\w.]+)`", row)}
     assert suffixes == set(PredictHparams.formats) <= set(FORMATS)
     known = {*PredictHparams.default_hparams().declared, "mode", "load_checkpoint_path"}
+    known |= {"verb", "n_parts", "audit"}  # of submit and run, which it names
     assert set(re.findall(r"--(\w+)", PAGE)) <= known
