@@ -37,6 +37,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 ASKED_FOR = {
     ("job", "job.results"),  # job.results(), and advice at submit
     ("run", "cli.infer"),  # --mode=predict is the verb
+    ("infer", "trust"),  # seqmodel.train prints the audit line of a run
 }
 SHIMS = {"checkpoint", "trainer", "run_folder", "hparam.run", "job.search_space"}
 SHIMS |= {"dataset.alphabet"}

@@ -35,9 +35,11 @@ def train(**hparams: Any) -> TrainedRun:
         SeqmodelError: a hyperparameter, the data or the run folder cannot be used.
         KeyboardInterrupt: the run was interrupted; its last checkpoint stays.
     """
+    from seqmodel.trust.short import after_test
+
     run = resolve(hparams)
     with _interruptible():
-        done = execute(run)
+        done = execute(run, after_test)
     return TrainedRun(done.folder, done.metrics, run.values.plugins)
 
 

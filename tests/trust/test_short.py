@@ -61,6 +61,14 @@ def test_a_run_prints_one_line_beside_its_score(folder, capsys, monkeypatch):
     assert line.endswith("without them")
 
 
+def test_a_run_of_python_prints_the_line_too(folder, capsys, monkeypatch):
+    monkeypatch.setattr(short, "SHARE", 1000.0)
+    given = dict(x.removeprefix("--").split("=") for x in TINY)
+    run = seqmodel.train(**given)
+    (line,) = audit_lines(capsys.readouterr().out)
+    assert line.startswith(f"audit: mcc {run.metrics['test_mcc']:.3f} | ")
+
+
 def test_a_line_that_would_cost_too_much_is_left_out_with_a_word(folder, capsys, monkeypatch):
     monkeypatch.setattr(short, "SHARE", 0.0)
     assert run_main(TINY) == 0
