@@ -316,6 +316,7 @@ STARTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", STARTS)
 def test_no_file_in_the_working_directory_passes_for_an_installed_package(start, canary, tmp_path):
     """Of `python -m` this holds from the first line of ours on; before that, see python -P."""

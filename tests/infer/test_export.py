@@ -17,6 +17,8 @@ import seqmodel
 from seqmodel.cli.verbs import main
 from seqmodel.errors import CheckpointError, HparamError, RunError
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parents[1]
 TASKS = ("classify", "regress", "multilabel", "masked", "profile")
 TEXTS = ["".join(np.random.default_rng(i).choice(list("ACGTN"), 64)) for i in range(3)]

@@ -16,6 +16,8 @@ from wrapped_net import L, Net, made
 import seqmodel
 from seqmodel.errors import HparamError
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parents[1]
 ROWS = {x: [float(x == y) for y in "ACGT"] for x in "ACGT"} | {"N": [0.25] * 4}
 CASES = [f"{name}{x}" for name in ENCODERS for x in ("", "-rc")] + ["transformer-causal"]

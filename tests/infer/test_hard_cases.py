@@ -19,6 +19,8 @@ from seqmodel.dataset.seq.alphabet import alphabet_from_name
 from seqmodel.infer import attribute_files
 from seqmodel.infer.attribute_files import Outs, plot
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [GENOME["chr1"][i : i + 64] for i in range(0, 800, 20)]
 
 

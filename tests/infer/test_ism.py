@@ -31,6 +31,7 @@ def test_the_local_way_is_the_plain_way(encoder, decoder, length):
     torch.testing.assert_close(local, plain, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("average", [False, True])
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_so_it_is_with_padding_and_over_both_strands(encoder, average):

@@ -68,6 +68,7 @@ def test_predictions_are_what_the_task_gives(trained, task):
     assert model.trained_on.splits == {"train": 16, "valid": 16, "test": 16}
 
 
+@pytest.mark.slow
 def test_a_fresh_process_predicts_without_the_training_data(trained):
     """Of every task; and by the line that the documentation gives."""
     code = """

@@ -323,6 +323,7 @@ def test_killed_and_begun_again_the_file_is_the_same(trained, genome, tmp_path):
     assert bytes_of(killed) == bytes_of(whole)
 
 
+@pytest.mark.slow
 def test_two_processes_write_one_file(trained, genome, tmp_path):
     path, texts = genome
     bed = write_bed(tmp_path / "x.bed", list(random_intervals(texts, 60)))
@@ -488,6 +489,7 @@ def test_names_of_targets_and_contigs_that_are_no_names_of_files(trained, tmp_pa
         assert bw.chroms() == {"../../x": 120}
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_parts_stay(trained, genome, tmp_path):
     """A limit on the size of files stands for the disk: the system call fails in the same way."""
     path, texts = genome

@@ -112,6 +112,7 @@ def test_saved_and_loaded_it_predicts_the_same(tmp_path):
         assert again.members[0].bin_len == options.get("bin_len", 1)
 
 
+@pytest.mark.slow
 def test_nothing_of_a_saved_network_is_imported_until_its_plugin_is_trusted(tmp_path):
     code = """
         import seqmodel, sys
@@ -134,6 +135,7 @@ def test_nothing_of_a_saved_network_is_imported_until_its_plugin_is_trusted(tmp_
     assert (tmp_path / "was_run").exists()
 
 
+@pytest.mark.slow
 def test_a_saved_network_predicts_from_the_command_line(tmp_path):
     (tmp_path / "wrapped_net.py").write_bytes((HERE / "wrapped_net.py").read_bytes())
     (tmp_path / "a.csv").write_text("\n".join(["sequence", *WITH_N]))

@@ -25,6 +25,8 @@ import seqmodel
 from seqmodel.cli.verbs import main
 from seqmodel.errors import HparamError, ModelError
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parents[1]
 NAMES = ["open", "bound"]
 WINDOWS = [("chr1", 100, "+"), ("chr2", 203, "-"), ("chr1", 500, "-"), ("chrM", 7, "+")]

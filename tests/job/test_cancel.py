@@ -138,6 +138,7 @@ def test_a_job_whose_cancel_failed_runs(shell_job):
     assert shell_job.status([replicate])[0].state == "complete"
 
 
+@pytest.mark.slow
 def test_what_is_alive_is_not_resumed(shell_job, capsys):
     """The scheduler lost the node, but what ran there still writes."""
     replicate = shell_job.create(**RUN)
