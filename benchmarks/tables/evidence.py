@@ -1,4 +1,4 @@
-"""What stands beside a score: its interval, the rows unlike those of train, trivial baselines.
+"""The evidence for a score: its interval, its value on rows unlike those of train, baselines.
 
 Scores are means over the seeds; a draw of test rows is the same for all seeds. So an interval is
 about the test rows, not about the seeds.
@@ -112,7 +112,10 @@ def gather(hparams: Mapping[str, Any], outputs: Sequence[Any], truth: Any) -> Ev
     data = build_data(resolve({**hparams, "progress": "none"}))
     train, test = rows_of(data, "train"), rows_of(data, "test")
     if len(test) != len(truth) or not np.allclose(test.truth, truth, atol=1e-6):
-        raise ValueError(f"the outputs are of {len(truth)} rows, and not of {test.name}")
+        raise ValueError(
+            f"the predictions have {len(truth)} rows, whose truth is not that of the {len(test)} "
+            "rows of the test split; train again, or give the same --data and --seeds"
+        )
     return of_rows(train, test, np.stack(list(outputs), axis=-1), components_of(test))
 
 

@@ -17,7 +17,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from row import Test, add_arguments, find_data, new_folder, train, write_rows
+from row import Test, add_arguments, find_data, train_seeds, write_rows
 
 BARS = {"low_vs_high": 0.51, "three_vs_rest": 0.83, "two_vs_rest": 0.32}
 WINDOW = slice(30, 62)
@@ -124,12 +124,7 @@ def tests(data: Path, which: str, folder: Path) -> tuple[dict[str, Any], list[Te
 def table_row(data: Path, which: str, out: Path, args: argparse.Namespace) -> str:
     """Trains and tests with each seed."""
     hparams, [test] = tests(data, which, out / "data")
-    folders = [out / which / f"seed_{seed}" for seed in args.seeds]
-    for seed, folder in zip(args.seeds, folders, strict=True):
-        if not args.trained:
-            change = {"seed": seed, "accelerator": args.accelerator}
-            train(hparams | change, new_folder(folder))
-    return test.row_of(folders)
+    return test.row_of(train_seeds(hparams, out / which, args))
 
 
 def main() -> None:

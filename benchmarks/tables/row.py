@@ -135,6 +135,15 @@ def train(hparams: Mapping[str, Any], folder: Path) -> dict[str, float]:
     return scores | {"valid_epoch": float(best["epoch"])} | tests
 
 
+def train_seeds(hparams: Mapping[str, Any], out: Path, args: argparse.Namespace) -> list[Path]:
+    """Trains and tests with each seed unless that was done (`--trained`); their folders."""
+    folders = [out / f"seed_{seed}" for seed in args.seeds]
+    for seed, folder in zip(args.seeds, folders, strict=True):
+        if not args.trained:
+            train({**hparams, "seed": seed, "accelerator": args.accelerator}, new_folder(folder))
+    return folders
+
+
 def test(hparams: Mapping[str, Any], checkpoint: Path, folder: Path) -> dict[str, float]:
     """Scores of a checkpoint on the test files of `hparams`."""
     from seqmodel.hparam.resolve import resolve

@@ -18,6 +18,8 @@ from seqmodel.hparam.value import OUTPUT, integer, path, str2bool
 
 TOO_LONG = ("center", "tile_mean", "tile_max")
 POOLS = ("mean", "max", "first", "none")
+TABLES = (".tsv", ".tsv.gz", ".csv", ".csv.gz", ".parquet")
+"""Suffixes of files that hold one row an input."""
 TRACKS = (".bw", ".bedgraph.gz")
 """Suffixes of files that hold one target along contigs."""
 ENSEMBLE_OF = ("logit", "probability")
@@ -137,17 +139,7 @@ class InputHparams(ApplyHparams):
     """What the verbs have that read sequences of FASTA files, intervals or tables."""
 
     not_in_stamp = (*ApplyHparams.not_in_stamp, "cache_dir")
-    formats: ClassVar[tuple[str, ...]] = (
-        ".tsv",
-        ".tsv.gz",
-        ".csv",
-        ".csv.gz",
-        ".parquet",
-        ".npz",
-        ".h5",
-        ".h5ad",
-        *TRACKS,
-    )
+    formats: ClassVar[tuple[str, ...]] = (*TABLES, ".npz", ".h5", ".h5ad", *TRACKS)
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -308,18 +300,7 @@ class VariantsHparams(ApplyHparams):
     """What variants reads and computes."""
 
     not_in_stamp = (*ApplyHparams.not_in_stamp, "cache_dir")
-    formats: ClassVar[tuple[str, ...]] = (
-        ".tsv",
-        ".tsv.gz",
-        ".csv",
-        ".csv.gz",
-        ".parquet",
-        ".npz",
-        ".h5",
-        ".vcf",
-        ".vcf.gz",
-        ".bcf",
-    )
+    formats: ClassVar[tuple[str, ...]] = (*TABLES, ".npz", ".h5", ".vcf", ".vcf.gz", ".bcf")
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:

@@ -18,10 +18,8 @@ from seqmodel.trust.audit import Outputs, audit_rows
 from seqmodel.trust.baselines import METRIC
 from seqmodel.trust.predictions import Predictions, predictions_in, read_predictions
 from seqmodel.trust.rows import Rows, most_rows, rows_of, rows_of_tables
-from seqmodel.trust.text import SCHEMA, VERSION, as_text
+from seqmodel.trust.text import NAME, SCHEMA, VERSION, as_text
 from seqmodel.trust.uncertainty import as_json, groups_of, intervals
-
-NAME = "audit.json"
 
 
 class Audit(dict[str, Any]):

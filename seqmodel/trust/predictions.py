@@ -14,8 +14,9 @@ from seqmodel.dataset.label.labels import numbers_of
 from seqmodel.dataset.label.table import stream
 from seqmodel.errors import LabelError
 from seqmodel.files import open_binary, reading
+from seqmodel.training.predictions import NAME
 
-NAMES = ("test_predictions.tsv", "test_predictions.npz")
+NAMES = (f"{NAME}.tsv", f"{NAME}.npz")
 _WHERE = ("row", "name", "contig", "start", "end", "strand")
 
 

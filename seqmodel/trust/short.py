@@ -24,12 +24,11 @@ from seqmodel.trust.markov import chains
 from seqmodel.trust.metrics import prepare
 from seqmodel.trust.rows import Rows, most_rows, rows_of
 from seqmodel.trust.similarity import Containment
-from seqmodel.trust.text import as_text
+from seqmodel.trust.text import NAME, as_text
 from seqmodel.trust.uncertainty import SIMILAR
 
 SHARE = 0.05
 """Of the time of the run, which the short form may take."""
-FILE = "audit.json"
 # seconds on one thread, rather too many: a letter is hashed and sorted, a feature of a row fitted
 _BASE, _PER_LETTER, _PER_FEATURE = 0.1, 1e-6, 2e-7
 _N_SHOWN = 3
@@ -55,7 +54,7 @@ def _full(tested: Tested) -> list[str]:
     causal = tested.run.values.task == "causal"
     report = audit_rows(splits, _outputs(tested), causal=causal)
     report["files"] = {x: data.files_of(x) for x in data.splits}
-    write_file(tested.folder / FILE, json.dumps(report) + "\n", RunError)
+    write_file(tested.folder / NAME, json.dumps(report) + "\n", RunError)
     return as_text(report).splitlines()
 
 

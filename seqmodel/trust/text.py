@@ -8,6 +8,8 @@ from typing import Any
 from seqmodel.record.run_files import Damaged
 
 SCHEMA, VERSION = "seqmodel.audit", 1
+NAME = "audit.json"
+"""Of the report in the folder of a run."""
 
 
 def as_text(report: Mapping[str, Any]) -> str:
