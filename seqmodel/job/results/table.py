@@ -15,12 +15,13 @@ import json
 import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 from seqmodel.errors import JobError
 from seqmodel.hparam.value import did_you_mean
 from seqmodel.job.os_interface import Interface
+from seqmodel.job.results.naming import names_of, untracked, varying
 from seqmodel.job.results.result import Result, mode, read_results
 from seqmodel.trust.student import mean_interval
 
@@ -49,19 +50,13 @@ class Results(list[Result]):
 
     @cached_property
     def varying(self) -> list[str]:
-        """The hyperparameters that name a run and are not the same in all, the seed last.
+        """The hyperparameters that name a run and are not the same in all, the seed last."""
+        return varying([result.hparams for result in self])
 
-        Those that differ only because tasks differ are left out, and so is the monitored value,
-        which has a column of its own.
-        """
-        tasks: dict[str, list[dict[str, Any]]] = {}
-        for result in self:
-            if result.hparams:
-                tasks.setdefault(str(result.hparams.get("task")), []).append(result.hparams)
-        names = dict.fromkeys(["task"] if len(tasks) > 1 else [])
-        for chosen in tasks.values():
-            names |= dict.fromkeys(_varying(chosen))
-        return sorted(names, key=lambda name: name == "seed")
+    @property
+    def names(self) -> list[str]:
+        """A name for each run, of what varies among these; see naming.names_of."""
+        return names_of([r.hparams for r in self], [r.folder for r in self])
 
     def rows(self) -> list[Row]:
         """One plain dict a replicate; what a run does not have is None."""
@@ -188,39 +183,10 @@ class Results(list[Result]):
         return html_table(rows[0], (map(cell, row.values()) for row in rows))
 
 
-def _varying(chosen: Sequence[dict[str, Any]]) -> list[str]:
-    """The names of `chosen` that not all have with one value."""
-    values: dict[str, set[str]] = {}
-    counts: dict[str, int] = {}
-    for hparams in chosen:
-        for name, value in hparams.items():
-            values.setdefault(name, set()).add(json.dumps(value, sort_keys=True))
-            counts[name] = counts.get(name, 0) + 1
-    left_out = untracked() | {"monitor"}
-    return [
-        name
-        for name in values
-        if (len(values[name]) > 1 or counts[name] < len(chosen)) and name not in left_out
-    ]
-
-
 def group_key(result: Result) -> str:
     """The same for runs that differ only in their seed."""
     names = {n: v for n, v in result.hparams.items() if n not in untracked() and n != "seed"}
     return json.dumps(names, sort_keys=True) if names else result.canonical
-
-
-@lru_cache(maxsize=1)
-def untracked() -> frozenset[str]:
-    """The hyperparameters of this package that do not name a run."""
-    from seqmodel.hparam.registry import known_hparams
-
-    return frozenset(
-        name
-        for cls in known_hparams()
-        for name, hparam in cls.default_hparams().declared.items()
-        if not hparam.tracked
-    )
 
 
 def plain(value: object) -> Any:

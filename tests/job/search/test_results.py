@@ -20,6 +20,7 @@ from markdown_it import MarkdownIt
 
 from seqmodel.cli.verbs import main
 from seqmodel.errors import JobError
+from seqmodel.job.results.naming import names_of
 from seqmodel.job.results.result import mode
 from seqmodel.job.results.table import mean_sd, results
 from seqmodel.job.results.text import as_text, write
@@ -45,6 +46,29 @@ def test_one_row_a_replicate_with_what_varies(root):
     assert row["staging_s"] == 7
     assert row["peak_memory_gb"] == pytest.approx(1.51)
     assert row["test_loss"] == pytest.approx(0.61)
+
+
+def test_a_run_is_named_by_what_varies_among_those_shown(root):
+    assert results(str(root)).names[:2] == ["lr=0.0001, seed=0", "lr=0.0001, seed=1"]
+    assert results(str(root)).where("seed=1").names == ["lr=0.0001", "lr=0.001"]
+
+
+@pytest.mark.parametrize(
+    ("runs", "names"),
+    [
+        ([{"dim": 8}], ["version_0"]),
+        ([{"dim": 8}, {"dim": 8}], ["version_0", "version_1"]),
+        ([{"dim": 8}, {"dim": 8}, {"dim": 16}], ["dim=8, version_0", "dim=8, version_1", "dim=16"]),
+        ([{}, {"dim": 8}], ["run 0/version_0", "version_1"]),
+        ([{"fasta": ["a" * 200, "b"]}, {"fasta": None}], [f"fasta={'a' * 200} b", "fasta=none"]),
+        ([{"lr": 0.123456}, {"lr": 0.1}], ["lr=0.123456", "lr=0.1"]),
+        ([{"n_workers": 1}, {"n_workers": 2}], ["version_0", "version_1"]),
+        ([{"seed": 1, "dim": 8}, {"seed": 2, "dim": 9}], ["dim=8, seed=1", "dim=9, seed=2"]),
+    ],
+)
+def test_a_name_is_whole_and_its_own(runs, names):
+    folders = [f"out/run {i}/version_{i}" for i in range(len(runs))]
+    assert names_of(runs, folders) == names
 
 
 def test_replicates_are_runs_that_differ_in_their_seed(root):
