@@ -258,7 +258,7 @@ def test_the_configuration_of_a_checkout_runs_nothing(hostile_checkout, canary, 
     (hostile_checkout / "mine/__init__.py").write_text("")
     (hostile_checkout / "mine/data.txt").write_text("")
     assert "mine/__init__.py" in code.current_code(["mine"]).files
-    code.code_record(["mine"])
+    code.code_record(["mine"], "")
     assert not canary.exists()
     # the same question without care does run it: the checkout is a hostile one
     subprocess.run(["git", "diff", "HEAD"], cwd=hostile_checkout, capture_output=True, check=False)

@@ -8,6 +8,7 @@ there needs git. Jobs that were made of one state of the code share one archive.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -114,16 +115,23 @@ def current_code(plugins: Iterable[str] = (), cwd: str | None = None) -> Code:
     return _kept[key]
 
 
-def code_record(plugins: Iterable[str] = ()) -> tuple[dict[str, Any], str]:
+def code_record(plugins: Iterable[str], folder: str) -> tuple[dict[str, Any], str]:
     """What a run notes of its code: `code_state` and the digest of `Code`; and the diff.
 
-    The diff is what the code has beside its commit, for `git apply`; the modules of the user stand
-    in it as new files. Other files of theirs are hashed piece by piece, however large.
+    The diff is what the code has beside its commit, for `git apply`; it contains the modules of
+    the user as new files. Other files of theirs are hashed piece by piece, however large.
+
+    Args:
+        plugins: modules of the user's.
+        folder: the run folder. A job runs an unpacked archive, which is no checkout: what the
+            submitter recorded of it is in job.json there.
 
     Raises:
         JobError: a file cannot be read.
     """
     record = code_state(ROOT)
+    if os.path.exists(f"{ROOT}/{LIST}"):
+        record |= _archive_record(folder)
     diff = record.pop("diff", "")
     try:
         paths = sorted(selected(PACKAGE, plugins, os.getcwd()).files.items())
@@ -134,6 +142,26 @@ def code_record(plugins: Iterable[str] = ()) -> tuple[dict[str, Any], str]:
     except OSError as e:
         raise JobError(f"cannot read the code: {e.filename}: {e.strerror}") from e
     return {**record, "digest": digest}, diff
+
+
+def _archive_record(folder: str) -> dict[str, Any]:
+    """What the submitter recorded of the archive that a job runs; empty if that cannot be read."""
+
+    def read_json(path: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(read_bytes(path, JobError))
+        return found
+
+    kept = f"{folder}/../../.seqmodel/code"
+    try:
+        code = read_json(f"{folder}/job.json")["code"]
+        found = {n: code[n] for n in ("commit", "changed", "not_in_diff", "problem") if n in code}
+        archive = f"{kept}/{code['digest']}"
+        # the same files at another commit have another diff
+        if code.get("diff") and read_json(f"{archive}.json").get("commit") == code["commit"]:
+            found["diff"] = read_bytes(f"{archive}.diff", JobError).decode("utf-8", "replace")
+    except (JobError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return found
 
 
 def _as_new(name: str, data: bytes) -> str:

@@ -181,7 +181,7 @@ def write_record(
 
     path, told = folder / RECORD, list(changed)
     attempt = _attempt(run) | ({"changed_data": list(changed), "data": data} if changed else {})
-    code, diff = code_record(run.values.plugins)
+    code, diff = code_record(run.values.plugins, str(folder))
     code["plugins"] = plugin_digests(run.values.plugins)
     digest = code["digest"]
     if "problem" in code:

@@ -14,6 +14,7 @@ from seqmodel.cli.verbs import main as seqmodel
 from seqmodel.errors import JobError
 from seqmodel.hparam.plugin_files import digest_of
 from seqmodel.job.agent import KEPT, write_files
+from seqmodel.job.contents import code_files as code_files_of
 from seqmodel.record import code, code_files
 
 AWS_KEY = "AKIA" + "ABCDEFGHIJKLMNOP"
@@ -136,7 +137,7 @@ def test_more_code_than_can_travel_is_refused_with_the_largest_file(workdir):
         JobError, match=r"2\d\.\d MB, more than 20 MB; .*models/huge\.py \(22\.0 MB"
     ):
         code.current_code(["mine"])
-    record, _ = code.code_record(["mine"])  # a run by hand copies nothing
+    record, _ = code.code_record(["mine"], "")  # a run by hand copies nothing
     assert len(record["digest"]) == 16
 
 
@@ -157,7 +158,7 @@ def test_an_unpacked_archive_is_the_same_code(workdir, tmp_path, monkeypatch):
     monkeypatch.chdir(there)
     monkeypatch.setattr("seqmodel.record.code.ROOT", str(there))
     monkeypatch.setattr("seqmodel.record.code.PACKAGE", str(there / "seqmodel"))
-    record, _ = code.code_record(["mine"])
+    record, _ = code.code_record(["mine"], "")
     assert record["commit"] is None
     files = ((n, len(d), [d]) for n, d in sorted(made.files.items()))
     assert record["digest"] == made.digest == digest_of(files)
@@ -210,6 +211,33 @@ def test_the_diff_has_no_secrets_and_says_so(package):
     subprocess.run(["git", "apply"], input=state["diff"].encode(), cwd=package, check=True)
     assert (package / "seqmodel/a.py").read_text() == "second\n"
     assert (package / "seqmodel/new.py").read_text() == "third\n"
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_job_records_the_code_of_its_archive_although_a_git_checkout_lies_beside_it(
+    package, tmp_path, monkeypatch, changed
+):
+    if changed:
+        (package / "seqmodel/a.py").write_text("second\n")
+    made = code.current_code()
+    folder = tmp_path / "out/run/version_0"
+    write_files(str(tmp_path / "out"), code_files_of(made))
+    folder.mkdir(parents=True)
+    record = {**made.record, "diff": bool(made.record["diff"]), "digest": made.digest}
+    (folder / "job.json").write_text(json.dumps({"code": record}))
+    there = tmp_path / "node"
+    with tarfile.open(fileobj=BytesIO(made.archive())) as tar:
+        tar.extractall(there, filter="data")
+    (there / ".git").symlink_to(package / ".git")
+    monkeypatch.setattr("seqmodel.record.code.ROOT", str(there))
+    monkeypatch.setattr("seqmodel.record.code.PACKAGE", str(there / "seqmodel"))
+    found, diff = code.code_record([], str(folder))
+    assert found["commit"] == git(package, "rev-parse", "HEAD").strip()
+    assert found["changed"] is changed
+    assert found["digest"] == made.digest
+    assert ("+second" in diff) is changed
+    (folder / "job.json").write_text("{")  # damaged: no commit, and no false diff
+    assert code.code_record([], str(folder))[0]["commit"] is None
 
 
 def test_untracked_files_of_the_package_travel_if_they_are_sources(package):

@@ -230,6 +230,8 @@ def test_the_code_and_data_of_the_moment_of_submission_are_used_on_the_node(shel
     (workdir / "plug_more.py").write_text("VALUE = 1\n")
     (workdir / "other").mkdir()
     (workdir / "other/more.txt").write_text("x")
+    for folder in (".", "plug_pack"):  # a checkout, and a submodule
+        (workdir / folder / ".git").mkdir()
     replicate = shell_job.create(**RUN, plugins=["plug_in"], monitor="wait")
     (workdir / "plug_more.py").write_text("VALUE = 2\n")
     shell_job.submit(replicate)
@@ -242,6 +244,7 @@ def test_the_code_and_data_of_the_moment_of_submission_are_used_on_the_node(shel
         assert (node / folder / "a table.txt").is_symlink()
     assert not (node / "a.fa").is_symlink()
     assert (node / "other").is_symlink()  # the rest is there, in place
+    assert not list(node.rglob(".git"))  # git would report the code of the archive as changed
     shell_job.cancel([replicate])
     wait_for(lambda: not node.exists())  # and the node is clean again
 

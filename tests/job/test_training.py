@@ -127,6 +127,9 @@ def test_the_recorded_code_runs_although_the_working_copy_changed_since(
     assert code["commit"] == commit.stdout.strip()
     diff = Path(replicate.root, ".seqmodel/code", f"{code['digest']}.diff").read_text()
     assert "changed, not committed" in diff
+    recorded = json.loads(Path(replicate.path, "hparams.json").read_text())["_run"]["code"]
+    assert (recorded["commit"], recorded["changed"]) == (code["commit"], True)
+    assert Path(replicate.path, "code.diff").read_text() == diff
 
 
 def test_two_nodes_train_with_ddp(slurm, demo, monkeypatch):

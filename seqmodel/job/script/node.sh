@@ -443,6 +443,7 @@ link_rest_of_packages() { # of the user's packages the code alone was unpacked
 }
 
 link_rest() { # link_rest FROM TO: what TO lacks, as links; names that are there stay
-    find "$1" -mindepth 1 -maxdepth 1 -exec sh -c 'ln -s -- "$@" "$0/" 2> /dev/null' "$2" {} +
+    # without .git: the files on the node are no checkout, and git would report them as changed
+    find "$1" -mindepth 1 -maxdepth 1 ! -name .git -exec sh -c 'ln -s -- "$@" "$0/" 2> /dev/null' "$2" {} +
     return 0
 }
