@@ -47,12 +47,39 @@ class ShowHparams(Hparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
         add = parser.add_argument
-        add("--json", type=str2bool, default=False, help="print one JSON object a replicate")
-        add("--watch", type=str2bool, default=False, help="show it again every few seconds")
-        add("--every_s", type=integer(1), default=10, help="seconds between two looks of --watch")
-        add("--stdout", type=str2bool, default=False, help="logs: standard output, not errors")
-        add("--follow", type=str2bool, default=False, help="logs: go on until the job ended")
-        add("--n_lines", type=integer(1), default=40, help="logs: the last so many lines")
+        add(
+            "--json", type=str2bool, default=False, help="Print one JSON object for each replicate."
+        )
+        add(
+            "--watch",
+            type=str2bool,
+            default=False,
+            help="Refresh the table until all runs have ended.",
+        )
+        add(
+            "--every_s",
+            type=integer(1),
+            default=10,
+            help="Number of seconds between two refreshes of --watch.",
+        )
+        add(
+            "--stdout",
+            type=str2bool,
+            default=False,
+            help="logs: show standard output instead of standard error.",
+        )
+        add(
+            "--follow",
+            type=str2bool,
+            default=False,
+            help="logs: print new lines until the job ends.",
+        )
+        add(
+            "--n_lines",
+            type=integer(1),
+            default=40,
+            help="logs: number of lines to show from the end.",
+        )
 
 
 class PullHparams(Hparams):
@@ -63,8 +90,13 @@ class PullHparams(Hparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
         add = parser.add_argument
-        add("--to", type=path(OUTPUT), default="pulled", help="folder here")
-        add("--checkpoints", type=str2bool, default=True, help="copy checkpoints too")
+        add(
+            "--to",
+            type=path(OUTPUT),
+            default="pulled",
+            help="Folder on this host to which the results are copied.",
+        )
+        add("--checkpoints", type=str2bool, default=True, help="Copy the checkpoints too.")
 
 
 class PruneHparams(Hparams):
@@ -78,7 +110,8 @@ class PruneHparams(Hparams):
             "--older_than_min",
             type=integer(0),
             default=OLDER_THAN_MIN,
-            help="minutes in which nothing was written to a folder: a submitter may be at work",
+            help="Number of minutes without a write after which a half-made folder is removed. A "
+            "younger one may belong to a submission in progress.",
         )
 
 

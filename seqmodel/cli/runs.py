@@ -30,28 +30,41 @@ class ResultsHparams(Hparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
         add = parser.add_argument
-        add("--where", nargs="*", help="conditions: state=complete 'lr<1e-3'")
-        add("--sort", help="a column; the best first for scores")
+        add(
+            "--where",
+            nargs="*",
+            help="Conditions that runs must meet, such as state=complete 'lr<1e-3'. If unset: all "
+            "runs.",
+        )
+        add(
+            "--sort",
+            help="Column by which runs are sorted; scores from best to worst. If unset: by folder.",
+        )
         add(
             "--grouped",
             type=str2bool,
             default=False,
-            help="mean with its 95 % interval, standard deviation and n over replicates",
+            help="Show the mean over replicates with its 95 % interval, the standard deviation "
+            "and n.",
         )
         add(
             "--compare",
             type=path(),
             nargs="*",
-            help="two run folders: their test scores, and whether one is better than the other",
+            help="Two run folders: show their test scores and whether one is better than the "
+            "other. If unset: no comparison.",
         )
         add(
             "--format",
             choices=["table", "csv", "tsv", "md", "tex", "json"],
             default="table",
-            help="what is printed",
+            help="Format of the printed table.",
         )
         add(
-            "--out", type=path(OUTPUT), help="write to this file: .csv .tsv .md .tex .json .parquet"
+            "--out",
+            type=path(OUTPUT),
+            help="File to write: .csv .tsv .md .tex .json .parquet. If unset: the table is "
+            "printed.",
         )
 
 
@@ -63,7 +76,10 @@ class ReportHparams(Hparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
         parser.add_argument(
-            "--out", type=path(OUTPUT), default="report.html", help="file; -o is short for it"
+            "--out",
+            type=path(OUTPUT),
+            default="report.html",
+            help="HTML file to write. -o is the short form.",
         )
 
 
@@ -75,9 +91,24 @@ class AdviseHparams(Hparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
         add = parser.add_argument
-        add("--runs", type=integer(0), default=0, help="runs to be submitted: their cost")
-        add("--where", nargs="*", help="conditions for the runs to learn from: encoder=cnn")
-        add("--at_once", type=integer(0), help="runs at once: how long it would take")
+        add(
+            "--runs",
+            type=integer(0),
+            default=0,
+            help="Number of runs to submit, whose total cost is shown. 0: not shown.",
+        )
+        add(
+            "--where",
+            nargs="*",
+            help="Conditions that the runs to learn from must meet, such as encoder=cnn. If "
+            "unset: all runs.",
+        )
+        add(
+            "--at_once",
+            type=integer(0),
+            help="Number of runs at the same time, for which the total time is shown. If unset: "
+            "not shown.",
+        )
 
 
 class WatchHparams(Hparams):
@@ -88,8 +119,12 @@ class WatchHparams(Hparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
         seconds = number(0, 1e6, open_lo=True, open_hi=True)
-        parser.add_argument("--every", type=seconds, default=5, help="seconds between two looks")
-        parser.add_argument("--once", type=str2bool, default=False, help="look once and end")
+        parser.add_argument(
+            "--every", type=seconds, default=5, help="Number of seconds between two refreshes."
+        )
+        parser.add_argument(
+            "--once", type=str2bool, default=False, help="Show the page once and exit."
+        )
 
 
 class SearchHparams(Hparams):
@@ -100,12 +135,17 @@ class SearchHparams(Hparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:  # noqa: D102 (the help texts say it)
         add = parser.add_argument
-        add("--dry_run", type=str2bool, default=False, help="say what would be submitted")
+        add(
+            "--dry_run",
+            type=str2bool,
+            default=False,
+            help="Print what would be submitted, but submit nothing.",
+        )
         add(
             "--cancel_left",
             type=str2bool,
             default=False,
-            help="end points that left the search",
+            help="Cancel the jobs of points that are no longer in the search.",
         )
 
 

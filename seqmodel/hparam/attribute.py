@@ -35,17 +35,20 @@ class AttributeHparams(InputHparams):
             "--method",
             choices=list(METHODS),
             default="ism",
-            help="how contributions are computed; ism: the score with each letter at each position",
+            help="Method that computes the contributions. ism: the change of the score for each "
+            "substitution at each position.",
         )
         add(
             "--target",
-            help="name of the target that is explained, or all; default: the only one there is",
+            help="Name of the target that is explained, or all. If unset: the only target of the "
+            "model.",
         )
         add(
             "--baseline",
             choices=list(BASELINES),
-            help="what sequences are compared with: all letters alike, none, or 20 dinucleotide "
-            "shuffles; default: uniform for integrated_gradients, shuffled for deeplift",
+            help="Reference that sequences are compared with: uniform frequencies, zeros, or 20 "
+            "dinucleotide shuffles. If unset: uniform for integrated_gradients, shuffled for "
+            "deeplift.",
         )
         _add_shown(parser)
 
@@ -72,21 +75,22 @@ def _add_shown(parser: HparamParser) -> None:
     add(
         "--too_long",
         choices=["center"],
-        help="take the center of a sequence that is longer than the model reads; an error unless "
-        "set",
+        help="Use the center of a sequence that is longer than the model's input. If unset: such "
+        "a sequence is an error.",
     )
-    add("--bigwig", type=str2bool, default=False, help="also write contributions as bigWig")
+    add("--bigwig", type=str2bool, default=False, help="Also write the contributions as bigWig.")
     add(
         "--effects",
         type=str2bool,
         default=False,
-        help="also write a table of the effects of all single-letter changes",
+        help="Also write a table of the effects of all single-base changes.",
     )
     add(
         "--plot",
         type=integer(0),
         default=0,
-        help="draw logos of the first so many sequences: SVG files and one HTML page",
+        help="Number of sequences, from the first, whose logos are drawn: SVG files and one HTML "
+        "page. 0: none.",
     )
 
 
@@ -101,19 +105,20 @@ class MotifsHparams(InputHparams):
         add(
             "--too_long",
             choices=["center"],
-            help="take the center of a sequence that is longer than the model reads; an error "
-            "unless set",
+            help="Use the center of a sequence that is longer than the model's input. If unset: "
+            "such a sequence is an error.",
         )
         add(
             "--database",
             type=path(),
-            help="MEME file of known motifs, to which those of the filters are compared",
+            help="MEME file of known motifs that the motifs of the filters are compared with. If "
+            "unset: no comparison.",
         )
         add(
             "--max_p",
             type=float,
             default=0.001,
-            help="largest p-value of a match with --database that is shown",
+            help="Maximum p-value of a match with --database that is shown.",
         )
 
     @classmethod

@@ -36,48 +36,54 @@ class AuditHparams(Hparams):
         add(
             "--run",
             type=path(FOLDER),
-            help="run folder: its data, and its test predictions",
+            help="Run folder whose data and test predictions are audited. If unset: give "
+            "--predictions or the options of the data.",
         )
         add(
             "--predictions",
             type=path(),
-            help="file like test_predictions.tsv, whose scores are audited; default: that of --run",
+            help="File in the format of test_predictions.tsv whose scores are audited. If unset: "
+            "the predictions of --run.",
         )
         add(
             "--fail_on",
             nargs="*",
-            help=f"findings that make the exit code {FAILED}: {', '.join(FAIL_ON)}; or all",
+            help=f"Findings that set the exit code to {FAILED}: "
+            f"{', '.join(FAIL_ON)}; or all. If unset: none.",
         )
         add(
             "--out",
             type=path(OUTPUT),
-            help="JSON file of the report; default: audit.json in the folder of --run, else none",
+            help="JSON file for the report. If unset: audit.json in the folder of --run; no file "
+            "without --run.",
         )
         add(
             "--base_checkpoint",
             type=path(),
-            help="checkpoint that the model started from: say which test intervals lie where it "
-            "was trained",
+            help="Checkpoint from which the model started: the audit reports the test intervals "
+            "that overlap its training intervals. If unset: not checked.",
         )
         add(
             "--align",
             type=str2bool,
             default=False,
-            help="align the ten most similar rows with their training rows: strand, offset, "
-            "identity (needs the extra 'audit')",
+            help="Align the ten most similar rows with their training rows and show strand, "
+            "offset and identity. Requires the extra 'audit'.",
         )
-        add("--json", type=str2bool, default=False, help="print the report as one JSON object")
+        add("--json", type=str2bool, default=False, help="Print the report as one JSON object.")
         add(
             "--max_letters",
             type=integer(1),
             default=400_000_000,
-            help="letters of a split that are read; of a larger one, rows are drawn",
+            help="Maximum number of bases or residues that are read from a split. Rows of a "
+            "larger split are sampled.",
         )
         add(
             "--baseline_rows",
             type=integer(1),
             default=100_000,
-            help="training rows that baselines are fitted on; of more, rows are drawn",
+            help="Maximum number of training rows to which baselines are fitted. If there are "
+            "more, rows are sampled.",
         )
 
     @classmethod

@@ -30,28 +30,31 @@ class DatasetHparams(Hparams):
             "--alphabet",
             group=READING,
             default="dna",
-            help="letters of the sequences: dna, rna, protein, or letters:XYZ for your own",
+            help="Alphabet of the sequences: dna, rna, protein, or letters:XYZ for your own "
+            "characters.",
         )
         parser.add_argument(
             "--unknown",
             group=READING,
             choices=["uniform", "zeros"],
             default="uniform",
-            help="one-hot of an unknown letter such as N: 1/n for each letter, or zeros",
+            help="One-hot encoding of an unknown base or residue such as N. uniform: 1/n for each "
+            "of the n channels.",
         )
         parser.add_argument(
             "--seq_len",
             group=READING,
             type=integer(1),
-            help="length of the sequences given to the model; longer than an interval: its "
-            "surroundings too; default: the length of the intervals, or of the longest sequence",
+            help="Length of the model's input, in bp or residues. If it is longer than an "
+            "interval, the input includes the flanks. If unset: the length of the intervals, "
+            "or of the longest sequence.",
         )
         parser.add_argument(
             "--batch_size",
             group=READING,
             type=integer(1),
             default=64,
-            help="samples in a batch of one device",
+            help="Number of samples in a batch on each device.",
         )
         _add_splits(parser)
         _add_homology(parser)
@@ -82,13 +85,14 @@ def _add_splits(parser: HparamParser) -> None:
             group=PLACE,
             type=path(),
             nargs="*",
-            help=f"files of the {split} split: intervals, tables or arrays, as --dataset reads",
+            help=f"Files of the {split} split, of the kind that --dataset reads: intervals, tables "
+            "or arrays. If unset: none.",
         )
     parser.add_argument(
         "--split_column",
         group=SPLIT,
-        help="column of the training files or intervals with the split of each row: train, valid "
-        "(or val, dev), test",
+        help="Column of the training files or intervals with the split of each row: train, valid "
+        "(or val, dev) or test. If unset: no column.",
     )
     for split in ("valid", "test"):
         parser.add_argument(
@@ -96,8 +100,9 @@ def _add_splits(parser: HparamParser) -> None:
             group=SPLIT,
             type=number(0, 1, open_hi=True),
             default=0.0,
-            help=f"proportion taken out of the training data for the {split} split, by a digest of "
-            "the contig, or of the sequence in tables: the same on every machine",
+            help=f"Proportion of the training data that is moved to the {split} split, selected by "
+            "a digest of the contig, or of the sequence in tables. The result is the same on every "
+            "host.",
         )
 
 
@@ -107,17 +112,18 @@ def _add_homology(parser: HparamParser) -> None:
         group=SPLIT,
         choices=["digest", "homology"],
         default="digest",
-        help="how --valid_prop and --test_prop divide the training data: by a digest, or so that "
-        "similar sequences are in one split (homology); the run folder gets split.tsv with the "
-        "split of each row",
+        help="How --valid_prop and --test_prop divide the training data. homology: similar "
+        "sequences are in the same split. The run folder contains split.tsv with the split "
+        "of each row.",
     )
     parser.add_argument(
         "--homology_min",
         group=SPLIT,
         type=number(0, 1, open_lo=True),
         default=HOMOLOGY_MIN,
-        help="with --split_by=homology, two sequences are similar if one has at least this "
-        "proportion of the distinct k-mers of the other (k is 16, or 6 in proteins)",
+        help="Minimum similarity for --split_by=homology: two sequences are similar if one "
+        "contains at least this proportion of the distinct k-mers of the other (k is 16, or "
+        "6 for proteins).",
     )
 
 
@@ -134,14 +140,15 @@ def _add_augmentation(parser: HparamParser) -> None:
         group=READING,
         type=number(0, 1),
         default=0.0,
-        help="probability that a training sample is read as its reverse complement",
+        help="Probability that a training sample is replaced by its reverse complement.",
     )
     parser.add_argument(
         "--noise_prop",
         group=READING,
         type=number(0, 1),
         default=0.0,
-        help="proportion of the letters of a training sample that are replaced by a random one",
+        help="Proportion of the positions of a training sample that are replaced by a random "
+        "character of the alphabet.",
     )
 
 
@@ -155,7 +162,8 @@ class FilesHparams(DatasetHparams):
             group=PLACE,
             type=path(),
             nargs="*",
-            help="FASTA (plain, gzip, bgzip) or 2bit files; names must be unique over all of them",
+            help="FASTA files (plain, gzip, bgzip) or 2bit files. Contig names must be unique "
+            "across all files.",
         )
 
     @classmethod
@@ -174,33 +182,36 @@ class LabelledHparams(DatasetHparams):
             "--label_columns",
             group=READING,
             nargs="*",
-            help="columns with the labels, by name or by number from 1; default: label in tables, "
-            "column 4 in BED files",
+            help="Columns with the labels, by name or by number from 1. If unset: `label` in "
+            "tables, column 4 in BED files.",
         )
         parser.add_argument(
             "--label_kind",
             group=TARGET,
             choices=["class", "multilabel", "real"],
             default="class",
-            help="one class, several columns of 0 and 1, or numbers; the last two may be missing",
+            help="Kind of the labels. class: one class; multilabel: several columns of 0 and 1; "
+            "real: numbers. In multilabel and real, values may be missing.",
         )
         parser.add_argument(
             "--class_names",
             group=READING,
             nargs="*",
-            help="names of the classes, in order, if the labels are not the numbers 0, 1, ...",
+            help="Names of the classes, in order. If unset: the labels are the numbers 0, 1, ...",
         )
         parser.add_argument(
             "--balanced",
             group=READING,
             type=str2bool,
             default=False,
-            help="draw the training samples with replacement, every class equally often",
+            help="Draw the training samples with replacement, with equal probability for each "
+            "class.",
         )
         parser.add_argument(
             "--weight_column",
             group=READING,
-            help="column with weights; draw the training samples with replacement, in proportion",
+            help="Column with weights: training samples are drawn with replacement, in proportion "
+            "to their weight. If unset: each sample is used once in an epoch.",
         )
 
     @classmethod
@@ -226,24 +237,25 @@ class SequencesHparams(LabelledHparams):
             "--sequence_column",
             group=READING,
             default="sequence",
-            help="column with the sequences, or with their names in --dataset=records; by name, or "
-            "by number from 1 where the file has no line of names",
+            help="Column with the sequences, or with their names for --dataset=records, by name, "
+            "or by number from 1 in a file without a header line.",
         )
         parser.add_argument(
             "--length_buckets",
             group=READING,
             type=str2bool,
             default=False,
-            help="make batches of sequences of like length, padded to the longest of the batch",
+            help="Make batches of sequences of similar length, padded to the longest sequence of "
+            "the batch.",
         )
         parser.add_argument(
             "--quotes",
             group=READING,
             choices=["auto", "none", "fields", "lines"],
             default="auto",
-            help="what double quotes mean in CSV and TSV files: nothing (none); they surround a "
-            "field (fields); they surround a field that may contain line breaks (lines); auto: "
-            "fields in CSV files, none in TSV files",
+            help="Meaning of double quotes in CSV and TSV files. none: an ordinary character; "
+            "fields: they enclose a field; lines: they enclose a field that may contain line "
+            "breaks; auto: fields in CSV files, none in TSV files.",
         )
 
     @classmethod
@@ -279,13 +291,14 @@ class ArraysHparams(DatasetHparams):
             "--array_names",
             group=READING,
             nargs="*",
-            help="names of the arrays with the sequences and with the labels; default: as DeepSEA "
-            "and others call them (trainxdata traindata, x y, ...)",
+            help="Names of two arrays: the sequences and the labels. If unset: the names that "
+            "DeepSEA and similar data use (trainxdata traindata, x y, ...).",
         )
         parser.add_argument(
             "--onehot_letters",
             group=READING,
-            help="order of the letters in the arrays; default: AGCT in .mat (DeepSEA), else ACGT",
+            help="Order of the one-hot channels in the arrays. If unset: AGCT in .mat files "
+            "(DeepSEA), otherwise ACGT.",
         )
 
     @classmethod

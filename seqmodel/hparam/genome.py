@@ -23,18 +23,20 @@ class StoreHparams(FilesHparams):
     def add_hparams(parser: HparamParser) -> None:
         _add_intervals(parser)
         for split, what in (("valid", "validation"), ("test", "test"), ("train", "training")):
-            default = "; default: all that are in no other split" if split == "train" else ""
+            default = "all that are in no other split" if split == "train" else "none"
             parser.add_argument(
                 f"--{split}_contigs",
                 group=SPLIT,
                 nargs="*",
-                help=f"contigs of the {what} split{default}",
+                help=f"Contigs of the {what} split. If unset: {default}.",
             )
         parser.add_argument(
             "--fold_json",
             group=PLACE,
             type=path(),
-            help='contigs of the splits as JSON: {"train": [...], "valid": [...], "test": [...]}',
+            help='JSON file with the contigs of each split: {"train": [...], "valid": [...], '
+            '"test": [...]}. If unset: --train_contigs, --valid_contigs and --test_contigs '
+            "apply.",
         )
         _add_windows(parser)
 
@@ -64,40 +66,45 @@ def _add_intervals(parser: HparamParser) -> None:
         group=PLACE,
         type=path(),
         nargs="*",
-        help="BED, narrowPeak (read around the summit), GFF3, GTF files that are split by contig; "
-        "to split by file use --train_files and so on",
+        help="BED, narrowPeak (centered on the summit), GFF3 or GTF files that are split by "
+        "contig. To split by file, use --train_files, --valid_files and --test_files. If "
+        "unset: no intervals.",
     )
     parser.add_argument(
-        "--feature", group=READING, help="type of the GFF or GTF lines that are read, as gene"
+        "--feature",
+        group=READING,
+        help="Type of the GFF or GTF lines that are read, such as gene. If unset: all types.",
     )
     parser.add_argument(
         "--strand_column",
         group=READING,
-        help="column of the interval files with the strand, by name or by number from 1, or none; "
-        "default: the column that the header line names strand, else column 6 of BED files and "
-        "column 7 of GFF and GTF files",
+        help="Column of the interval files with the strand, by name or by number from 1, or none. "
+        "If unset: the column that the header line names strand, otherwise column 6 of BED "
+        "files and column 7 of GFF and GTF files.",
     )
     parser.add_argument(
         "--contig_aliases",
         group=PLACE,
         type=path(),
-        help="file with the names of one contig in each line, where interval files or tracks use "
-        "other names than the FASTA files (as UCSC's chromAlias.txt)",
+        help="File that lists the names of one contig on each line, for interval files or tracks "
+        "that use other names than the FASTA files (such as UCSC's chromAlias.txt). If "
+        "unset: names must match.",
     )
     parser.add_argument(
         "--blacklist",
         group=PLACE,
         type=path(),
         nargs="*",
-        help="interval files; windows that touch one are left out",
+        help="Interval files: windows that overlap one of their intervals are excluded. If unset: "
+        "none.",
     )
     parser.add_argument(
         "--anchor",
         group=READING,
         choices=["middle", "five_prime", "summit"],
-        help="base of an interval or peak that is at index seq_len // 2 (peak_len // 2) of the "
-        "window, on either strand: its middle, its 5' end, or the summit of a narrowPeak line; "
-        "default: summit in narrowPeak files, else middle",
+        help="Base of an interval or peak that is at index seq_len // 2 (peak_len // 2) of the "
+        "window, on either strand: its middle, its 5' end, or the summit of a narrowPeak "
+        "line. If unset: the summit in narrowPeak files, otherwise the middle.",
     )
 
 
@@ -107,35 +114,35 @@ def _add_windows(parser: HparamParser) -> None:
         group=READING,
         type=integer(1),
         default=1,
-        help="intervals shorter than this are left out",
+        help="Minimum length of an interval, in bp. Shorter intervals are excluded.",
     )
     parser.add_argument(
         "--incomplete",
         group=READING,
         choices=["drop", "pad"],
         default="drop",
-        help="windows that reach beyond their contig: left out, or padded",
+        help="Windows that extend beyond their contig: drop excludes them, pad fills them up.",
     )
     parser.add_argument(
         "--max_unknown_prop",
         group=READING,
         type=number(0, 1),
         default=1.0,
-        help="windows with a larger proportion of unknown letters (N) are left out",
+        help="Maximum proportion of unknown bases (N) in a window. Windows with more are excluded.",
     )
     parser.add_argument(
         "--jitter",
         group=READING,
         type=integer(0),
         default=0,
-        help="training windows and their tracks are moved by up to so many letters to either side",
+        help="Maximum shift of a training window and its tracks, in bp, to either side.",
     )
     parser.add_argument(
         "--soft_mask_weight",
         group=READING,
         type=number(0, 1),
         default=1.0,
-        help="weight in the loss of letters in lower case, such as repeats",
+        help="Weight of lower-case bases, such as repeats, in the loss.",
     )
 
 
@@ -148,23 +155,23 @@ class TilesHparams(StoreHparams):
             "--stride",
             group=READING,
             type=integer(1),
-            help="letters from the start of a window to the start of the next; default: "
-            "seq_len + skip_len",
+            help="Distance between the starts of consecutive windows, in bp. If unset: seq_len + "
+            "skip_len.",
         )
         parser.add_argument(
             "--skip_len",
             group=READING,
             type=integer(0),
             default=0,
-            help="letters between the end of a window and the start of the next",
+            help="Distance from the end of a window to the start of the next one, in bp.",
         )
         parser.add_argument(
             "--random_offset",
             group=READING,
             type=str2bool,
             default=False,
-            help="move each training window on by a random number of letters below the stride, "
-            "anew in every epoch",
+            help="Shift each training window by a random distance below the stride, drawn anew in "
+            "every epoch.",
         )
 
     @classmethod
@@ -199,8 +206,9 @@ class BedHparams(StoreHparams, LabelledHparams):
             group=READING,
             type=number(0),
             default=0.0,
-            help="take all intervals as class 1, and for each so many windows of the same split, "
-            "of like GC content (within 2 %%) and apart from them, as class 0",
+            help="Number of negative windows for each interval. All intervals become class 1; "
+            "class 0 is drawn from the same split, away from the intervals and with a "
+            "similar GC content (within 2 %). 0: the labels are those of the files.",
         )
 
     @classmethod
@@ -230,7 +238,7 @@ class BinnedHparams(StoreHparams):
             group=TARGET,
             type=integer(1),
             default=200,
-            help="letters in a bin of the targets",
+            help="Length of a target bin, in bp.",
         )
 
 
@@ -247,39 +255,41 @@ class PeaksHparams(BinnedHparams):
             group=PLACE,
             type=path(),
             nargs="*",
-            help="interval files of peaks; see --factor_column",
+            help="Interval files with peaks. --factor_column says which factor a peak belongs to.",
         )
         parser.add_argument(
             "--factor_column",
             group=READING,
-            help="column of the peak files that names the factor; default: each file is a factor",
+            help="Column of the peak files that names the factor. If unset: each file is one "
+            "factor.",
         )
         parser.add_argument(
             "--peak_len",
             group=TARGET,
             type=integer(1),
-            help="take each peak as a window of this length around its --anchor; default: as it is",
+            help="Length to which each peak is set around its --anchor, in bp. If unset: peaks "
+            "keep their length.",
         )
         parser.add_argument(
             "--min_covered_prop",
             group=TARGET,
             type=number(0, 1, open_lo=True),
             default=0.5,
-            help="a bin is positive if at least this proportion of it is covered by peaks",
+            help="Minimum proportion of a bin that peaks must cover for the bin to be positive.",
         )
         parser.add_argument(
             "--min_peaks",
             group=READING,
             type=integer(1),
             default=1,
-            help="factors with fewer peaks are left out",
+            help="Minimum number of peaks of a factor. Factors with fewer are excluded.",
         )
         parser.add_argument(
             "--empty_per_positive",
             group=READING,
             type=number(0),
             default=0.0,
-            help="bins without any peak that are kept, for each bin with one",
+            help="Number of bins without any peak that are kept for each bin with a peak.",
         )
 
     @classmethod
@@ -302,53 +312,56 @@ class TracksHparams(BinnedHparams, TilesHparams):
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
-        parser.add_argument("--tracks", group=PLACE, type=path(), nargs="*", help="bigWig files")
+        parser.add_argument("--tracks", group=PLACE, type=path(), nargs="*", help="bigWig files.")
         parser.add_argument(
             "--track_names",
             group=SPLIT,
             nargs="*",
-            help="names of the tracks; default: those of the files",
+            help="Names of the tracks, one for each file of --tracks. If unset: the names of the "
+            "files.",
         )
         parser.add_argument(
             "--track_strands",
             group=SPLIT,
             nargs="*",
-            help="strand of each track, + - or . for none; the first + is the partner of the first "
-            "-, and so on: they change places in a reverse complement",
+            help="Strand of each track: +, - or . (no strand). The first + and the first - are "
+            "partners, then the second ones, and so on; partners are exchanged in a reverse "
+            "complement. If unset: no strands.",
         )
         parser.add_argument(
             "--target_len",
             group=READING,
             type=integer(1),
-            help="letters in the middle of a window whose bins are predicted; default: seq_len",
+            help="Length of the middle part of a window whose bins are predicted, in bp. If "
+            "unset: seq_len.",
         )
         parser.add_argument(
             "--bin_value",
             group=TARGET,
             choices=["sum", "mean"],
             default="sum",
-            help="value of a bin, of its letters; letters without data are 0",
+            help="Value of a bin, computed from its bases. Bases without data count as 0.",
         )
         parser.add_argument(
             "--track_abs",
             group=TARGET,
             type=str2bool,
             default=False,
-            help="take the absolute value of each letter: tracks of the minus strand are often "
-            "written with negative values, and counts cannot be negative",
+            help="Take the absolute value at each base. Tracks of the minus strand often contain "
+            "negative values, and counts cannot be negative.",
         )
         parser.add_argument(
             "--clip",
             group=TARGET,
             type=number(0, open_lo=True),
-            help="values of bins above this are set to it",
+            help="Maximum value of a bin. Larger values are set to it. If unset: no maximum.",
         )
         parser.add_argument(
             "--log1p",
             group=TARGET,
             type=str2bool,
             default=False,
-            help="take log(1 + value) of each bin, at last",
+            help="Transform the value of each bin to log(1 + value), after all other steps.",
         )
 
     @classmethod

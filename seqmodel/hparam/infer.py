@@ -58,24 +58,25 @@ class ApplyHparams(Hparams):
             "--checkpoints",
             type=path(),
             nargs="*",
-            help="checkpoint of a trained model; the mean is taken over several",
+            help="Checkpoints of trained models. The predictions of several are averaged.",
         )
         add(
             "--out",
             type=path(OUTPUT),
             nargs="*",
-            help="output files; the suffix of each chooses its format",
+            help="Output files. The suffix of each selects its format.",
         )
         add(
             "--ensemble_of",
             choices=list(ENSEMBLE_OF),
             default="logit",
-            help="what the mean over several checkpoints is taken of",
+            help="Quantity that is averaged over several checkpoints.",
         )
         add(
             "--seq_len",
             type=integer(1),
-            help="length of the sequences, for a checkpoint that does not have it",
+            help="Length of the model's input, in bp or residues, for a checkpoint that does not "
+            "record it. If unset: the length in the checkpoint.",
         )
         _add_work(parser)
         _add_machine(parser)
@@ -100,27 +101,28 @@ def _add_work(parser: HparamParser) -> None:
     add(
         "--batch_size",
         type=integer(1),
-        help="sequences in a batch; default: the batch size of the training",
+        help="Number of sequences in a batch. If unset: the batch size of the training.",
     )
     add(
         "--chunk_rows",
         type=integer(1),
-        help="inputs that are written to the disk at once, of which a killed command loses the "
-        "last; default: 8192, fewer for sequences of more than 2048 or long records of VCF",
+        help="Number of inputs that are written to disk together; a process that is killed loses "
+        "at most one chunk. If unset: 8192, fewer for sequences longer than 2048 or long VCF "
+        "records.",
     )
     add(
         "--part",
         default="1/1",
-        help="share of the inputs that this process computes, such as 3/32; the process that ends "
-        "last joins all parts",
+        help="Share of the inputs that this process computes, such as 3/32. The process that ends "
+        "last joins all parts.",
     )
     add(
         "--overwrite",
         type=str2bool,
         default=False,
-        help="replace outputs that exist, and start again",
+        help="Replace outputs that exist, and start again.",
     )
-    add("--json", type=str2bool, default=False, help="print one JSON object on stdout at the end")
+    add("--json", type=str2bool, default=False, help="Print one JSON object on stdout at the end.")
 
 
 def _add_machine(parser: HparamParser) -> None:
@@ -131,7 +133,8 @@ def _add_machine(parser: HparamParser) -> None:
         "--trust_plugins",
         type=str2bool,
         default=False,
-        help="import the plugins that the checkpoints name; only if you have read them",
+        help="Import the plugins that the checkpoints name. They are code: set it only if you "
+        "have read them.",
     )
 
 
@@ -170,31 +173,32 @@ class PredictHparams(InputHparams):
         add(
             "--too_long",
             choices=list(TOO_LONG),
-            help="what to do with a sequence that is longer than the model reads: take its center, "
-            "or the mean or the maximum over windows side by side; an error unless set",
+            help="Handling of a sequence that is longer than the model's input: use its center, "
+            "or the mean or the maximum over adjacent windows. If unset: such a sequence is "
+            "an error.",
         )
         add(
             "--keep_columns",
             nargs="*",
-            help="columns of the input that the output shows too, or all",
+            help="Columns of the input that are copied to the output, or all. If unset: none.",
         )
         add(
             "--logits",
             type=str2bool,
             default=False,
-            help="also write what comes before the softmax or sigmoid",
+            help="Also write the logits, which are the values before the softmax or sigmoid.",
         )
         add(
             "--calibrated",
             type=str2bool,
             default=False,
-            help="apply what `seqmodel calibrate` wrote beside the checkpoint",
+            help="Apply the calibration that `seqmodel calibrate` wrote next to the checkpoint.",
         )
         add(
             "--scale",
             choices=["linear", "log1p"],
             default="linear",
-            help="scale of values in .bw and .bedgraph.gz files",
+            help="Scale of the values in .bw and .bedgraph.gz files.",
         )
 
     @classmethod
@@ -215,15 +219,15 @@ class EmbedHparams(ApplyHparams):
         same(parser, PredictHparams, "too_long", "keep_columns")
         parser.add_argument(
             "--layer",
-            help="layer to give in place of the encoder's output: 0 for the embedding, k for block "
-            "k, or the name of a submodule",
+            help="Layer whose output is written: 0 for the embedding, k for block k, or the name "
+            "of a submodule. If unset: the output of the encoder.",
         )
         parser.add_argument(
             "--pool",
             choices=list(POOLS),
             default="mean",
-            help="how the positions become one: their mean, their maximum, the first alone; none "
-            "keeps all",
+            help="How the positions are pooled into one vector: their mean, their maximum, or the "
+            "first one alone. none: all positions are written.",
         )
 
     @classmethod
@@ -250,23 +254,34 @@ def _add_inputs(parser: HparamParser) -> None:
     add(
         "--intervals",
         type=path(),
-        help="intervals of the FASTA files: BED, narrowPeak, GFF or GTF, plain or gzip",
+        help="Intervals of the FASTA files: BED, narrowPeak, GFF or GTF, plain or gzip. If unset: "
+        "whole records, or --tiles.",
     )
-    add("--table", type=path(), help="CSV, TSV or Parquet file with a column of sequences")
-    add("--tiles", type=str2bool, default=False, help="windows over all of the FASTA files")
+    add(
+        "--table",
+        type=path(),
+        help="CSV, TSV or Parquet file with a column of sequences. If unset: --fasta is the input.",
+    )
+    add(
+        "--tiles",
+        type=str2bool,
+        default=False,
+        help="Apply the model to windows that cover the whole FASTA files.",
+    )
     add(
         "--stride",
         type=integer(1),
-        help="letters from the start of a tile to the start of the next; default: no overlap",
+        help="Distance between the starts of consecutive tiles, in bp. If unset: tiles do not "
+        "overlap.",
     )
-    add("--contigs", nargs="*", help="contigs that are tiled; default: all")
+    add("--contigs", nargs="*", help="Contigs that are tiled. If unset: all.")
     same(parser, TableHparams, "sequence_column", "quotes")
     same(parser, FastaHparams, "feature", "strand_column", "contig_aliases", "incomplete")
     add(
         "--anchor",
         choices=["middle", "five_prime", "summit"],
-        help="base of an interval that is at index seq_len // 2 of its window; default: as in the "
-        "training",
+        help="Base of an interval that is at index seq_len // 2 of its window. If unset: the "
+        "anchor of the training.",
     )
     same(parser, TrainerHparams, "cache_dir")
 
@@ -309,36 +324,44 @@ class VariantsHparams(ApplyHparams):
             "--variants",
             type=path(),
             help="VCF, BCF, or a CSV, TSV or Parquet table with the columns contig, pos (from 1), "
-            "ref and alt; - for VCF on stdin",
+            "ref and alt. -: VCF on stdin. If unset: --variant is the input.",
         )
-        add("--variant", nargs="*", help="variants in place of a file, such as 20:42984264:G:A")
+        add(
+            "--variant",
+            nargs="*",
+            help="Variants given directly, such as 20:42984264:G:A. If unset: --variants is the "
+            "input.",
+        )
         same(parser, FilesHparams, "fasta")
         same(parser, FastaHparams, "contig_aliases")
         add(
             "--scores",
             nargs="*",
-            help="what is computed of REF and ALT: diff, logit_diff, log2fc, jsd, llr, ref, alt, "
-            "abs, cosine, l2; default: diff and logit_diff of classes and labels, diff of numbers, "
-            "log2fc and jsd of profiles, llr of letters",
+            help="Scores that compare REF and ALT: diff, logit_diff, log2fc, jsd, llr, ref, alt, "
+            "abs, cosine, l2. If unset: diff and logit_diff for classes and labels, diff for "
+            "numbers, log2fc and jsd for profiles, llr for language models.",
         )
         add(
             "--ref_mismatch",
             choices=list(REF_MISMATCHES),
             default="skip",
-            help="what to do where REF is not in the genome: skip the allele, stop with an error, "
-            "swap (where the genome has ALT), or use_vcf: put REF into the genome",
+            help="Handling of a REF that differs from the genome: skip the allele, stop with an "
+            "error, swap the alleles (if the genome has ALT), or use_vcf to write REF into "
+            "the genome.",
         )
         add(
             "--edge",
             choices=list(EDGES),
             default="pad",
-            help="whether a window that reaches beyond its contig is padded, or skipped",
+            help="Handling of a window that extends beyond its contig: pad it, or skip the "
+            "variant.",
         )
         _add_windows(parser)
         add(
             "--vcf_targets",
             nargs="*",
-            help="targets that get fields in VCF files; default: all, if that makes at most 32",
+            help="Targets that are written as fields of VCF files. If unset: all, if they make at "
+            "most 32 fields.",
         )
         same(parser, TrainerHparams, "cache_dir")
 
@@ -357,31 +380,33 @@ def _add_windows(parser: HparamParser) -> None:
         "--indel_align",
         choices=list(INDEL_ALIGNS),
         default="both",
-        help="flank of an insertion or deletion that lies as in the window of REF; both: the mean",
+        help="Flank of an insertion or deletion that keeps its position in the window of REF. "
+        "both: the mean of the two.",
     )
     add(
         "--strands",
         choices=list(STRANDS),
         default="both",
-        help="strands that are read; both: the mean, where the alphabet has a complement",
+        help="Strands that are read. both: the mean of the two, if the alphabet has a complement.",
     )
     add(
         "--variant_index",
         type=integer(0),
-        help="index in the window of the first base that differs; default: (seq_len - 1) // 2",
+        help="Index of the first changed base in the window. If unset: (seq_len - 1) // 2.",
     )
     add(
         "--max_indel",
         type=integer(0),
         default=0,
-        help="longest symbolic deletion (<DEL> with END or SVLEN) that is scored",
+        help="Maximum length of a symbolic deletion (<DEL> with END or SVLEN) that is scored, in "
+        "bp.",
     )
     add(
         "--background",
         type=integer(0),
         default=0,
-        help="number of random SNVs, with the contexts of those in the file, whose scores give the "
-        "columns <score>_quantile; 0 for none",
+        help="Number of random SNVs, with the sequence contexts of those in the file, whose "
+        "scores give the columns <score>_quantile. 0: no such columns.",
     )
 
 
@@ -398,19 +423,21 @@ class ExportHparams(Hparams):
             "--to",
             type=path(OUTPUT),
             nargs="*",
-            help="a folder with weights and model card, a .onnx file, or a .pt2 file",
+            help="Outputs: a folder for weights and model card, a .onnx file, or a .pt2 file. "
+            "Required.",
         )
         add(
             "--layout",
             choices=["NAL", "NLA", "NL"],
             default="NAL",
-            help="input of .onnx and .pt2: one-hot [N, A, L], one-hot [N, L, A], or ids [N, L]",
+            help="Input of .onnx and .pt2 models: one-hot [N, A, L], one-hot [N, L, A], or ids "
+            "[N, L].",
         )
         add(
             "--logits",
             type=str2bool,
             default=False,
-            help=".onnx and .pt2 give what comes before the softmax or sigmoid",
+            help="Write models whose outputs are the logits, in .onnx and .pt2 files.",
         )
         same(parser, ApplyHparams, "overwrite", "accelerator", "n_threads", "precision")
         same(parser, ApplyHparams, "plugins", "trust_plugins", "json")

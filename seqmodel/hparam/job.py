@@ -58,15 +58,15 @@ class HostHparams(Hparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
         add = parser.add_argument
-        add("--host", help="machine behind SSH, as after ssh; this one unless set")
+        add("--host", help="Host on which jobs run, as in `ssh HOST`. If unset: this host.")
         add(
             "--open_master",
             type=str2bool,
             default=False,
-            help="open an SSH connection where there is none; otherwise the error names the "
-            "command that opens one",
+            help="Open an SSH connection if none is open. Otherwise print the command that opens "
+            "one.",
         )
-        add("--ssh_config", type=file_path, help="another file than ~/.ssh/config")
+        add("--ssh_config", type=file_path, help="SSH configuration file. If unset: ~/.ssh/config.")
 
 
 class WhereHparams(HostHparams):
@@ -77,9 +77,9 @@ class WhereHparams(HostHparams):
         parser.add_argument(
             "--scheduler",
             choices=["shell", "slurm"],
-            help="job scheduler; if unset: slurm when a --slurm_* setting or --requeue is given, "
-            "otherwise the one recorded in the run folder, or shell. submit --host=... asks for "
-            "it where the host has Slurm",
+            help="Job scheduler: `shell` or `slurm`. If unset: `slurm` when any --slurm_* option "
+            "or --requeue is given, otherwise the one recorded in the run folder, or "
+            "`shell`. Required by submit --host=... on a host with Slurm.",
         )
 
 
@@ -91,26 +91,35 @@ class SubmitHparams(Hparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
         add = parser.add_argument
-        add("--dry_run", type=str2bool, default=False, help="print the script and make nothing")
         add(
-            "--create", type=str2bool, default=False, help="make the replicates; do not submit them"
+            "--dry_run",
+            type=str2bool,
+            default=False,
+            help="Print the job script, but create and submit nothing.",
         )
-        add("--n_new", type=integer(1), default=1, help="new replicates of the run")
+        add(
+            "--create",
+            type=str2bool,
+            default=False,
+            help="Create the replicates, but do not submit them.",
+        )
+        add("--n_new", type=integer(1), default=1, help="Number of new replicates of the run.")
         add(
             "--n_replicates",
             type=integer(1),
-            help="submit replicates until this number of them has no error",
+            help="Number of replicates without an error to reach. The missing ones are submitted. "
+            "If unset: --n_new applies.",
         )
         add(
             "--verb",
             choices=list(PARTED),
-            help="verb that applies a trained model, with its own hyperparameters; a run unless "
-            "set",
+            help="Verb that applies a trained model, followed by its own hyperparameters. If "
+            "unset: a run is submitted.",
         )
         add(
             "--n_parts",
             type=integer(1),
-            help="jobs among which the inputs of --verb are shared out; 1 unless set",
+            help="Number of jobs among which the inputs of --verb are divided. If unset: 1.",
         )
 
     @classmethod
@@ -157,7 +166,10 @@ class ShellHparams(JobHparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
-            "--n_at_once", type=integer(1), default=1, help="jobs that run at once; the rest wait"
+            "--n_at_once",
+            type=integer(1),
+            default=1,
+            help="Maximum number of jobs that run at the same time. The others wait.",
         )
 
 
@@ -167,40 +179,61 @@ class SlurmHparams(JobHparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
         add = parser.add_argument
-        add("--slurm_account", type=word, help="account that is charged")
-        add("--slurm_partition", type=word, help="partition, or several with commas")
-        add("--slurm_time_min", type=integer(1), default=60, help="time limit, in minutes")
-        add("--slurm_mem", type=word, default="4G", help="memory of each node, as 16G or 4000M")
-        add("--slurm_cpus", type=integer(1), default=1, help="CPUs of each process")
-        add("--slurm_gpus", type=word, help="GPUs of each node: 2, p100:1")
+        add(
+            "--slurm_account",
+            type=word,
+            help="Slurm account that is charged. If unset: your default account.",
+        )
+        add(
+            "--slurm_partition",
+            type=word,
+            help="Slurm partition, or several, separated by commas. If unset: the default "
+            "partition of the cluster.",
+        )
+        add("--slurm_time_min", type=integer(1), default=60, help="Time limit, in minutes.")
+        add(
+            "--slurm_mem",
+            type=word,
+            default="4G",
+            help="Memory of each node, such as 16G or 4000M.",
+        )
+        add("--slurm_cpus", type=integer(1), default=1, help="Number of CPUs of each process.")
+        add(
+            "--slurm_gpus",
+            type=word,
+            help="GPUs of each node, such as 2 or p100:1. If unset: none.",
+        )
         add(
             "--slurm_options",
             nargs="*",
             type=option,
-            help="further options of sbatch, as --constraint=v100",
+            help="Further options of sbatch, such as --constraint=v100. If unset: none.",
         )
         add(
             "--slurm_signal_s",
             type=integer(0, 65535),
             default=120,
-            help="seconds before the time limit at which a checkpoint is saved; 0 for never",
+            help="Number of seconds before the time limit at which a checkpoint is saved. 0: none "
+            "is saved.",
         )
         add(
             "--slurm_at_once",
             type=integer(1),
-            help="elements of a job array that run at once; all that fit unless set",
+            help="Maximum number of elements of a job array that run at the same time. If unset: "
+            "no limit.",
         )
         add(
             "--requeue",
             type=str2bool,
             default=True,
-            help="go on in the queue after the time limit, a preemption or a failing node",
+            help="Return to the queue and resume after the time limit, a preemption or a node "
+            "failure.",
         )
         add(
             "--max_requeues",
             type=integer(0),
             default=20,
-            help="times that a job puts itself back into the queue",
+            help="Maximum number of times that a job returns to the queue by itself.",
         )
 
 
@@ -210,39 +243,50 @@ def _add_places(parser: HparamParser) -> None:
         "--job_out_dir",
         type=out_path,
         default="out",
-        help="folder below which replicates lie, there",
+        help="Folder on the host below which replicates are created.",
     )
     add(
         "--workdir",
         type=folder_path,
-        help="folder there that relative paths of a run start from; the current one for jobs here",
+        help="Folder on the host from which relative paths of a run start. If unset: the current "
+        "folder, for jobs on this host.",
     )
     add(
-        "--template", type=line, help="a script template of yours; the kind of job's own unless set"
+        "--template",
+        type=line,
+        help="Your own job script template. If unset: the template of the scheduler.",
     )
     add(
         "--python",
         type=line,
-        help="Python there, by its name or its path; this one for jobs here, else python3",
+        help="Python interpreter on the host, by name or path. If unset: this one for jobs on "
+        "this host, otherwise python3.",
     )
     add(
         "--venv",
         type=folder_path,
-        help="existing virtual environment there; a relative path starts from workdir",
+        help="Existing virtual environment on the host. A relative path starts from --workdir. If "
+        "unset: none is activated.",
     )
     add(
         "--requirements",
         type=file_path,
-        help="lock file there from which each node makes an environment; a relative path starts "
-        "from workdir",
+        help="Lock file on the host from which each node creates an environment. A relative path "
+        "starts from --workdir. If unset: none is created.",
     )
     add(
         "--wheels",
         type=folder_path,
-        help="folder of wheels there from which the environment is made, without the network; a "
-        "relative path starts from workdir",
+        help="Folder of wheels on the host from which the environment is created without a "
+        "network. A relative path starts from --workdir. If unset: packages come from the "
+        "network.",
     )
-    add("--modules", nargs="*", type=word, help="environment modules that are loaded first")
+    add(
+        "--modules",
+        nargs="*",
+        type=word,
+        help="Environment modules that are loaded first. If unset: none.",
+    )
 
 
 def _add_node(parser: HparamParser) -> None:
@@ -251,24 +295,25 @@ def _add_node(parser: HparamParser) -> None:
         "--stage_code",
         type=str2bool,
         default=True,
-        help="run the code as it was when submitted, from a copy on the node",
+        help="Run a copy, on the node, of the code as it was at submission.",
     )
     add(
         "--stage_data",
         type=str2bool,
         default=True,
-        help="copy the data to the node's own storage if they fit",
+        help="Copy the data to the node's local storage if they fit.",
     )
     add(
         "--stage_paths",
         nargs="*",
         type=any_path,
-        help="further files, folders and archives below workdir to copy, or extract, on the node",
+        help="Further files, folders and archives below --workdir that are copied to the node, or "
+        "extracted there. If unset: none.",
     )
     add(
         "--node_storage",
         type=folder_path,
-        help="the node's own storage where $SLURM_TMPDIR is not set; $TMPDIR or /tmp unless set",
+        help="Local storage of the node if $SLURM_TMPDIR is not set. If unset: $TMPDIR or /tmp.",
     )
 
 
@@ -278,24 +323,25 @@ def _add_checks(parser: HparamParser) -> None:
         "--fast_dev_run_first",
         type=str2bool,
         default=False,
-        help="in the job, try one batch of each split first, and run only if it passed",
+        help="First run one batch of each split in the job, and start the run only if that works.",
     )
     add(
         "--checkpoint_check",
         type=str2bool,
         default=False,
-        help="in the job, first train two steps, save, resume and train a third, in scratch",
+        help="First train two steps in the job, save, resume and train a third one, in a "
+        "temporary folder.",
     )
     add(
         "--heartbeat_s",
         type=integer(1, 3600),
         default=30,
-        help="seconds between two signs of life that a job leaves in its folder",
+        help="Number of seconds between two heartbeats that a job writes to its folder.",
     )
     add(
         "--grace_s",
         type=integer(1),
         default=600,
-        help="seconds without a sign of life or a place in the queue after which a job is lost; "
-        "at least three times heartbeat_s",
+        help="Number of seconds without a heartbeat or a place in the queue after which a job "
+        "counts as lost. It must be at least three times heartbeat_s.",
     )

@@ -14,51 +14,58 @@ class EncoderHparams(Hparams):
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
-        parser.add_argument("--n_dims", type=integer(1), default=128, help="channels of the model")
-        parser.add_argument("--n_layers", type=integer(1), default=4, help="depth, in blocks")
+        parser.add_argument(
+            "--n_dims", type=integer(1), default=128, help="Number of channels of the encoder."
+        )
+        parser.add_argument(
+            "--n_layers", type=integer(1), default=4, help="Number of blocks of the encoder."
+        )
         parser.add_argument(
             "--dropout",
             type=number(0, 1, open_hi=True),
             default=0.1,
-            help="proportion of the outputs of each block set to zero while training",
+            help="Proportion of the outputs of each block that are set to zero in training.",
         )
         parser.add_argument(
             "--causal",
             type=str2bool,
             default=False,
-            help="a position sees itself and earlier ones only (needed by --task=causal)",
+            help="Each position sees itself and earlier positions only. Required by --task=causal.",
         )
         parser.add_argument(
             "--rc_equivariant",
             type=str2bool,
             default=False,
-            help="share the parameters between both strands, so that the reverse complement of "
-            "the input gives the same output, reversed; n_dims is the width of each strand",
+            help="Share the parameters between both strands: the reverse complement of the input "
+            "gives the same output, reversed. n_dims is then the width of each strand.",
         )
         parser.add_argument(
             "--checkpoint_activations",
             type=str2bool,
             default=False,
-            help="compute each block again in the backward pass: less memory, a third more time",
+            help="Compute each block again in the backward pass: less memory, about a third more "
+            "time.",
         )
         parser.add_argument(
             "--freeze_layers",
             type=integer(0),
             default=0,
-            help="train neither the embedding nor the first this many blocks",
+            help="Number of blocks, from the first, that are not trained. The embedding is not "
+            "trained either. 0: all are trained.",
         )
         parser.add_argument(
             "--lora_rank",
             type=integer(0),
             default=0,
-            help="rank of the LoRA adapters of all linear layers of the encoder, the only part of "
-            "it that is trained then; 0 for none (needs the extra 'lora')",
+            help="Rank of the LoRA adapters of all linear layers of the encoder. The adapters are "
+            "then the only part of the encoder that is trained. 0: no adapters. Requires the "
+            "extra 'lora'.",
         )
         parser.add_argument(
             "--lora_alpha",
             type=number(0, open_lo=True),
             default=16.0,
-            help="LoRA adapters are scaled by lora_alpha / lora_rank",
+            help="Scale of the LoRA adapters, which are multiplied by lora_alpha / lora_rank.",
         )
 
     @classmethod
@@ -79,7 +86,7 @@ class BlockHparams(EncoderHparams):
         parser.add_argument(
             "--n_ff",
             type=integer(1),
-            help="hidden channels of the feed-forward layers; 4 * n_dims unless set",
+            help="Number of hidden channels of the feed-forward layers. If unset: 4 * n_dims.",
         )
 
 
@@ -95,7 +102,7 @@ class HyenaHparams(BlockHparams):
             "--filter_length",
             type=integer(5),
             default=1024,
-            help="distance at which the longest filters have fallen to 1/100",
+            help="Distance at which the longest filters have decayed to 1/100, in positions.",
         )
 
 
@@ -108,31 +115,42 @@ class TransformerHparams(BlockHparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
-            "--n_heads", type=integer(1), default=4, help="attention heads; must divide n_dims"
+            "--n_heads",
+            type=integer(1),
+            default=4,
+            help="Number of attention heads. It must divide n_dims.",
         )
         parser.add_argument(
-            "--norm", type=str, choices=["layer", "rms"], default="layer", help="normalisation"
+            "--norm",
+            type=str,
+            choices=["layer", "rms"],
+            default="layer",
+            help="Normalization layer: LayerNorm or RMSNorm.",
         )
         parser.add_argument(
             "--feed_forward",
             type=str,
             choices=["gelu", "swiglu"],
             default="gelu",
-            help="activation of the feed-forward layers; swiglu adds a gate, half as many weights",
+            help="Activation of the feed-forward layers. swiglu adds a gate with half as many "
+            "weights.",
         )
         parser.add_argument(
-            "--rotary", type=str2bool, default=True, help="rotary positions; else no positions"
+            "--rotary",
+            type=str2bool,
+            default=True,
+            help="Use rotary position embeddings. False: no positions.",
         )
         parser.add_argument(
             "--rotary_base",
             type=number(1, open_lo=True),
             default=10000.0,
-            help="base of the rotary wavelengths; larger for longer sequences",
+            help="Base of the rotary wavelengths. Use a larger base for longer sequences.",
         )
         parser.add_argument(
             "--attention_window",
             type=integer(1),
-            help="attend to this many positions on each side only; all if not set",
+            help="Number of positions on each side that a position attends to. If unset: all.",
         )
 
     @classmethod
@@ -159,13 +177,13 @@ class ConvHparams(EncoderHparams):
             "--first_kernel_size",
             type=integer(1),
             default=15,
-            help="width in bp of the first convolution, the motif scanner; odd",
+            help="Width of the first convolution, the motif scanner, in bp. It must be odd.",
         )
         parser.add_argument(
             "--kernel_size",
             type=integer(1),
             default=5,
-            help="width of the other convolutions, in positions of their layer; odd",
+            help="Width of the other convolutions, in positions of their layer. It must be odd.",
         )
 
     @classmethod
@@ -189,7 +207,7 @@ class DilatedConvHparams(ConvHparams):
             "--dilation_cycle",
             type=integer(1),
             default=10,
-            help="dilations 1, 2, 4, ... start again at 1 after this many blocks",
+            help="Number of blocks after which the dilations 1, 2, 4, ... start again at 1.",
         )
 
 
@@ -202,7 +220,8 @@ class PooledConvHparams(ConvHparams):
             "--pool_size",
             type=integer(1),
             default=2,
-            help="positions that become one: in each block (cnn), before the LSTM (conv_lstm)",
+            help="Number of positions that are pooled into one: in each block (cnn), or before "
+            "the LSTM (conv_lstm).",
         )
 
 
@@ -241,20 +260,21 @@ class HfHparams(EncoderHparams):
             "--hf_path",
             type=path(FOLDER),
             inherited=False,
-            help="folder with config.json, weights and tokeniser, as save_pretrained writes them",
+            help="Folder with config.json, weights and tokenizer, as save_pretrained writes them. "
+            "Required.",
         )
         parser.add_argument(
             "--hf_pretrained",
             type=str2bool,
             default=True,
-            help="start from the weights in the folder; else from new ones",
+            help="Start from the weights in the folder. False: start from new weights.",
         )
         parser.add_argument(
             "--hf_trust_remote_code",
             type=str2bool,
             default=False,
             inherited=False,
-            help="run the Python code in the folder; set it only if you have read that code",
+            help="Run the Python code in the folder. Set it only if you have read that code.",
         )
 
     @classmethod
@@ -275,38 +295,46 @@ class WrappedHparams(EncoderHparams):
         add = parser.add_argument
         add(
             "--wrapped_module",
-            help="class or function that makes the network, as my_module:Net; my_module must be "
-            "among --plugins",
+            help="Class or function that makes the network, as my_module:Net. my_module must be "
+            "in --plugins. Required.",
         )
         add(
             "--wrapped_layout",
             choices=["NAL", "NLA", "NL"],
             default="NAL",
-            help="input of the network: one-hot [N, A, L], one-hot [N, L, A], or ids [N, L]",
+            help="Input of the network: one-hot [N, A, L], one-hot [N, L, A], or ids [N, L].",
         )
         add(
             "--wrapped_letters",
-            help="letters in the order of the network; with N where it has a number for unknown "
-            "letters, - for padding, . for a number without meaning; default: as in the alphabet",
+            help="Characters of the alphabet in the order of the network's input channels. Write "
+            "N for the channel of unknown bases, - for padding, . for a channel without "
+            "meaning. If unset: the order of the alphabet.",
         )
-        add("--wrapped_n_out", type=integer(1), default=1, help="number of its outputs, T")
+        add(
+            "--wrapped_n_out",
+            type=integer(1),
+            default=1,
+            help="Number of outputs of the network, T.",
+        )
         add(
             "--wrapped_bin_len",
             type=integer(1),
             default=1,
-            help="letters for each position of its output, if it has several",
+            help="Number of bp for each position of the network's output, if it has several "
+            "positions.",
         )
         add(
             "--wrapped_positions",
             type=integer(0),
             default=0,
-            help="positions of its output [N, L', T]; 0 for an output [N, T]",
+            help="Number of positions of the network's output [N, L', T]. 0: the output is [N, T].",
         )
         add(
             "--wrapped_gives_letters",
             type=str2bool,
             default=False,
-            help="its outputs are letters, in the order of --wrapped_letters",
+            help="The outputs of the network are the bases or residues, in the order of "
+            "--wrapped_letters.",
         )
 
     @classmethod
@@ -335,13 +363,13 @@ class DecoderHparams(Hparams):
             "--n_decoder_dims",
             type=integer(0),
             default=0,
-            help="hidden channels of the decoder; 0 for a linear one",
+            help="Number of hidden channels of the decoder. 0: a linear decoder.",
         )
         parser.add_argument(
             "--decoder_dropout",
             type=number(0, 1, open_hi=True),
             default=0.0,
-            help="proportion of the decoder's input set to zero while training",
+            help="Proportion of the decoder's input that is set to zero in training.",
         )
 
 
@@ -365,8 +393,8 @@ class PooledHparams(DecoderHparams):
             type=str,
             choices=["mean", "max", "attention", "first"],
             default="mean",
-            help="how the positions become one: their mean, their maximum, a learned weighting, or "
-            "the first one alone",
+            help="How the positions are pooled into one vector: their mean, their maximum, a "
+            "learned weighted mean (attention), or the first position alone.",
         )
 
 
@@ -382,14 +410,14 @@ class BinnedHparams(DecoderHparams):
             "--n_bins",
             type=integer(1),
             default=8,
-            help="parts of equal width that the encoder's positions are pooled into",
+            help="Number of parts of equal width into which the encoder's positions are pooled.",
         )
         parser.add_argument(
             "--bin_pool",
             type=str,
             choices=["mean", "max"],
             default="mean",
-            help="how the positions of a part become one",
+            help="How the positions of a part are pooled.",
         )
 
 
@@ -405,13 +433,13 @@ class ProfileHparams(DecoderHparams):
             "--bin_positions",
             type=integer(1),
             default=1,
-            help="positions of the encoder's output that make a bin, by their mean",
+            help="Number of positions of the encoder's output that are averaged into one bin.",
         )
         parser.add_argument(
             "--crop_bins",
             type=integer(0),
             default=0,
-            help="bins at each end that are not predicted, for want of context",
+            help="Number of bins at each end that are not predicted, because they lack context.",
         )
 
 
@@ -427,5 +455,6 @@ class NoDecoderHparams(DecoderHparams):
             "--outputs",
             choices=["sequence", "position"],
             default="sequence",
-            help="whether the encoder gives one output for a sequence, or one for each position",
+            help="Whether the encoder gives one output for each sequence, or one for each "
+            "position.",
         )

@@ -15,32 +15,34 @@ class OptimiserHparams(Hparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
-            "--lr", type=number(0), default=1e-3, help="learning rate, at the schedule's top"
+            "--lr", type=number(0), default=1e-3, help="Learning rate at the peak of the schedule."
         )
         parser.add_argument(
             "--weight_decay",
             type=number(0),
             default=0.01,
-            help="weight decay, of weight matrices and kernels only",
+            help="Weight decay. It applies to weight matrices and kernels only.",
         )
         parser.add_argument(
             "--lr_layer_decay",
             type=number(0, 1, open_lo=True),
             default=1.0,
-            help="learning rate of each block as a proportion of that of the block above it",
+            help="Learning rate of each block as a proportion of the rate of the block above it. "
+            "1: the same rate in all blocks.",
         )
         parser.add_argument(
             "--ema_decay",
             type=number(0, 1, open_hi=True),
             default=0.0,
-            help="validate, test and keep an exponential moving average of the weights, with this "
-            "decay a step; 0 for none",
+            help="Decay per step of an exponential moving average of the weights, which is "
+            "validated, tested and saved. 0: no average.",
         )
         parser.add_argument(
             "--swa_start_prop",
             type=number(0, 1),
-            help="validate, test and keep the mean of the weights after each epoch from this "
-            "proportion of the epochs on (stochastic weight averaging); none unless set",
+            help="Proportion of the epochs after which weight averaging starts: the mean of the "
+            "weights at the end of each later epoch is validated, tested and saved "
+            "(stochastic weight averaging). If unset: no averaging.",
         )
 
     @classmethod
@@ -59,19 +61,22 @@ class AdamWHparams(OptimiserHparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
-            "--beta1", type=number(0, 1, open_hi=True), default=0.9, help="decay of the mean"
+            "--beta1",
+            type=number(0, 1, open_hi=True),
+            default=0.9,
+            help="Decay per step of the mean of the gradients.",
         )
         parser.add_argument(
             "--beta2",
             type=number(0, 1, open_hi=True),
             default=0.98,
-            help="decay of the mean of the squares",
+            help="Decay per step of the mean of the squared gradients.",
         )
         parser.add_argument(
             "--adam_eps",
             type=number(0, open_lo=True),
             default=1e-8,
-            help="added to the root of the squares' mean",
+            help="Constant that is added to the root of the mean of the squared gradients.",
         )
 
 
@@ -84,10 +89,13 @@ class SgdHparams(OptimiserHparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
-            "--momentum", type=number(0, 1, open_hi=True), default=0.9, help="momentum"
+            "--momentum", type=number(0, 1, open_hi=True), default=0.9, help="Momentum."
         )
         parser.add_argument(
-            "--nesterov", type=str2bool, default=False, help="Nesterov's form of the momentum"
+            "--nesterov",
+            type=str2bool,
+            default=False,
+            help="Use Nesterov momentum. It requires a momentum above 0.",
         )
 
     @classmethod
@@ -113,7 +121,7 @@ class ScheduleHparams(Hparams):
             "--warmup_steps",
             type=integer(0),
             default=0,
-            help="optimiser steps over which the learning rate rises linearly to --lr",
+            help="Number of optimizer steps in which the learning rate rises linearly to --lr.",
         )
 
 
@@ -133,7 +141,7 @@ class DecayHparams(ScheduleHparams):
             "--final_lr_prop",
             type=number(0, 1),
             default=0.0,
-            help="learning rate after the last step as a proportion of --lr",
+            help="Learning rate after the last step as a proportion of --lr.",
         )
 
 
@@ -163,13 +171,13 @@ class OneCycleHparams(DecayHparams):
             "--peak_prop",
             type=number(0, 1, open_lo=True, open_hi=True),
             default=0.3,
-            help="proportion of the steps after which --lr is reached",
+            help="Proportion of the steps after which the learning rate reaches --lr.",
         )
         parser.add_argument(
             "--start_lr_prop",
             type=number(0, 1),
             default=0.04,
-            help="learning rate at the first step as a proportion of --lr",
+            help="Learning rate at the first step as a proportion of --lr.",
         )
 
 
@@ -192,11 +200,11 @@ class PlateauHparams(ScheduleHparams):
             "--plateau_factor",
             type=number(0, 1, open_lo=True, open_hi=True),
             default=0.5,
-            help="what a plateau multiplies the learning rate by",
+            help="Factor by which the learning rate is multiplied at a plateau.",
         )
         parser.add_argument(
             "--plateau_patience",
             type=integer(0),
             default=3,
-            help="validations in a row without a lower valid_loss that are waited for",
+            help="Number of consecutive validations without a lower valid_loss that are tolerated.",
         )

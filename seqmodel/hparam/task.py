@@ -18,7 +18,7 @@ class TaskHparams(Hparams):
             "--average_strands",
             type=str2bool,
             default=False,
-            help="average the predictions for both strands when validating and testing",
+            help="Average the predictions for both strands in validation and test.",
         )
 
 
@@ -35,19 +35,20 @@ class MaskedHparams(TaskHparams):
             "--mask_prop",
             type=number(0, 1),
             default=0.12,
-            help="proportion of the known positions that are hidden and to be predicted",
+            help="Proportion of the known positions that are hidden and predicted.",
         )
         parser.add_argument(
             "--random_prop",
             type=number(0, 1),
             default=0.015,
-            help="proportion that are replaced by a random letter and to be predicted",
+            help="Proportion of the known positions that are replaced by a random character of "
+            "the alphabet and predicted.",
         )
         parser.add_argument(
             "--keep_prop",
             type=number(0, 1),
             default=0.015,
-            help="proportion that are left as they are and to be predicted",
+            help="Proportion of the known positions that stay unchanged and are predicted.",
         )
 
     @classmethod
@@ -106,20 +107,21 @@ class LabelHparams(TaskHparams):
             "--class_weights",
             type=number(0),
             nargs="*",
-            help="weight of each class in the loss (classify), of the positives of each target "
-            "(multilabel); all 1 if empty",
+            help="Weights in the loss: one for each class (classify), or one for the positives of "
+            "each target (multilabel). If unset: all 1.",
         )
         parser.add_argument(
             "--label_smoothing",
             type=number(0, 1, open_hi=True),
             default=0.0,
-            help="share of each label that is spread evenly over the classes",
+            help="Share of each label that is distributed evenly over the classes.",
         )
         parser.add_argument(
             "--focal_gamma",
             type=number(0),
             default=0.0,
-            help="focal loss: well classified samples weigh (1 - p) ** focal_gamma",
+            help="Exponent of the focal loss: a sample whose label has probability p has the "
+            "weight (1 - p) ** focal_gamma. 0: no focal loss.",
         )
 
     @classmethod
@@ -171,7 +173,7 @@ class RegressHparams(TaskHparams):
             "--huber_delta",
             type=number(0),
             default=0.0,
-            help="error above which the loss grows linearly (Huber); 0 for the squared error",
+            help="Error above which the loss grows linearly (Huber loss). 0: squared error.",
         )
 
     @classmethod
@@ -194,12 +196,13 @@ class ProfileTaskHparams(TaskHparams):
             type=str,
             choices=["poisson", "poisson_multinomial", "multinomial_count"],
             default="poisson",
-            help="of each bin; or of the sum and the shape (Borzoi); or of the shape and the "
-            "logarithm of the sum (BPNet)",
+            help="Loss of a profile. poisson: of each bin; poisson_multinomial: of the sum and "
+            "the shape (Borzoi); multinomial_count: of the shape and the logarithm of the "
+            "sum (BPNet).",
         )
         parser.add_argument(
             "--count_weight",
             type=number(0),
             default=1.0,
-            help="weight of the sum's part of the loss against that of the shape",
+            help="Weight of the loss of the sum relative to the loss of the shape.",
         )

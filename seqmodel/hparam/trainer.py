@@ -21,35 +21,58 @@ class RunHparams(Hparams):
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
-        parser.add_argument("--task", help="what is learned, and how it is scored")
-        parser.add_argument("--dataset", help="the kind of data that is read")
-        parser.add_argument("--encoder", default="transformer", help="sequence to vectors")
-        parser.add_argument("--decoder", help="vectors to the task's outputs")
         parser.add_argument(
-            "--optimiser", default="adamw", help="how gradients change weights; also --optimizer"
+            "--task",
+            help="Task: what the model learns to predict, with its loss and its metrics. Required "
+            "for training.",
         )
-        parser.add_argument("--schedule", default="constant", help="learning rate over steps")
+        parser.add_argument(
+            "--dataset",
+            help="Kind of data. If unset: the usual kind of the task (`fasta` for `masked` and "
+            "`causal`); otherwise required.",
+        )
+        parser.add_argument(
+            "--encoder",
+            default="transformer",
+            help="Encoder: the network that turns a sequence into vectors.",
+        )
+        parser.add_argument(
+            "--decoder",
+            help="Decoder: the network that turns the encoder's vectors into outputs. If unset: "
+            "the usual one of the task.",
+        )
+        parser.add_argument(
+            "--optimiser", default="adamw", help="Optimizer. --optimizer is the same option."
+        )
+        parser.add_argument(
+            "--schedule",
+            default="constant",
+            help="Learning rate schedule over the optimizer steps.",
+        )
         parser.add_argument(
             "--seed",
             type=integer(0, 2**31 - 1),
             default=0,
-            help="of the initial weights, the order of samples, masks and dropout",
+            help="Random seed for weight initialization, sample order, masking and dropout.",
         )
         parser.add_argument(
             "--plugins",
             nargs="*",
             inherited=False,
-            help="modules of yours with Hparams classes; imported without torch",
+            help="Your own Python modules that define Hparams classes. They are imported without "
+            "torch. If unset: none.",
         )
         parser.add_argument(
             "--load_checkpoint_path",
             type=path(),
-            help="start a new run from the weights of this checkpoint; same model",
+            help="Checkpoint whose weights start a new run. The model must be the same. If unset: "
+            "new weights.",
         )
         parser.add_argument(
             "--load_encoder_from_checkpoint",
             type=path(),
-            help="start a new run with the encoder weights of this checkpoint",
+            help="Checkpoint whose encoder weights start a new run. The decoder starts with new "
+            "weights. If unset: new weights.",
         )
 
     @classmethod
@@ -68,55 +91,64 @@ class TrainingHparams(Hparams):
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
         add = parser.add_argument
-        add("--max_epochs", type=integer(1), default=10, help="passes over the training split")
+        add(
+            "--max_epochs",
+            type=integer(1),
+            default=10,
+            help="Maximum number of epochs, which are passes over the training split.",
+        )
         add(
             "--max_steps",
             type=integer(-1),
             default=-1,
-            help="optimiser steps after which training ends, -1 for no limit",
+            help="Number of optimizer steps after which training ends. -1: no limit.",
         )
         add(
             "--accumulate_grad_batches",
             type=integer(1),
             default=1,
-            help="batches of one optimiser step, which is that of one batch with all their samples",
+            help="Number of batches in one optimizer step. The step equals that of one batch with "
+            "all their samples.",
         )
         add(
             "--gradient_clip_val",
             type=number(0),
             default=1.0,
-            help="largest L2 norm of the gradient, 0 for no clipping",
+            help="Maximum L2 norm of the gradient. 0: no clipping.",
         )
         add(
             "--precision",
             choices=["32", "16-mixed", "bf16-mixed"],
             default="32",
-            help="number format of the forward and backward pass",
+            help="Number format of the forward and backward pass.",
         )
         add(
             "--limit_train_batches",
             type=integer(1),
-            help="batches of the training split that make an epoch; all unless set",
+            help="Number of training batches in one epoch. If unset: all.",
         )
         add(
             "--check_val_every_n_epoch",
             type=integer(1),
             default=1,
-            help="epochs between two validations",
+            help="Number of epochs between two validations.",
         )
         add(
             "--val_check_interval",
             type=integer(1),
-            help="batches between two validations, counted over epochs; replaces the epochs",
+            help="Number of batches between two validations, counted across epochs. It replaces "
+            "--check_val_every_n_epoch. If unset: validation follows the epochs.",
         )
         add(
             "--monitor",
-            help="logged value that chooses the best checkpoint; the task's own unless set",
+            help="Logged metric that selects the best checkpoint. If unset: the metric of the "
+            "task.",
         )
         add(
             "--patience",
             type=integer(1),
-            help="validations without a better monitor after which training stops early",
+            help="Number of validations without an improvement of --monitor after which training "
+            "stops early. If unset: no early stopping.",
         )
 
 
@@ -147,47 +179,51 @@ def _add_run_folder(parser: HparamParser) -> None:
         "--mode",
         choices=list(MODES),
         default="train",
-        help="train (then test), or test; --mode=predict is the verb predict (docs/predict.md)",
+        help="`train` trains and then tests a model; `test` only tests one. --mode=predict runs "
+        "the verb predict (docs/predict.md).",
     )
     add(
         "--config",
         type=path(),
         inherited=False,
-        help="TOML or JSON file with hyperparameters; the command line wins over it",
+        help="TOML or JSON file with hyperparameters. Options on the command line override it. If "
+        "unset: none.",
     )
     add(
         "--trust_plugins",
         type=str2bool,
         default=False,
         inherited=False,
-        help="import the plugins that a checkpoint or the record of a run names; only if you have "
-        "read them",
+        help="Import the plugins that a checkpoint or the record of a run names. They are code: "
+        "set it only if you have read them.",
     )
     add(
         "--default_root_dir",
         type=path(OUTPUT),
-        help="the run folder itself; out/<name of the run>/version_<n> unless set",
+        help="Folder of this run. If unset: out/<name of the run>/version_<n>.",
     )
     add(
         "--resume_from_checkpoint",
         type=path(),
-        help="go on with the run that wrote this checkpoint, in its whole state",
+        help="Checkpoint from which its run resumes, with the complete training state. If unset: "
+        "a new run starts.",
     )
     add(
         "--allow_changed_data",
         type=str2bool,
         default=False,
-        help="continue a run although its data files are not those it was trained on so far",
+        help="Resume a run even if its data files differ from those it has been trained on.",
     )
     add(
         "--checkpoint_every_n_steps",
         type=integer(1),
-        help="optimiser steps between two writes of last.ckpt, beside the one an epoch",
+        help="Number of optimizer steps between two writes of last.ckpt, in addition to the write "
+        "after each epoch. If unset: after each epoch only.",
     )
     add(
         "--cache_dir",
         type=path(OUTPUT),
-        help="folder for sequence stores; beside the source unless set",
+        help="Folder for sequence stores. If unset: the folder of each source file.",
     )
 
 
@@ -197,31 +233,47 @@ def _add_machine(parser: HparamParser) -> None:
         "--accelerator",
         choices=["auto", "cpu", "gpu", "mps"],
         default="auto",
-        help="kind of device",
+        help="Kind of device.",
     )
-    add("--devices", type=integer(1), default=1, help="devices on each node")
-    add("--num_nodes", type=integer(1), default=1, help="nodes")
+    add("--devices", type=integer(1), default=1, help="Number of devices on each node.")
+    add("--num_nodes", type=integer(1), default=1, help="Number of nodes.")
     add(
         "--strategy",
         choices=["auto", "ddp", "fsdp"],
         default="auto",
-        help="how devices share the work",
+        help="How several devices share the work.",
     )
-    add("--n_workers", type=integer(0), default=0, help="processes that read data beside training")
+    add(
+        "--n_workers",
+        type=integer(0),
+        default=0,
+        help="Number of processes that read data in parallel with training. 0: the training "
+        "process reads.",
+    )
     add(
         "--compile",
         type=str2bool,
         default=False,
-        help="compile the encoder by torch.compile: slow to start, often faster on a GPU",
+        help="Compile the encoder with torch.compile. It starts slowly, but is often faster on a "
+        "GPU.",
     )
-    add("--n_threads", type=integer(1), help="CPU threads of a process; torch's choice unless set")
+    add(
+        "--n_threads",
+        type=integer(1),
+        help="Number of CPU threads of each process. If unset: the choice of torch.",
+    )
     add(
         "--deterministic",
         type=str2bool,
         default=False,
-        help="refuse operations that give other bits on each run (on a CPU ours do not)",
+        help="Refuse operations whose result can differ from run to run. On a CPU, seqmodel uses "
+        "none.",
     )
-    add("--max_time", help="end training after this time, DD:HH:MM:SS, and save")
+    add(
+        "--max_time",
+        help="Time after which training saves a checkpoint and ends, as DD:HH:MM:SS. If unset: no "
+        "limit.",
+    )
 
 
 def _add_watching(parser: HparamParser) -> None:
@@ -230,44 +282,56 @@ def _add_watching(parser: HparamParser) -> None:
         "--fast_dev_run",
         type=str2bool,
         default=False,
-        help="one batch of each split and no checkpoint: does it run at all",
+        help="Run one batch of each split without writing a checkpoint, to check that the run "
+        "works.",
     )
-    add("--limit_val_batches", type=integer(1), help="batches of a validation; all unless set")
-    add("--limit_test_batches", type=integer(1), help="batches of the test; all unless set")
+    add(
+        "--limit_val_batches",
+        type=integer(1),
+        help="Number of batches in one validation. If unset: all.",
+    )
+    add(
+        "--limit_test_batches",
+        type=integer(1),
+        help="Number of batches in the test. If unset: all.",
+    )
     add(
         "--num_sanity_val_steps",
         type=integer(0),
         default=0,
-        help="validation batches that are tried before training starts",
+        help="Number of validation batches that run before training starts.",
     )
     add(
         "--log_every_n_steps",
         type=integer(1),
         default=50,
-        help="optimiser steps between two rows of training values in metrics.csv",
+        help="Number of optimizer steps between two rows of training values in metrics.csv.",
     )
     add(
         "--logger",
         nargs="*",
         choices=["tensorboard", "mlflow", "wandb"],
-        help="log there too, into the run folder and offline; metrics.csv is always written",
+        help="Further loggers, which write to the run folder without a network. metrics.csv is "
+        "always written. If unset: none.",
     )
     add(
         "--progress",
         choices=["auto", "bar", "lines", "none"],
         default="auto",
-        help="a bar, or plain lines; auto is a bar on a terminal",
+        help="Progress display: a bar, plain lines, or none. auto: a bar on a terminal, otherwise "
+        "lines.",
     )
     add(
         "--audit",
         choices=list(AUDITS),
         default="short",
-        help="what is printed beside the test scores: a line about duplicates and baselines, if it "
-        "costs under 5 % of the time; all of `seqmodel audit`, kept in audit.json; or nothing",
+        help="Audit of the test score. short: one line about duplicates and baselines, if it "
+        "takes less than 5 % of the run time. full: the output of `seqmodel audit`, also "
+        "saved in audit.json.",
     )
     add(
         "--detect_anomaly",
         type=str2bool,
         default=False,
-        help="stop where a gradient becomes NaN (slow)",
+        help="Stop when a gradient becomes NaN. Training is slower.",
     )
