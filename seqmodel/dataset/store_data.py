@@ -23,6 +23,7 @@ from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.dataset.split import SPLITS, read_folds, split_by_digest, split_by_words
 from seqmodel.errors import IntervalError
 from seqmodel.hparam import Hparams
+from seqmodel.hparam.dataset import repeated
 
 
 class Items(NamedTuple):
@@ -118,11 +119,11 @@ class StoreData(Data):
             for split in SPLITS
         }
         taken = [x for split in SPLITS for x in numbers[split]]
-        twice = next((x for i, x in enumerate(taken) if x in taken[:i]), None)
+        twice = repeated(taken)
         if twice is not None:
             raise IntervalError(f"contig {self.contigs.names[twice]!r} stands in two splits")
         if not numbers["train"]:
-            numbers["train"] = [i for i in range(len(self.contigs)) if i not in set(taken)]
+            numbers["train"] = sorted(set(range(len(self.contigs))).difference(taken))
         return {split: [self.contigs.names[i] for i in x] for split, x in numbers.items() if x}
 
     def _take_out(self, found: dict[str, Items]) -> dict[str, Items]:

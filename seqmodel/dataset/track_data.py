@@ -19,6 +19,7 @@ from seqmodel.dataset.label.targets import Targets, pairs_of
 from seqmodel.dataset.peak_data import stem
 from seqmodel.dataset.store_data import FastaData
 from seqmodel.errors import LabelError
+from seqmodel.hparam.dataset import repeated
 
 BLOCK = 1 << 22
 """Letters of a contig whose values are read at a time."""
@@ -103,7 +104,7 @@ class TrackData(FastaData):
         hp = self.hparams
         super()._load()
         names = hp.track_names or [stem(x) for x in hp.tracks]
-        twice = next((x for i, x in enumerate(names) if x in names[:i]), None)
+        twice = repeated(names)
         if twice is not None:
             raise LabelError(f"two tracks are named {twice!r}; give each a name with --track_names")
         self.targets = Targets("track", tuple(names), pairs_of(names, hp.track_strands))

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from collections.abc import Hashable, Iterable
+from typing import TypeVar
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.hparams import PLACE, READING, SPLIT, TARGET, HparamParser, Hparams
 from seqmodel.hparam.value import integer, number, path, str2bool
 
+_T = TypeVar("_T", bound=Hashable)
 SPLITS = ("train", "valid", "test")
 HOMOLOGY_MIN = 0.2
 SPLIT_FILES = tuple(f"{split}_files" for split in SPLITS)
@@ -314,6 +317,11 @@ class ArraysHparams(DatasetHparams):
             raise HparamError("--array_names: two are wanted, of the sequences and of the labels")
 
 
-def repeated(items: list[str]) -> str | None:
+def repeated(items: Iterable[_T]) -> _T | None:
     """The first item that is in `items` twice."""
-    return next((x for i, x in enumerate(items) if x in items[:i]), None)
+    seen: set[_T] = set()
+    for x in items:
+        if x in seen:
+            return x
+        seen.add(x)
+    return None

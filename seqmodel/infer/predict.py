@@ -11,6 +11,7 @@ from urllib.parse import quote
 from seqmodel.dataset.seq.alphabet import Alphabet
 from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.errors import HparamError
+from seqmodel.hparam.dataset import repeated
 from seqmodel.hparam.header import read_header
 from seqmodel.hparam.infer import TRACKS, ApplyHparams, PredictHparams
 from seqmodel.infer.command import chunk_rows_of, model_of, parts_of, run
@@ -109,7 +110,7 @@ def outs_of(
             path = f"{out[: len(out) - len(suffix)]}{part}{out[len(out) - len(suffix) :]}"
             found.append(path)
             tracks[os.path.basename(path)] = i
-    twice = next((x for i, x in enumerate(found) if x in found[:i]), None)
+    twice = repeated(found)
     if twice is not None:
         raise HparamError(f"--out={twice}: is written twice; give each output once")
     return found, tracks

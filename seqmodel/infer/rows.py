@@ -89,8 +89,11 @@ class Overlap:
             rows = zip(names, sizes, strict=True)
             self.n_trained += sum(name in trained and trained[name][0] == n for name, n in rows)
             return
-        for name in set(names) & set(trained):
-            here = np.array([x == name for x in names])
+        by_name: dict[str, list[int]] = {}
+        for i, name in enumerate(names):
+            if name in trained:
+                by_name.setdefault(name, []).append(i)
+        for name, here in by_name.items():
             first, last = trained[name][2:4]
             start, end = chunk.places.start[here], chunk.places.end[here]
             size = chunk.codes.lengths[chunk.places.contig[here][:1]]

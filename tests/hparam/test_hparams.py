@@ -17,6 +17,7 @@ from seqmodel.hparam import (
     str2bool,
     to_dict,
 )
+from seqmodel.hparam.dataset import repeated
 
 
 def test_an_object_keeps_its_own_values_and_ignores_others():
@@ -266,3 +267,21 @@ def test_a_required_argument_of_a_plain_parser_is_asked_for():
     assert parse_dict(parser, {"seed": "1"}).seed == 1
     with pytest.raises(HparamError, match="'seed' is not set"):
         parse_dict(parser, {})
+
+
+def test_items_are_compared_once_each():
+    compared = 0
+
+    class Counted(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            nonlocal compared
+            compared += 1
+            return str.__eq__(self, other)
+
+    names = [Counted(f"scaffold_{i}") for i in range(5000)]
+    assert repeated(names) is None
+    assert repeated([*names, "scaffold_7", "scaffold_3"]) == "scaffold_7"
+    assert compared < 5000

@@ -29,7 +29,7 @@ from seqmodel.dataset.seq.source import (
     read_again,
     user_cache,
 )
-from seqmodel.dataset.seq.store import is_writable
+from seqmodel.dataset.seq.store import beside, is_writable, real_paths
 from seqmodel.dataset.seq.store_build import lock, writing_cache
 from seqmodel.errors import LabelError
 from seqmodel.files import open_binary
@@ -74,12 +74,14 @@ def cached_array(
     Raises:
         LabelError: no folder can be written, or the disk is full.
     """
-    real = [os.path.realpath(x) for x in sources]
+    real = real_paths(sources)
     name = f"{os.path.basename(sources[0])}.{key_of(real, key)}.npy"
-    beside = [os.path.dirname(real[0]), user_cache()]
-    folders = [os.path.abspath(cache_dir)] if cache_dir else beside
+    own = [os.path.dirname(beside(sources[0])), user_cache()]
+    folders = [os.path.abspath(cache_dir)] if cache_dir else own
     targets = [os.path.join(folder, name) for folder in folders]
-    for target in targets:
+    # of a link also what is beside the file that it names, which is read but never written
+    linked = [] if cache_dir else [os.path.join(os.path.dirname(real[0]), name)]
+    for target in [*targets, *linked]:
         found = _load(target, shape, dtype)
         if found is not None and look_same(target, found[1].sources, sources):
             return found[0]

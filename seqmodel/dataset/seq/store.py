@@ -50,6 +50,7 @@ from seqmodel.dataset.seq.store_build import (
 )
 from seqmodel.errors import SequenceError
 from seqmodel.files import open_binary
+from seqmodel.hparam.dataset import repeated
 
 SUFFIX = ".seqstore"
 
@@ -105,7 +106,9 @@ class SequenceStore:
         files = [os.fspath(x) for x in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
         _check_files(files, alphabet)
         targets = _targets(files, alphabet, cache_dir)
-        target = next((x for x in targets if is_current(x, files, alphabet)), None)
+        # of a link also the store beside the file that it names, which is read but never written
+        known = targets if cache_dir else [*targets, _targets([*real_paths(files)], alphabet)[0]]
+        target = next((x for x in known if is_current(x, files, alphabet)), None)
         target = target or _found_or_built(targets, files, alphabet, quiet)
         store = cls(target, alphabet)
         for source, path in zip(store.sources, files, strict=True):
@@ -296,15 +299,15 @@ def _check_files(files: list[str], alphabet: Alphabet) -> None:
             raise SequenceError(f"{path}: no such file")
         if not os.access(path, os.R_OK):
             raise SequenceError(f"{path}: may not be read; ask its owner or copy it")
-    real = [os.path.realpath(x) for x in files]
-    twice = next((x for i, x in enumerate(real) if x in real[:i]), None)
+    real = real_paths(files)
+    twice = repeated(real)
     if twice is not None:
         raise SequenceError(f"{twice}: is given twice")
 
 
-def _targets(files: list[str], alphabet: Alphabet, cache_dir: str | None) -> list[str]:
+def _targets(files: list[str], alphabet: Alphabet, cache_dir: str | None = None) -> list[str]:
     """Where the store of `files` may be, in the order of preference."""
-    real = [os.path.realpath(x) for x in files]
+    real = real_paths(files)
     many = digest8("\0".join(real[1:])) if len(real) > 1 else ""
     known = ALPHABETS.get(alphabet.name)
     same = known is not None and _codes(known.to_dict()) == _codes(alphabet.to_dict())
@@ -314,7 +317,18 @@ def _targets(files: list[str], alphabet: Alphabet, cache_dir: str | None) -> lis
     if cache_dir is not None:
         os.makedirs(cache_dir, exist_ok=True)
         return [os.path.join(os.path.abspath(cache_dir), cached)]
-    return [real[0] + end, os.path.join(user_cache(), cached)]
+    return [beside(files[0]) + end, os.path.join(user_cache(), cached)]
+
+
+def real_paths(files: Sequence[str]) -> list[str]:
+    """The files without links."""
+    return [os.path.realpath(x) for x in files]
+
+
+def beside(path: str) -> str:
+    """The absolute path of a file; a link is not followed, the folders above it are."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return os.path.join(os.path.realpath(folder), name)
 
 
 def is_writable(folder: str) -> bool:

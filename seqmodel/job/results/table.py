@@ -129,9 +129,8 @@ class Results(list[Result]):
         numbers = all(isinstance(value, (int, float)) for value, _ in there)
         there.sort(key=lambda pair: pair[0] if numbers else str(pair[0]), reverse=descending)
         order = [i for _, i in there]
-        return Results(
-            self[i] for i in [*order, *(i for i in range(len(self)) if i not in set(order))]
-        )
+        rest = sorted(set(range(len(self))).difference(order))
+        return Results(self[i] for i in [*order, *rest])
 
     def _wide_rows(self) -> list[Row]:
         """The rows, with all hyperparameters after their columns."""

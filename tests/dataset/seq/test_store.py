@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from kept_files import settle, twobit_bytes
 from strategies import fastas
 
+from seqmodel.dataset.label.array_cache import cached_array
 from seqmodel.dataset.seq import fasta, twobit
 from seqmodel.dataset.seq.alphabet import DNA, PROTEIN, Alphabet
 from seqmodel.dataset.seq.store import SequenceStore
@@ -335,6 +336,24 @@ def test_a_read_only_folder_sends_the_store_to_the_cache(tmp_path, monkeypatch):
     assert store.path.startswith(str(tmp_path / "cache" / "seqmodel"))
     assert os.listdir(folder) == ["a.fa"]
     assert store.text("a") == "ACGT"
+
+
+def test_the_store_of_a_link_is_beside_the_link(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    settle(monkeypatch)
+    shared, mine = tmp_path / "shared", tmp_path / "mine"
+    shared.mkdir(), mine.mkdir()
+    written(shared, b">a\nACGT\n")
+    link = mine / "b.fa"
+    link.symlink_to(shared / "a.fa")
+    assert SequenceStore.open(str(link)).path == f"{link}.dna.seqstore"
+    array = cached_array([str(link)], "k", (2,), np.uint8, lambda out: out.fill(7))
+    assert Path(array.filename).parent == mine
+    assert [x.name for x in shared.iterdir()] == ["a.fa"]
+    # what is there already is read
+    os.unlink(f"{link}.dna.seqstore")
+    there = SequenceStore.open(str(shared / "a.fa")).path
+    assert SequenceStore.open(str(link)).path == there
 
 
 def test_cache_dir_is_where_the_store_goes(tmp_path):
