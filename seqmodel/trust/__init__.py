@@ -1,1 +1,1 @@
-"""What stands beside a score: duplicates, baselines, intervals, calibration."""
+"""The evidence beside a test score: duplicates, baselines, intervals, calibration."""

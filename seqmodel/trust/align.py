@@ -1,4 +1,4 @@
-"""How two rows that share k-mers are aligned: strand, offset, identity. Needs edlib."""
+"""Align two rows that share k-mers: strand, offset and identity. Needs edlib."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 from seqmodel.dataset.seq.alphabet import Alphabet
 from seqmodel.errors import HparamError
 
-_MOST_PLACES = 8  # of a k-mer: a run of one letter has as many as it is long
+_MOST_PLACES = 8  # places kept for each k-mer; a homopolymer has one at each position
 
 
 def alignment(row: np.ndarray, other: np.ndarray, alphabet: Alphabet, k: int) -> dict[str, Any]:
-    """The alignment of a row with another one, on the diagonal where they share most k-mers.
+    """Align a row with another one on the diagonal where they share most k-mers.
 
     Args:
-        row: ids of the row, uint8.
-        other: ids of the other row.
-        alphabet: of both.
-        k: letters of a k-mer.
+        row: Ids of the row, uint8.
+        other: Ids of the other row, uint8.
+        alphabet: Alphabet of both rows.
+        k: Length of the k-mers.
 
     Returns:
-        `strand`: - where the reverse complement of the row is aligned; `offset`: position in the
-        other row of the first letter of the row, below 0 where the row begins earlier; `overlap`:
-        letters of the row beside the other row; `identity`: equal letters by columns of the global
-        alignment of these parts. Empty if no k-mer is shared.
+        `strand`: "-" if the reverse complement of the row is aligned; `offset`: position of the
+        start of the row in the other row, negative if the row starts earlier; `overlap`: number of
+        positions of the row that lie beside the other row; `identity`: proportion of equal columns
+        in the global alignment of these parts. Empty if the rows share no k-mer.
 
     Raises:
         HparamError: edlib is not installed.
@@ -57,7 +57,7 @@ def alignment(row: np.ndarray, other: np.ndarray, alphabet: Alphabet, k: int) ->
 
 
 def _places(ids: np.ndarray, k: int) -> dict[bytes, list[int]]:
-    """Where each k-mer is."""
+    """Return the positions of each k-mer."""
     found: dict[bytes, list[int]] = {}
     text = ids.tobytes()
     for i in range(len(text) - k + 1):
@@ -68,7 +68,7 @@ def _places(ids: np.ndarray, k: int) -> dict[bytes, list[int]]:
 
 
 def _steps(cigar: str) -> Counter[str]:
-    """Columns of an alignment by what they are: = X I D."""
+    """Count the columns of an alignment by type: = X I D."""
     found: Counter[str] = Counter()
     number = ""
     for x in cigar:

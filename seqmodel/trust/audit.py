@@ -1,7 +1,7 @@
-"""The audit of a data set and of a model's test scores: all checks, in one report of plain values.
+"""Audit a data set and a model's test scores: all checks in one report of plain values.
 
-`audit_rows` makes the report from rows and outputs; `audit` from tables or from a run folder. The
-schema of the report is in docs/audit.md; text.py shows it.
+`audit_rows` builds the report from rows and outputs; `audit` builds it from tables or a run folder.
+docs/audit.md describes the schema of the report; text.py formats it.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ PAIRS = (("train", "test"), ("train", "valid"), ("valid", "test"))
 UNSEEN = ("row order", "file of origin", "position")
 """Baselines of what a model does not see."""
 MANY_SIMILAR, STRONG_ORDER = 0.01, 0.3
-_MOST_COMPARED = 50_000_000  # letters of the test rows
-_WORK = 200_000_000  # rows * targets * draws of one interval
+_MOST_COMPARED = 50_000_000  # positions of all test rows together
+_WORK = 200_000_000  # rows * targets * draws for one interval
 
 
 class Outputs:
     """What a model predicts for rows of the test split.
 
     Args:
-        row: number of each item in the split, int64 [M].
-        values: probabilities or numbers, [M, C] or [M, T].
+        row: Number of each item in the split, int64 [M].
+        values: Probabilities or numbers, [M, C] or [M, T].
     """
 
     def __init__(self, row: np.ndarray, values: np.ndarray) -> None:
@@ -65,18 +65,18 @@ def audit_rows(
     align: bool = False,
     base_checkpoint: str | None = None,
 ) -> dict[str, Any]:
-    """The report of splits, and of what a model predicts for the test split.
+    """Build the report of the splits and of a model's predictions for the test split.
 
     Args:
-        splits: rows by the name of their split.
-        outputs: what the model predicts.
-        kmers: the k of the k-mer baselines.
-        baseline_rows: baselines are fitted on at most this many training rows.
-        draws: bootstrap samples of each interval.
-        seed: of all draws.
-        causal: rows without truth are for a model that knows the letters before alone.
-        align: the most similar rows are aligned with their training rows.
-        base_checkpoint: checkpoint that the model started from.
+        splits: Rows of each split, by the name of the split.
+        outputs: Predictions of the model.
+        kmers: Values of k for the k-mer baselines.
+        baseline_rows: Maximum number of training rows for fitting the baselines.
+        draws: Number of bootstrap samples for each interval.
+        seed: Random seed of all draws.
+        causal: Rows without truth belong to a causal model, which sees only what precedes.
+        align: Align the most similar rows with their training rows.
+        base_checkpoint: Checkpoint from which training started.
     """
     began = time.perf_counter()
     report: dict[str, Any] = {
@@ -135,7 +135,7 @@ def _split(rows: Rows) -> dict[str, Any]:
 
 
 def _same_split(report: Mapping[str, Any], key: str, a: str, b: str) -> bool:
-    """Whether the two splits have the same set of sequences."""
+    """Return whether two splits contain the same set of sequences."""
     sizes = [
         report["splits"][x]["examined"] - report["within"][x]["same"] for x in (a, b)
     ]  # distinct sequences
@@ -152,7 +152,7 @@ def _add_scores(
     draws: int,
     seed: int,
 ) -> None:
-    """Adds `baselines`, and `model` if there are outputs of one."""
+    """Add `baselines` and, if outputs are given, `model`."""
     train, test = splits["train"], splits["test"]
     if test.kind is None or test.truth is None or train.kind != test.kind:
         return
@@ -179,9 +179,10 @@ def _add_scores(
 
 
 def components_of(test: Rows) -> np.ndarray | None:
-    """Which rows of a table are similar, if there are few enough letters to compare them all.
+    """Return the component of similar rows to which each row of a table belongs.
 
-    None as well where they make few groups, such as the variants of one protein: rows are drawn.
+    Returns None if the table is too large to compare all rows, or if they form few components,
+    such as the variants of one protein. Single rows are then drawn.
     """
     if test.contigs is not None or len(test.codes) > _MOST_COMPARED:
         return None
@@ -198,10 +199,10 @@ def _model(
     best: str | None,
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The scores of a model, with intervals, beside the best baseline and without similar rows."""
+    """Score a model, with intervals, beside the best baseline and without similar rows."""
     assert test.kind is not None  # only rows with truth have scores
     metric, rows = METRIC[test.kind], test.numbers
-    # rows that both know: some were not scored, or not drawn
+    # rows that both have: some were not scored, or not drawn
     at = np.flatnonzero(np.isin(rows, outputs.row))
     values = outputs.values[np.searchsorted(outputs.row, rows[at])]
     here = {**options}
@@ -227,7 +228,7 @@ def _model(
 
 
 def findings(report: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What is wrong, by the names of hparam/audit.py, each with a sentence."""
+    """Return what is wrong: a sentence for each finding, by the names in hparam/audit.py."""
     found: list[dict[str, str]] = []
 
     def add(name: str, text: str) -> None:

@@ -1,7 +1,7 @@
-"""Trivial baselines: what simple numbers, k-mer counts and the nearest training row predict.
+"""Trivial baselines: predictions from single numbers, k-mer counts and the nearest training row.
 
 Each is fitted on the training rows (at most `MAX_ROWS`, drawn with a seed) and applied to the test
-rows. A model that is not clearly better than the best of them has learned little.
+rows. A model that is not clearly better than the best baseline has learned little.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Number = Callable[[Rows], np.ndarray | None]
 
 
 def numbers(train: Rows, test: Rows) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Name and values of each single number that both have and that varies in train.
+    """Yield the name and values of each number that both splits have and that varies in train.
 
-    Values are float64 [N, 1]; of the file of origin one column a file.
+    Values are float64 [N, 1]. The file of origin has one column for each file.
     """
     for name, number in NUMBERS.items():
         x, y = number(train), number(test)
@@ -45,7 +45,7 @@ def _lengths(rows: Rows) -> np.ndarray:
 
 
 def _gc(rows: Rows) -> np.ndarray | None:
-    """Share of G and C among the known letters of DNA and RNA."""
+    """Return the GC content of each row of DNA or RNA, without unknown bases."""
     letters = rows.alphabet.letters
     if not {"G", "C"} <= set(letters) or rows.alphabet.n_letters != 4:
         return None
@@ -78,14 +78,14 @@ NUMBERS: dict[str, Number] = {
 
 
 def _mask(*ids: int) -> np.ndarray:
-    """Which ids are meant, bool [256]."""
+    """Return a mask of the given ids, bool [256]."""
     found = np.zeros(256, dtype=bool)
     found[list(ids)] = True
     return found
 
 
 def _counts_of(rows: Rows, wanted: np.ndarray, *, invert: bool = False) -> np.ndarray:
-    """Number of letters of each row that are wanted, or that are not; int64 [N]."""
+    """Count the positions of each row that are in the mask, or that are not; int64 [N]."""
     counts = np.empty(len(rows), dtype=np.int64)
     for first, last in blocks(rows):
         begin, end = rows.offsets[first], rows.offsets[last]
@@ -96,7 +96,7 @@ def _counts_of(rows: Rows, wanted: np.ndarray, *, invert: bool = False) -> np.nd
 
 
 def blocks(rows: Rows) -> Iterator[tuple[int, int]]:
-    """First row and last row + 1 of blocks of a few million letters, at least one row each."""
+    """Yield the first row and the last row + 1 of blocks of a few million positions."""
     first = 0
     while first < len(rows):
         reach = np.searchsorted(rows.offsets, rows.offsets[first] + _LETTERS, "right") - 1
@@ -106,7 +106,7 @@ def blocks(rows: Rows) -> Iterator[tuple[int, int]]:
 
 
 def kmer_counts(rows: Rows, k: int) -> np.ndarray:
-    """How often each k-mer is in each row, float32 [N, A ** k]; those with unknown letters not."""
+    """Count the k-mers without unknown letters of each row, float32 [N, A ** k]."""
     n_letters = rows.alphabet.n_letters
     n_features = n_letters**k
     found = np.zeros((len(rows), n_features), dtype=np.float32)
@@ -129,7 +129,7 @@ def kmer_counts(rows: Rows, k: int) -> np.ndarray:
 
 
 def ks_of(train: Rows, wanted: Sequence[int] = KMERS) -> list[int]:
-    """The k of `wanted` whose counts are few enough for the alphabet and the number of targets."""
+    """Return the values of k in `wanted` that give few enough features for these rows."""
     n = train.alphabet.n_letters
     n_targets = 1 if train.kind == "class" and len(train.targets) == 2 else len(train.targets)
     work = min(len(train), MAX_ROWS) * max(1, n_targets)
@@ -145,20 +145,20 @@ def baselines(
     limit: int = MAX_ROWS,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """What each baseline predicts for the test rows.
+    """Predict the test rows with each baseline.
 
     Args:
-        train: training rows with truth.
-        test: the rows to predict.
-        nearest: containment of each test row and the training row that it is of, as
-            `Containment(train).of(test)` returns them.
-        kmers: the k of k-mers whose counts are features; too many features leave a k out.
-        limit: baselines are fitted on at most this many training rows.
-        seed: of the draw of these.
+        train: Training rows with truth.
+        test: Rows to predict.
+        nearest: Containment and nearest training row of each test row, from
+            `Containment(train).of(test)`.
+        kmers: Values of k for k-mer counts. A k with too many features is left out.
+        limit: Maximum number of training rows for fitting.
+        seed: Random seed for drawing these rows.
 
     Returns:
-        Probabilities [N, C] or [N, T], or numbers [N, T], by name; nothing where train has no
-        truth, or only one class or number.
+        Probabilities [N, C] or [N, T], or numbers [N, T], by the name of the baseline. Empty if
+        train has no truth, or only one class or number.
     """
     if train.kind is None or train.truth is None or not len(test) or not varies(train.truth):
         return {}
@@ -180,14 +180,14 @@ def baselines(
 
 
 def varies(truth: np.ndarray) -> bool:
-    """Whether there are two classes, or two numbers of some target."""
+    """Return whether the truth has two classes, or two values of some target."""
     columns = truth.reshape(len(truth), -1).T.astype(np.float64)
     known = (x[~np.isnan(x)] for x in columns)
     return any(len(x) and bool((x != x[0]).any()) for x in known)
 
 
 def of_nearest(train: Rows, share: np.ndarray, nearest: np.ndarray) -> np.ndarray:
-    """The truth of the most similar training row; the mean of all where none is similar."""
+    """Return the truth of the most similar training row, or the mean truth if none is similar."""
     truth = train.truth
     assert truth is not None
     if train.kind == "class":

@@ -1,9 +1,9 @@
-"""Calibration: probabilities that come true as often as they say.
+"""Calibration: predicted probabilities that match observed frequencies.
 
-Fitted on the validation split alone, by maximum likelihood: one temperature for the classes of
-`classify` (Guo et al. 2017), scale and shift of each label of `multilabel` (Platt 1999, with his
-targets a little inside of 0 and 1). The order of the outputs of a target stays, but where it was
-worse than chance and Platt's scale is negative.
+A calibration is fitted on the validation split alone, by maximum likelihood: one temperature for
+`classify` (Guo et al. 2017), a scale and a shift for each label of `multilabel` (Platt 1999, with
+his targets slightly inside 0 and 1). The ranking of the outputs of a target does not change, unless
+it was worse than chance and Platt's scale is negative.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 METHODS = {"classify": "temperature", "multilabel": "platt"}
 SCORES = ("log_loss", "brier", "ece")
-FEW = 200  # validation rows below which a calibration is a rough one
+FEW = 200  # a calibration on fewer validation rows is rough
 _SCALES = (1e-3, 1e3)
 
 
 class Calibrated(NamedTuple):
-    """What `calibrate` found: the file, and what it says of the checkpoint."""
+    """The result of `calibrate`: the file and its content."""
 
     path: str
     about: dict[str, Any]
@@ -56,30 +56,30 @@ def calibrate(
     run: str | os.PathLike[str] | None = None,
     **data: Any,
 ) -> Calibrated:
-    """Calibrates a checkpoint of `classify` or `multilabel`, and writes calibration.json beside it.
+    """Calibrate a checkpoint of `classify` or `multilabel` and write calibration.json beside it.
 
     Args:
-        checkpoint: the checkpoint; None for the best one of `run`.
-        run: a run folder.
-        **data: hyperparameters of the data, in place of those in the checkpoint.
+        checkpoint: Path of the checkpoint. None means the best checkpoint of `run`.
+        run: Path of a run folder.
+        **data: Hyperparameters of the data that replace those in the checkpoint.
 
     Raises:
-        HparamError: the task has no probabilities to calibrate, or no checkpoint is given.
-        RunError: the data have no valid split.
+        HparamError: The task has no probabilities to calibrate, or no checkpoint is given.
+        RunError: The data have no valid split.
     """
     path = _checkpoint(checkpoint, run)
     resolved = resolve({**data, "mode": "test", "load_checkpoint_path": path})
     task = resolved.values.task
     if task not in METHODS:
         raise HparamError(
-            f"{path}: a model of the task {task} is not calibrated; calibrate knows "
+            f"{path}: a model of the task {task} cannot be calibrated; calibrate supports "
             f"{' and '.join(METHODS)}, whose outputs are probabilities of labels"
         )
     parts = build(resolved)
     if "valid" not in parts.data.splits:
         raise RunError(
-            f"the data have no valid split, only {', '.join(parts.data.splits)}, and a calibration "
-            "is fitted on no other; give --valid_files, or another option that splits"
+            f"the data have no valid split, only {', '.join(parts.data.splits)}; a calibration is "
+            "fitted on valid only; add --valid_files or another option that splits the data"
         )
     logits, truth = _outputs(parts, gpu=resolved.values.accelerator != "cpu")
     found = temperature(logits, truth) if task == "classify" else platt(logits, truth)
@@ -93,11 +93,11 @@ def calibrate(
         "after": _scores(applied(found, logits), truth),
     }
     if len(truth) < FEW:
-        warnings.warn(f"calibrated on {len(truth)} rows only; the result is rough", stacklevel=2)
+        warnings.warn(f"calibrated on only {len(truth)} rows; the result is rough", stacklevel=2)
     if min(found.scale) < 2 * _SCALES[0]:
         warnings.warn(
-            "the outputs tell the classes of the valid split no better than chance: the calibrated "
-            "probabilities are nearly all alike, or in the other order",
+            "the outputs separate the classes of the valid split no better than chance; the "
+            "calibrated probabilities are nearly constant or in reverse order",
             stacklevel=2,
         )
     written = write_calibration(path, found, about)
@@ -105,13 +105,13 @@ def calibrate(
 
 
 def temperature(logits: np.ndarray, truth: np.ndarray) -> Calibration:
-    """The scale (1 / temperature) under which the classes `truth` [N] are most likely.
+    """Return the scale (1 / temperature) that maximises the likelihood of the true classes.
 
-    The slope of the loss along the scale grows with it, so that its zero is found by bisection.
+    The slope of the loss increases with the scale, so bisection finds its zero.
 
     Args:
         logits: [N, C].
-        truth: numbers of the classes, [N].
+        truth: Numbers of the classes, [N].
     """
     z = logits - logits[np.arange(len(truth)), truth][:, None]
     low, high = np.log(_SCALES)
@@ -126,11 +126,11 @@ def temperature(logits: np.ndarray, truth: np.ndarray) -> Calibration:
 
 
 def platt(logits: np.ndarray, truth: np.ndarray) -> Calibration:
-    """Scale and shift of each label; 1 and 0 where the labels are all alike.
+    """Return scale and shift of each label; 1 and 0 if all values of the label are equal.
 
     Args:
         logits: [N, T].
-        truth: 0 or 1, NaN where unknown, [N, T].
+        truth: 0 or 1, NaN if unknown, [N, T].
     """
     found = []
     for x, y in zip(logits.T, truth.T, strict=True):
@@ -164,7 +164,7 @@ def _platt(x: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
 
 
 def applied(found: Calibration, logits: np.ndarray) -> np.ndarray:
-    """The calibrated logits."""
+    """Return the calibrated logits."""
     return logits * np.array(found.scale) + np.array(found.shift)
 
 
@@ -174,7 +174,7 @@ def _scores(logits: np.ndarray, truth: np.ndarray) -> dict[str, dict[str, float 
 
 
 def _outputs(parts: Parts, *, gpu: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and targets of the valid split."""
+    """Return the logits and targets of the valid split."""
     device = torch.device("cuda" if gpu and torch.cuda.is_available() else "cpu")
     task = parts.task.to(device).eval()
     found = []
@@ -190,7 +190,9 @@ def _checkpoint(
     checkpoint: str | os.PathLike[str] | None, run: str | os.PathLike[str] | None
 ) -> str:
     if (checkpoint is None) == (run is None):
-        raise HparamError("calibrate takes one checkpoint, or --run=FOLDER for the best of a run")
+        raise HparamError(
+            "calibrate takes one checkpoint, or --run=FOLDER for the best of that run"
+        )
     if checkpoint is not None:
         return os.fspath(checkpoint)
     return os.path.join(os.fspath(str(run)), CHECKPOINTS, "best.ckpt")

@@ -1,4 +1,4 @@
-"""What `seqmodel audit` and `seqmodel.audit` do: rows are read, audited, and the report is kept."""
+"""`seqmodel audit` and `seqmodel.audit`: read rows, audit them, keep the report."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from seqmodel.trust.uncertainty import as_json, groups_of, intervals
 
 
 class Audit(dict[str, Any]):
-    """The report of an audit; `print` shows it as text."""
+    """The report of an audit; `print` formats it as text."""
 
     def __str__(self) -> str:
         return as_text(self)
 
     @property
     def findings(self) -> list[str]:
-        """Names of what was found wrong."""
+        """Names of the findings."""
         return [x["name"] for x in self["findings"]]
 
 
@@ -43,30 +43,30 @@ def audit(
     outputs: Any = None,
     **options: Any,
 ) -> Audit:
-    """What stands beside the test score of a data set, or of a run.
+    """Audit a data set or a run: the evidence beside its test score.
 
     Args:
-        train: DataFrame, mapping of columns, or table file with the training rows.
-        test: the test rows.
-        valid: the validation rows.
-        run: run folder, instead of tables.
-        outputs: what a model predicts for the test rows: probabilities [N, C] or [N, T], or
-            numbers [N, T]; of a run, what it left is read.
-        **options: of tables: alphabet, sequence_column, label_columns, label_kind, class_names,
-            name_column; of a run: its hyperparameters that differ here, such as paths.
+        train: Training rows: a DataFrame, a mapping of columns, or the path of a table.
+        test: Test rows.
+        valid: Validation rows.
+        run: Path of a run folder, instead of tables.
+        outputs: Predictions of a model for the test rows: probabilities [N, C] or [N, T], or
+            numbers [N, T]. For a run, the predictions in its folder are read.
+        **options: For tables: alphabet, sequence_column, label_columns, label_kind, class_names,
+            name_column. For a run: hyperparameters that differ on this host, such as paths.
 
     Returns:
-        The report (docs/audit.md), a dict; `print(report)` shows it as text.
+        The report, a dict (schema: docs/audit.md); `print(report)` formats it as text.
 
     Raises:
-        HparamError: neither tables nor a run are given, or both.
-        LabelError: a table or its labels cannot be read.
+        HparamError: Both tables and a run are given, or neither.
+        LabelError: A table or its labels cannot be read.
     """
     tables = {
         n: x for n, x in (("train", train), ("valid", valid), ("test", test)) if x is not None
     }
     if bool(tables) == (run is not None):
-        raise HparamError("audit: give tables, such as train=df, test=df, or run=folder")
+        raise HparamError("audit takes either tables, such as train=df, test=df, or run=folder")
     if run is not None:
         folder = os.fspath(run)
         resolved = resolve_data({"config": os.path.join(folder, "hparams.json"), **options})
@@ -76,7 +76,9 @@ def audit(
     if outputs is not None:
         values = np.asarray(outputs, dtype=np.float64)
         if "test" not in rows or values.ndim != 2 or len(values) != len(rows["test"]):
-            raise LabelError(f"outputs of shape {list(values.shape)}; wanted is one row a test row")
+            raise LabelError(
+                f"outputs have shape {list(values.shape)}; give one row for each test row"
+            )
         found = Outputs(np.arange(len(values)), values)
     return Audit(audit_rows(rows, found))
 
@@ -84,15 +86,15 @@ def audit(
 def command(
     run: Run | None, hparams: Any, n_looks: int | None = None
 ) -> tuple[dict[str, Any], str]:
-    """The report of the data of `run` and of predictions, and its text.
+    """Return the report on the data of `run` and on predictions, and its text.
 
     Args:
-        run: says what the data are; None where predictions alone are given.
-        hparams: AuditHparams.
-        n_looks: runs that have scored the same test items, where that is known.
+        run: Describes the data. None if only predictions are given.
+        hparams: Settings of the audit.
+        n_looks: Number of runs that scored the same test items, if known.
 
     Raises:
-        SeqmodelError: something that the user can correct.
+        SeqmodelError: The user can correct the input.
     """
     predictions = read_predictions(hparams.predictions) if hparams.predictions else None
     if predictions is None and hparams.run:
@@ -133,19 +135,19 @@ def _of_data(run: Run, hparams: Any, predictions: Predictions | None) -> dict[st
 
 
 def outputs_for(test: Rows, found: Predictions) -> Outputs:
-    """The outputs of a file, in the order of the targets of the rows.
+    """Return the outputs of a file, with targets in the order of the rows.
 
     Raises:
-        LabelError: they are of other targets, or of other rows.
+        LabelError: The outputs belong to other targets or other rows.
     """
     if sorted(found.targets) != sorted(test.targets):
         raise LabelError(
-            f"{found.path}: predicts {', '.join(found.targets[:5])}, the data have "
+            f"{found.path}: predicts {', '.join(found.targets[:5])}, but the data have "
             f"{', '.join(test.targets[:5]) or 'no labels'}"
         )
     if len(found) and int(found.row.max()) >= test.total:
         raise LabelError(
-            f"{found.path}: has row {int(found.row.max())}, the test split {test.total} rows"
+            f"{found.path}: has row {int(found.row.max())}, but test has {test.total} rows"
         )
     outputs = Outputs(found.row, found.outputs[:, [found.targets.index(x) for x in test.targets]])
     _check_truth(test, found)
@@ -153,7 +155,7 @@ def outputs_for(test: Rows, found: Predictions) -> Outputs:
 
 
 def _check_truth(test: Rows, found: Predictions) -> None:
-    """Refuses predictions whose truth is not that of the data: they are of other rows."""
+    """Raise LabelError if the truth of the predictions differs from that of the data."""
     assert test.truth is not None
     at = np.searchsorted(test.numbers, found.row)
     at[at == len(test)] = 0
@@ -167,13 +169,13 @@ def _check_truth(test: Rows, found: Predictions) -> None:
     if differs.any():
         row = int(found.row[here][differs][0])
         raise LabelError(
-            f"{found.path}: the truth of row {row} is not that of the data ({differs.sum():,} rows "
-            "differ); are they predictions of another test split?"
+            f"{found.path}: the truth of row {row} differs from the data ({differs.sum():,} rows "
+            "differ); these are predictions for another test split"
         )
 
 
 def scores_alone(found: Predictions) -> dict[str, Any]:
-    """The report of predictions without their data: scores with intervals."""
+    """Report on predictions without their data: scores with intervals."""
     groups, word = groups_of(found.contigs, found.starts)
     scores = intervals(found.kind, found.truth, found.outputs, groups)
     model: Mapping[str, Any] = {

@@ -1,9 +1,9 @@
-"""Two runs, or two files of predictions, on the same test rows: is one better than the other?
+"""Compare two runs, or two files of predictions, on the same test rows.
 
     seqmodel results --compare out/a/version_0 out/b/version_0
 
-The difference of each metric has an interval of its own: both models are scored on the same draws
-of the rows, so what is hard for both cancels. It says nothing of other seeds of the same models.
+The difference of each metric has its own interval: both models are scored on the same draws of the
+rows, so rows that are hard for both cancel. The interval does not cover the variance between seeds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST = 2e9
 
 
 class Scored(NamedTuple):
-    """A metric of both, and the difference A - B."""
+    """A metric of both runs and the difference A - B."""
 
     metric: str
     a: Interval
@@ -36,14 +36,14 @@ class Scored(NamedTuple):
 
     @property
     def better(self) -> str | None:
-        """The better one, "A" or "B"; None if the interval of the difference contains 0."""
+        """The better run, "A" or "B"; None if the interval of the difference contains 0."""
         low, high = self.difference[1:]
         if not (low > 0 or high < 0):
             return None
         return "A" if (low > 0) != (self.metric in LOW_IS_GOOD) else "B"
 
     def sentence(self) -> str:
-        """Whether one is better."""
+        """A sentence that says which run is better, if any."""
         if self.better:
             return f"{self.better} is better"
         defined = self.difference.low == self.difference.low
@@ -52,15 +52,15 @@ class Scored(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found.
+    """The result of `compare`.
 
     Attributes:
-        a: the first, as it was given.
-        b: the second.
-        n: number of test rows.
-        groups: what was drawn, such as "12 contigs".
-        draws: number of bootstrap samples.
-        scores: the metrics.
+        a: First run or file, as given.
+        b: Second run or file.
+        n: Number of test rows.
+        groups: Units of the bootstrap, such as "12 contigs".
+        draws: Number of bootstrap samples.
+        scores: Metrics of both and their differences.
     """
 
     a: str
@@ -71,7 +71,7 @@ class Comparison:
     scores: tuple[Scored, ...]
 
     def rows(self) -> list[dict[str, Any]]:
-        """A plain dict a metric; None where undefined."""
+        """Return a plain dict for each metric; undefined values are None."""
         found = []
         for x in self.scores:
             row: dict[str, Any] = {"metric": x.metric}
@@ -91,16 +91,16 @@ class Comparison:
 def compare(
     a: str | os.PathLike[str], b: str | os.PathLike[str], *, draws: int = 1000, seed: int = 0
 ) -> Comparison:
-    """The test metrics of two runs on the same test set, and their differences.
+    """Compare the test metrics of two runs on the same test set.
 
     Args:
-        a: a run folder, or a file of test predictions.
-        b: another.
-        draws: number of bootstrap samples; fewer are drawn of very large test sets.
-        seed: of the draws.
+        a: Path of a run folder or of a file of test predictions.
+        b: Path of the other.
+        draws: Number of bootstrap samples. Very large test sets use fewer.
+        seed: Random seed of the bootstrap.
 
     Raises:
-        RunError: a run has no test predictions, or the test sets are not the same.
+        RunError: A run has no test predictions, or the test sets differ.
     """
     first, second = _predictions(a), _predictions(b)
     _refuse_other_data(os.fspath(a), os.fspath(b))
@@ -130,25 +130,25 @@ def _predictions(path: str | os.PathLike[str]) -> Predictions:
         best = os.path.join(path, CHECKPOINTS, "best.ckpt")
         where = os.path.join(path, "test")
         raise RunError(
-            f"{os.fspath(path)}: has no test predictions; compare {where} after: seqmodel run "
+            f"{os.fspath(path)}: has no test predictions; to make them, run: seqmodel run "
             f"--mode=test --load_checkpoint_path={best} --default_root_dir={where}"
         )
     return found
 
 
 def _refuse_other_data(a: str, b: str) -> None:
-    """Refuses runs whose records say that they were tested on other files."""
+    """Raise RunError if the records show that the runs were tested on different files."""
     both = [_test_files(x) for x in (a, b)]
     if all(both) and set(both[0].values()) != set(both[1].values()):
         names = [", ".join(f"{p} (SHA-256 {x[:12]})" for p, x in found.items()) for found in both]
         raise RunError(
-            f"{a} and {b} were tested on different data: {names[0]}; {names[1]}; compare runs on "
-            "one test set"
+            f"{a} and {b} were tested on different data: {names[0]}; {names[1]}; compare runs "
+            "that share one test set"
         )
 
 
 def _test_files(path: str) -> dict[str, str]:
-    """SHA-256 of the files with the test items of a run; empty if that is not known."""
+    """Return the SHA-256 of each file with test items of a run; empty if unknown."""
     record = Path(path, RECORD)
     if not record.is_file():
         return {}
@@ -159,10 +159,10 @@ def _test_files(path: str) -> dict[str, str]:
 
 
 def _as_in(a: Predictions, b: Predictions) -> Predictions:
-    """The predictions `b`, with the targets in the order of `a`.
+    """Return the predictions `b` with the targets in the order of `a`.
 
     Raises:
-        RunError: they are of other rows or targets.
+        RunError: They belong to other rows or targets.
     """
 
     def refuse(what: str) -> RunError:
@@ -176,7 +176,7 @@ def _as_in(a: Predictions, b: Predictions) -> Predictions:
     truth = np.argsort(order)[b.truth] if b.truth.ndim == 1 else b.truth[:, order]
     pairs = [(a.row, b.row), (a.truth, truth), (a.contigs, b.contigs), (a.starts, b.starts)]
     if not all(_equal(x, y) for x, y in pairs):
-        raise refuse("are of different rows, or have other truths")
+        raise refuse("belong to different rows, or their truth differs")
     return Predictions(
         b.path, a.row, a.kind, a.targets, truth, b.outputs[:, order], a.contigs, a.starts
     )

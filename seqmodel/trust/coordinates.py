@@ -1,4 +1,4 @@
-"""Rows that lie on the same bases: the overlap of intervals of two splits."""
+"""Overlap of the intervals of two splits."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ N_WORST = 10
 
 
 def overlaps(train: Rows, test: Rows) -> dict[str, Any] | None:
-    """The overlap of the intervals of `test` with those of `train`; strands do not count.
+    """Report the overlap of the intervals of `test` with those of `train`, on either strand.
 
     Returns:
-        `rows`; `overlapping`: rows of test that share a base with a training row; `bp`: bases of
-        test rows that are in a training row, and `share` of all bases of test rows; `distance`:
-        bases between a row and the nearest training row of its contig, as the least, the
-        quartiles and the most; `other_contig`: rows on a contig without training rows; `worst`:
-        the ten rows with the most bases in training rows. None where rows have no coordinates.
+        `rows`: number of test rows; `overlapping`: test rows that share a base with a training
+        row; `bp`: bases of test rows that lie in training rows; `share`: `bp` as a proportion of
+        all bases of test rows; `distance`: minimum, quartiles and maximum of the bases between a
+        test row and the nearest training row of its contig; `other_contig`: test rows on contigs
+        without training rows; `worst`: the ten test rows with the most bases in training rows.
+        None if the rows have no coordinates.
     """
     if train.contigs is None or test.contigs is None:
         return None
@@ -51,12 +52,12 @@ def overlaps(train: Rows, test: Rows) -> dict[str, Any] | None:
 
 
 def overlap_of(train: Rows, test: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Bases of each row of `test` that lie in rows of `train`, and how far the nearest is.
+    """Return the overlap of each row of `test` with `train` and the distance to the nearest row.
 
     Returns:
-        bp, int64 [N]; a base in two training rows counts once. Distances, int64 [N]: bases between
-        a row and the nearest training row of its contig, 0 where they overlap or touch, -1 where
-        the contig has none.
+        Overlap in bp, int64 [N]; a base in two training rows counts once. Distance in bp,
+        int64 [N], to the nearest training row of the contig: 0 if they overlap or touch, -1 if the
+        contig has no training row.
     """
     names, numbers = np.unique(_contigs(train), return_inverse=True)
     at = np.searchsorted(names, _contigs(test))
@@ -74,21 +75,22 @@ def overlap_of(train: Rows, test: Rows) -> tuple[np.ndarray, np.ndarray]:
 
 
 def seen_by(checkpoint: str, test: Rows) -> dict[str, Any] | None:
-    """Rows of `test` where the model of a checkpoint was trained, by the contigs of its header.
+    """Report which rows of `test` lie where the model of a checkpoint was trained.
 
     Args:
-        checkpoint: path of a checkpoint, or of exported weights.
-        test: rows with coordinates on the same assembly.
+        checkpoint: Path of a checkpoint or of exported weights.
+        test: Rows with coordinates on the same assembly.
 
     Returns:
-        `checkpoint`; `known`: whether its header names contigs; `rows`; `on_seen_contigs`: rows on
-        such a contig; `in_seen_range`: rows that share a base with the range from the first
-        training window of the contig to the last; `bp` of them in it; `contigs`: those of test
-        rows; `listed` and `n_contigs`: a header lists at most 1,000 of the contigs. Numbers are
-        None where nothing is known. None where rows have no coordinates.
+        `checkpoint`: its path; `known`: whether its header names contigs; `rows`: number of test
+        rows; `on_seen_contigs`: rows on such a contig; `in_seen_range`: rows that share a base
+        with the range from the first to the last training window of the contig; `bp`: bases of
+        these rows in that range; `contigs`: contigs of test rows; `listed` and `n_contigs`: a
+        header lists at most 1,000 contigs. Unknown numbers are None. None instead of a report if
+        the rows have no coordinates.
 
     Raises:
-        CheckpointError: it is no checkpoint.
+        CheckpointError: The file is not a checkpoint.
     """
     header = read_header(checkpoint)
     if test.contigs is None or test.starts is None or test.ends is None:
@@ -116,7 +118,7 @@ def seen_by(checkpoint: str, test: Rows) -> dict[str, Any] | None:
 
 
 def merged(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Starts and ends of the regions that intervals of one contig cover, sorted; no two touch."""
+    """Merge the intervals of one contig into sorted, separate regions: starts and ends."""
     order = np.argsort(starts, kind="stable")
     starts, ends = starts[order], np.maximum.accumulate(ends[order])
     new = np.append(True, starts[1:] > ends[:-1])
@@ -124,7 +126,7 @@ def merged(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _inside(at: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Bases of regions before each position, int64."""
+    """Count the bases of regions before each position, int64."""
     total = np.concatenate(([0], np.cumsum(ends - starts)))
     i = np.searchsorted(starts, at, "right")
     beyond = np.maximum(0, ends[np.maximum(i - 1, 0)] - at)
@@ -132,7 +134,7 @@ def _inside(at: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def _gap(a: np.ndarray, b: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Bases between an interval that is in no region and the nearest region."""
+    """Return the distance in bp between an interval outside all regions and the nearest region."""
     i = np.searchsorted(starts, a, "right")
     far = np.iinfo(np.int64).max
     left = np.where(i > 0, a - ends[np.maximum(i - 1, 0)], far)

@@ -1,7 +1,7 @@
-"""Rows that are one sequence: within a split, and in two splits.
+"""Duplicate sequences within a split and between two splits.
 
-Two rows are the same if all their ids are, whatever case the letters had. Rows are compared by
-128 bits of BLAKE2b. Near duplicates are in similarity.py.
+Two rows are the same if their sequences are equal, ignoring case. Rows are compared by 128 bits of
+BLAKE2b. similarity.py finds near duplicates.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ N_EXAMPLES = 10
 
 
 class Matches(NamedTuple):
-    """For each row of a split, a row of another one that is the same sequence."""
+    """For each row of a split, a row of another split with the same sequence."""
 
     same: np.ndarray
-    """The first row of the other split with the same letters, int64; -1 if there is none."""
+    """First row of the other split with the same sequence, int64; -1 if none."""
     reverse: np.ndarray
     """The first row that is its reverse complement and not the same, int64; else -1."""
     other_label: np.ndarray | None
-    """Whether a row with the same letters has another label, bool; None without labels."""
+    """Whether a row with the same sequence has another label, bool; None without labels."""
 
     @property
     def any(self) -> np.ndarray:
-        """Whether a row is in the other split, on either strand; bool."""
+        """Whether each row is in the other split, on either strand; bool."""
         return (self.same >= 0) | (self.reverse >= 0)
 
 
 def duplicates(train: Rows, test: Rows) -> dict[str, Any]:
-    """Rows of `test` that are in `train` too.
+    """Report the rows of `test` that are also in `train`.
 
     Returns:
-        `rows`: of test; `same`: those with the letters of a training row; `same_distinct`:
-        distinct sequences among them; `other_label`: those of which such a training row has
-        another label; `reverse_complement`: those whose reverse complement alone is a training
-        row; `same_name`: those with the name of a training row; `unknown_letters`: rows that have
-        some; `examples`: the first ten, by the numbers of the rows in their splits. A number is
-        None where the rows have no labels, no names or no complement.
+        `rows`: number of test rows; `same`: rows with the sequence of a training row;
+        `same_distinct`: distinct sequences among them; `other_label`: rows for which such a
+        training row has another label; `reverse_complement`: rows of which only the reverse
+        complement is a training row; `same_name`: rows with the name of a training row;
+        `unknown_letters`: rows with unknown letters; `examples`: row numbers of the first ten
+        pairs. A number is None if the rows have no labels, names or complement.
     """
     found = match(train, test)
     same = found.same >= 0
@@ -59,12 +59,13 @@ def duplicates(train: Rows, test: Rows) -> dict[str, Any]:
 
 
 def within(rows: Rows) -> dict[str, Any]:
-    """Rows of one split that are there more than once.
+    """Report the rows that occur more than once in one split.
 
     Returns:
-        `rows`; `same`: rows less distinct sequences; `other_label`: rows of which a row with the
-        same letters has another label; `reverse_complement`: rows whose reverse complement is
-        another row; `same_name`: rows less distinct names; `unknown_letters`: rows that have some.
+        `rows`: number of rows; `same`: rows minus distinct sequences; `other_label`: rows for
+        which a row with the same sequence has another label; `reverse_complement`: rows whose
+        reverse complement is another row; `same_name`: rows minus distinct names;
+        `unknown_letters`: rows with unknown letters.
     """
     x = sequences(rows)
     (ids,) = _numbered([digests(x)])
@@ -81,7 +82,7 @@ def within(rows: Rows) -> dict[str, Any]:
 
 
 def match(train: Rows, test: Rows) -> Matches:
-    """For each row of `test`, whether and where it is in `train`."""
+    """Find each row of `test` in `train`."""
     x, y = sequences(train), sequences(test)
     parts = [digests(x), digests(y)]
     if y.alphabet.complement is not None:
@@ -95,12 +96,12 @@ def match(train: Rows, test: Rows) -> Matches:
 
 
 def sequences(rows: Rows) -> Sequences:
-    """The sequences of rows."""
+    """Return the sequences of rows."""
     return Sequences(rows.codes, rows.offsets, rows.alphabet)
 
 
 def has_unknown(rows: Rows) -> np.ndarray:
-    """Whether a row has a letter that is not known, bool [N]."""
+    """Return whether each row has an unknown letter, bool [N]."""
     x = sequences(rows)
     at = np.flatnonzero(x.codes[x.offsets[0] : x.offsets[-1]] >= x.alphabet.n_letters)
     row = np.searchsorted(x.offsets, at + x.offsets[0], "right") - 1
@@ -108,13 +109,13 @@ def has_unknown(rows: Rows) -> np.ndarray:
 
 
 def _numbered(parts: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """A number for each digest, the same for the same digest in all parts; int64."""
+    """Number the digests, int64; equal digests have one number in all parts."""
     ids = np.unique(np.concatenate(parts), return_inverse=True)[1]
     return np.split(ids, np.cumsum([len(x) for x in parts[:-1]]))
 
 
 def _reverse_is_there(x: Sequences) -> np.ndarray:
-    """Whether the reverse complement of a row is another row, bool [N]."""
+    """Return whether the reverse complement of each row is another row, bool [N]."""
     if x.alphabet.complement is None:
         return np.zeros(len(x), dtype=bool)
     ids, reverse = _numbered([digests(x), digests(x, reverse=True)])
@@ -122,9 +123,9 @@ def _reverse_is_there(x: Sequences) -> np.ndarray:
 
 
 def _other_label(train: Rows, test: Rows, ids: np.ndarray, own: np.ndarray) -> np.ndarray | None:
-    """Whether a row of `train` with the letters of a row of `test` has another label.
+    """Return whether a row of `train` with the same sequence has another label, for each test row.
 
-    A label that is missing (NaN) is no other label.
+    A missing label (NaN) does not count as another label.
     """
     if train.truth is None or test.truth is None:
         return None
@@ -144,7 +145,7 @@ def _other_label(train: Rows, test: Rows, ids: np.ndarray, own: np.ndarray) -> n
 
 
 def _table(truth: np.ndarray) -> np.ndarray:
-    """Labels as float64 [n, T]."""
+    """Return labels as float64 [n, T]."""
     return np.asarray(truth, dtype=np.float64).reshape(len(truth), -1)
 
 
@@ -160,7 +161,7 @@ def _same_names(known: Sequence[str] | None, names: Sequence[str] | None) -> int
 
 
 def _examples(train: Rows, test: Rows, found: Matches) -> list[dict[str, Any]]:
-    """The first rows of `test` that are in `train`, by number and name."""
+    """Return the first rows of `test` that are in `train`, by number and name."""
     examples = []
     for row in np.flatnonzero(found.any)[:N_EXAMPLES].tolist():
         same = found.same[row] >= 0
@@ -180,7 +181,7 @@ def _examples(train: Rows, test: Rows, found: Matches) -> list[dict[str, Any]]:
 
 
 def name_of(rows: Rows, row: int) -> str | None:
-    """The name of a row, or its interval; None without both."""
+    """Return the name of a row or its interval; None if it has neither."""
     if rows.names is not None:
         return str(rows.names[row])
     if rows.contigs is None or rows.starts is None or rows.ends is None:

@@ -1,7 +1,7 @@
-"""Linear models of standardised features: what a baseline is fitted with.
+"""Linear models of standardised features, used to fit the baselines.
 
-Logistic regression has the objective of scikit-learn's LogisticRegression(C), ridge regression that
-of its Ridge(alpha), both behind its StandardScaler; L-BFGS is that of torch.
+The objectives are those of scikit-learn: LogisticRegression(C) and Ridge(alpha), both after
+StandardScaler. The optimizer is L-BFGS from torch.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_EXACT = 6_000_000  # features in all up to which numbers have 64 bits
-_BLOCK = 4096  # rows that are copied at once
+_EXACT = 6_000_000  # up to this many features in total, numbers have 64 bits
+_BLOCK = 4096  # rows copied at once
 MAX_ITERATIONS = 200
 
 
 class Linear(NamedTuple):
-    """`(x - mean) / scale @ weight + bias`, and what becomes of it.
+    """The linear model `(x - mean) / scale @ weight + bias` and its link function.
 
     Attributes:
-        mean: of each feature, [F].
-        scale: standard deviation of each, 1 where it is 0, [F].
-        weight: of the standardised features, [F, K].
-        bias: [K].
+        mean: Mean of each feature, [F].
+        scale: Standard deviation of each feature, 1 if it is 0, [F].
+        weight: Weights of the standardised features, [F, K].
+        bias: Biases, [K].
         kind: "class" (K is 1 for two classes), "multilabel" or "real".
     """
 
@@ -36,7 +36,7 @@ class Linear(NamedTuple):
     kind: str
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Probabilities or numbers of rows [N, F], float64 [N, C] or [N, T]."""
+        """Return probabilities or numbers for rows [N, F], float64 [N, C] or [N, T]."""
         y = ((x - self.mean) / self.scale).astype(np.float64) @ self.weight + self.bias
         if self.kind == "real":
             return y
@@ -55,15 +55,15 @@ def fit(
     *,
     overwrite: bool = False,
 ) -> Linear:
-    """The model of features [N, F].
+    """Fit a linear model of features [N, F].
 
     Args:
-        x: the features.
-        y: numbers of classes [N]; or labels or numbers [N, T], NaN where missing.
-        kind: "class", "multilabel" (each target alone) or "real".
-        n_classes: number of classes.
-        c: inverse of the L2 penalty, as LogisticRegression(C=c); of numbers Ridge(alpha=1 / c).
-        overwrite: `x` may be changed, which saves memory.
+        x: Features, [N, F].
+        y: Class numbers [N]; or labels or numbers [N, T], NaN if missing.
+        kind: "class", "multilabel" (one model for each target) or "real".
+        n_classes: Number of classes.
+        c: Inverse of the L2 penalty: LogisticRegression(C=c) or Ridge(alpha=1 / c).
+        overwrite: Allow changing `x`, which saves memory.
     """
     dtype = np.float64 if x.size <= _EXACT else np.float32
     mean, scale = _moments(x)
@@ -82,7 +82,7 @@ def fit(
 
 
 def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each column, float64."""
+    """Return the mean and standard deviation of each column, float64."""
     mean = x.mean(axis=0, dtype=np.float64)
     squares = np.zeros(x.shape[1])
     for i in range(0, len(x), _BLOCK):
@@ -91,7 +91,7 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _logistic(x: Tensor, y: np.ndarray, n_classes: int, c: float) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and biases; classes are `n_classes`, 0 for labels that are predicted each alone."""
+    """Fit a logistic regression: weights and biases; `n_classes` is 0 for independent labels."""
     multinomial = n_classes > 2
     if multinomial:
         target, n_outputs = torch.from_numpy(y).long(), n_classes
@@ -128,7 +128,7 @@ def _logistic(x: Tensor, y: np.ndarray, n_classes: int, c: float) -> tuple[np.nd
 
 
 def _ridge(x: Tensor, y: Tensor, alpha: float) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and biases; rows without a value of a target are left out for it."""
+    """Fit a ridge regression: weights and biases; each target uses the rows that have a value."""
     known = ~torch.isnan(y)
     if bool(known.all()):
         weight, bias = _solved(x, y, alpha)

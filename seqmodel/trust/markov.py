@@ -1,4 +1,4 @@
-"""Markov chains: the baselines of models that predict letters."""
+"""Markov chains: the baselines of masked and causal models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LETTERS = 1 << 22
 def contexts(
     codes: np.ndarray, n_left: int, n_right: int, positions: np.ndarray, n_letters: int = 4
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Context number and letter at those `positions` where the letter and its context are known."""
+    """Return context number and letter at the `positions` where both are known."""
     inside = (positions >= n_left) & (positions < len(codes) - n_right)
     positions = positions[inside]
     letter = codes[positions]
@@ -42,17 +42,17 @@ def markov_entropy(
     n_right: int = 0,
     n_letters: int = 4,
 ) -> float:
-    """Cross-entropy, nats a letter, of `test` under a Markov chain estimated on `train`.
+    """Return the cross-entropy, in nats per position, of `test` under a chain fitted on `train`.
 
-    The chain knows the true letters, `n_left` before and `n_right` after; n_right=0 is the chain of
-    order n_left. Probabilities are proportions of counts plus one.
+    The chain sees the `n_left` letters before a position and the `n_right` letters after it;
+    n_right=0 is a chain of order n_left. Probabilities are proportions of counts plus one.
 
     Args:
         train: Codes of each contig, all of whose positions are counted.
-        test: Codes of a contig and the positions that are predicted.
+        test: Codes of a contig and the positions to predict.
         n_left: Letters of context before the position.
         n_right: Letters of context after it.
-        n_letters: Codes from this on are unknown letters.
+        n_letters: Number of known letters; larger codes are unknown letters.
     """
     counts = np.ones((n_letters ** (n_left + n_right), n_letters))
     for codes in train:
@@ -65,12 +65,12 @@ def markov_entropy(
 
 
 def chains(train: Rows, test: Rows, *, causal: bool = False) -> dict[str, float | None]:
-    """Nats a letter of each chain on the rows of `test`; None where no letter has its context.
+    """Return the nats per position of each chain on `test`; None if no position has its context.
 
     Args:
-        train: rows whose letters are counted.
-        test: rows whose letters are all predicted.
-        causal: only chains that know the letters before.
+        train: Rows on which the chains are fitted.
+        test: Rows to predict, at all positions.
+        causal: Only chains that see the letters before.
     """
     n = train.alphabet.n_letters
     found: dict[str, float | None] = {}
@@ -86,7 +86,7 @@ def chains(train: Rows, test: Rows, *, causal: bool = False) -> dict[str, float 
 
 
 def _pieces(rows: Rows) -> Iterable[np.ndarray]:
-    """The letters of blocks of rows, with an unknown letter between rows."""
+    """Yield blocks of rows as one sequence, with an unknown letter between rows."""
     first = 0
     while first < len(rows):
         reach = np.searchsorted(rows.offsets, rows.offsets[first] + _LETTERS, "right") - 1

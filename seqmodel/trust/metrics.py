@@ -1,17 +1,17 @@
 """The test metrics of all tasks for many weightings of the same rows at once, in plain numpy.
 
-A metric is prepared once (rows are sorted, or summed up by group) and then evaluated for weights of
-groups, [D, G]: what a bootstrap needs. All weights 1 give what seqmodel/task/scores.py gives, and
-what is undefined there is NaN here.
+A metric is prepared once (rows are sorted, or summed by group) and then evaluated for weights of
+groups, [D, G], for the bootstrap. With all weights 1 the result equals seqmodel/task/scores.py;
+undefined values are NaN here.
 
-What truth and outputs are:
+Shapes of truth and outputs:
 
     truth [N] of class numbers, outputs [N, C]        classes; outputs are probabilities
     truth [N, T], outputs [N, T]                      labels (0, 1) or numbers; NaN where unknown
     truth [N], outputs [N]                            one label, or one number
 
-Of classes, F1, AUROC and AUPRC are those of the second class where there are two, otherwise means
-over the classes; of labels and numbers, every score is the mean over the targets.
+With two classes, F1, AUROC and AUPRC are those of the second class; with more, they are means over
+the classes. For labels and numbers, each score is the mean over the targets.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ LOW_IS_GOOD = ("log_loss", "brier", "ece", "mse")
 def prepare(
     metric: str | Metric, truth: np.ndarray, outputs: np.ndarray, group: np.ndarray
 ) -> Evaluate:
-    """The metric of these rows, as a function of the weights of the groups.
+    """Return the metric of these rows as a function of the weights of the groups.
 
     Args:
-        metric: its name, or a function that prepares one.
-        truth: see above.
-        outputs: see above.
-        group: number of the group of each row, int [N].
+        metric: Name of a metric, or a function that prepares one.
+        truth: See the module's docstring.
+        outputs: See the module's docstring.
+        group: Number of the group of each row, int [N].
 
     Raises:
-        ValueError: there is no such metric, or truth and outputs do not go together.
+        ValueError: The metric is unknown, or truth and outputs do not fit together.
     """
     truth, outputs = np.asarray(truth), np.asarray(outputs, dtype=np.float64)
     if len(truth) != len(outputs) or len(truth) != len(group):
@@ -60,11 +60,11 @@ def prepare(
 
 
 def _confusion(of_counts: Callable[[np.ndarray], np.ndarray]) -> Metric:
-    """A metric that follows from the counts of true and predicted classes, [D, C, C]."""
+    """Prepare a metric of the confusion matrices, [D, C, C]."""
 
     def prepared(truth: np.ndarray, outputs: np.ndarray, group: np.ndarray) -> Evaluate:
         if truth.ndim > 1:
-            raise ValueError("accuracy, F1 and MCC are scores of classes, not of several labels")
+            raise ValueError("accuracy, F1 and MCC are scores of classes, not of multiple labels")
         broken = bool(np.isnan(outputs).any())
         predicted = outputs.argmax(1) if outputs.ndim > 1 else (outputs > 0.5).astype(int)
         n = outputs.shape[1] if outputs.ndim > 1 else 2
@@ -99,7 +99,7 @@ def _mcc(counts: np.ndarray) -> np.ndarray:
 
 
 def _of_columns(prepare_one: Metric) -> Metric:
-    """The mean of a metric over the targets, or over classes against the rest."""
+    """Prepare the mean of a metric over the targets, or over one-against-rest classes."""
 
     def prepared(truth: np.ndarray, outputs: np.ndarray, group: np.ndarray) -> Evaluate:
         found, broken = [], False
@@ -119,7 +119,7 @@ def _of_columns(prepare_one: Metric) -> Metric:
 
 
 def _columns(truth: np.ndarray, outputs: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Truth and output of each target, float [N]."""
+    """Yield truth and output of each target, float [N]."""
     if outputs.ndim == 1:
         yield truth.astype(np.float64), outputs
     elif truth.ndim == 2:
@@ -163,7 +163,7 @@ def _auprc(y: np.ndarray, p: np.ndarray, group: np.ndarray) -> Evaluate:
 
 def _spearman(y: np.ndarray, p: np.ndarray, group: np.ndarray) -> Evaluate:
     sides = [_sorted(x) for x in (y, p)]
-    # number of the tie of each row, in the order of the rows
+    # number of the group of ties of each row, in the order of the rows
     ties = []
     for order, starts in sides:
         tie = np.zeros(len(order), dtype=np.int64)
@@ -178,7 +178,7 @@ def _spearman(y: np.ndarray, p: np.ndarray, group: np.ndarray) -> Evaluate:
         ranks = []
         for (order, starts), tie in zip(sides, ties, strict=True):
             sums = _tied(of_rows[:, order], starts)
-            middle = np.cumsum(sums, axis=1) - sums / 2 - n / 2  # less its mean
+            middle = np.cumsum(sums, axis=1) - sums / 2 - n / 2  # centred
             ranks.append(middle[:, tie])
         xx, yy, xy = (
             np.einsum("dn,dn,dn->d", of_rows, a, b)
@@ -198,14 +198,14 @@ def _pearson(y: np.ndarray, p: np.ndarray, group: np.ndarray) -> Evaluate:
         with np.errstate(divide="ignore", invalid="ignore"):
             spread = xx / n - (sx / n) ** 2, yy / n - (sy / n) ** 2
             value = (xy / n - sx / n * sy / n) / np.sqrt(spread[0] * spread[1])
-        # of rounding alone where one side is constant
+        # only rounding, if one side is constant
         return np.where(np.minimum(*spread) > 1e-12, np.clip(value, -1, 1), np.nan)
 
     return evaluate
 
 
 def _mean_of(each: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Metric:
-    """A metric that is the mean over rows."""
+    """Prepare a metric that is the mean over rows."""
 
     def prepared(y: np.ndarray, p: np.ndarray, group: np.ndarray) -> Evaluate:
         sums = np.stack([_total(group, each(y, p)), _total(group, np.ones(len(y)))], axis=1)
@@ -219,7 +219,7 @@ def _mean_of(each: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Metric:
 
 
 def _of_classes(each: Callable[[np.ndarray, np.ndarray], np.ndarray], labels: Metric) -> Metric:
-    """The mean over rows of `each`, which gets truth and outputs of classes; `labels` of others."""
+    """Prepare the mean over rows of `each` for classes, or of `labels` for labels."""
 
     def prepared(truth: np.ndarray, outputs: np.ndarray, group: np.ndarray) -> Evaluate:
         if truth.ndim > 1 or outputs.ndim == 1:
@@ -234,7 +234,7 @@ def _class_log_loss(truth: np.ndarray, outputs: np.ndarray) -> np.ndarray:
 
 
 def _class_brier(truth: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    # as scikit-learn has it: of two classes one is counted, of more all
+    # as scikit-learn does: with two classes one is counted, with more all
     n = outputs.shape[1]
     squares = np.square(outputs - np.eye(n)[truth]).sum(1)
     return squares / 2 if n == 2 else squares
@@ -278,14 +278,14 @@ _METRICS: dict[str, Metric] = {
 
 
 def _sorted(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The order of `x`, and where equal values start in it."""
+    """Return the sorting order of `x` and the starts of equal values in it."""
     order = np.argsort(x, kind="stable")
     x = x[order]
     return order, np.flatnonzero(np.r_[True, x[1:] != x[:-1]][: len(x)])
 
 
 def _tied(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Sums over equal values, [D, n] to [D, m]."""
+    """Sum over equal values, [D, n] to [D, m]."""
     if len(starts) == values.shape[1]:
         return values.astype(np.float64, copy=False)
     return np.add.reduceat(values, starts, axis=1, dtype=np.float64)
@@ -294,7 +294,7 @@ def _tied(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
 def _sums(
     group: np.ndarray, kind: np.ndarray, n: int, values: np.ndarray | None = None
 ) -> np.ndarray:
-    """Counts of rows, or sums of `values`, by group and kind, [G, n]."""
+    """Count rows, or sum `values`, by group and kind, [G, n]."""
     n_groups = int(group.max(initial=-1)) + 1
     flat = np.bincount(group * n + kind, values, minlength=n_groups * n)
     return flat.reshape(n_groups, n).astype(np.float64)
@@ -305,7 +305,7 @@ def _total(group: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _pad(weights: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """The weights of the groups that have rows: the last ones may have no known target."""
+    """Return the weights of the groups that have rows; the last groups may have no known target."""
     return weights[:, : len(sums)]
 
 
@@ -316,12 +316,12 @@ def _standard(x: np.ndarray) -> np.ndarray:
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The ratio a / b; NaN where b is 0."""
+    """Return a / b; NaN where b is 0."""
     return np.divide(a, b, out=np.full(a.shape, np.nan), where=b != 0)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """The mean over the first axis of what is defined."""
+    """Return the mean of the defined values over the first axis."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.nanmean(values, axis=0)

@@ -1,6 +1,6 @@
-"""Reads what a run wrote of its test split: test_predictions.tsv or .npz.
+"""Read the test predictions of a run: test_predictions.tsv or .npz.
 
-Both are written by training/predictions.py.
+training/predictions.py writes both.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _WHERE = ("row", "name", "contig", "start", "end", "strand")
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Truth and outputs of the items of a test split.
+    """Truth and outputs for the items of a test split.
 
     Attributes:
-        path: the file.
-        row: number of each item in its split, int64 [N].
-        kind: "class", "multilabel" or "real"; labels and numbers are told apart by their truth.
-        targets: names of the classes, labels or numbers.
-        truth: number of the class, int64 [N]; or float64 [N, T], NaN where missing.
-        outputs: probabilities or numbers, float64 [N, C] or [N, T].
-        contigs: of each item, [N], where it is an interval.
-        starts: of these, int64 [N].
+        path: Path of the file.
+        row: Number of each item in its split, int64 [N].
+        kind: "class", "multilabel" or "real". The truth decides between labels and numbers.
+        targets: Names of the classes, labels or numbers.
+        truth: Class number, int64 [N]; or float64 [N, T], NaN if missing.
+        outputs: Probabilities or numbers, float64 [N, C] or [N, T].
+        contigs: Contig of each item, [N], if items are intervals.
+        starts: 0-based start of each item, int64 [N], if items are intervals.
     """
 
     path: str
@@ -49,17 +49,17 @@ class Predictions:
 
 
 def read_predictions(path: str | os.PathLike[str]) -> Predictions:
-    """The predictions of a file.
+    """Read the predictions of a file.
 
     Raises:
-        LabelError: it is no file of predictions.
+        LabelError: The file does not contain predictions.
     """
     path = os.fspath(path)
     return _of_arrays(path) if path.lower().endswith(".npz") else _of_table(path)
 
 
 def predictions_in(folder: str | os.PathLike[str]) -> Predictions | None:
-    """The predictions that a run left in its folder; None if it left none."""
+    """Read the predictions in a run folder; None if it has none."""
     paths = (os.path.join(folder, name) for name in NAMES)
     found = next((x for x in paths if os.path.isfile(x)), None)
     return None if found is None else read_predictions(found)
@@ -71,7 +71,9 @@ def _of_table(path: str) -> Predictions:
     lines, texts = [], []
     for number, fields in rows:
         if len(fields) != len(header):
-            raise LabelError(f"{path} line {number}: {len(fields)} columns, not {len(header)}")
+            raise LabelError(
+                f"{path} line {number}: {len(fields)} columns, but {len(header)} names"
+            )
         lines.append(number)
         texts.append(fields)
     columns = dict(zip(header, map(list, zip(*texts, strict=True)), strict=True)) if texts else {}
@@ -80,8 +82,8 @@ def _of_table(path: str) -> Predictions:
     targets = rest if is_class else [x for x in rest if f"{x}_truth" in header]
     if not columns or not targets:
         raise LabelError(
-            f"{path}: no predictions; wanted are the columns truth and one for each class, or "
-            "NAME_truth and NAME for each target, as in test_predictions.tsv"
+            f"{path}: no predictions; the file needs the columns truth and one for each class, "
+            "or NAME_truth and NAME for each target, as in test_predictions.tsv"
         )
 
     def where(i: int) -> str:
@@ -93,7 +95,7 @@ def _of_table(path: str) -> Predictions:
         wrong = next((i for i, x in enumerate(columns["truth"]) if x not in numbers), None)
         if wrong is not None:
             text = columns["truth"][wrong]
-            raise LabelError(f"{where(wrong)}: truth {text!r} is none of {', '.join(targets)}")
+            raise LabelError(f"{where(wrong)}: truth {text!r} is not one of {', '.join(targets)}")
         truth = np.array([numbers[x] for x in columns["truth"]], dtype=np.int64)
     else:
         truth = np.stack([numbers_of(columns[f"{x}_truth"], where) for x in targets], axis=1)
@@ -119,7 +121,7 @@ def _of_arrays(path: str) -> Predictions:
         found = dict(arrays)
     missing = [x for x in ("row", "targets", "truth", "predictions") if x not in found]
     if missing:
-        raise LabelError(f"{path}: no predictions; it has no array {missing[0]!r}")
+        raise LabelError(f"{path}: not a file of predictions; the array {missing[0]!r} is missing")
     truth = found["truth"]
     return Predictions(
         path,

@@ -1,7 +1,7 @@
-"""One split of any kind of data as rows: their letters, their truth, and where they come from.
+"""One split of any kind of data as rows: sequences, truth and origin.
 
-What every check of seqmodel/trust/ reads. Rows are made from the data of a run (`rows_of`) or from
-a table (`Rows.of_table`); nothing is augmented.
+Every check in seqmodel/trust/ reads rows. They come from the data of a run (`rows_of`) or from a
+table (`Rows.of_table`), without augmentation.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.errors import HparamError, LabelError
 from seqmodel.rng import hash64
 
-_LETTERS = 1 << 22  # letters that are read at once
+_LETTERS = 1 << 22  # positions read at once
 DRAW_STREAM = 71
-MAX_LETTERS = 400_000_000  # of a split that an audit reads
-MOST_CLASSES = 100  # whole numbers of more values than this are taken for numbers
+MAX_LETTERS = 400_000_000  # rows of a split that an audit reads
+MOST_CLASSES = 100  # whole numbers with more distinct values than this are quantities, not classes
 LABEL_WORDS = ("label", "labels", "target", "class", "y")
 SEQUENCE_WORDS = ("sequence", "seq", "sequences")
 NAME_WORDS = ("name", "id", "names")
@@ -36,23 +36,23 @@ class Rows:
     """The rows of one split.
 
     Attributes:
-        name: of the split: train, valid, test.
-        codes: ids of all sequences, one after the other, uint8; as they are read by a model, thus
-            the reverse complement of an interval on the minus strand.
-        offsets: where each row begins in `codes`, and the end of the last, int64 [N + 1].
-        alphabet: what the codes mean.
-        names: names of the rows.
-        kind: of the truth: None, "class", "multilabel" or "real".
-        truth: class numbers, int64 [N]; or labels or numbers, float [N, T], NaN where missing; of
-            tracks the mean over the bins.
-        targets: names of the classes, or of the T targets.
-        contigs: name of the contig of each row, [N]; only where rows have coordinates.
-        starts: 0-based start, int64 [N].
-        ends: end, int64 [N].
-        source: number of the file that a row comes from, int64 [N], where there are several.
-        lower: share of letters in lower case (soft-masked), float64 [N], where known.
-        index: number of each row in its split, int64 [N]; None if all rows are here, in order.
-        n_all: number of rows of the split, of which these may have been drawn.
+        name: Name of the split: train, valid or test.
+        codes: Ids of all sequences, concatenated, uint8, as a model reads them: an interval on the
+            minus strand is reverse-complemented.
+        offsets: Start of each row in `codes`, and the end of the last row, int64 [N + 1].
+        alphabet: Alphabet of the codes.
+        names: Names of the rows.
+        kind: Kind of the truth: None, "class", "multilabel" or "real".
+        truth: Class numbers, int64 [N]; or labels or numbers, float [N, T], NaN if missing. For
+            tracks, the mean over the bins.
+        targets: Names of the classes, or of the T targets.
+        contigs: Contig of each row, [N]; only if rows have coordinates.
+        starts: 0-based start of each row, int64 [N].
+        ends: End of each row, int64 [N].
+        source: Number of the file of each row, int64 [N]; only if there are several files.
+        lower: Proportion of soft-masked (lower case) positions, float64 [N], if known.
+        index: Number of each row in its split, int64 [N]; None if all rows are present, in order.
+        n_all: Number of rows of the split, from which these may have been drawn.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Rows:
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """Number of letters of each row, int64 [N]."""
+        """Length of each row, int64 [N]."""
         return np.diff(self.offsets)
 
     @property
@@ -90,7 +90,7 @@ class Rows:
         return len(self) if self.n_all is None else self.n_all
 
     def select(self, which: np.ndarray) -> Rows:
-        """The rows of a bool mask or an array of indices."""
+        """Select rows by a bool mask or an array of indices."""
         which = np.flatnonzero(which) if which.dtype == bool else which
         lengths = self.lengths[which]
         codes = _gather(self.codes, self.offsets[:-1][which], lengths)
@@ -104,7 +104,7 @@ class Rows:
         )
 
     def draw(self, limit: int, seed: int = 0) -> Rows:
-        """At most `limit` of the rows, drawn with a seed, in their order."""
+        """Draw at most `limit` rows with a seed, in their order."""
         return self if len(self) <= limit else self.select(drawn(len(self), limit, seed))
 
     @classmethod
@@ -120,27 +120,27 @@ class Rows:
         class_names: Sequence[str] = (),
         name_column: str | None = None,
     ) -> Rows:
-        """The rows of a DataFrame, a mapping of columns, or a file (CSV, TSV, Parquet).
+        """Make rows from a DataFrame, a mapping of columns, or a file (CSV, TSV, Parquet).
 
         Args:
-            table: the table.
-            name: of the split.
-            alphabet: as `--alphabet`.
-            sequence_column: default: `sequence` or `seq`.
-            label_columns: default: `label`, `target` or `class`, if there is one.
-            label_kind: class, multilabel or real; default by the values.
-            class_names: names of the classes; default: numbers, or all texts in order.
-            name_column: default: `name` or `id`, if there is one.
+            table: Table or its path.
+            name: Name of the split.
+            alphabet: Value of `--alphabet`.
+            sequence_column: Column of sequences. Default: `sequence` or `seq`.
+            label_columns: Columns of labels. Default: `label`, `target` or `class`, if present.
+            label_kind: class, multilabel or real. Default: decided by the values.
+            class_names: Names of the classes. Default: numbers, or all texts in sorted order.
+            name_column: Column of row names. Default: `name` or `id`, if present.
 
         Raises:
-            LabelError: a column is missing, or a label is not of that kind.
-            SequenceError: a letter is not of the alphabet.
+            LabelError: A column is missing, or a label is not of the given kind.
+            SequenceError: A letter is not in the alphabet.
         """
         what = f"the {name} table"
         columns = columns_of(table, what)
         sequence = _one_of(sequence_column, SEQUENCE_WORDS, columns, what)
         if sequence is None:
-            raise LabelError(f"{what}: no column of sequences; it has {', '.join(columns)}")
+            raise LabelError(f"{what}: no column of sequences, only {', '.join(columns)}")
         letters = alphabet_from_name(alphabet)
         texts = [str(x) for x in columns[sequence]]
         found = encode_all(texts, letters, lambda i: f"{what} row {i + 1} column {sequence!r}")
@@ -169,19 +169,19 @@ class Rows:
 
 
 def rows_of(data: Data, split: str, limit: int | None = None, seed: int = 0) -> Rows:
-    """The rows of a split of the data of a run.
+    """Read the rows of a split of the data of a run.
 
     Args:
-        data: as build_data makes them.
+        data: Data from build_data.
         split: train, valid or test.
-        limit: at most this many rows, drawn with `seed`; default all.
-        seed: of the draw.
+        limit: Maximum number of rows, drawn with `seed`. Default: all rows.
+        seed: Random seed of the draw.
 
     Raises:
-        HparamError: there is no such split.
+        HparamError: The data have no such split.
     """
     if split not in data.readers:
-        raise HparamError(f"there is no {split} split, only {', '.join(data.splits)}")
+        raise HparamError(f"the data have no {split} split, only {', '.join(data.splits)}")
     reader = data.readers[split]
     n = len(reader)
     which = drawn(n, limit, seed) if limit is not None and n > limit else None
@@ -209,20 +209,20 @@ def rows_of(data: Data, split: str, limit: int | None = None, seed: int = 0) -> 
 
 
 def most_rows(data: Data, split: str, max_letters: int = MAX_LETTERS) -> int:
-    """How many rows of a split have about `max_letters` letters."""
+    """Return how many rows of a split have about `max_letters` positions together."""
     lengths = data.readers[split].intervals.length
     total = int(lengths.sum(dtype=np.int64))
     return len(lengths) if total <= max_letters else max(1, len(lengths) * max_letters // total)
 
 
 def drawn(n: int, limit: int, seed: int = 0) -> np.ndarray:
-    """`limit` numbers below `n`, in order; the same on every machine."""
+    """Draw `limit` sorted numbers below `n`; the result is the same on every host."""
     order = np.argsort(hash64(seed, DRAW_STREAM, np.arange(n)), kind="stable")
     return np.sort(order[:limit])
 
 
 def kind_of(columns: Sequence[Sequence[str]]) -> str:
-    """The kind of labels that texts look like: class, multilabel or real."""
+    """Guess the kind of labels from their texts: class, multilabel or real."""
     words = {x for column in columns for x in column}
     known = {x for x in words if x.strip().lower() not in MISSING}
     named = all(map(_is_whole, words)) or not all(map(_is_number, words))
@@ -233,7 +233,7 @@ def kind_of(columns: Sequence[Sequence[str]]) -> str:
 
 
 def _truth(data: Data, target: Any, which: np.ndarray | None, n: int) -> dict[str, Any]:
-    """Kind, truth and names of the targets of items."""
+    """Return the kind, the truth and the target names of items."""
     targets = data.targets
     if target is None or targets.kind is None:
         return {}
@@ -262,7 +262,7 @@ def _gather(
     flip: np.ndarray | None = None,
     complements: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Pieces of `data` one after the other, uint8; those of `flip` as reverse complements."""
+    """Concatenate pieces of `data`, uint8; pieces in `flip` are reverse-complemented."""
     flipped = flip is not None and bool(flip.any())
     if not flipped and len(at) and np.array_equal(at[1:], at[:-1] + lengths[:-1]):
         return data[int(at[0]) : int(at[-1] + lengths[-1])]
@@ -288,12 +288,12 @@ def _gather(
 
 
 def _offsets(lengths: np.ndarray) -> np.ndarray:
-    """0 and the ends of pieces of these lengths, int64 [N + 1]."""
+    """Return 0 and the ends of pieces of these lengths, int64 [N + 1]."""
     return np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
 
 
 def _lower(edges: np.ndarray, at: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Share of the letters of pieces of a store that are in lower case, float64 [N]."""
+    """Return the proportion of lower-case positions in pieces of a store, float64 [N]."""
     begin = np.asarray(edges[0::2], dtype=np.int64)
     ends = np.asarray(edges[1::2], dtype=np.int64)
     before = np.concatenate(([0], np.cumsum(ends - begin)))
@@ -312,10 +312,10 @@ def _lower_texts(texts: Sequence[str], lengths: np.ndarray) -> np.ndarray:
 
 
 def columns_of(table: Any, what: str) -> dict[str, Any]:
-    """The columns of a DataFrame, a mapping or a file, by name.
+    """Return the columns of a DataFrame, a mapping or a file, by name.
 
     Raises:
-        LabelError: there is no row, or columns have different lengths.
+        LabelError: The table has no row, or its columns have different lengths.
     """
     if isinstance(table, str | os.PathLike):
         names = header_of(os.fspath(table))
@@ -323,18 +323,18 @@ def columns_of(table: Any, what: str) -> dict[str, Any]:
         return dict(zip(names, read.columns, strict=True))
     columns = {str(x): list(table[x]) for x in table}
     if not columns or not all(len(x) for x in columns.values()):
-        raise LabelError(f"{what}: has no row")
+        raise LabelError(f"{what}: the table has no row")
     if len({len(x) for x in columns.values()}) > 1:
-        raise LabelError(f"{what}: its columns have different lengths")
+        raise LabelError(f"{what}: the columns have different lengths")
     return columns
 
 
 def rows_of_tables(tables: Mapping[str, Any], **options: Any) -> dict[str, Rows]:
-    """The rows of the tables of several splits, which have one kind of labels and one set of names.
+    """Make rows from the tables of several splits, with one kind of labels and one set of names.
 
     Args:
-        tables: by the name of the split, as for `Rows.of_table`.
-        **options: of `Rows.of_table`.
+        tables: Tables for `Rows.of_table`, by the name of the split.
+        **options: Options of `Rows.of_table`.
     """
     columns = {name: columns_of(x, f"the {name} table") for name, x in tables.items()}
     labels = list(options.get("label_columns") or _label_column(next(iter(columns.values()))))
@@ -360,19 +360,19 @@ def _label_column(columns: Mapping[str, Any]) -> list[str]:
 
 
 def _one_of(name: str | None, words: Sequence[str], columns: dict, what: str) -> str | None:
-    """The column of that name, or the first of `words` that there is."""
+    """Return the named column, or else the first column whose name is in `words`."""
     if name is not None and name not in columns:
-        raise LabelError(f"{what}: no column {name!r}; it has {', '.join(columns)}")
+        raise LabelError(f"{what}: no column {name!r}; its columns are {', '.join(columns)}")
     return name or next((x for x in words if x in columns), None)
 
 
 def _texts(values: Sequence[Any]) -> list[str]:
-    """Values as texts; whole numbers without a point, missing ones empty."""
+    """Convert values to text: whole numbers without a decimal point, missing values empty."""
     return ["" if x is None or x != x else str(x).strip() for x in values]
 
 
 def _classes(texts: Sequence[str]) -> list[str]:
-    """Names of the classes; none if they are numbers."""
+    """Return the names of the classes; empty if they are numbers."""
     return [] if all(_is_whole(x) for x in texts) else sorted(set(texts))
 
 

@@ -1,9 +1,9 @@
-"""The short form of an audit, which a run prints behind its test scores: one line.
+"""The short form of an audit: one line that a run prints after its test scores.
 
     audit: mcc 0.774 | 5-mers 0.704, nearest row 0.262, GC 0.016 | 0 duplicates of train, 8.9 %
     similar (>= 0.2): mcc 0.75 without them
 
-It is left out, with a word, where it would take over 5 % of the time of the run.
+If it would take more than 5 % of the time of the run, it is left out and the run says so.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from seqmodel.trust.uncertainty import SIMILAR
 
 SHARE = 0.05
 """Of the time of the run, which the short form may take."""
-# seconds on one thread, rather too many: a letter is hashed and sorted, a feature of a row fitted
+# seconds on one thread, a generous estimate: hash and sort a position, fit a feature of a row
 _BASE, _PER_LETTER, _PER_FEATURE = 0.1, 1e-6, 2e-7
 _N_SHOWN = 3
 
 
 def after_test(tested: Tested) -> list[str]:
-    """The lines that a run prints about its test score: one, none, or those of the whole audit.
+    """Return the lines that a run prints about its test score: none, one, or the whole audit.
 
-    Nothing that goes wrong here fails the run, whose weights and scores are written.
+    An error here does not fail the run, because its weights and scores are already written.
     """
     wanted = tested.run.values.audit
     if wanted == "none" or not {"train", "test"} <= set(tested.data.splits):
@@ -59,7 +59,7 @@ def _full(tested: Tested) -> list[str]:
 
 
 def seconds(data: Data) -> float:
-    """How long the short form takes without k-mer counts, about."""
+    """Estimate the seconds that the short form takes without k-mer counts."""
     parts = (data.readers[x].intervals.length for x in ("train", "test"))
     return _BASE + _PER_LETTER * sum(int(x.sum(dtype=np.int64)) for x in parts)
 
@@ -93,7 +93,7 @@ def _sources(
     budget: float,
     tested: Tested,
 ) -> str:
-    """The best baselines, for which there is time."""
+    """Return the best baselines that fit into the time limit."""
     if train.kind is None or test.truth is None:
         if tested.run.values.task not in ("masked", "causal"):
             return ""
@@ -111,7 +111,7 @@ def _sources(
 
 
 def score(metric: str, truth: np.ndarray, outputs: np.ndarray) -> float:
-    """A test metric of all rows."""
+    """Return a test metric of all rows."""
     n = len(truth)
     return float(prepare(metric, truth, outputs, np.zeros(n, dtype=np.int64))(np.ones((1, 1)))[0])
 
@@ -123,7 +123,7 @@ def _outputs(tested: Tested) -> Outputs | None:
 
 
 def _model_score(tested: Tested, test: Rows, which: np.ndarray) -> str:
-    """The score of the model on some rows, by its name; empty where it has none."""
+    """Return the score of the model on some rows, by name; empty if it is undefined."""
     outputs = _outputs(tested)
     if outputs is None or test.truth is None or test.kind is None:
         return ""

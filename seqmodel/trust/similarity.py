@@ -1,7 +1,7 @@
-"""Rows that are nearly one sequence, by the k-mers that they share.
+"""Near duplicates: rows that share many k-mers.
 
-The containment of a test row is the largest share of its distinct k-mers that one training row
-has. Duplicates of whole rows are in duplicates.py.
+The containment of a test row is the largest proportion of its distinct k-mers that one training row
+contains. duplicates.py finds duplicates of whole rows.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ N_WORST = 10
 
 
 class Containment:
-    """How much of a row is in one training row.
+    """The containment of test rows in single training rows.
 
-    k-mers that more than `max_rows` training rows have are repeats and left out on both sides. Of
-    more than `max_kmers` k-mers in all, a fixed part is kept (FracMinHash). A row that is shorter
+    A k-mer in more than `max_rows` training rows is a repeat and is left out on both sides. If
+    there are more than `max_kmers` k-mers, a fixed fraction is kept (FracMinHash). A row shorter
     than k is compared as a whole.
 
     Args:
-        train: rows to compare with.
-        k: letters of a k-mer; default: 16, or 6 of a protein.
-        max_rows: training rows that may have a k-mer.
-        max_kmers: k-mers of training rows that are all kept.
+        train: Rows to compare with.
+        k: Length of the k-mers. Default: 16, or 6 for proteins.
+        max_rows: Maximum number of training rows that contain one k-mer.
+        max_kmers: Number of training k-mers up to which all are kept.
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class Containment:
 
     @property
     def k(self) -> int:
-        """Letters of a k-mer."""
+        """Length of the k-mers."""
         return self.index.reader.k
 
     def of(self, test: Rows) -> tuple[np.ndarray, np.ndarray]:
-        """The containment of each row of `test`, and the training row that it is of.
+        """Return the containment of each row of `test` and its nearest training row.
 
         Returns:
-            Shares, float64 [N]; training rows, int64 [N], -1 where no k-mer is shared. Of equal
-            shares, the first training row counts.
+            Containments, float64 [N]; training rows, int64 [N], -1 if no k-mer is shared. The first
+            training row wins a tie.
         """
         x = sequences(test)
         share, nearest = np.zeros(len(x)), np.full(len(x), -1, dtype=np.int64)
@@ -72,7 +72,7 @@ class Containment:
         return share, nearest
 
     def _compare_short(self, test: Rows, share: np.ndarray, nearest: np.ndarray) -> None:
-        """Rows of `test` shorter than k: 1 where the whole row is a training row."""
+        """Compare rows of `test` shorter than k: 1 if the whole row is a training row."""
         x, train = sequences(test), sequences(self.train)
         short = np.flatnonzero(np.diff(x.offsets) < self.k)
         others = np.flatnonzero(np.diff(train.offsets) < self.k)
@@ -88,7 +88,7 @@ class Containment:
                 share[i], nearest[i] = 1.0, known[digest]
 
     def describe(self) -> dict[str, Any]:
-        """What the k-mers are: k, canonical, how many, which part is kept, how many left out."""
+        """Describe the k-mers: k, canonical or not, number, kept fraction, number left out."""
         reader = self.index.reader
         return {
             "k": reader.k,
@@ -102,18 +102,18 @@ class Containment:
     def report(
         self, test: Rows, share: np.ndarray, nearest: np.ndarray, *, align: bool = False
     ) -> dict[str, Any]:
-        """What `of(test)` returned, as numbers and names.
+        """Summarise the result of `of(test)` as numbers and names.
 
         Args:
-            test: the rows.
-            share: their containments.
-            nearest: the training row of each.
-            align: the worst rows get strand, offset, overlap and identity too (needs edlib).
+            test: Test rows.
+            share: Containment of each test row.
+            nearest: Nearest training row of each test row.
+            align: Add strand, offset, overlap and identity to the worst rows (needs edlib).
 
         Returns:
-            What `describe()` says; `rows`; `without_kmers`: rows that have no k-mer, because they
-            are short or have unknown letters; `share_at`: share of the rows with a containment of
-            at least 0.2, 0.5 and 0.8; `worst`: the ten rows with the highest.
+            The result of `describe()`; `rows`: their number; `without_kmers`: rows without k-mers,
+            because they are short or have unknown letters; `share_at`: proportion of rows with a
+            containment of at least 0.2, 0.5 and 0.8; `worst`: the ten rows with the highest.
         """
         return {
             **self.describe(),

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 
 
 def t_quantile(p: float, n_free: int) -> float:
-    """The value below which a share `p` of the t distribution with `n_free` degrees of freedom is.
+    """Return the `p` quantile of the t distribution with `n_free` degrees of freedom.
 
-    By bisection of the finite series of Abramowitz & Stegun 26.7.3 and 26.7.4.
+    Bisection of the finite series of Abramowitz & Stegun, 26.7.3 and 26.7.4.
 
     Raises:
-        ValueError: p is not between 0 and 1, or n_free is below 1.
+        ValueError: p is not between 0 and 1, or n_free is less than 1.
     """
     if not 0 < p < 1 or n_free < 1:
-        raise ValueError(f"p={p}, n_free={n_free}: p is between 0 and 1, n_free is 1 or more")
+        raise ValueError(f"p={p}, n_free={n_free}: p must be in (0, 1) and n_free at least 1")
     if p < 0.5:
         return -t_quantile(1 - p, n_free)
-    low, high = 0.0, math.pi / 2  # of the angle whose tangent is t / sqrt(n_free)
+    low, high = 0.0, math.pi / 2  # cosine and sine of the angle whose tangent is t / sqrt(n_free)
     for _ in range(60):
         middle = (low + high) / 2
         if 0.5 + _between(middle, n_free) / 2 < p:
@@ -29,7 +29,7 @@ def t_quantile(p: float, n_free: int) -> float:
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
-    """Low and high end of the t interval of the mean; None below two values."""
+    """Return both ends of the t interval of the mean; None for fewer than two values."""
     n = len(values)
     if n < 2:
         return None
@@ -40,7 +40,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
 
 
 def _between(angle: float, n_free: int) -> float:
-    """The probability of a value between -t and t."""
+    """Return the probability of a value between -t and t."""
     sine, cosine = math.sin(angle), math.cos(angle)
     if n_free > 400:  # nearly normal; error below 1e-6
         t = math.tan(angle) * math.sqrt(n_free)

@@ -1,4 +1,4 @@
-"""An audit as text: one line a check, for people. Light: the standard library only."""
+"""Format an audit as text, one line for each check. Light: the standard library only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME = "audit.json"
 
 
 def as_text(report: Mapping[str, Any]) -> str:
-    """The report of an audit as lines of text."""
+    """Format the report of an audit as lines of text."""
     return "\n".join(
         [
             *_splits(report),
@@ -28,28 +28,28 @@ def as_text(report: Mapping[str, Any]) -> str:
 
 
 def check_audit(record: Mapping[str, Any]) -> None:
-    """Refuses an audit.json that cannot be shown.
+    """Check that audit.json can be shown.
 
     Raises:
-        Damaged: it is no report of this version.
+        Damaged: The file is not a report of this version.
     """
     if not record:
         return
     if (record.get("schema"), record.get("version")) != (SCHEMA, VERSION):
-        raise Damaged(f"audit.json: not version {VERSION} of {SCHEMA}")
+        raise Damaged(f"audit.json is not version {VERSION} of {SCHEMA}")
     try:
         as_text(record)
     except (TypeError, ValueError, KeyError, AttributeError, IndexError) as e:
-        raise Damaged(f"audit.json: not the report of an audit ({type(e).__name__}: {e})") from e
+        raise Damaged(f"audit.json is not the report of an audit ({type(e).__name__}: {e})") from e
 
 
 def number(x: float | None, digits: int = 3) -> str:
-    """A number with a fixed number of digits; a dash where there is none."""
+    """Format a number with a fixed number of digits; a dash for None."""
     return "-" if x is None else f"{x:.{digits}f}"
 
 
 def span(x: Mapping[str, Any]) -> str:
-    """A value and its 95 % interval."""
+    """Format a value and its 95 % interval."""
     if x["low"] is None:
         return number(x["value"])
     return f"{number(x['value'])} ({number(x['low'])} to {number(x['high'])})"
@@ -99,7 +99,7 @@ def _pairs(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _aligned(row: Mapping[str, Any]) -> str:
-    """How a row is aligned, where it was."""
+    """Format the alignment of a row, if it has one."""
     if "identity" not in row:
         return ""
     return (

@@ -1,12 +1,12 @@
-"""Intervals of test metrics by bootstrap over groups of rows, and of differences of two models.
+"""Bootstrap intervals of test metrics and of the difference between two models.
 
-Rows of one contig, or similar sequences, are not independent: a draw takes whole groups, with
-replacement. The ends are percentiles of the draws, a little further out than 2.5 and 97.5 % for
-few groups (the "expanded percentile interval" of Hesterberg, The American Statistician 2015).
+Rows of one contig and similar sequences are not independent, so each draw takes whole groups with
+replacement. The ends are percentiles of the draws, slightly wider than 2.5 and 97.5 % for few
+groups (the "expanded percentile interval" of Hesterberg, The American Statistician 2015).
 
-What an interval does not contain: the variance between trainings (see `results --grouped`), and
-how the test set differs from what the model will be used for. A metric at its limit (all right, all
-wrong) has an interval without width, as all draws are alike.
+An interval does not include the variance between trainings (see `results --grouped`) or the
+difference between the test set and later uses of the model. A metric at its limit (all right or all
+wrong) has an interval of width 0, because all draws are equal.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ BANDS = {"none": 0.0, "< 0.2": 0.2, "0.2-0.5": 0.5, "0.5-0.8": 0.8, ">= 0.8": 2.
 SIMILAR = 0.2
 MIN_GROUPS = 20
 BLOCKS = {"1 Mb": 1_000_000, "100 kb": 100_000, "10 kb": 10_000}
-_CHUNK = 1 << 22  # weights of rows that are in memory at once
+_CHUNK = 1 << 22  # weights of rows in memory at once
 
 
 class Interval(NamedTuple):
-    """A value and its 95 % interval; NaN where undefined."""
+    """A value and its 95 % interval; undefined values are NaN."""
 
     value: float
     low: float
@@ -45,16 +45,16 @@ def interval(
     draws: int = 1000,
     seed: int = 0,
 ) -> Interval:
-    """A metric of the rows, and its 95 % interval.
+    """Return a metric of the rows with its 95 % interval.
 
     Args:
-        metric: one of metrics.OF_KIND, or a function that prepares one (see metrics.py).
-        truth: numbers of classes [N]; or labels or numbers [N, T], NaN where unknown.
-        outputs: probabilities [N, C]; or probabilities or numbers [N, T].
-        groups: of each row, [N], of any type; rows that share one are drawn together. None: each
-            row is a group.
-        draws: number of bootstrap samples.
-        seed: of the draws.
+        metric: Name from metrics.OF_KIND, or a function that prepares a metric (see metrics.py).
+        truth: Class numbers [N]; or labels or numbers [N, T], NaN if unknown.
+        outputs: Probabilities [N, C]; or probabilities or numbers [N, T].
+        groups: Group of each row, [N], of any type. Rows of one group are drawn together. None
+            means that each row is a group.
+        draws: Number of bootstrap samples.
+        seed: Random seed of the bootstrap.
     """
     group, n_groups = numbered(groups, len(truth))
     evaluate = prepare(metric, truth, outputs, group)
@@ -71,16 +71,16 @@ def paired(
     draws: int = 1000,
     seed: int = 0,
 ) -> Interval:
-    """The metric of `outputs` minus that of `others` on the same rows, and its 95 % interval.
+    """Return the metric of `outputs` minus that of `others`, with its 95 % interval.
 
     Args:
-        metric: as for `interval`.
-        truth: as for `interval`.
-        outputs: as for `interval`.
-        others: outputs of another model, or of a baseline, for the same rows.
-        groups: as for `interval`.
-        draws: number of bootstrap samples.
-        seed: of the draws.
+        metric: See `interval`.
+        truth: See `interval`.
+        outputs: See `interval`.
+        others: Outputs of another model or of a baseline for the same rows.
+        groups: See `interval`.
+        draws: Number of bootstrap samples.
+        seed: Random seed of the bootstrap.
     """
     return compared(metric, truth, outputs, others, groups, draws, seed)[2]
 
@@ -94,7 +94,7 @@ def compared(
     draws: int = 1000,
     seed: int = 0,
 ) -> tuple[Interval, Interval, Interval]:
-    """What `interval` gives for `outputs` and for `others`, and `paired`, from the same draws."""
+    """Return both intervals and the paired difference, all from the same draws."""
     group, n_groups = numbered(groups, len(truth))
     both = [prepare(metric, truth, x, group) for x in (outputs, others)]
     values, drawn = _drawn(both, group, n_groups, draws, seed)
@@ -112,7 +112,7 @@ def intervals(
     draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Every test metric of a kind of targets ("class", "multilabel", "real"), by its name."""
+    """Return each test metric of a kind of targets ("class", "multilabel", "real"), by name."""
     return {
         name: interval(name, truth, outputs, groups, draws, seed) for name in OF_KIND.get(kind, ())
     }
@@ -125,20 +125,20 @@ def by_containment(
     containment: np.ndarray,
     **options: Any,
 ) -> list[dict[str, Any]]:
-    """The metric, with its interval, of the test rows in each band of similarity to train.
+    """Return the metric and its interval for each band of similarity to train.
 
     Args:
-        metric: as for `interval`.
-        truth: as for `interval`.
-        outputs: as for `interval`.
-        containment: of each row, the largest share of its k-mers in one training row; NaN for rows
-            without k-mers, which are in no band.
-        **options: groups, draws and seed, as for `interval`.
+        metric: See `interval`.
+        truth: See `interval`.
+        outputs: See `interval`.
+        containment: Containment of each row in train (see similarity.py); NaN for rows without
+            k-mers, which are in no band.
+        **options: groups, draws and seed; see `interval`.
 
     Returns:
-        A dict a band: `band`, `n` of rows, and `value`, `low`, `high`, None where undefined.
+        A dict for each band: `band`, `n` (rows), `value`, `low`, `high`; None if undefined.
     """
-    # rows without any k-mer in train are a band of their own
+    # rows without a k-mer in train have their own band
     band = np.where(containment > 0, np.digitize(containment, list(BANDS.values())), 0)
     band[np.isnan(containment)] = -1
     return [
@@ -155,18 +155,18 @@ def clean(
     groups: np.ndarray | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """The metric, with its interval, of the rows that are not `dirty` (duplicates, similar ones).
+    """Return the metric and its interval for the rows that are not `dirty`.
 
     Args:
-        metric: as for `interval`.
-        truth: as for `interval`.
-        outputs: as for `interval`.
-        dirty: which rows are left out, bool [N].
-        groups: as for `interval`.
-        **options: draws and seed, as for `interval`.
+        metric: See `interval`.
+        truth: See `interval`.
+        outputs: See `interval`.
+        dirty: Rows to leave out, such as duplicates and similar rows, bool [N].
+        groups: See `interval`.
+        **options: draws and seed; see `interval`.
 
     Returns:
-        `n` of rows, and `value`, `low`, `high`, None where undefined.
+        `n` (rows), `value`, `low` and `high`; None if undefined.
     """
     kept = ~np.asarray(dirty, dtype=bool)
     if not kept.any():
@@ -181,14 +181,14 @@ def groups_of(
     starts: np.ndarray | None = None,
     components: np.ndarray | None = None,
 ) -> tuple[np.ndarray | None, str]:
-    """The groups to draw, and what they are: "contigs", "blocks of 1 Mb", "components" or "rows".
+    """Return the groups to draw and their name: "contigs", "blocks of 1 Mb", "components", "rows".
 
-    Blocks are the largest of 1 Mb, 100 kb and 10 kb of which there are at least 20.
+    Blocks have the largest size of 1 Mb, 100 kb and 10 kb that gives at least 20 blocks.
 
     Args:
-        contigs: of rows that have coordinates, [N]; None for tables.
-        starts: of these rows, [N].
-        components: of rows of tables, which rows are similar, [N]; None if that is not known.
+        contigs: Contig of each row, [N]; None for tables.
+        starts: Start of each row, [N]; None for tables.
+        components: Component of similar rows of each row of a table, [N]; None if unknown.
     """
     if contigs is None or starts is None:
         return (None, "rows") if components is None else (np.asarray(components), "components")
@@ -205,10 +205,10 @@ def groups_of(
 
 
 def numbered(groups: Any, n_rows: int) -> tuple[np.ndarray, int]:
-    """The groups as numbers from 0, int64 [N], and how many there are.
+    """Number the groups from 0, int64 [N], and count them.
 
     Raises:
-        ValueError: there is not one for each row.
+        ValueError: The number of groups differs from the number of rows.
     """
     if groups is None:
         return np.arange(n_rows), n_rows
@@ -219,7 +219,7 @@ def numbered(groups: Any, n_rows: int) -> tuple[np.ndarray, int]:
 
 
 def as_json(found: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:
-    """Intervals as plain values, None for NaN."""
+    """Convert intervals to plain values, with None for NaN."""
     return {name: _plain(x) for name, x in found.items()}
 
 
@@ -230,7 +230,7 @@ def _plain(x: Interval) -> dict[str, float | None]:
 def _drawn(
     evaluates: Sequence[Evaluate], group: np.ndarray, n_groups: int, draws: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What each function gives for all rows, [k], and for each draw, [k, draws]."""
+    """Evaluate each function on all rows, [k], and on each draw, [k, draws]."""
     if not n_groups:
         return np.full(len(evaluates), np.nan), np.empty((len(evaluates), 0))
     values = np.array([float(one(np.ones((1, n_groups)))[0]) for one in evaluates])
@@ -245,26 +245,26 @@ def _drawn(
 
 
 def _ends(value: float, drawn: np.ndarray, n_groups: int, *, reflected: bool = False) -> Interval:
-    """The interval of a value, from what it is in the draws."""
+    """Return the interval of a value from its values in the draws."""
     known = drawn[~np.isnan(drawn)]
-    # one class in most draws: the ends would be those of the others
+    # most draws have one class only; the ends would come from the others
     if value != value or not len(drawn) or len(known) < len(drawn) / 2:
         return Interval(float(value), float("nan"), float("nan"))
     low, high = (float(x) for x in np.quantile(known, _levels(n_groups)))
-    if reflected:  # draws add noise to each bin of ECE, as the test set did; it is not below 0
+    if reflected:  # draws add noise to each bin of ECE, as the test set did; ECE is at least 0
         low, high = max(0.0, 2 * value - high), max(0.0, 2 * value - low)
     return Interval(float(value), low, high)
 
 
 def _weights(rng: np.random.Generator, n: int, n_groups: int) -> np.ndarray:
-    """How often each group is in each of `n` draws, [n, G]."""
+    """Draw `n` times; return how often each group is in each draw, [n, G]."""
     chosen = rng.integers(0, n_groups, (n, n_groups)) + n_groups * np.arange(n)[:, None]
     counts = np.bincount(chosen.reshape(-1), minlength=n * n_groups)
     return counts.reshape(n, n_groups).astype(np.float64)
 
 
 def _levels(n_groups: int) -> tuple[float, float]:
-    """The quantiles at the ends: of the normal at what t is for so many groups, n - 1 for n."""
+    """Return the quantiles for the ends: the expanded percentiles for this number of groups."""
     t = t_quantile(0.975, n_groups - 1)
     level = NormalDist().cdf(-t * sqrt(n_groups / (n_groups - 1)))
     return level, 1 - level

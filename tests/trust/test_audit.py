@@ -88,7 +88,7 @@ def test_outputs_are_scored_beside_baselines():
     assert model["better_than"]["low"] > 0
     wrong = seqmodel.audit(train=train, test=test, outputs=1 - right)
     assert "baseline" in wrong.findings
-    with pytest.raises(LabelError, match=r"outputs of shape \[3, 2\]"):
+    with pytest.raises(LabelError, match=r"outputs have shape \[3, 2\]"):
         seqmodel.audit(train=train, test=test, outputs=right[:3])
 
 
@@ -304,12 +304,12 @@ def test_predictions_of_a_file_are_matched_to_their_rows(tables, capsys):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([("row", "truth", "0", "1"), (2, 1, 0.5, 0.5)], "the truth of row 2 is not that"),
-        ([("row", "truth", "0", "1"), (99, 1, 0.5, 0.5)], "has row 99, the test split 40 rows"),
-        ([("row", "truth", "a", "b"), (0, "a", 0.5, 0.5)], "predicts a, b, the data have 0, 1"),
-        ([("row", "truth", "0", "1"), (0, "2", 0.5, 0.5)], "p.tsv line 2: truth '2' is none of"),
-        ([("row", "truth", "0", "1"), (0, "1", 0.5)], "p.tsv line 2: 3 columns, not 4"),
-        ([("a", "b"), (1, 2)], "no predictions; wanted are the columns truth"),
+        ([("row", "truth", "0", "1"), (2, 1, 0.5, 0.5)], "the truth of row 2 differs from"),
+        ([("row", "truth", "0", "1"), (99, 1, 0.5, 0.5)], "has row 99, but test has 40 rows"),
+        ([("row", "truth", "a", "b"), (0, "a", 0.5, 0.5)], "predicts a, b, but the data have 0, 1"),
+        ([("row", "truth", "0", "1"), (0, "2", 0.5, 0.5)], "p.tsv line 2: truth '2' is not one of"),
+        ([("row", "truth", "0", "1"), (0, "1", 0.5)], "p.tsv line 2: 3 columns, but 4 names"),
+        ([("a", "b"), (1, 2)], "no predictions; the file needs the columns truth"),
     ],
 )  # fmt: skip
 def test_predictions_of_other_rows_are_refused(tables, capsys, rows, message):

@@ -239,5 +239,5 @@ def test_other_tasks_are_refused(here):
         progress="none",
         default_root_dir="l",
     )
-    with pytest.raises(HparamError, match="a model of the task masked is not calibrated"):
+    with pytest.raises(HparamError, match="a model of the task masked cannot be calibrated"):
         calibrate("l/checkpoints/last.ckpt")

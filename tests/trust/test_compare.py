@@ -123,7 +123,7 @@ def test_the_verb_shows_a_table_or_writes_it(here, capsys):
     ("make", "message"),
     [
         (lambda: write_tested("x", GOOD, sha256="1" * 64), "were tested on different data: t.csv"),
-        (lambda: write_tested("x", GOOD, truth=1 - TRUTH), "of different rows, or have other trut"),
+        (lambda: write_tested("x", GOOD, truth=1 - TRUTH), "to different rows, or their truth"),
         (lambda: write_tested("x", GOOD, truth=TRUTH[:99]), "have 400 and 99 rows"),
         (lambda: Path("x").mkdir(), r"x: has no test predictions; .* --mode=test --load_checkpoi"),
         (lambda: None, "x: has no test predictions"),

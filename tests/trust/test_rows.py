@@ -126,7 +126,7 @@ def test_the_kind_of_labels_of_a_frame_follows_from_its_values(values, kind, tar
 
 
 def test_frames_without_sequences_are_refused():
-    with pytest.raises(LabelError, match="no column of sequences; it has a, b"):
+    with pytest.raises(LabelError, match="no column of sequences, only a, b"):
         Rows.of_table(pd.DataFrame({"a": [1], "b": [2]}))
     with pytest.raises(SequenceError, match="row 2 column 'sequence'"):
         Rows.of_table(pd.DataFrame({"sequence": ["ACG", "AC!"]}))
