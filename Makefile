@@ -2,7 +2,7 @@
 #   make demo     train on part of a real genome, a few minutes on two cores
 #   make test     format, lint, types and all tests
 #   make check    the same with the fast tests only, under two minutes
-#   make docs     regenerate docs/hparams.md from the definitions
+#   make docs     build the site in docs/_build/html, and docs/hparams.md from the definitions
 #   make bench    every benchmark, one JSON line a figure
 #   make release  all tests, then tag the version of seqmodel/__init__.py
 #   make clean    remove the environment, caches and the demo's output (never out/ of your own runs)
@@ -16,7 +16,7 @@ export PYTHON
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 .NOTPARALLEL:
-.PHONY: demo test check docs bench release clean lint env-demo env-test programs
+.PHONY: demo test check docs bench release clean lint env-demo env-test env-docs programs
 
 demo: env-demo
 	@$(BIN)/python examples/demo.py
@@ -32,8 +32,13 @@ lint: env-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-docs: env-test
-	$(BIN)/python -m seqmodel.hparam.docs
+docs: env-docs
+	@before=$$(cksum docs/hparams.md) && $(BIN)/python -m seqmodel.hparam.docs && \
+	if [ "$$before" != "$$(cksum docs/hparams.md)" ]; then \
+	    echo "make docs: docs/hparams.md was out of date and is now rewritten: commit it" >&2; exit 1; \
+	fi
+	$(BIN)/python -m sphinx -q -W --keep-going -j auto -b html -c docs . docs/_build/html
+	@echo docs/_build/html/index.html
 
 bench: env-test
 	@for file in benchmarks/*.py; do $(BIN)/python "$$file" || exit 1; done
@@ -42,7 +47,7 @@ release: test
 	@tools/release.sh
 
 clean:
-	rm -rf .venv build dist *.egg-info out/demo
+	rm -rf .venv build dist *.egg-info out/demo docs/_build
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find seqmodel tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -51,6 +56,9 @@ env-demo:
 
 env-test:
 	@tools/environment.sh test
+
+env-docs:
+	@tools/environment.sh docs
 
 programs:
 	@tools/programs.sh

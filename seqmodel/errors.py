@@ -1,5 +1,7 @@
 """Every error that seqmodel raises on purpose, in one tree.
 
+::
+
     SeqmodelError
     |- HparamError (ValueError)       a hyperparameter: unknown, badly valued, clashing
     |- SequenceError (ValueError)     sequence files, alphabets, stores
@@ -9,10 +11,10 @@
     |- SamplerError (ValueError)      the order and the shares in which samples are read
     |- ModelError (ValueError)        an encoder, decoder or task that breaks its contract
     |- CheckpointError (ValueError)   a checkpoint that is hostile, foreign, too new or does not fit
-    |- RunError (RuntimeError)        a run that cannot go on, with what to change
+    |- RunError (RuntimeError)        a run that cannot start or continue, with what to change
     |  `- DivergedError               its loss is not finite any more
     `- JobError (RuntimeError)        submitting, finding, ending jobs
-       |- ConnectionLost              the way to the other machine broke off; repeat the call
+       |- ConnectionLost              the connection to the other host was lost; repeat the call
        |- MissingError                a folder or file is not there
        `- BusyError                   a replicate is somebody else's to submit, or in the queue
 
@@ -28,7 +30,7 @@ from typing import Any
 
 
 class SeqmodelError(Exception):
-    """Base of all errors that a user can mend; `exit_code` is that of the command line."""
+    """Base of all errors that a user can fix; `exit_code` is that of the command line."""
 
     exit_code = 2
 
@@ -66,7 +68,7 @@ class CheckpointError(SeqmodelError, ValueError):
 
 
 class RunError(SeqmodelError, RuntimeError):
-    """A run that cannot start or go on."""
+    """A run that cannot start or continue."""
 
 
 class DivergedError(RunError):

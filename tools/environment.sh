@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes ./.venv with seqmodel (editable) and the extras named, at the versions of constraints.txt.
 #   tools/environment.sh demo        what `make demo` needs
-#   tools/environment.sh test        what `make test` and `make check` need
+#   tools/environment.sh docs        what `make docs` needs
+#   tools/environment.sh test        what `make test`, `make check` and the other two need
 # Done once: a stamp in .venv holds a digest of pyproject.toml, constraints.txt, the Python and the folder.
 # When that digest changes .venv is made anew. pip's own settings (PIP_INDEX_URL, ...) are respected.
 set -eu
@@ -9,8 +10,9 @@ cd "$(dirname "$0")/.."
 
 case "${1:-}" in
     demo) extras=demo ;;
-    test) extras=demo,tracks,hdf5,parquet,variants,attribute,audit,export,hf,lora,search,report,tensorboard,dev ;;
-    *) echo "usage: tools/environment.sh demo|test" >&2; exit 2 ;;
+    docs) extras=docs ;;
+    test) extras=demo,tracks,hdf5,parquet,variants,attribute,audit,export,hf,lora,search,report,tensorboard,docs,dev ;;
+    *) echo "usage: tools/environment.sh demo|docs|test" >&2; exit 2 ;;
 esac
 
 find_python() {
@@ -40,11 +42,11 @@ fi
 
 is_current() { [ "$(cat ".venv/made-for-$1" 2>/dev/null)" = "$digest" ]; }
 
-# The test environment has all that the demo needs.
-if is_current "$1" || { [ "$1" = demo ] && is_current test; }; then
+# The test environment has all that the others need.
+if is_current "$1" || is_current test; then
     exit 0
 fi
-if ! is_current demo && ! is_current test; then
+if ! is_current demo && ! is_current docs; then
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         echo "environment: $python cannot make virtual environments; on Debian and Ubuntu:" \
             "apt-get install python3-venv (or python3.X-venv for the Python named)" >&2
