@@ -6,6 +6,7 @@ from pathlib import Path
 
 ROOMS = ("cli", "hparam", "job", "record", "report")
 MODULES = ("errors", "files", "light", "moved", "run", "terminal", "trust.student", "trust.text")
+MODULES += ("webpage",)
 HEAVY = ("seqmodel.record.checkpoint",)
 
 

@@ -250,7 +250,7 @@ def plot(outs: Outs, alphabet: Alphabet, n: int, method: str) -> None:
                    RunError)  # fmt: skip
         windows.append(window)
         stretches.append(stretch)
-    note = f"method {method}; red squares: the letter would raise the score; blue: lower it"
+    note = f"Method: {method}. A red square raises the score, a blue one lowers it."
     title = os.path.basename(outs.prefix)
     text = page(windows, alphabet.letters, stretches, title, note)
     write_file(outs.path(".html"), text.encode("utf-8", "replace"), RunError)

@@ -1,7 +1,7 @@
-"""Letters drawn as high as they contribute: SVG, and one HTML page for several sequences.
+"""Sequence logos of contributions as SVG, and one HTML page for several sequences.
 
-Neither loads anything, nor has a script. Letters that add to a score stand on the line, those that
-take from it hang below it, upside down.
+Neither loads anything or has a script. A letter with a positive contribution is drawn above the
+line, a letter with a negative one below it and upside down.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import numpy as np
 
 from seqmodel.errors import RunError
 from seqmodel.files import write_file
+from seqmodel.webpage import web_page
 
 _COLORS = {"A": "#2a8a3f", "C": "#2c63b0", "G": "#c98400", "T": "#c8323c", "U": "#c8323c"}
 _OTHER = "#6b6f76"
-# in a box of width 1 and height 1, from its upper left corner
+# paths in a box of width 1 and height 1, from its upper left corner
 _SHAPES = {
     "A": "M0 1L.38 0H.62L1 1H.79L.71 .76H.29L.21 1ZM.345 .59H.655L.5 .14Z",
     "C": "M1 .32C.95 .1 .77 0 .52 0C.2 0 0 .2 0 .5C0 .8 .2 1 .52 1C.77 1 .95 .9 1 .68L.8 .63C.76 "
@@ -32,44 +33,23 @@ _SHAPES = {
 }
 _STEP, _HEIGHT, _LEFT, _CELL = 12, 130, 52, 12
 _STYLE = "font-family:system-ui,sans-serif;font-size:11px;fill:currentColor;background:transparent"
-# whatever stood in the names of sequences: the page can neither fetch nor run anything
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="data:,">
-<title>{title}</title>
-<style>
-body {{ font: 15px/1.45 system-ui, sans-serif; max-width: 1180px; margin: 1.5rem auto;
-  padding: 0 1rem; overflow-wrap: anywhere; }}
-h1 {{ font-size: 1.35rem; }}
-h2 {{ font-size: 1.05rem; margin: 2rem 0 .3rem; }}
-p {{ margin: .3rem 0; }}
-svg {{ display: block; height: auto; }}
-.track svg {{ width: 100%; }}
-.wide {{ overflow-x: auto; }}
-.wide svg {{ min-width: 860px; width: 100%; }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .4rem 0; }}
-th, td {{ text-align: left; padding: .1rem .9rem .1rem 0; }}
-td.number {{ text-align: right; }}
-.note {{ opacity: .75; font-size: .9rem; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p class="note">{note}</p>
-{sections}
-</body>
-</html>
-"""
+_PAGE_STYLE = """body { font: 15px/1.45 system-ui, sans-serif; max-width: 1180px;
+  margin: 1.5rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
+h1 { font-size: 1.35rem; }
+h2 { font-size: 1.05rem; margin: 2rem 0 .3rem; }
+p { margin: .3rem 0; }
+svg { display: block; height: auto; }
+.track svg { width: 100%; }
+.wide { overflow-x: auto; }
+.wide svg { min-width: 860px; width: 100%; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .4rem 0; }
+th, td { text-align: left; padding: .1rem .9rem .1rem 0; }
+td.number { text-align: right; }
+.note { opacity: .75; font-size: .9rem; }"""
 
 
 class Logo:
-    """A drawing in SVG; notebooks show it."""
+    """An SVG drawing, which notebooks display."""
 
     def __init__(self, svg: str) -> None:
         self.svg = svg
@@ -81,10 +61,10 @@ class Logo:
         return f"Logo({len(self.svg):,} characters of SVG; save it with .save('logo.svg'))"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes it as a file of its own.
+        """Writes the drawing as an SVG file.
 
         Raises:
-            RunError: it cannot be written.
+            RunError: the file cannot be written.
         """
         write_file(os.fspath(path), f'<?xml version="1.0" encoding="UTF-8"?>\n{self.svg}', RunError)
 
@@ -93,14 +73,14 @@ class Window(NamedTuple):
     """What the page shows of one sequence.
 
     Attributes:
-        name: of the sequence.
-        target: that is explained.
-        score: of the sequence for the target.
-        one_hot: [A, L] of its letters, without padding.
-        contributions: of the letters that are there [L].
-        effects: of each other letter [A, L].
-        where: what to call the position of a letter, and a letter there, as in a VCF file: on
-            contigs those of the + strand.
+        name: name of the sequence.
+        target: the target that is explained.
+        score: the model's score of the sequence for the target.
+        one_hot: the sequence without padding, [A, L].
+        contributions: contribution of each base of the sequence, [L].
+        effects: change of the score if another base replaces the one in the sequence, [A, L].
+        where: the name of a substitution from its position, reference and alternative; on contigs,
+            as in a VCF file, those of the + strand.
     """
 
     name: str
@@ -115,14 +95,14 @@ class Window(NamedTuple):
 def logo(
     values: np.ndarray, letters: Sequence[str], start: int, end: int, effects: Any = None
 ) -> Logo:
-    """Letters as high as their contributions [A, L], from `start` to before `end`.
+    """A logo whose letters are as high as their contributions, of the positions [start, end).
 
     Args:
-        values: contribution of the letter that is there, 0 for the others.
-        letters: of the alphabet.
-        start: first position that is drawn.
-        end: behind the last one.
-        effects: of each letter in its place [A, L]; drawn below, as squares.
+        values: contributions, [A, L]; 0 for the bases that are not in the sequence.
+        letters: letters of the alphabet, [A].
+        start: the first position that is drawn.
+        end: the position after the last one that is drawn.
+        effects: effects of substitutions, [A, L], which are drawn below the logo as squares.
     """
     part = values[:, start:end]
     n = part.shape[1]
@@ -140,11 +120,11 @@ def logo(
         height += _CELL * len(letters) + 4
     drawn.append(_positions(start, n, height))
     width = _LEFT + n * _STEP + 8
-    return Logo(_svg(width, height + 18, "contributions of letters", "".join(drawn)))
+    return Logo(_svg(width, height + 18, "contributions of the bases", "".join(drawn)))
 
 
 def track(contributions: np.ndarray, shown: tuple[int, int]) -> str:
-    """The contributions of all positions as bars, with the stretch of the logo marked."""
+    """The contributions of all positions as bars, with the positions of the logo marked."""
     width, height, n = 1000.0, 90.0, max(len(contributions), 1)
     largest = float(np.abs(contributions).max(initial=0.0)) or 1.0
     low, high = min(float(contributions.min(initial=0.0)), 0.0), 0.0
@@ -170,18 +150,15 @@ def page(
     windows: Sequence[Window], letters: Sequence[str], stretches: Sequence[tuple[int, int]],
     title: str, note: str,
 ) -> str:  # fmt: skip
-    """One HTML page with track, logo and the strongest single-letter changes of each sequence."""
+    """One HTML page with track, logo and the strongest substitutions of each sequence."""
     sections = [_section(x, letters, y) for x, y in zip(windows, stretches, strict=True)]
-    return _PAGE.format(
-        policy=escape(_POLICY),
-        title=escape(title),
-        note=escape(note),
-        sections="\n".join(sections) or "<p>No sequence could be shown.</p>",
-    )
+    shown = "\n".join(sections) or "<p>There is no sequence to show.</p>"
+    head = f'<h1>{escape(title)}</h1>\n<p class="note">{escape(note)}</p>'
+    return web_page(title, _PAGE_STYLE, f"{head}\n{shown}")
 
 
 def drawing(window: Window, letters: Sequence[str], stretch: tuple[int, int]) -> Logo:
-    """The logo of a stretch with the effects of all letters below it."""
+    """The logo of a stretch of positions with the effects of all substitutions below it."""
     return logo(window.one_hot * window.contributions, letters, *stretch, window.effects)
 
 
@@ -195,19 +172,19 @@ def _section(window: Window, letters: Sequence[str], stretch: tuple[int, int]) -
     target, length = escape(window.target), len(window.contributions)
     return (
         f"<section><h2>{escape(window.name)}</h2>"
-        f'<p class="note">score of {target} {window.score:#.3g}; {length:,} letters; '
-        f"logo and squares: positions {start} to {end - 1}</p>"
+        f'<p class="note">score of {target} {window.score:#.3g}; {length:,} positions; '
+        f"logo and squares show positions {start} to {end - 1}</p>"
         f'<div class="track">{track(window.contributions, stretch)}</div>'
         f'<div class="wide">{drawing(window, letters, stretch).svg}</div>'
-        "<table><thead><tr><th>strongest changes</th><th>position</th><th>effect</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table></section>"
+        "<table><thead><tr><th>strongest substitutions</th><th>position</th><th>effect</th></tr>"
+        f"</thead><tbody>{rows}</tbody></table></section>"
     )
 
 
 def strongest(
     window: Window, letters: Sequence[str], n: int = 5
 ) -> list[tuple[str, int, float]]:  # fmt: skip
-    """The single-letter changes with the largest effects: what to call them, position, effect."""
+    """The substitutions with the largest effects: name, position and effect."""
     flat = np.abs(window.effects).ravel()
     found = []
     for at in np.argsort(-flat, kind="stable")[:n]:
@@ -220,12 +197,14 @@ def strongest(
 
 
 def _letter(letter: str, x: float, zero: float, height: float) -> str:
-    """A letter from the line up, or down and upside down."""
+    """A letter above the line, or upside down below it."""
     if abs(height) < 0.05:
         return ""
     color = _COLORS.get(letter, _OTHER)
     width = _STEP - 1
-    top = zero - height  # of a letter below the line: its lower edge, which its scale turns around
+    top = (
+        zero - height
+    )  # for a letter below the line the lower edge, as its negative scale flips it
     move = f'transform="translate({x:.1f} {top:.2f}) scale({width} {height:.3f})"'
     if letter in _SHAPES:
         return f'<path fill="{color}" fill-rule="evenodd" {move} d="{_SHAPES[letter]}"/>'
@@ -237,7 +216,7 @@ def _letter(letter: str, x: float, zero: float, height: float) -> str:
 
 
 def _squares(effects: np.ndarray, letters: Sequence[str], top: int) -> str:
-    """A row for each letter: red where it would raise the score, blue where it would lower it."""
+    """A row for each letter: red where a substitution raises the score, blue where it lowers it."""
     largest = float(np.abs(effects).max(initial=0.0)) or 1.0
     found = []
     for a, letter in enumerate(letters):

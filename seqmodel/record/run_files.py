@@ -120,6 +120,7 @@ def check_test_curves(record: Mapping[str, Any]) -> None:
                 lengths = {_check_numbers(points[axis]) for axis in axes}
                 if len(lengths) != 1:
                     raise Damaged(f"{name}: {key}: {' and '.join(axes)} have different lengths")
+                _check_numbers([points.get("area", 0)])
         if "confusion" in record and {len(record["names"])} != {
             len(record["confusion"]), *map(len, record["confusion"])
         }:  # fmt: skip

@@ -3,43 +3,21 @@
 from __future__ import annotations
 
 import os
-from html import escape
 from importlib import import_module
 
 from seqmodel.errors import JobError
 from seqmodel.files import write_file
 from seqmodel.job.results.table import Results, results
 from seqmodel.report.content import as_json, content
+from seqmodel.webpage import web_page
 
-# whatever stood in a run's files: the page can neither fetch nor send anything
-_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "img-src data: blob:; base-uri 'none'; form-action 'none'"
-)
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="data:,">
-<title>{title}</title>
-<style>
-{style}
-</style>
-</head>
-<body>
-<noscript>This report needs JavaScript; it is all in this file.</noscript>
+_BODY = """<noscript>This report needs JavaScript, all of which is in this file.</noscript>
 <div id="page"></div>
 <script type="application/json" id="content">{content}</script>
 <script type="text/plain" id="plotly">{plotly}</script>
 <script>
 {script}
-</script>
-</body>
-</html>
-"""
+</script>"""
 
 
 def write_report(root: str, path: str = "report.html", found: Results | None = None) -> str:
@@ -62,14 +40,11 @@ def page(found: Results, root: str) -> str:
     """The page as text."""
     name = os.path.basename(os.path.abspath(os.path.expanduser(root)))
     fields = {
-        "policy": escape(_POLICY),
-        "title": escape(f"seqmodel: {name}"),
-        "style": _asset("page.css"),
         "content": as_json(content(found, root)),
         "plotly": _plotly(),
         "script": _asset("page.js"),
     }
-    return _PAGE.format(**fields)
+    return web_page(f"seqmodel: {name}", _asset("page.css"), _BODY.format(**fields), scripts=True)
 
 
 def _plotly() -> str:

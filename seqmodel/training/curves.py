@@ -81,15 +81,25 @@ def _confusion(outputs: np.ndarray, target: np.ndarray, n: int) -> list[list[int
 
 
 def _ranking(p: np.ndarray, y: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
-    """ROC, and precision and recall, from the highest threshold to the lowest."""
+    """ROC, and precision and recall, from the highest threshold to the lowest, with their areas.
+
+    The area of the ROC curve is by trapezoids; that of precision and recall is the average
+    precision, the sum of each rise in recall times the precision there. Both are of all points.
+    """
     order = np.argsort(-p, kind="stable")
     p, y = p[order], y[order]
     last = np.r_[p[1:] != p[:-1], True]  # equal outputs are one threshold
     true, all_ = np.cumsum(y)[last], (np.arange(len(y)) + 1)[last]
     recall, fpr = true / true[-1], (all_ - true) / (len(y) - true[-1])
     precision = true / all_
-    roc = _thinned({"fpr": np.r_[0.0, fpr], "tpr": np.r_[0.0, recall]})
-    return roc, _thinned({"recall": recall, "precision": precision})
+    roc = {"fpr": np.r_[0.0, fpr], "tpr": np.r_[0.0, recall]}
+    pr = {"recall": recall, "precision": precision}
+    auroc = np.trapezoid(roc["tpr"], roc["fpr"])
+    average_precision = np.diff(recall, prepend=0.0) @ precision
+    return (
+        {**_thinned(roc), "area": float(auroc)},
+        {**_thinned(pr), "area": float(average_precision)},
+    )
 
 
 def _thinned(columns: dict[str, np.ndarray]) -> dict[str, list[float]]:

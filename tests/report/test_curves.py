@@ -22,6 +22,8 @@ def test_confusion_roc_and_precision_are_scikit_learns(seed, n):
     fpr, tpr, _ = metrics.roc_curve(y, p, drop_intermediate=False)
     assert found["roc"]["pos"]["fpr"] == pytest.approx(fpr, abs=1e-4)
     assert found["roc"]["pos"]["tpr"] == pytest.approx(tpr, abs=1e-4)
+    assert found["roc"]["pos"]["area"] == pytest.approx(metrics.roc_auc_score(y, p))
+    assert found["pr"]["pos"]["area"] == pytest.approx(metrics.average_precision_score(y, p))
     precision, recall, _ = metrics.precision_recall_curve(y, p)
     ours = dict(zip(found["pr"]["pos"]["recall"], found["pr"]["pos"]["precision"], strict=True))
     for r, value in ours.items():
@@ -33,7 +35,7 @@ def test_unknown_labels_are_left_out_and_one_sided_ones_have_no_curve():
     p = np.array([[0.9, 0.1], [0.2, 0.3], [0.6, 0.5]])
     y = np.array([[1, np.nan], [0, 1], [np.nan, 1]])
     found = curves("multilabel", ["a", "b"], p, y)
-    assert found["roc"] == {"a": {"fpr": [0, 0, 1], "tpr": [0, 1, 1]}}
+    assert found["roc"] == {"a": {"fpr": [0, 0, 1], "tpr": [0, 1, 1], "area": 1}}
 
 
 def test_large_splits_are_thinned_and_all_is_json():
@@ -45,6 +47,7 @@ def test_large_splits_are_thinned_and_all_is_json():
     assert None not in json.loads(json.dumps(found))["scatter"]["x"]["target"]
     classes = curves("class", list("abc"), p, rng.integers(0, 3, 50_000))
     assert len(classes["roc"]["b"]["fpr"]) <= MAX_POINTS
+    assert classes["roc"]["b"]["area"] == pytest.approx(0.5, abs=0.02)
     assert (classes["roc"]["b"]["fpr"][0], classes["roc"]["b"]["fpr"][-1]) == (0, 1)
     json.dumps(classes)
 
