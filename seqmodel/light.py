@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOMS = ("cli", "hparam", "job", "record", "report")
-MODULES = ("errors", "files", "light", "moved", "run", "terminal", "trust.student", "trust.text")
-MODULES += ("webpage",)
+_FILES = ("errors", "files", "light", "moved", "run", "terminal", "webpage")
+MODULES = (*_FILES, "trust.student", "trust.text")
 HEAVY = ("seqmodel.record.checkpoint",)
 
 
