@@ -46,6 +46,7 @@ COPY_AGAIN = "it is damaged or of another kind; copy or download it again"
 CORRECT_IT = "correct the file"
 UNCHANGED = "nothing was changed"
 _STALE_S = 86400.0
+_LIVE_S = 60.0  # a process in a container of this host's name may have a number that is free here
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -343,19 +344,46 @@ def append(path: Path, text: str, error: Error) -> None:
 def aside_of(path: Path) -> str:
     """Where a new content of `path` is written before it is renamed; see `remove_stale`."""
     folder, name = os.path.split(os.path.abspath(os.fsdecode(path)))
-    return os.path.join(folder, f".{name}.{os.getpid()}.{os.urandom(4).hex()}.part")
+    who = f"{os.uname().nodename}.{os.getpid()}.{os.urandom(4).hex()}"
+    return os.path.join(folder, f".{name}.{who}.part")
 
 
 def remove_stale(path: Path, after_s: float = _STALE_S) -> None:
-    """Removes what writers of `path` that were killed over `after_s` seconds ago left aside."""
+    """Removes what writers of `path` that were killed left aside.
+
+    Those wrote on this host and are gone, or wrote nothing for `after_s` seconds.
+    """
     import glob
     import time
 
     folder, name = os.path.split(os.path.abspath(os.fsdecode(path)))
     for entry in glob.glob(os.path.join(glob.escape(folder), f".{glob.escape(name)}.*.part")):
         with suppress(OSError):
-            if time.time() - os.path.getmtime(entry) > after_s:
+            age = time.time() - os.path.getmtime(entry)
+            if age > (min(after_s, _LIVE_S) if _is_of_dead(entry) else after_s):
                 os.unlink(entry)
+
+
+def _is_of_dead(aside: str) -> bool:
+    """Whether a process of this host that is gone wrote this file aside."""
+    before, _, pid = aside.rsplit(".", 2)[0].rpartition(".")
+    if not before.endswith(f".{os.uname().nodename}") or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        pass
+    return False
+
+
+def remove_parts(folder: Path) -> None:
+    """Removes what killed writers left aside in a folder of which the caller is the only writer."""
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        if name.endswith(".part"):
+            with suppress(OSError):
+                os.unlink(os.path.join(folder, name))
 
 
 def _descriptor(path: Path) -> int:

@@ -6,11 +6,13 @@ they need the standard library of Python 3.6 only, its syntax, and nothing else 
 Arguments and results are what JSON holds, and bytes.
 """
 
+import contextlib
 import errno
 import fnmatch
 import json
 import os
 import re
+import shutil
 import stat
 import sys
 import time
@@ -23,6 +25,8 @@ HEAD_BYTES = 8 * 1024
 TAIL_BYTES = 16 * 1024
 CUT = b"\n...\n"
 MAX_BYTES = 256 * 2**20  # no file of a run is larger, but checkpoints, which are not read here
+STALE_S = 86400
+LIVE_S = 60  # a process in a container of this host's name may have a number that is free here
 NO_FILE = {
     stat.S_IFDIR: "a folder stands in the place of the file",
     stat.S_IFIFO: "a FIFO stands in the place of the file",
@@ -325,28 +329,103 @@ def zip_member(path, workdir, name, most):
 def write_files(root, files, links=None):
     """Writes files below `root`, in their order, and makes links to targets.
 
-    Whoever reads a file of the code meanwhile finds it whole or not at all, also where many write
-    it. What is kept beside the replicates is for its owner alone.
+    Who reads a file that others share or that was there before finds it whole, also where many
+    write it. If one file cannot be written, none is: new replicates are removed, and the files that
+    were there are as before. What is kept beside the replicates is for its owner alone.
     """
+    new = {os.path.dirname(name) for name in files if os.path.basename(name) == "events"}
+    asides, path = [], root
     try:
         root = absolute(root)
         os.makedirs(root, exist_ok=True)
         made = set()
         for name in list(files) + list(links or {}):
             _make_folder(root, os.path.dirname(name), made)
+        remove_leftovers(f"{root}/{KEPT}/code")
         for name, data in files.items():
-            path = f"{root}/{name}"
-            is_shared = name.startswith(f"{KEPT}/code/")
-            aside = f"{path}.{os.uname()[1]}.{os.getpid()}.part" if is_shared else path
+            aside = path = f"{root}/{name}"
+            # `events` too: with it a replicate is whole
+            if os.path.dirname(name) not in new or path.endswith("/events"):
+                who = f"{os.uname()[1]}.{os.getpid()}.{os.urandom(4).hex()}"
+                aside = f"{os.path.dirname(path)}/{who}.part"
+                asides.append((aside, path))
             descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _mode(name))
             with open(descriptor, "wb") as file:
                 file.write(data)
-            if is_shared:
-                os.replace(aside, path)
+        for aside, path in asides:
+            os.replace(aside, path)
         for link, target in (links or {}).items():
-            os.symlink(target, f"{root}/{link}")
+            path = f"{root}/{link}"
+            os.symlink(target, path)
     except OSError as e:
-        raise Failure("failed", f"cannot write {e.filename or root}: {e.strerror}") from e
+        for aside, _ in asides:
+            with contextlib.suppress(OSError):
+                os.unlink(aside)
+        discard(root, files)
+        raise unwritten(e, path) from e
+
+
+def unwritten(error, path):
+    """The Failure of an OSError while `path` was written for a submission."""
+    text = f"cannot write {path}: {error.strerror or error}"
+    return Failure("failed", text, "nothing was submitted, and what was written was removed")
+
+
+def discard(root, names):
+    """Removes the new replicates and the submissions to which these files belong."""
+    for folder in {os.path.dirname(name) for name in names}:
+        path = f"{root}/{folder}"
+        if folder.startswith(f"{KEPT}/submitted/"):
+            shutil.rmtree(path, ignore_errors=True)
+        elif f"{folder}/events" in names:
+            shutil.rmtree(path, ignore_errors=True)
+            leave_parent(os.path.dirname(path))
+
+
+def leave_parent(parent):
+    """Removes the folder of a run of which no replicate is left."""
+    path = f"{parent}/identity"
+    try:
+        if os.listdir(parent) not in ([], ["identity"]):
+            return
+        mark = read_regular(path)
+        if mark is not None:
+            os.unlink(path)
+        try:
+            os.rmdir(parent)
+        except OSError:  # another submitter has taken a number meanwhile
+            with open(path, "xb") as file:
+                file.write(mark or b"")
+    except (OSError, Failure):
+        pass  # it is small
+
+
+def remove_leftovers(folder):
+    """Removes the `.part` files of processes that were killed while they wrote.
+
+    Those are of this host and of a process that is gone, or older than a day.
+    """
+    host = re.escape(os.uname()[1])
+    mine = re.compile(rf"(?:^|\.){host}\.([0-9]+)\.[0-9a-f]+\.part$")
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            path, found = f"{folder}/{name}", mine.search(name)
+            if name.endswith(".part"):
+                with contextlib.suppress(OSError):
+                    age = time.time() - os.stat(path).st_mtime
+                    is_left = found is not None and age > LIVE_S and _is_dead(int(found.group(1)))
+                    if is_left or age > STALE_S:
+                        os.unlink(path)
+
+
+def _is_dead(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _mode(name):
@@ -380,9 +459,14 @@ def note(lines):
 
 
 def append(folder, line):
-    """Appends an event, in one write."""
-    with open(folder + "/events", "ab", 0) as file:
-        file.write(os.fsencode(f"{int(time.time())} {line}\n"))
+    """Appends an event, in one write, all of it or nothing."""
+    data = os.fsencode(f"{int(time.time())} {line}\n")
+    path = folder + "/events"
+    with open(path, "ab", 0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if file.write(data) != len(data):
+            file.truncate(size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
 
 def prune(folders, older_than_min):
@@ -391,8 +475,6 @@ def prune(folders, older_than_min):
 
 
 def _prune(folder, older_than_min):
-    import shutil
-
     try:
         if os.path.islink(folder):
             return "it cannot be entered"

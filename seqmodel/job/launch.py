@@ -4,6 +4,7 @@ The second half of what runs on the machine of the jobs; see agent.py for how it
 for the rules that both files keep.
 """
 
+import contextlib
 import glob
 import os
 import re
@@ -12,7 +13,19 @@ import signal
 import subprocess
 import time
 
-from seqmodel.job.agent import KEPT, Failure, absolute, append, read_regular, versions, write_files
+from seqmodel.job.agent import (
+    KEPT,
+    Failure,
+    absolute,
+    append,
+    discard,
+    leave_parent,
+    read_regular,
+    remove_leftovers,
+    unwritten,
+    versions,
+    write_files,
+)
 
 TIMEOUT_S = 60.0
 SBATCH_S = 100
@@ -110,9 +123,14 @@ def reserve(job_out_dir, workdir, names, marks, accept, needed, files, code, ask
             wanted = {name: mark for name, mark in zip(there, marks) if name not in accept}
             moved = [name for name in wanted if _is_moved(f"{root}/{name}", wanted[name])]
             if not moved:
-                taken = [[name, _next(f"{root}/{name}", n_next)] for name in there]
+                # those that were taken are in it also after an error
+                taken.extend([name, _next(f"{root}/{name}", n_next)] for name in there)
     except OSError as e:
-        text = f"cannot make {e.filename}: {e.strerror}"
+        for name, n in taken:
+            shutil.rmtree(f"{root}/{name}/version_{n}", ignore_errors=True)
+        for each in names:
+            leave_parent(f"{root}/{_first_there(root, each)}")
+        text = f"cannot make {e.filename or root}: {e.strerror}"
         raise Failure("failed", text, "nothing was submitted") from e
     return {
         "root": root, "workdir": start, "taken": taken, "missing": missing, "moved": moved,
@@ -140,7 +158,12 @@ def _is_moved(parent, mark):
     path = f"{parent}/identity"
     try:
         with open(path, "x", encoding="ascii") as file:
-            file.write(mark)
+            try:
+                file.write(mark)
+                file.flush()
+            except OSError:
+                os.unlink(path)
+                raise
         return False
     except FileExistsError:
         try:
@@ -178,17 +201,20 @@ def claim(root, claims, claim_s):
         claim_s: seconds after which a claim without its event is given up.
     """
     taken = []
-    for folder, k, _, _ in claims:
-        first = path = f"{root}/{folder}/submit.{k}"
-        while not _is_made(path):
-            if not _left_by_the_dead(path, k, claim_s):
-                for mine in taken:
-                    os.unlink(mine)
-                raise Failure("busy", f"somebody else is submitting {root}/{folder}")
-            path = f"{first}.{int(path[len(first) + 1 :] or 0) + 1}"
-        taken.append(path)
-    for folder, k, token, i in claims:
-        append(f"{root}/{folder}", f"submitting submission={k} token={token} index={i}")
+    try:
+        for folder, k, _, _ in claims:
+            first = path = f"{root}/{folder}/submit.{k}"
+            while not _is_made(path):
+                if not _left_by_the_dead(path, k, claim_s):
+                    raise Failure("busy", f"somebody else is submitting {root}/{folder}")
+                path = f"{first}.{int(path[len(first) + 1 :] or 0) + 1}"
+            taken.append(path)
+        for folder, k, token, i in claims:
+            append(f"{root}/{folder}", f"submitting submission={k} token={token} index={i}")
+    except (OSError, Failure):
+        for mine in taken:
+            os.unlink(mine)
+        raise
 
 
 def _is_made(path):
@@ -223,10 +249,17 @@ def submit_processes(root, files, claims, entries, limit, claim_s, program):
         program: worker.py here.
     """
     write_files(root, files)
-    claim(root, claims, claim_s)
-    _worker(program)["add"](_queue(root), limit, entries)
+    for folder in ("", "/waiting"):
+        remove_leftovers(_queue(root) + folder)
+    try:
+        claim(root, claims, claim_s)
+        _worker(program)["add"](_queue(root), limit, entries)
+    except OSError as e:
+        discard(root, files)
+        raise unwritten(e, e.filename or root) from e
     for folder, k, _, _ in claims:
-        append(f"{root}/{folder}", f"submitted submission={k} job=shell")
+        with contextlib.suppress(OSError):  # it is found by its token
+            append(f"{root}/{folder}", f"submitted submission={k} job=shell")
 
 
 def processes(root, program):
@@ -281,10 +314,12 @@ def submit_batches(root, files, links, batches, claim_s):
     for token, (claims, args) in batches.items():
         try:
             told.append(_submit(absolute(root), token, claims, args, claim_s))
-        except Failure as e:
-            told.append([e.kind, token, e.text])
-        except OSError as e:
-            told.append(["late", token, f"{e.filename}: {e.strerror}"])
+        except (Failure, OSError) as e:
+            mine = [f"{folder}/events" for folder, _, _, _ in claims]
+            mine.append(f"{KEPT}/submitted/{token}/batch.sh")
+            discard(root, [name for name in mine if name in files])
+            failure = e if isinstance(e, Failure) else unwritten(e, e.filename or root)
+            told.append([failure.kind, token, failure.text])
     queued = {token for word, token, _ in told if word == "job"}
     for line in (squeue("%j|%T %r") or []) if queued else []:
         name, _, text = line.partition("|")
@@ -305,12 +340,13 @@ def _submit(root, token, claims, args, claim_s):
     if not job and code is not None:
         job = _id_by_token(token)
     if job:
-        with open(f"{folder}/job", "w", encoding="ascii") as file:
-            file.write(job)
-        is_array = any(arg.startswith("--array=") for arg in args)
-        for name, k, _, i in claims:  # an element of an array is found by its place
-            element = f"{job}_{i}" if is_array else job
-            append(f"{root}/{name}", f"submitted submission={k} job={element}")
+        with contextlib.suppress(OSError):  # without these lines it is found by its token
+            with open(f"{folder}/job", "w", encoding="ascii") as file:
+                file.write(job)
+            is_array = any(arg.startswith("--array=") for arg in args)
+            for name, k, _, i in claims:  # an element of an array is found by its place
+                element = f"{job}_{i}" if is_array else job
+                append(f"{root}/{name}", f"submitted submission={k} job={element}")
         return ["job", token, job]
     # it may have been queued all the same: submit.<k> stays taken
     if not code:
@@ -319,7 +355,8 @@ def _submit(root, token, claims, args, claim_s):
         return ["late", token, error]
     error = error or f"exit code {code}, without a reason"
     for name, k, _, _ in claims:
-        append(f"{root}/{name}", f"refused text={error}")
+        with contextlib.suppress(OSError):
+            append(f"{root}/{name}", f"refused text={error}")
         path = f"{root}/{name}/submit.{k}"
         for taken in [path, *glob.glob(f"{glob.escape(path)}.*")]:
             os.unlink(taken)

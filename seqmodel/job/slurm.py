@@ -214,6 +214,11 @@ def _note_ids(
         many = f" and {n - 1} more" if n > 1 else ""
         if what == "busy":
             raise BusyError(f"{why} on {name}; nothing of {replicate.path}{many} was submitted")
+        if what == "failed":
+            raise JobError(
+                f"{why} on {name}; nothing of {replicate.path}{many} was submitted, and what was "
+                "written was removed"
+            )
         if what == "late":
             raise JobError(
                 f"sbatch on {name}: {why}; whether {replicate.path}{many} was queued is "

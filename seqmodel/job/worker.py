@@ -24,10 +24,16 @@ def add(queue, limit, entries):
     for folder in ("waiting", "running"):
         os.makedirs(os.path.join(queue, folder), exist_ok=True)
     if read_limit(queue) != limit:
-        write(os.path.join(queue, "limit"), str(limit))
-    for name, args in entries:
-        write(os.path.join(queue, "waiting", name), "\n".join(args))
-    wake(queue)
+        write({os.path.join(queue, "limit"): str(limit)})
+    waiting = {os.path.join(queue, "waiting", name): "\n".join(args) for name, args in entries}
+    write(waiting)
+    try:
+        wake(queue)
+    except OSError:
+        for path in waiting:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        raise
 
 
 def wake(queue):
@@ -180,12 +186,21 @@ def read_limit(queue):
         return 1
 
 
-def write(path, text):
-    """Writes a file whole."""
-    aside = f"{path}.{os.getpid()}.part"
-    with open(aside, "w") as file:
-        file.write(text)
-    os.rename(aside, path)
+def write(texts):
+    """Writes files whole, all of {path: text} or none."""
+    who = f"{os.uname()[1]}.{os.getpid()}.{os.urandom(4).hex()}"
+    asides = {path: f"{path}.{who}.part" for path in texts}
+    try:
+        for path, aside in asides.items():
+            with open(aside, "w") as file:
+                file.write(texts[path])
+        for path, aside in asides.items():
+            os.rename(aside, path)
+    except OSError:
+        for aside in asides.values():
+            with contextlib.suppress(OSError):
+                os.unlink(aside)
+        raise
 
 
 def clean_environment():

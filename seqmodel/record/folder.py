@@ -24,7 +24,7 @@ from typing import Any
 
 from seqmodel import VERSION
 from seqmodel.errors import RunError
-from seqmodel.files import open_binary, read_text, write_file, writing
+from seqmodel.files import open_binary, read_text, remove_parts, write_file, writing
 from seqmodel.hparam.resolve import Run
 from seqmodel.hparam.trust import plugin_digests
 from seqmodel.record.lock import FolderLock, in_job, refuse_if_held
@@ -168,6 +168,8 @@ def write_record(
 ) -> list[str]:
     """Writes hparams.json and code.diff; a resumed run adds a line to the record that is there.
 
+    The caller holds the lock of the folder: what killed attempts left aside there is removed.
+
     Args:
         folder: the run folder.
         run: the run.
@@ -179,6 +181,8 @@ def write_record(
     """
     from seqmodel.record.code import code_record
 
+    for made in (folder, folder / CHECKPOINTS):
+        remove_parts(made)
     path, told = folder / RECORD, list(changed)
     attempt = _attempt(run) | ({"changed_data": list(changed), "data": data} if changed else {})
     code, diff = code_record(run.values.plugins, str(folder))
