@@ -204,7 +204,7 @@ class BedHparams(StoreHparams, LabelledHparams):
         parser.add_argument(
             "--negatives_per_positive",
             group=READING,
-            type=number(0),
+            type=number(0, 1_000_000),
             default=0.0,
             help="Number of negative windows for each interval. All intervals become class 1; "
             "class 0 is drawn from the same split, away from the intervals and with a "

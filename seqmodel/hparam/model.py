@@ -218,7 +218,7 @@ class PooledConvHparams(ConvHparams):
     def add_hparams(parser: HparamParser) -> None:
         parser.add_argument(
             "--pool_size",
-            type=integer(1),
+            type=integer(1, 1024),
             default=2,
             help="Number of positions that are pooled into one: in each block (cnn), or before "
             "the LSTM (conv_lstm).",
@@ -432,8 +432,8 @@ class ProfileHparams(DecoderHparams):
         parser.add_argument(
             "--bin_positions",
             type=integer(1),
-            default=1,
-            help="Number of positions of the encoder's output that are averaged into one bin.",
+            help="Number of positions of the encoder's output that are averaged into one bin. If "
+            "unset: --bin_len divided by the stride of the encoder.",
         )
         parser.add_argument(
             "--crop_bins",

@@ -10,7 +10,16 @@ from argparse import Namespace
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.hparams import HparamParser, Hparams
-from seqmodel.hparam.value import OUTPUT, integer, number, path, str2bool
+from seqmodel.hparam.value import (
+    OUTPUT,
+    batches,
+    duration,
+    integer,
+    number,
+    path,
+    spelled,
+    str2bool,
+)
 
 MODES = ("train", "test")
 AUDITS = ("none", "short", "full")
@@ -118,14 +127,17 @@ class TrainingHparams(Hparams):
         )
         add(
             "--precision",
+            type=spelled(**{"16": "16-mixed", "bf16": "bf16-mixed", "32-true": "32"}),
             choices=["32", "16-mixed", "bf16-mixed"],
             default="32",
-            help="Number format of the forward and backward pass.",
+            help="Number format of the forward and backward pass. 16 and bf16 mean 16-mixed and "
+            "bf16-mixed.",
         )
         add(
             "--limit_train_batches",
-            type=integer(1),
-            help="Number of training batches in one epoch. If unset: all.",
+            type=batches(),
+            help="Number of training batches in one epoch, or the proportion of them. If unset: "
+            "all.",
         )
         add(
             "--check_val_every_n_epoch",
@@ -135,9 +147,10 @@ class TrainingHparams(Hparams):
         )
         add(
             "--val_check_interval",
-            type=integer(1),
+            type=batches(),
             help="Number of batches between two validations, counted across epochs. It replaces "
-            "--check_val_every_n_epoch. If unset: validation follows the epochs.",
+            "--check_val_every_n_epoch. A proportion such as 0.5 validates within each epoch. If "
+            "unset: validation follows the epochs.",
         )
         add(
             "--monitor",
@@ -271,6 +284,7 @@ def _add_machine(parser: HparamParser) -> None:
     )
     add(
         "--max_time",
+        type=duration(),
         help="Time after which training saves a checkpoint and ends, as DD:HH:MM:SS. If unset: no "
         "limit.",
     )
@@ -287,13 +301,13 @@ def _add_watching(parser: HparamParser) -> None:
     )
     add(
         "--limit_val_batches",
-        type=integer(1),
-        help="Number of batches in one validation. If unset: all.",
+        type=batches(),
+        help="Number of batches in one validation, or the proportion of them. If unset: all.",
     )
     add(
         "--limit_test_batches",
-        type=integer(1),
-        help="Number of batches in the test. If unset: all.",
+        type=batches(),
+        help="Number of batches in the test, or the proportion of them. If unset: all.",
     )
     add(
         "--num_sanity_val_steps",

@@ -11,6 +11,10 @@ import math
 import os
 from argparse import ArgumentTypeError
 
+MOST_INT = 2**31 - 1
+MOST_FLOAT = 3.4028234e38
+"""The largest whole number and the largest real number in 32 bits, in which torch counts."""
+
 _TRUE = ("true", "yes", "on", "1", "t", "y")
 _FALSE = ("false", "no", "off", "0", "f", "n")
 
@@ -92,14 +96,70 @@ class _Integer(ValueType):
     def __init__(self, lo: int | None, hi: int | None) -> None:
         self.lo, self.hi = lo, hi
         self.described = "a whole number" + _bounds(lo, hi)
+        if lo is not None and hi is None:
+            self.hi = MOST_INT
 
     def __call__(self, raw: object) -> int:
         value = _whole(raw)
         too_low = value is not None and self.lo is not None and value < self.lo
         too_high = value is not None and self.hi is not None and value > self.hi
+        if too_high and self.hi == MOST_INT:
+            raise ArgumentTypeError(
+                f"must be a whole number{_bounds(self.lo, self.hi)}, got {raw!r}"
+            )
         if value is None or too_low or too_high:
             raise self.refuse(raw)
         return value
+
+
+class _Batches(ValueType):
+    described = "a number of batches of at least 1, or a proportion in (0, 1] with a decimal point"
+    metavar = "N|X"
+
+    def __call__(self, raw: object) -> int | float | None:
+        """The count, or the proportion; None for 1.0, which is all of them."""
+        is_float = isinstance(raw, float) or (isinstance(raw, str) and not _is_integer(raw))
+        value = _whole(raw)
+        if value == 1 and is_float:
+            return None
+        if value is not None and 1 <= value <= MOST_INT:
+            return value
+        try:
+            share = math.nan if isinstance(raw, (bool, bytes)) else float(raw)  # type: ignore[arg-type]  # tried
+        except (TypeError, ValueError, OverflowError):
+            share = math.nan
+        if not 0 < share < 1:
+            raise self.refuse(raw)
+        return share
+
+    def text(self, value: object) -> str:
+        return "" if value is None else repr(value)
+
+
+class _Duration(ValueType):
+    described = "a time as DD:HH:MM:SS, such as 00:12:00:00 for 12 hours"
+    metavar = "DD:HH:MM:SS"
+
+    def __call__(self, raw: object) -> str:
+        parts = raw.strip().split(":") if isinstance(raw, str) else []
+        widths = [len(part) for part in parts if part.isascii() and part.isdigit()]
+        # Lightning's pattern
+        if len(parts) != 4 or widths[1:] != [2, 2, 2] or not 0 < widths[0] <= 4:
+            raise self.refuse(raw)
+        if not any(map(int, parts)):
+            raise self.refuse(raw)
+        return ":".join(parts)
+
+
+class _Spelled(ValueType):
+    """Text of which some spellings mean the same."""
+
+    def __init__(self, spellings: dict[str, str]) -> None:
+        self.spellings = spellings
+
+    def __call__(self, raw: object) -> object:
+        word = str(raw) if isinstance(raw, int) else raw
+        return text(self.spellings.get(word, word) if isinstance(word, str) else word)
 
 
 class _Number(ValueType):
@@ -111,13 +171,16 @@ class _Number(ValueType):
 
     def __call__(self, raw: object) -> float:
         try:
-            value = math.nan if isinstance(raw, bool) else float(raw)  # type: ignore[arg-type]  # tried
+            value = math.nan if isinstance(raw, (bool, bytes)) else float(raw)  # type: ignore[arg-type]  # tried
         except (TypeError, ValueError, OverflowError):
             value = math.nan
         if math.isnan(value) or not self._inside(value):
             raise self.refuse(raw)
         if math.isinf(value):
             raise ArgumentTypeError(f"must be {self.described} and finite, got {raw!r}")
+        if abs(value) > MOST_FLOAT:
+            limit = f"at most {MOST_FLOAT:.2g} in size"
+            raise ArgumentTypeError(f"must be {self.described} and {limit}, got {raw!r}")
         return value + 0.0  # -0.0 and 0.0 are one setting
 
     def text(self, value: object) -> str:
@@ -179,8 +242,26 @@ def path(kind: str = FILE, *, one_line: bool = False) -> ValueType:
 
 
 def integer(lo: int | None = None, hi: int | None = None) -> ValueType:
-    """The type of whole numbers in [lo, hi]; `1e6` and `3.0` are whole, True is not a number."""
+    """The type of whole numbers in [lo, hi]; `1e6` and `3.0` are whole, True is not a number.
+
+    A number with a lower end alone has at most 32 bits.
+    """
     return _Integer(lo, hi)
+
+
+def batches() -> ValueType:
+    """The type of limits in batches, as Lightning has them: a count, or a proportion of all."""
+    return _Batches()
+
+
+def duration() -> ValueType:
+    """The type of times `DD:HH:MM:SS` above 0, kept as text."""
+    return _Duration()
+
+
+def spelled(**spellings: str) -> ValueType:
+    """The type of texts in which each key of `spellings` is another spelling of its value."""
+    return _Spelled(spellings)
 
 
 def number(
@@ -220,6 +301,13 @@ def did_you_mean(word: object, known: list[str]) -> str:
 
     near = get_close_matches(str(word), known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _is_integer(raw: str) -> bool:
+    try:
+        return int(raw) is not None
+    except ValueError:
+        return False
 
 
 def _whole(raw: object) -> int | None:

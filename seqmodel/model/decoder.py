@@ -116,7 +116,7 @@ class ProfileDecoder(nn.Module):
 
     def __init__(self, hparams: Hparams, n_in: int, n_out: int) -> None:
         super().__init__()
-        self.size, self.n_cropped = hparams.bin_positions, hparams.crop_bins
+        self.size, self.n_cropped = hparams.bin_positions or 1, hparams.crop_bins
         self.head = make_head(hparams, n_in, n_out)
 
     def forward(
@@ -127,15 +127,24 @@ class ProfileDecoder(nn.Module):
         Raises:
             HparamError: the positions are no whole number of bins, or none is left.
         """
-        n_bins, rest = divmod(encoded.shape[1], self.size)
+        self.n_bins(encoded.shape[1])
+        bins = encoded.unflatten(1, (-1, self.size)).mean(2)
+        return self.head(self._crop(bins))
+
+    def n_bins(self, n_positions: int) -> int:
+        """How many bins it gives for a number of positions of the encoder.
+
+        Raises:
+            HparamError: the positions are no whole number of bins, or none is left.
+        """
+        n_bins, rest = divmod(n_positions, self.size)
         if rest or n_bins <= 2 * self.n_cropped:
             raise HparamError(
-                f"--decoder=profile: {encoded.shape[1]} positions of the encoder are {n_bins} bins "
+                f"--decoder=profile: {n_positions} positions of the encoder are {n_bins} bins "
                 f"of --bin_positions={self.size} and a rest of {rest}; after cropping "
                 f"--crop_bins={self.n_cropped} at each end there must be bins, and no rest"
             )
-        bins = encoded.unflatten(1, (n_bins, self.size)).mean(2)
-        return self.head(self._crop(bins))
+        return n_bins - 2 * self.n_cropped
 
     def out_pad(self, pad: Bool[Tensor, "N L"] | None) -> Bool[Tensor, "N B"] | None:
         """Which bins have a position that is padding."""

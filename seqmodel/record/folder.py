@@ -40,11 +40,16 @@ def check_folder(run: Run) -> None:
     """Refuses a folder that is not free, before anything is read; changes nothing.
 
     Raises:
-        RunError: the folder holds a run already, or is being written.
+        RunError: the folder holds a run already, is being written, or cannot be made.
     """
     folder = _given_folder(run)
     if folder is None or is_other_rank():
         return
+    there = next((x for x in (folder, *folder.parents) if os.path.lexists(x)), folder)
+    if there.exists() and not there.is_dir():
+        raise RunError(
+            f"--default_root_dir={folder}: {there} is no folder; choose another --default_root_dir"
+        )
     if not in_job():  # which waits for the attempt before it, in run_folder
         refuse_if_held(folder)
     _refuse_old_run(run, folder)

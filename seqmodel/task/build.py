@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from seqmodel.errors import HparamError
 from seqmodel.hparam.resolve import Run
 from seqmodel.hparam.target import resolve_target
 from seqmodel.model import adapt_encoder, build_decoder, build_encoder
@@ -13,6 +14,7 @@ from seqmodel.task.task import Task, check_task
 if TYPE_CHECKING:
     from seqmodel.dataset.label.targets import Targets
     from seqmodel.dataset.seq.alphabet import Alphabet
+    from seqmodel.hparam.hparams import Hparams
     from seqmodel.model.encoder import Encoder
 
 
@@ -49,7 +51,8 @@ def build_task(
         prepare(encoder)
     encoder = adapt_encoder(encoder, run.hparams("encoder"))
     cls, hparams = task_class(run), run.hparams("task")
-    decoder = build_decoder(run.hparams("decoder"), encoder, cls.n_out(hparams, alphabet, targets))
+    n_out = cls.n_out(hparams, alphabet, targets)
+    decoder = build_decoder(_decoder_hparams(run, encoder), encoder, n_out)
     return cls(
         hparams,
         encoder,
@@ -59,3 +62,21 @@ def build_task(
         optimiser=run.hparams("optimiser"),
         schedule=run.hparams("schedule"),
     )
+
+
+def _decoder_hparams(run: Run, encoder: Encoder) -> Hparams:
+    """Those of the decoder, with the positions of a bin that follow from the length of a bin.
+
+    Raises:
+        HparamError: the encoder has no whole number of outputs in a bin.
+    """
+    found = run.hparams("decoder")
+    if getattr(found.hparams, "bin_positions", 1) is None:
+        bin_len = getattr(run.values, "bin_len", encoder.stride)
+        found.hparams.bin_positions, rest = divmod(bin_len, encoder.stride)
+        if rest:
+            raise HparamError(
+                f"--bin_len={bin_len}: the encoder has one output for {encoder.stride} bp, which "
+                f"do not divide a bin; set --bin_len to a multiple of {encoder.stride}"
+            )
+    return found

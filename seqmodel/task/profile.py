@@ -68,10 +68,20 @@ def crop(target: Tensor, n_bins: int) -> Tensor:
     Raises:
         LabelError: there are fewer, or their middle is between two bins.
     """
-    extra = target.shape[1] - n_bins
+    extra = check_crop(target.shape[1], n_bins)
+    return target[:, extra // 2 : extra // 2 + n_bins]
+
+
+def check_crop(n_there: int, n_bins: int) -> int:
+    """How many of the `n_there` bins of the tracks are left out at both ends together.
+
+    Raises:
+        LabelError: there are fewer than `n_bins`, or their middle is between two bins.
+    """
+    extra = n_there - n_bins
     if extra < 0 or extra % 2:
         raise LabelError(
-            f"the model gives {n_bins} bins, the tracks have {target.shape[1]}: change "
+            f"the model gives {n_bins} bins, the tracks have {n_there}: change "
             "--bin_positions (encoder positions a bin) or --crop_bins"
         )
-    return target[:, extra // 2 : extra // 2 + n_bins]
+    return extra

@@ -5,6 +5,7 @@ A trial (`--fast_dev_run`) is refused for the same reasons.
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,10 @@ import numpy as np
 
 from seqmodel.errors import HparamError, LabelError, RunError
 from seqmodel.hparam.value import did_you_mean
+from seqmodel.model.decoder import ProfileDecoder
+from seqmodel.task.optim import build_optimiser
+from seqmodel.task.profile import check_crop
+from seqmodel.task.schedule import schedule_curve
 
 if TYPE_CHECKING:
     from seqmodel.hparam.resolve import Run
@@ -19,10 +24,12 @@ if TYPE_CHECKING:
 
 
 def check_monitor(run: Run, parts: Parts) -> None:
-    """Refuses a monitor that is never logged; warns of settings that need a validation split.
+    """Refuses a monitor that is never logged, and settings that need a validation split.
+
+    A resumed run keeps such settings, since an earlier version took them.
 
     Raises:
-        HparamError: `--monitor` is no value of the task.
+        HparamError: `--monitor` is no value of the task, or there is no validation split.
     """
     v = run.values
     if v.mode != "train":
@@ -37,7 +44,85 @@ def check_monitor(run: Run, parts: Parts) -> None:
         settings = {"--monitor": v.monitor, "--patience": v.patience}
         settings["--schedule=plateau"] = v.schedule == "plateau"
         for name in [name for name, value in settings.items() if value]:
-            warnings.warn(f"{name} has no effect without a validation split", stacklevel=2)
+            without = f"{name} has no effect without a validation split"
+            if not v.resume_from_checkpoint:
+                raise HparamError(
+                    f"{without}; give one (--valid_files, --valid_prop, --valid_contigs or "
+                    f"--split_column, as the dataset has them), or leave {name.split('=')[0]} out"
+                )
+            warnings.warn(without, stacklevel=2)
+
+
+def check_bins(run: Run, parts: Parts) -> None:
+    """Refuses a model of tracks whose bins are not those of the data.
+
+    Raises:
+        HparamError: other bins than the data have.
+        LabelError: another number of bins.
+    """
+    task, data = parts.task, parts.data
+    decoder, target_len = task.decoder, getattr(data, "target_len", None)
+    if not isinstance(decoder, ProfileDecoder) or target_len is None:
+        return
+    stride, bin_len = task.encoder.stride, data.hparams.bin_len
+    if decoder.size * stride != bin_len and not run.values.resume_from_checkpoint:
+        raise HparamError(
+            f"--bin_positions={decoder.size}: at {stride} bp for a position of the encoder, a bin "
+            f"of the model has {decoder.size * stride} bp and one of the data --bin_len={bin_len}; "
+            "leave --bin_positions out"
+        )
+    length = data.readers[data.splits[0]].length
+    check_crop(target_len // bin_len, decoder.n_bins(-(-length // stride)))
+
+
+def check_lengths(run: Run, parts: Parts) -> None:
+    """Refuses a proportion of the batches of a split that leaves none.
+
+    Raises:
+        HparamError: it names the setting and the number of batches.
+    """
+    v = run.values
+    limits = {"train": v.limit_train_batches, "valid": v.limit_val_batches}
+    limits["test"] = v.limit_test_batches
+    for split, limit in limits.items():
+        if split not in parts.data.splits or not isinstance(limit, float):
+            continue
+        n_ranks = v.devices * v.num_nodes
+        n_batches = len(parts.data.loader(split, train=split == "train", world_size=n_ranks))
+        if not limited(n_batches, limit):
+            name = "limit_val_batches" if split == "valid" else f"limit_{split}_batches"
+            raise HparamError(
+                f"--{name}={limit}: less than one of the {n_batches} batches of the {split} split; "
+                f"set a number of batches, or a proportion of at least {1 / n_batches:.3g}"
+            )
+
+
+def check_training(run: Run, parts: Parts) -> None:
+    """Refuses an optimiser without weights, and a schedule that does not fit the steps of the run.
+
+    Raises:
+        HparamError: what `Task.configure_optimizers` would raise when training starts.
+    """
+    v = run.values
+    if v.mode == "train":
+        build_optimiser(parts.task, run.hparams("optimiser"), fused=False)
+        n_batches = len(parts.data.loader("train", world_size=v.devices * v.num_nodes))
+        schedule_curve(run.hparams("schedule"), whole_run_steps(run, n_batches))
+
+
+def whole_run_steps(run: Run, n_batches: int) -> int:
+    """Optimiser steps of a run whose epoch has `n_batches`, on one rank; as Lightning counts."""
+    v = run.values
+    an_epoch = limited(n_batches, v.limit_train_batches)
+    steps = math.ceil(an_epoch / v.accumulate_grad_batches) * v.max_epochs
+    return steps if v.max_steps < 0 else min(steps, v.max_steps)
+
+
+def limited(n_batches: int, limit: float | None) -> int:
+    """How many of `n_batches` a limit leaves, as Lightning counts: a number, or a proportion."""
+    if isinstance(limit, float):
+        return int(n_batches * limit)
+    return min(n_batches, limit or n_batches)
 
 
 def check_contents(run: Run, parts: Parts) -> None:

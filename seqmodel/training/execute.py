@@ -34,8 +34,16 @@ from seqmodel.record.lock import FolderLock
 from seqmodel.terminal import plain
 from seqmodel.training.allocator import kept_memory
 from seqmodel.training.build import Parts, build
-from seqmodel.training.checks import check_contents, check_monitor, check_test_split
+from seqmodel.training.checks import (
+    check_bins,
+    check_contents,
+    check_lengths,
+    check_monitor,
+    check_test_split,
+    check_training,
+)
 from seqmodel.training.curves import curves
+from seqmodel.training.host import check_host
 from seqmodel.training.out_of_memory import explain_out_of_memory
 from seqmodel.training.predictions import scored_items, write_predictions
 from seqmodel.training.stopping import StopOnSignal
@@ -123,9 +131,13 @@ def _execute(
     trial = run.values.fast_dev_run
     if not trial:
         check_folder(run)
+    check_host(run)
     parts = build(run)
     _check_splits(run, parts.data)
     check_monitor(run, parts)
+    check_lengths(run, parts)
+    check_bins(run, parts)
+    check_training(run, parts)
     check_contents(run, parts)
     check_test_split(run, parts)
     record = parts.data.digests()

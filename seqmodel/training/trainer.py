@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 import os
 import sys
 import warnings
@@ -35,6 +34,8 @@ from seqmodel.rng import hash64
 from seqmodel.task.task import monitor_mode
 from seqmodel.training.build import Parts
 from seqmodel.training.callbacks import skip_idle_hooks, training_callbacks
+from seqmodel.training.checks import whole_run_steps
+from seqmodel.training.host import bare_trainer
 from seqmodel.training.metrics_csv import MetricsCsv
 from seqmodel.training.progress import PlainLines
 from seqmodel.training.stopping import StopOnSignal
@@ -277,10 +278,14 @@ class LastCheckpoint(Checkpoint):
 
 
 def _validates(trainer: Trainer) -> bool:
-    """Whether validation within the epoch is due after this training batch."""
-    if trainer.check_val_every_n_epoch is not None or not trainer.val_check_batch:
+    """Whether validation is due after this training batch, as Lightning counts."""
+    every_n_epoch, loop = trainer.check_val_every_n_epoch, trainer.fit_loop.epoch_loop
+    if not trainer.val_check_batch:
         return False
-    return (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % trainer.val_check_batch == 0
+    if every_n_epoch is None:
+        return (loop.total_batch_idx + 1) % trainer.val_check_batch == 0
+    is_epoch = (trainer.current_epoch + 1) % every_n_epoch == 0
+    return is_epoch and (loop.batch_idx + 1) % trainer.val_check_batch == 0
 
 
 def make_trainer(
@@ -293,35 +298,13 @@ def make_trainer(
 ) -> Trainer:
     """The Trainer of `run`, writing into `folder`; a `lock` that was lost ends it."""
     lock = lock or FolderLock()
-    for name in ("pytorch_lightning", "lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     v = run.values
     if v.n_threads:
         torch.set_num_threads(v.n_threads)
     shown = _shown(v.progress)
-    trainer = Trainer(
-        accelerator=v.accelerator,
-        devices=v.devices,
-        num_nodes=v.num_nodes,
-        strategy=v.strategy,
-        precision=v.precision,
-        max_epochs=v.max_epochs,
-        max_steps=v.max_steps,
-        max_time=v.max_time,
-        accumulate_grad_batches=v.accumulate_grad_batches,
-        gradient_clip_val=v.gradient_clip_val or None,
-        fast_dev_run=v.fast_dev_run,
-        limit_train_batches=v.limit_train_batches,
+    trainer = bare_trainer(
+        run,
         limit_val_batches=v.limit_val_batches if "valid" in parts.data.splits else 0,
-        limit_test_batches=v.limit_test_batches,
-        check_val_every_n_epoch=None if v.val_check_interval else v.check_val_every_n_epoch,
-        val_check_interval=v.val_check_interval,
-        num_sanity_val_steps=v.num_sanity_val_steps,
-        log_every_n_steps=v.log_every_n_steps,
-        deterministic=v.deterministic or None,
-        detect_anomaly=v.detect_anomaly,
-        use_distributed_sampler=False,
-        enable_model_summary=False,
         enable_progress_bar=shown == "bar",
         enable_checkpointing=not v.fast_dev_run,
         default_root_dir=folder,
@@ -447,14 +430,6 @@ def _saving(
     # after the best one, whose score it holds
     found.append(LastCheckpoint(where / "last.ckpt", v.checkpoint_every_n_steps, stopper))
     return found
-
-
-def whole_run_steps(run: Run, n_batches: int) -> int:
-    """Optimiser steps of a run whose epoch has `n_batches`, on one rank; as Lightning counts."""
-    v = run.values
-    an_epoch = min(n_batches, v.limit_train_batches or n_batches)
-    steps = math.ceil(an_epoch / v.accumulate_grad_batches) * v.max_epochs
-    return steps if v.max_steps < 0 else min(steps, v.max_steps)
 
 
 def monitored(run: Run, task: Task) -> tuple[str, str]:

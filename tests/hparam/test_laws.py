@@ -17,15 +17,16 @@ from seqmodel.hparam import (
     parse_dict,
     to_args,
 )
+from seqmodel.hparam.value import MOST_FLOAT, MOST_INT
 
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))
 some = text.filter(bool)
-finite = st.floats(allow_nan=False, allow_infinity=False)
+finite = st.floats(-MOST_FLOAT, MOST_FLOAT)
 settings = st.fixed_dictionaries(
     {},
     optional={
-        "depth": st.integers(1),
-        "lr": st.floats(0, allow_nan=False, allow_infinity=False),
+        "depth": st.integers(1, MOST_INT),
+        "lr": st.floats(0, MOST_FLOAT),
         "shift": finite,
         "label": text,
         "path": st.none() | some,

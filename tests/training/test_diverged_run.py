@@ -15,8 +15,8 @@ from seqmodel.job.state import status_of
 from seqmodel.record import checkpoint
 from seqmodel.run import main
 from seqmodel.task.masked import MaskedTask
+from seqmodel.training.checks import whole_run_steps
 from seqmodel.training.metrics_csv import read_rows
-from seqmodel.training.trainer import whole_run_steps
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--encoder=dilated_conv", "--n_layers=1", "--n_dims=8", "--n_threads=1", "--batch_size=8")
@@ -256,16 +256,6 @@ def test_a_monitor_that_is_never_logged_is_refused_before_the_run_folder(folder,
     assert "valid_loss, valid_bits, valid_perplexity, valid_accuracy" in line
     assert line.endswith("did you mean 'valid_accuracy'?")
     assert not Path("r").exists()
-
-
-@pytest.mark.filterwarnings("default:.*has no effect without a validation split")
-@pytest.mark.parametrize("setting", ["--monitor=valid_loss", "--patience=2", "--schedule=plateau"])
-def test_what_needs_a_validation_split_is_told_without_one(folder, capsys, setting):
-    args = [a for a in MASKED if "valid" not in a]
-    name = setting if "plateau" in setting else setting.split("=")[0]
-    assert main([*args, *SMALL, "--fast_dev_run", setting]) == 0
-    told = f"warning: {name} has no effect without a validation split\n"
-    assert told in capsys.readouterr().err
 
 
 def test_a_training_loss_may_be_the_monitor(folder, caplog):

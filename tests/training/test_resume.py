@@ -106,6 +106,14 @@ VARIANTS = {
     "workers": ["--n_workers=2"],
     "validated within epochs": ["--val_check_interval=5"],
     "validated within epochs, steps": ["--val_check_interval=5", "--max_steps=47"],
+    "validated by proportion": ["--val_check_interval=0.3"],
+    "validated by proportion, part of the data": [
+        "--val_check_interval=0.5",
+        "--limit_train_batches=0.7",
+        "--limit_val_batches=0.5",
+        "--check_val_every_n_epoch=2",
+        "--max_epochs=4",
+    ],
     "validated every other epoch": ["--check_val_every_n_epoch=2"],
     "validated every other epoch, steps": ["--check_val_every_n_epoch=2", "--max_steps=47"],
     "warm-up": ["--schedule=linear", "--warmup_steps=5"],
@@ -114,11 +122,17 @@ VARIANTS = {
 }
 
 
+LENGTHS = {
+    "accumulated": 5, "accumulated steps": 5, "part of the data": 7,
+    "validated by proportion, part of the data": 12,  # 0.7 of 18
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("where", ["within an epoch", "at the end of an epoch"])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_kind_of_run_goes_on_exactly(folder, variant, where):
     args = [*RUN, *VARIANTS[variant]]
-    epoch = {"accumulated": 5, "accumulated steps": 5, "part of the data": 7}.get(variant, STEPS)
+    epoch = LENGTHS.get(variant, STEPS)
     stop = epoch if where == "at the end of an epoch" else 3
     assert main([*args, "--default_root_dir=whole"]) == 0
     assert cut([*args, "--default_root_dir=cut"], stop) == stop
@@ -126,10 +140,22 @@ def test_every_kind_of_run_goes_on_exactly(folder, variant, where):
     assert_same_run("whole", "cut")
 
 
+@pytest.mark.parametrize("step", [5, 6, 23])
+def test_a_signal_where_a_proportion_of_an_epoch_is_validated_changes_no_bit(folder, step):
+    """0.3 of 18 batches are 5: steps 5 and 23 are validated, and step 6 is the one after."""
+    args = [*RUN, "--val_check_interval=0.3"]
+    assert main([*args, "--default_root_dir=whole"]) == 0
+    rows = [r for r in read_rows(Path("whole/metrics.csv")) if r["valid_loss"]]
+    assert [int(r["step"]) + 1 for r in rows] == [5, 10, 15, 23, 28, 33, 41, 46, 51]
+    break_off([*args, "--default_root_dir=cut"], "train_batch_start", "signal", step - 1)
+    assert main(["--resume_from_checkpoint=cut/checkpoints/last.ckpt"]) == 0
+    assert_same_run("whole", "cut")
+
+
 MOMENTS = ("train_batch_start", "validation_start", "validation_batch_start", "validation_end")
 
 
-@pytest.mark.parametrize("validation", ["--val_check_interval=1.0", "--val_check_interval=5"])
+@pytest.mark.parametrize("validation", ["--val_check_interval=1", "--val_check_interval=5"])
 @pytest.mark.parametrize("how", ["signal", "kill"])
 @pytest.mark.parametrize("moment", [*MOMENTS, "train_epoch_end"])
 def test_a_run_whose_end_is_broken_off_goes_on_exactly(folder, moment, how, validation):

@@ -315,7 +315,12 @@ def _targets(files: list[str], alphabet: Alphabet, cache_dir: str | None = None)
     end = f"{f'.and{len(real) - 1}.{many}' if many else ''}.{letters}{SUFFIX}"
     cached = f"{os.path.basename(real[0])}.{digest8(real[0])}{end}"
     if cache_dir is not None:
-        os.makedirs(cache_dir, exist_ok=True)
+        try:
+            os.makedirs(cache_dir, exist_ok=True)
+        except OSError as e:
+            raise SequenceError(
+                f"--cache_dir={cache_dir}: cannot be made ({e.strerror}); choose another folder"
+            ) from e
         return [os.path.join(os.path.abspath(cache_dir), cached)]
     return [beside(files[0]) + end, os.path.join(user_cache(), cached)]
 

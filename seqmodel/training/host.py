@@ -1,0 +1,162 @@
+"""What is refused of a run before its data are read: settings that this host cannot follow.
+
+Lightning refuses most of them itself, but only where its Trainer is made, after the run folder. So
+a Trainer without callbacks and loggers is made first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import warnings
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from lightning_fabric.plugins.environments import (
+    LSFEnvironment,
+    MPIEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+from pytorch_lightning import Trainer
+
+from seqmodel.errors import HparamError, RunError
+from seqmodel.hparam.resolve import Run
+
+PER_CPU = 16
+"""Processes and threads for each CPU; more of them only wait for each other."""
+
+
+def check_host(run: Run) -> None:
+    """Refuses devices, processes, loggers and a precision that this host does not have.
+
+    Raises:
+        HparamError: a setting that this host cannot follow.
+        RunError: the package of a logger is missing.
+    """
+    v = run.values
+    _check_accelerator(v.accelerator, v.devices)
+    _check_processes(run)
+    _check_nodes(v.num_nodes)
+    if not v.fast_dev_run:
+        for name in v.logger:
+            _check_logger(name)
+    if v.compile and not _can_compile(v.accelerator):
+        raise HparamError(
+            "--compile=True needs a C++ compiler, and there is no g++ or clang++ on this host; "
+            "install one, or set --compile=False"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the Trainer of the run warns
+        try:
+            bare_trainer(run, logger=False, enable_checkpointing=False)
+        except Exception as e:
+            raise HparamError(f"Lightning refuses this run: {_one_line(e)}") from e
+
+
+def bare_trainer(run: Run, **more: Any) -> Trainer:
+    """A Trainer with the settings of `run` that need no folder and no data, and `more`."""
+    for name in ("pytorch_lightning", "lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    v = run.values
+    return Trainer(
+        accelerator=v.accelerator,
+        devices=v.devices,
+        num_nodes=v.num_nodes,
+        strategy=v.strategy,
+        precision=v.precision,
+        max_epochs=v.max_epochs,
+        max_steps=v.max_steps,
+        max_time=v.max_time,
+        accumulate_grad_batches=v.accumulate_grad_batches,
+        gradient_clip_val=v.gradient_clip_val or None,
+        fast_dev_run=v.fast_dev_run,
+        limit_train_batches=v.limit_train_batches,
+        limit_test_batches=v.limit_test_batches,
+        # a count of batches continues over epochs, a proportion is of each n-th epoch
+        check_val_every_n_epoch=(
+            None if isinstance(v.val_check_interval, int) else v.check_val_every_n_epoch
+        ),
+        val_check_interval=v.val_check_interval,
+        num_sanity_val_steps=v.num_sanity_val_steps,
+        log_every_n_steps=v.log_every_n_steps,
+        deterministic=v.deterministic or None,
+        detect_anomaly=v.detect_anomaly,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        **more,
+    )
+
+
+def _check_accelerator(accelerator: str, n_devices: int) -> None:
+    n_gpus, has_mps = torch.cuda.device_count(), torch.backends.mps.is_available()
+    if accelerator == "gpu" and not (n_gpus or has_mps):
+        why = "torch finds no GPU"
+        if not torch.backends.cuda.is_built():
+            why = f"torch {torch.__version__} is built without CUDA"
+        raise HparamError(
+            f"--accelerator=gpu: {why} on this host; set --accelerator=cpu or auto, or run it "
+            "where there is a GPU"
+        )
+    if accelerator == "mps" and not has_mps:
+        raise HparamError(
+            "--accelerator=mps: torch finds no GPU of Apple on this host; set --accelerator=cpu or "
+            "auto"
+        )
+    if accelerator == "cpu" or not (n_gpus or has_mps):
+        return
+    n_there = 1 if has_mps and not n_gpus else n_gpus
+    if n_devices > n_there:
+        raise HparamError(
+            f"--devices={n_devices}: this host has {n_there} GPU{'s' * (n_there > 1)}; set "
+            f"--devices={n_there} or less"
+        )
+
+
+def _check_processes(run: Run) -> None:
+    """Refuses numbers of processes or threads that would take the memory and leave no CPU."""
+    n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    most = PER_CPU * (n_cpus or 1)
+    for name in ("devices", "n_workers", "n_threads"):
+        value = getattr(run.values, name)
+        if value and value > most:
+            raise HparamError(
+                f"--{name}={value}: this process has {n_cpus} CPU{'s' * (n_cpus != 1)}, and more "
+                f"than {PER_CPU} for each only wait; set --{name}={most} or less"
+            )
+
+
+def _check_nodes(num_nodes: int) -> None:
+    """Refuses several nodes where nothing starts the processes of the others."""
+    launchers = (SLURMEnvironment, TorchElasticEnvironment, LSFEnvironment, MPIEnvironment)
+    if num_nodes > 1 and "MASTER_ADDR" not in os.environ and not any(
+        x.detect() for x in launchers
+    ):  # fmt: skip
+        raise HparamError(
+            f"--num_nodes={num_nodes}: the run would wait for processes on other nodes, and "
+            "nothing starts them; start it by srun or torchrun, or set --num_nodes=1"
+        )
+
+
+def _check_logger(name: str) -> None:
+    modules = {
+        "tensorboard": ("tensorboard", "tensorboardX"),
+        "mlflow": ("mlflow", "mlflow_skinny"),
+    }
+    if not any(find_spec(x) for x in modules.get(name, (name,))):
+        raise RunError(
+            f"--logger={name} needs a package that is missing ({name}): "
+            f"pip install 'seqmodel[{name}]'"
+        )
+
+
+def _can_compile(accelerator: str) -> bool:
+    on_gpu = accelerator != "cpu" and torch.cuda.is_available()
+    compilers = [os.environ.get("CXX") or "g++", "clang++", "c++"]
+    return on_gpu or any(shutil.which(x) for x in compilers)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,170 @@
+"""A setting that the host or the data cannot follow is refused in one line, and nothing is made."""
+
+import os
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from seqmodel.hparam.resolve import resolve
+from seqmodel.model.decoder import ProfileDecoder
+from seqmodel.run import main
+from seqmodel.training.execute import execute
+
+FAST = ("--encoder=dilated_conv", "--n_layers=1", "--n_dims=8", "--batch_size=8", "--max_epochs=1")
+FAST += ("--progress=none", "--audit=none")
+DATA = ("--task=masked", "--fasta=g.fa", "--seq_len=64")
+VALID = "--valid_contigs=b"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A folder with a small genome and its store, and a track."""
+    import pybigtools
+
+    folder = tmp_path_factory.mktemp("refused")
+    rng = np.random.default_rng(0)
+    contigs = {name: "".join(rng.choice(list("ACGT"), 512)) for name in "ab"}
+    (folder / "g.fa").write_text("".join(f">{name}\n{seq}\n" for name, seq in contigs.items()))
+    values = [(c, s, s + 16, float(rng.integers(9))) for c in "ab" for s in range(0, 512, 16)]
+    file = pybigtools.open(str(folder / "t.bw"), "w")
+    file.write(dict.fromkeys("ab", 512), iter(values))
+    before = os.getcwd()
+    os.chdir(folder)
+    main([*DATA, *FAST, VALID, "--fast_dev_run=True"])  # makes the store
+    os.chdir(before)
+    return folder
+
+
+def listed(folder):
+    """All files but what is cached beside the genome and the track."""
+    return sorted(x for x in folder.rglob("*") if not x.name.startswith(("g.fa.", "t.bw.")))
+
+
+def refused(data, monkeypatch, capsys, args):
+    """The one line with which a run is refused that leaves nothing."""
+    monkeypatch.chdir(data)
+    before = listed(data)
+    capsys.readouterr()
+    assert main([*FAST, *args]) == 2
+    printed = capsys.readouterr()
+    assert listed(data) == before
+    (line,) = [x for x in printed.err.splitlines() if not x.startswith(("reading", "wrote"))]
+    assert printed.out == ""
+    return line
+
+
+HOST = {
+    "--accelerator=gpu": "no GPU|built without CUDA",
+    "--accelerator=mps": "no GPU of Apple",
+    "--strategy=fsdp": "fsdp",
+    "--devices=100000": "set --devices=",
+    "--n_workers=200000": "this process has .* CPU.* set --n_workers=",
+    "--n_threads=100000": "set --n_threads=",
+    "--num_nodes=2": "nothing starts them",
+    "--max_time=banana": "DD:HH:MM:SS",
+    "--max_time=00:00:00:00": "DD:HH:MM:SS",
+    "--cache_dir=/proc/x": "--cache_dir=/proc/x: cannot be made",
+    "--cache_dir=g.fa": "--cache_dir=g.fa: cannot be made",
+    "--default_root_dir=g.fa/x": "--default_root_dir=g.fa/x: g.fa is no folder",
+    "--limit_train_batches=0.01": "less than one of the . batches of the train split",
+    "--limit_val_batches=0.01": "less than one of the . batches of the valid split",
+    "--monitor=banana": "logs no such value",
+    "--lr=1e39": "at most 3.4e.38",
+    "--max_steps=99999999999": "2147483647",
+    "--batch_size=99999999999999999999": "2147483647",
+    "--warmup_steps=40": "--warmup_steps=40 of only 1 training steps",
+    "--swa_start_prop=2": "must be a number in",
+}
+
+
+@pytest.mark.parametrize("setting", HOST)
+def test_what_this_host_cannot_do_is_refused(data, monkeypatch, capsys, setting):
+    for name in ("cuda.device_count", "backends.mps.is_available", "cuda.is_available"):
+        monkeypatch.setattr(f"torch.{name}", lambda: 0)
+    for name in [x for x in os.environ if x.startswith(("MASTER_", "SLURM_"))]:
+        monkeypatch.delenv(name)
+    line = refused(data, monkeypatch, capsys, [*DATA, VALID, setting])
+    assert re.search(HOST[setting], line), line
+
+
+def test_more_devices_than_gpus_are_refused(data, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    line = refused(data, monkeypatch, capsys, [*DATA, VALID, "--devices=3", "--accelerator=gpu"])
+    assert line == "HparamError: --devices=3: this host has 2 GPUs; set --devices=2 or less"
+
+
+def test_a_resumed_run_keeps_what_has_no_effect_in_it(data, monkeypatch, tmp_path):
+    monkeypatch.chdir(data)
+    folder = f"--default_root_dir={tmp_path}/r"
+    assert main([*DATA, *FAST, folder]) == 0
+    last = f"{tmp_path}/r/checkpoints/last.ckpt"
+    run = resolve({"resume_from_checkpoint": last, "max_epochs": 2})
+    run.values.patience = 2  # an earlier version took it
+    with pytest.warns(match="--patience has no effect without a validation split"):
+        execute(run)
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "mlflow", "wandb"])
+def test_a_logger_that_is_not_installed_is_refused(data, monkeypatch, capsys, name):
+    monkeypatch.setattr("seqmodel.training.host.find_spec", lambda name: None)
+    line = refused(data, monkeypatch, capsys, [*DATA, VALID, f"--logger={name}"])
+    assert line.endswith(
+        f"needs a package that is missing ({name}): pip install 'seqmodel[{name}]'"
+    )
+
+
+def test_a_compilation_without_a_compiler_is_refused(data, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(data))
+    monkeypatch.delenv("CXX", raising=False)
+    line = refused(data, monkeypatch, capsys, [*DATA, VALID, "--compile=True", "--accelerator=cpu"])
+    assert "--compile=True needs a C++ compiler" in line
+
+
+@pytest.mark.parametrize("setting", ["--patience=2", "--schedule=plateau", "--monitor=valid_loss"])
+def test_what_needs_a_validation_split_is_refused_without_one(data, monkeypatch, capsys, setting):
+    line = refused(data, monkeypatch, capsys, [*DATA, setting])
+    assert line.startswith(f"HparamError: {setting.replace('=2', '').replace('=valid_loss', '')} ")
+    assert "without a validation split; give one" in line
+
+
+TRACKS = ("--task=profile", "--dataset=tracks", "--fasta=g.fa", "--tracks=t.bw", VALID)
+BINS = {
+    "--seq_len=64 --bin_len=8 --bin_positions=4": "a bin of the model has 4 bp",
+    "--seq_len=64 --bin_len=8 --crop_bins=4": "after cropping",
+    "--seq_len=64 --bin_len=8 --target_len=32": "the model gives 8 bins, the tracks have 4",
+    "--seq_len=64 --bin_len=8 --encoder=cnn --pool_size=3": "which do not divide a bin",
+    "--seq_len=64 --bin_len=7": "does not divide",
+}
+
+
+@pytest.mark.parametrize("setting", BINS)
+def test_bins_that_do_not_fit_are_refused(data, monkeypatch, capsys, setting):
+    words = setting.split()
+    if "--encoder=cnn" in words:
+        words += ["--kernel_size=3"]
+    assert BINS[setting] in refused(data, monkeypatch, capsys, [*TRACKS, *words])
+
+
+@pytest.mark.parametrize(
+    ("more", "n"),
+    [
+        ("--crop_bins=1 --target_len=48", 8),
+        ("--encoder=cnn --n_layers=1 --kernel_size=3 --pool_size=4", 2),
+        ("--bin_positions=8", 8),
+    ],
+)
+def test_the_positions_of_a_bin_follow_from_its_length(data, monkeypatch, more, n):
+    monkeypatch.chdir(data)
+    seen = []
+    init = ProfileDecoder.__init__
+
+    def kept(self, hparams, *rest):
+        init(self, hparams, *rest)
+        seen.append(self.size)
+
+    monkeypatch.setattr(ProfileDecoder, "__init__", kept)
+    args = [*TRACKS, *FAST, "--seq_len=64", "--bin_len=8", "--fast_dev_run=True"]
+    assert main([*args, *more.split()]) == 0
+    assert seen == [n]
