@@ -132,14 +132,14 @@ def submit(argv: Sequence[str]) -> int:
     if chosen.verb:
         return _submit_verb(chosen, settings, argv, takes)
     if words.free and not words.unknown:
-        return _submit_created(chosen, words)
+        return _submit_created(chosen, words, settings)
     job = _new_job(chosen, settings)
     words = read_given(argv, takes, job.header)
     hparams = {n: v for n, v in (words.values | words.unknown).items() if n not in takes}
     if words.free:
         raise HparamError(
             f"stray word {words.free[0]!r}: a replicate that was created has its hyperparameters; "
-            "give folders alone, or --name=value for the hyperparameters of a new run"
+            "give folders and settings of the job, or --name=value for those of a new run"
         )
     if chosen.dry_run:
         return _show_script(job, hparams)
@@ -197,17 +197,23 @@ def _show_made(job: Job, made: Sequence[Replicate], chosen: Namespace) -> None:
         print(f"the commit of the code is not known, only its digest: {problem}", file=sys.stderr)
 
 
-def _submit_created(chosen: Namespace, words: Words) -> int:
+def _submit_created(chosen: Namespace, words: Words, settings: dict[str, Any]) -> int:
     where = WhereHparams.default_hparams().declared
     for name in words.values:
-        if name not in where:
+        if name not in where and name not in settings:
             raise HparamError(
-                f"--{name} has no effect: a replicate that was created has its hyperparameters and "
-                "settings; give folders alone, or hyperparameters of a new run"
+                f"--{name} has no effect: a replicate that was created has its hyperparameters; "
+                "give folders and settings of the job, or hyperparameters of a new run"
             )
-    for job, replicates in _found(chosen, words.free):
-        for replicate in replicates:
-            job.submit(replicate)
+    groups = _found(chosen, words.free)
+    known = known_settings([job for job, _ in groups], settings)
+    for (job, replicates), changed in zip(groups, known, strict=True):
+        for replicate, s in zip(replicates, _states(job, replicates), strict=True):
+            if s.queued or s.state in ("running", "complete"):
+                what = "queued" if s.queued else s.state
+                print(plain_line(f"{s.job or '-'}  {what} already  {replicate.path}"))
+                continue
+            job.submit(replicate, **changed)
             print(plain_line(f"{replicate.job or '-'}  submitted  {replicate.path}"))
     return 0
 
@@ -288,7 +294,7 @@ def cancel(argv: Sequence[str]) -> int:
 
 
 def resume(argv: Sequence[str]) -> int:
-    """Resumes what timed out or failed."""
+    """Resumes what timed out, failed or was refused by the scheduler."""
     own, job_parser = parser_of(WhereHparams), parser_of(ShellHparams, SlurmHparams)
     if wants_help(argv):
         show_help(own, job_parser)
@@ -302,21 +308,23 @@ def resume(argv: Sequence[str]) -> int:
     groups = _found(chosen, needed(words.free, "resume"))
     known = known_settings([job for job, _ in groups], settings)
     alive: list[tuple[Job, Status]] = []
-    n = 0
+    n = n_created = 0
     for (job, replicates), changed in zip(groups, known, strict=True):
         wanted = []
         for replicate, s in zip(replicates, _states(job, replicates), strict=True):
-            if s.state in ("timeout", "error") and s.alive:
-                alive.append((job, s))
-            elif s.state in ("timeout", "error"):
+            if s.can_resume:
                 wanted.append(replicate)
+            elif s.state in ("timeout", "error"):
+                alive.append((job, s))
+            n_created += s.state == "created" and not s.queued and not s.can_resume
         n += len(wanted)
         for replicate in job.resume(wanted, **changed) if wanted else []:
             print(plain_line(f"{replicate.job or '-'}  resumed  {replicate.path}"))
     for job, s in alive:
         job.refuse_resume(s)
     if not n:
-        print("nothing to resume: no run timed out or failed there")
+        created = f"; {n_created} only created: `seqmodel submit` submits them" if n_created else ""
+        print(f"nothing to resume: no run timed out, failed or was refused there{created}")
     return 0
 
 

@@ -40,7 +40,7 @@ VERBS = {
     "resume": Verb(
         "cli.jobs:resume",
         "FOLDER ... [--slurm_time_min=600]",
-        "Resume runs that timed out or failed.",
+        "Resume runs that timed out, failed or were refused by the scheduler.",
     ),
     "pull": Verb(
         "cli.jobs:pull",

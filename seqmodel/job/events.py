@@ -47,7 +47,7 @@ class Record:
     def _submitting(self, time: float, fields: dict[str, str]) -> None:
         self._clear()
         self.claimed, self.cancelled, self.cancelling, self.submitted_at = True, False, False, time
-        self.refused_cancel, self.submitted_job = "", ""
+        self.refused_cancel = self.submitted_job = self.refusal = ""
         self.submission, self.token = _whole(fields.get("submission", "")), fields.get("token", "")
         self._counts_from = self.submission
         self.index = fields.get("index", "")

@@ -55,21 +55,26 @@ class Job(Maker):
         With `verb` and `n_parts` it submits the parts of a verb; see job/verb.py.
 
         A replicate that is in the queue already, runs or is complete is left as it is: so a submit
-        whose connection was lost can be repeated.
+        whose connection was lost can be repeated. With settings of the job, which replace those
+        that the replicate has, such a replicate is refused.
 
         Returns:
-            The replicate; `job.status([replicate])` tells how it is. Of a verb, a list of them.
+            The replicate; `job.status([replicate])` shows its state. Of a verb, a list of them.
 
         Raises:
             HparamError: the hyperparameters are wrong. Nothing was made.
             JobError: it could not be submitted; the message says what is left.
         """
         if replicate is not None:
-            if hparams:
-                raise JobError(
-                    "submit takes a replicate that was created, or hyperparameters, not both"
-                )
+            for name in hparams:
+                if name not in self.parser.declared:
+                    raise JobError(
+                        f"{name} cannot be set: a replicate that was created has its "
+                        "hyperparameters; give settings of the job alone, or submit a new run"
+                    )
             found = self.status([replicate])[0]
+            if hparams:
+                return self.resume([replicate], **hparams)[0]
             if found.queued or found.state in ("running", "complete"):
                 replicate.job = found.job
                 return replicate
@@ -277,12 +282,13 @@ class Job(Maker):
     def resume(
         self, replicates: Sequence[Replicate] | None = None, **settings: object
     ) -> list[Replicate]:
-        """Submits again what timed out, failed or was created only; each in its own folder.
+        """Submits again what timed out, failed, was refused or created only; each in its folder.
 
-        A run goes on from its newest checkpoint. Settings given here replace those of the job.
+        A run resumes from its newest checkpoint. Settings given here replace those of the job.
 
         Args:
-            replicates: which; all that timed out or failed below job_out_dir unless given.
+            replicates: which; unless given, all below job_out_dir that timed out, failed or were
+                refused by the scheduler.
             settings: hyperparameters of the job, e.g. slurm_time_min=600.
 
         Raises:
@@ -291,10 +297,7 @@ class Job(Maker):
         Returns:
             Those that were submitted: of several, without those whose job.json is damaged.
         """
-        found = [
-            s for s in self.status(replicates)
-            if replicates is not None or (s.state in ("timeout", "error") and not s.alive)
-        ]  # fmt: skip
+        found = [s for s in self.status(replicates) if replicates is not None or s.can_resume]
         for status in found:
             self.refuse_resume(status)
         groups = self._by_class(found) if found else []

@@ -95,6 +95,13 @@ class Status:
         """Whether it stays as it is unless someone resumes it."""
         return self.state in ("error", "timeout", "complete", "damaged")
 
+    @property
+    def can_resume(self) -> bool:
+        """Whether a submit of it failed, or its job ended without success and is gone."""
+        if self.state == "created":
+            return not self.queued and bool(self.record.refusal or self.record.claimed)
+        return self.state in ("timeout", "error") and not self.alive
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and tables."""
         return {
@@ -175,7 +182,9 @@ def _state(
         )
     if record.waiting or record.claimed:
         return _waiting(folder, record, stderr, now, seen)
-    return Status(folder, "created", "not submitted", record.refusal)
+    if record.refusal:
+        return Status(folder, "created", f"refused: {record.refusal[:120]}", record.refusal)
+    return Status(folder, "created", "not submitted")
 
 
 def _ended(folder: str, record: Record, stderr: str, seen: Seen | None) -> Status:

@@ -123,7 +123,6 @@ def test_a_page_is_written_where_o_says(here, capsys, monkeypatch):
             "stray word 'out': a replicate",
         ),
         (["submit", "out", "--dry_run"], "--dry_run has no effect"),
-        (["submit", "out", "--slurm_mem=4G"], "--slurm_mem has no effect"),
         (["submit", "--modules", "gcc", "out/x/version_0"], "submit: .*behind --modules could be"),
         (
             ["resume", "out", "--modules", "gcc", "b"],

@@ -24,8 +24,9 @@ def main():
             raise RuntimeError("shapes do not fit: 3 and 4")
         return 0
     os.makedirs(f"{root}/checkpoints", exist_ok=True)
-    with open(f"{root}/argv.json", "w") as file:
+    with open(f"{root}/argv.part", "w") as file:
         json.dump({"argv": words, "cwd": os.getcwd(), "run": sys.argv[2]}, file)
+    os.replace(f"{root}/argv.part", f"{root}/argv.json")
     last = f"{root}/checkpoints/last.ckpt"
     step = read(last) if "resume_from_checkpoint" in args else 0
     end = int(behaviour[6:]) if behaviour.startswith("count_") else step + 1

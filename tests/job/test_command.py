@@ -85,8 +85,12 @@ def test_create_then_submit_by_folder(workdir):
     create = ["submit", f"--python={FAKE_PYTHON}", "--heartbeat_s=1", *RUN, "--create"]
     folder = seqmodel(*create).split("  ")[2].strip()
     assert rows()[0]["reason"] == "not submitted"
-    seqmodel("submit", folder)
+    assert "1 only created: `seqmodel submit` submits them" in seqmodel("resume", folder)
+    assert "has its hyperparameters; give folders" in seqmodel("submit", folder, "--lr=1", code=2)
+    assert "submitted" in seqmodel("submit", folder, "--stage_data=False")
     wait_for(lambda: rows()[0]["state"] == "complete")
+    assert "stage_data=0" in next(Path(folder).glob("*.sh")).read_text()
+    assert "complete already" in seqmodel("submit", folder)
     topped = ["submit", f"--python={FAKE_PYTHON}", *RUN, "--n_replicates=1"]
     assert seqmodel(*topped) == "nothing to submit: there are 1 replicates already\n"
 

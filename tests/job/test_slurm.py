@@ -10,6 +10,7 @@ from cluster.sshd import HOST
 from job_helpers import FAKE_PYTHON, HOSTILE, RUN, events, play, wait_final, wait_for
 from programs import need
 
+from seqmodel.cli.verbs import main as seqmodel
 from seqmodel.errors import HparamError, JobError
 from seqmodel.job import SlurmJob, os_interface, status
 
@@ -68,15 +69,26 @@ def test_a_waiting_job_says_why_it_waits(slurm_job):
     assert (found.state, found.reason) == ("error", "cancelled")
 
 
-def test_what_sbatch_refuses_is_told_and_can_be_mended(slurm_job):
+@pytest.mark.parametrize("repair", ["Job.resume", "Job.submit", "resume", "submit"])
+def test_what_sbatch_refuses_is_reported_and_can_be_corrected(slurm_job, capsys, repair):
     with pytest.raises(JobError, match="sbatch refused the job on local: .*partition") as error:
         slurm_job.submit(**RUN, slurm_partition="nowhere")
     assert "\n" not in str(error.value)
     found = slurm_job.status()[0]
-    assert (found.state, found.reason) == ("created", "not submitted")
-    assert "partition" in found.detail
-    replicate = slurm_job.find(found.folder)[0]
-    slurm_job.resume([replicate], slurm_partition="main")
+    assert found.state == "created"
+    assert found.reason.startswith("refused: ")
+    assert "partition" in found.reason
+    assert "refused: " in slurm_job.status().text()  # the table shows it
+    [replicate] = slurm_job.find(found.folder)
+    if repair == "Job.resume":
+        slurm_job.resume(slurm_partition="main")
+    elif repair == "Job.submit":
+        slurm_job.submit(replicate, slurm_partition="main")
+    else:
+        assert seqmodel([repair, replicate.path, "--slurm_partition=main"]) == 0
+        assert replicate.path in capsys.readouterr().out
+    assert "#SBATCH --partition=main" in Path(replicate.path, replicate.script_name).read_text()
+    assert slurm_job.status()[0].reason != found.reason
     assert wait_final(slurm_job, [replicate])[0].state == "complete"
 
 

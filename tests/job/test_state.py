@@ -106,7 +106,7 @@ def trial(code, more=""):
         (trial(75, " signal=TERM"), "", ("error", "stopped (SIGTERM)")),
         (trial(75, " signal=TERM"), SCANCEL, ("error", "cancelled")),
         (trial(75, " signal=TERM"), LIMIT, ("timeout", "time limit")),
-        (QUEUED + "103 refused text=no such account\n", "", ("created", "not submitted")),
+        (QUEUED + "103 refused text=no account\n", "", ("created", "refused: no account")),
     ],
 )
 def test_what_files_tell(events, stderr, wanted):
@@ -226,8 +226,8 @@ def test_an_event_that_was_cut_short_is_left_out():
 def test_the_state_table_of_the_documentation_has_all_states_and_reasons():
     text = (Path(__file__).parents[2] / "docs/jobs.md").read_text()
     reasons = (
-        "half-made, not submitted, out of memory, node failure, disk full, preempted, cancelled, "
-        "lost, preflight, staging, time limit, exception, stopped with its state saved"
+        "half-made, not submitted, refused, out of memory, node failure, disk full, preempted, "
+        "cancelled, lost, preflight, staging, time limit, exception, stopped with its state saved"
     )
     for word in (*STATES, *reasons.split(", ")):
         assert word in text
