@@ -47,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(help_text(argv), end="")
             return 0
         run = resolve(argv)
+        if run.guessed and not is_other_rank():
+            print(plain(str(run.guessed)), flush=True)
         from seqmodel.training.execute import execute
         from seqmodel.trust.short import after_test
 

@@ -25,6 +25,11 @@ class Verb(NamedTuple):
 
 VERBS = {
     "run": Verb("run:main", "--task=...", "Train a model, or test one: `python seqmodel/run.py`."),
+    "train": Verb(
+        "cli.train:train",
+        "my.csv [--fasta=genome.fa] [--name=value ...]",
+        "Train and test a model on one file; what you do not give is guessed and printed.",
+    ),
     "submit": Verb(
         "cli.jobs:submit",
         "--host=cedar --slurm_account=a --task=masked ...",
@@ -161,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _call(name: str, argv: Sequence[str]) -> int:
     verb = VERBS[name]
-    if name not in ("run", "data", "audit"):  # they show the help of the run
+    if name not in ("run", "train", "data", "audit"):  # they show the help of the run
         from seqmodel.cli.given import wants_help
 
         if wants_help(argv):

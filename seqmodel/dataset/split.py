@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from seqmodel.errors import IntervalError
+from seqmodel.errors import HparamError, IntervalError
 from seqmodel.files import CORRECT_IT, read_text, reading
 
 SPLITS = ("train", "valid", "test")
@@ -67,6 +68,22 @@ def split_by_words(texts: Sequence[str], where: Callable[[int], str]) -> np.ndar
         if text not in numbers:
             raise IntervalError(f"{where(i)}: {text!r} is no split; write train, valid or test")
     return np.fromiter((numbers[x] for x in texts), np.uint8, len(texts))
+
+
+def open_rows(which: np.ndarray, column: str | None, valid_prop: float, test_prop: float) -> Any:
+    """Where the training rows are that --valid_prop and --test_prop divide further, bool [n].
+
+    Raises:
+        HparamError: the column has rows of such a split already.
+    """
+    for number, prop in ((1, valid_prop), (2, test_prop)):
+        if column and prop and (which == number).any():
+            name = SPLITS[number]
+            raise HparamError(
+                f"--{name}_prop: column {column!r} (--split_column) has rows of the {name} split "
+                f"already; leave --{name}_prop out"
+            )
+    return which == 0
 
 
 def split_by_digest(names: Sequence[str], valid_prop: float, test_prop: float) -> np.ndarray:

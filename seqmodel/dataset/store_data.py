@@ -20,7 +20,7 @@ from seqmodel.dataset.label.labels import labels_of, numbers_of, targets_of
 from seqmodel.dataset.negatives import matched_negatives
 from seqmodel.dataset.seq.sequences import Sequences
 from seqmodel.dataset.seq.store import SequenceStore
-from seqmodel.dataset.split import SPLITS, read_folds, split_by_digest, split_by_words
+from seqmodel.dataset.split import SPLITS, open_rows, read_folds, split_by_digest, split_by_words
 from seqmodel.errors import IntervalError
 from seqmodel.hparam import Hparams
 from seqmodel.hparam.dataset import repeated
@@ -131,12 +131,14 @@ class StoreData(Data):
         hp, train = self.hparams, found.get("train")
         if train is None or not (hp.split_column or hp.valid_prop or hp.test_prop):
             return found
-        which = train.split
-        if which is None and hp.split_by == "homology":
-            which = self._by_homology(train.intervals)
-        elif which is None:
+        n = len(train.intervals)
+        which = np.zeros(n, np.uint8) if train.split is None else train.split.copy()
+        left = open_rows(which, hp.split_column, hp.valid_prop, hp.test_prop)
+        if hp.split_by == "homology":
+            which[left] = self._by_homology(train.intervals.select(left))
+        elif hp.valid_prop or hp.test_prop:
             by_contig = split_by_digest(self.contigs.names, hp.valid_prop, hp.test_prop)
-            which = by_contig[train.intervals.contig]
+            which[left] = by_contig[train.intervals.contig[left]]
         found = dict(found)
         for number, split in enumerate(SPLITS):
             part = train.select(which == number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from seqmodel.dataset.label.labels import labels_of, numbers_of, targets_of
 from seqmodel.dataset.label.table import CodeArray, Rows, encode_all, read_rows
 from seqmodel.dataset.seq.sequences import Sequences
 from seqmodel.dataset.seq.store import SequenceStore
-from seqmodel.dataset.split import SPLITS, split_by_digest, split_by_words
+from seqmodel.dataset.split import SPLITS, open_rows, split_by_digest, split_by_words
 from seqmodel.errors import LabelError, SequenceError
 
 
@@ -94,26 +95,29 @@ class TableData(Data):
         items = Labelled(codes, sequence, target, weight, source)
         if split != "train":
             return {split: items}
+        if not (hp.split_column or hp.valid_prop or hp.test_prop):
+            return {split: items}
+        which = np.zeros(len(texts), dtype=np.uint8)
         if hp.split_column:
             which = split_by_words(rest.pop(0), rows.where)
-        elif hp.split_by == "homology":
-            which = self._by_homology(items, rows)
+        left = open_rows(which, hp.split_column, hp.valid_prop, hp.test_prop)
+        if hp.split_by == "homology":
+            which[left] = self._by_homology(items.select(left), [*compress(rows.places(), left)])
         elif hp.valid_prop or hp.test_prop:
-            which = split_by_digest([x.upper() for x in texts], hp.valid_prop, hp.test_prop)
-        else:
-            return {split: items}
+            names = [x.upper() for x in compress(texts, left)]
+            which[left] = split_by_digest(names, hp.valid_prop, hp.test_prop)
         parts = {x: items.select(which == i) for i, x in enumerate(SPLITS)}
         parts |= {x: parts[x]._replace(weight=None) for x in SPLITS[1:]}
         return {x: part for x, part in parts.items() if len(part.sequence)}
 
-    def _by_homology(self, items: Labelled, rows: Rows) -> np.ndarray:
+    def _by_homology(self, items: Labelled, places: list[str]) -> np.ndarray:
         """Split of each training row; rows with similar sequences are in one."""
         hp, which, codes = self.hparams, items.sequence, items.codes
         x = Sequences.gathered(
             codes.data, codes.offsets[which], codes.lengths[which], self.alphabet
         )
         found = split_by_homology(x, hp.valid_prop, hp.test_prop, hp.homology_min)
-        self.division = found._replace(places=rows.places(), header="file\tline")
+        self.division = found._replace(places=places, header="file\tline")
         return found.split
 
     def _sequences(self, texts: list[str], where: Callable[[int], str]) -> tuple[Codes, np.ndarray]:

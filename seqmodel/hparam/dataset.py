@@ -74,8 +74,6 @@ class DatasetHparams(Hparams):
             )
         if values.valid_prop + values.test_prop >= 1:
             raise HparamError("--valid_prop and --test_prop leave nothing to train on; lower them")
-        if values.split_column and values.valid_prop + values.test_prop:
-            raise HparamError("--split_column and --valid_prop or --test_prop: give one of them")
         _check_homology(values)
         if values.alphabet == "protein" and values.rc_prob > 0:
             raise HparamError("--rc_prob: proteins have no reverse complement; set it to 0")

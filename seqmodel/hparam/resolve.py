@@ -19,9 +19,11 @@ from seqmodel.hparam.config import Config, read_config
 from seqmodel.hparam.convert import changed_hparams, parse_dict, to_args
 from seqmodel.hparam.header import read_header
 from seqmodel.hparam.hparams import Hparams
-from seqmodel.hparam.parser import PLACE, SOURCE, TARGET, Hparam, HparamParser
+from seqmodel.hparam.loaded import check_resumed, check_same_targets
+from seqmodel.hparam.parser import SOURCE, Hparam, HparamParser
 from seqmodel.hparam.paths import check_files, files_to_read
 from seqmodel.hparam.registry import ROLES, always, kinds, known_hparams, role_choices
+from seqmodel.hparam.table import Guessed, with_guesses
 from seqmodel.hparam.trust import (
     TRUST,
     Source,
@@ -56,6 +58,7 @@ class Run:
         files: (flag, path) of the files that it reads.
         brought: what a checkpoint says of these hyperparameters, where one is named.
         workdir: where its relative paths start, and so what its name says of paths.
+        guessed: what --table stands for; print it before the run.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Run:
         self.parser, self.values, self.classes, self.files = parser, values, classes, files
         self.brought = brought or {}
         self.workdir = HERE
+        self.guessed: Guessed | None = None
 
     def hparams(self, role: str) -> Hparams:
         """The Hparams object from which the thing in that role is built."""
@@ -111,9 +115,14 @@ def resolve(
         HparamError: an unknown name, a bad value, a missing or an impossible choice.
         CheckpointError: a checkpoint that is named is none of ours.
     """
-    plan = _plan(given, complete=True, header_of=header_of)
+    plan = _plan(given, complete=True, header_of=header_of, guesses=files_here)
     values = plan.read()
-    values.config = None
+    if values.table and not plan.guessed:
+        raise HparamError(
+            f"--table={values.table}: the file is on another host, where nothing can be guessed "
+            "from it; give the whole command that `seqmodel train` prints on that host"
+        )
+    values.config = values.table = None
     for role, cls in plan.classes.items():
         setattr(values, role, cls.name)
     files = files_to_read(plan.parser.declared, values)
@@ -128,7 +137,9 @@ def resolve(
         check_resumed(plan.parser, values)
     elif values.load_checkpoint_path:
         check_same_targets(plan.parser, values, plan.header)
-    return Run(plan.parser, values, plan.classes, files, plan.brought)
+    run = Run(plan.parser, values, plan.classes, files, plan.brought)
+    run.guessed = plan.guessed
+    return run
 
 
 def resolve_data(given: Given) -> Run:
@@ -137,11 +148,12 @@ def resolve_data(given: Given) -> Run:
     Raises:
         HparamError: an unknown name, a bad value, or no dataset is chosen.
     """
-    plan = _plan(given, complete=False)
+    plan = _plan(given, complete=False, guesses=True)
     if "dataset" not in plan.classes:
         names = ", ".join(sorted(role_choices(plan.known)["dataset"]))
         raise HparamError(f"--dataset is not set; choose one of {names}")
     values = plan.read()
+    values.table = None
     dataset = plan.classes["dataset"]
     check_files(files_to_read(dataset.default_hparams().declared, values))
     dataset.checks(values)
@@ -180,48 +192,6 @@ def help_text(argv: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def check_resumed(parser: HparamParser, values: Namespace) -> None:
-    """Refuses to go on with a run under other hyperparameters; more epochs or steps are no others.
-
-    Raises:
-        HparamError: naming what differs.
-    """
-    old = read_header(values.resume_from_checkpoint)["hparams"]
-    for name, hparam in parser.declared.items():
-        if not (hparam.tracked and hparam.inherited):
-            continue
-        if name in old and name not in ("max_epochs", "max_steps"):
-            before, now = hparam.value(old[name]), getattr(values, name)
-            if hparam.group == PLACE and _n_files(before) == _n_files(now):
-                continue  # files may be moved: what is in them is compared (training/build.py)
-            if before != now:
-                raise HparamError(
-                    f"--resume_from_checkpoint goes on with one run, but {name} was {before!r} and "
-                    f"is now {now!r}; leave it, or start a new run with --load_checkpoint_path"
-                )
-
-
-def _n_files(value: Any) -> int:
-    return len(value) if isinstance(value, list) else int(value is not None)
-
-
-def check_same_targets(parser: HparamParser, values: Namespace, header: Mapping[str, Any]) -> None:
-    """Refuses targets that mean something else than those that a loaded model predicts.
-
-    Raises:
-        HparamError: naming what differs.
-    """
-    for name, hparam in parser.declared.items():
-        if hparam.group == TARGET and name in header:
-            before, now = hparam.value(header[name]), getattr(values, name)
-            if before != now:
-                raise HparamError(
-                    f"--{name} was {before!r} when {values.load_checkpoint_path} was trained and "
-                    f"is now {now!r}: its model predicts other targets; leave it, or start a new "
-                    "model from its encoder with --load_encoder_from_checkpoint"
-                )
-
-
 class _Plan:
     """What `given` asks for: the parser, the chosen classes, and the values below what is given.
 
@@ -231,6 +201,7 @@ class _Plan:
         below: these, under those of the config file.
         replaced: what was given of the data, if therefore the checkpoint's own are left out.
         given: what was given, by name, and `stray` what stood on the command line without a name.
+        guessed: what --table stands for.
     """
 
     def __init__(
@@ -243,6 +214,7 @@ class _Plan:
         self.below: dict[str, Any] = {}
         self.brought: dict[str, Any] = {}
         self.replaced: list[str] = []
+        self.guessed: Guessed | None = None
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -286,16 +258,22 @@ def _parser(
     return parser
 
 
-def _plan(given: Given, *, complete: bool, header_of: HeaderOf = read_header) -> _Plan:
+def _plan(
+    given: Given, *, complete: bool, header_of: HeaderOf = read_header, guesses: bool = False
+) -> _Plan:
     asked = _ask(given, header_of)
-    words = asked.words
-    names = {*words.values, *words.unknown}
+    words, guessed = asked.words, None
     known, config, declared = asked.known, asked.config, _declared(tuple(asked.known))
+    tells = asked.header.get("hparams", {})
+    if guesses:
+        words, guessed = with_guesses(words, config, tells, declared)
+        roles = {n: v for n, v in words.values.items() if n in ROLES}
+        asked = asked._replace(own={**roles, **asked.own})
+    names = {*words.values, *words.unknown}
     held = [withheld(record, declared) for record in asked.records]
     if asked.is_record:
         config = {n: v for n, v in config.items() if n not in held[0].values}
     merged = {**config, **asked.own}
-    tells = asked.header.get("hparams", {})
     inherited, replaced = _inherited(merged, tells, declared, known, {*config, *names})
     try:
         classes = _chosen({**inherited, **merged}, known, complete=complete)
@@ -314,7 +292,7 @@ def _plan(given: Given, *, complete: bool, header_of: HeaderOf = read_header) ->
         refuse_withheld(source, plan.parser.declared, {*config, *names})
     if asked.header:
         plan.brought = {**inherited, **held[-1].values}
-    plan.header, plan.replaced = tells, replaced
+    plan.header, plan.replaced, plan.guessed = tells, replaced, guessed
     return plan
 
 

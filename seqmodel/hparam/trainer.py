@@ -11,6 +11,7 @@ from argparse import Namespace
 from seqmodel.errors import HparamError
 from seqmodel.hparam.hparams import HparamParser, Hparams
 from seqmodel.hparam.value import (
+    ANY,
     OUTPUT,
     batches,
     duration,
@@ -201,6 +202,14 @@ def _add_run_folder(parser: HparamParser) -> None:
         inherited=False,
         help="TOML or JSON file with hyperparameters. Options on the command line override it. If "
         "unset: none.",
+    )
+    add(
+        "--table",
+        type=path(ANY),
+        inherited=False,
+        help="CSV, TSV, Parquet, BED or FASTA file with labels, or a folder with train, valid and "
+        "test files. Options that you do not set are guessed from it and printed as a command line. "
+        "If unset: nothing is guessed.",
     )
     add(
         "--trust_plugins",

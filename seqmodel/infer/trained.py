@@ -18,14 +18,17 @@ from seqmodel.errors import RunError
 from seqmodel.hparam.resolve import resolve
 from seqmodel.infer.model import Model, load
 from seqmodel.record.folder import CHECKPOINTS, RECORD, read_record
+from seqmodel.terminal import plain
 from seqmodel.training.execute import execute
 from seqmodel.training.metrics_csv import read_rows
 
 
-def train(**hparams: Any) -> TrainedRun:
+def train(table: str | os.PathLike[str] | None = None, **hparams: Any) -> TrainedRun:
     """Trains and tests a model; the same folder, record and numbers as from the command line.
 
     Args:
+        table: a CSV, TSV, Parquet, BED or FASTA file with labels, or a folder with train, valid and
+            test files: what is not given is guessed from it, and printed.
         **hparams: hyperparameters by their names, as on the command line.
 
     Returns:
@@ -37,7 +40,9 @@ def train(**hparams: Any) -> TrainedRun:
     """
     from seqmodel.trust.short import after_test
 
-    run = resolve(hparams)
+    run = resolve(hparams if table is None else {"table": os.fspath(table), **hparams})
+    if run.guessed:
+        print(plain(str(run.guessed)), flush=True)
     with _interruptible():
         done = execute(run, after_test)
     return TrainedRun(done.folder, done.metrics, run.values.plugins)

@@ -253,7 +253,6 @@ def test_negatives_are_refused(genome):
         ({"split_by": "homology"}, "--split_by=homology divides by --valid_prop and --test_prop"),
         ({"homology_min": 0.3}, "--homology_min has no use without --split_by=homology"),
         ({"split_by": "homology", "split_column": "x"}, "--split_by=homology divides by"),
-        ({"split_by": "homology", "valid_prop": 0.1, "split_column": "x"}, "--split_column and"),
     ],
 )
 def test_settings_without_effect(given, message, tmp_path):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from seqmodel.dataset.label.fasta_rows import fasta_rows
 from seqmodel.dataset.seq.alphabet import BAD, Alphabet
 from seqmodel.errors import LabelError, SequenceError
 from seqmodel.files import lines as lines_of
@@ -142,14 +143,18 @@ def stream(path: str, quotes: str = "auto") -> Iterator[tuple[int, list[str]]]:
     """The line on which each row begins that is not blank, and its fields; one at a time.
 
     Args:
-        path: CSV or TSV (tabs if the first line has one), plain or gzip.
+        path: CSV or TSV (tabs if the first line has one, else commas, else semicolons), or FASTA
+            (see fasta_rows.py); plain or gzip.
         quotes: what double quotes mean, as `--quotes`.
 
     Raises:
         LabelError: the file cannot be read, or a quote is not closed.
     """
     first = next(lines_of(path, LabelError), "")
-    separator = "\t" if "\t" in first else ","
+    if first.startswith(">"):
+        yield from fasta_rows(path)
+        return
+    separator = next((x for x in "\t,;" if x in first), ",")
     if quotes == "none" or (quotes == "auto" and separator == "\t"):
         for number, line in enumerate(lines_of(path, LabelError), 1):
             if text := line.rstrip("\r\n"):

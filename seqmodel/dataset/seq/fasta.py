@@ -22,10 +22,11 @@ SPACE = b" \t\r\n\v\f"
 
 @dataclass(frozen=True)
 class Header:
-    """A record begins: the first word after '>' and its line, 1-based."""
+    """A record begins: the first word after '>', its line, 1-based, and all that is after '>'."""
 
     name: str
     line: int
+    raw: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _events(blocks: Iterator[bytes], path: str) -> Iterator[Header | Residues]:
                 header += block[at:] if end < 0 else block[at:end]
                 if end < 0:
                     break
-                yield Header(_name(header, path, line), line)
+                yield Header(_name(header, path, line), line, bytes(header))
                 line, at, fresh, header, n_headers = line + 1, end + 1, True, None, n_headers + 1
             elif fresh and block[at] == ord(">"):
                 header, at = b"", at + 1
@@ -102,7 +103,7 @@ def _events(blocks: Iterator[bytes], path: str) -> Iterator[Header | Residues]:
                 line += part.count(b"\n")
                 at, fresh = end, part.endswith(b"\n")
     if header is not None:
-        yield Header(_name(header, path, line), line)
+        yield Header(_name(header, path, line), line, bytes(header))
     elif not n_headers:
         raise SequenceError(f"{path}: has no sequence; a FASTA file begins with '>'")
 

@@ -1,0 +1,211 @@
+"""Columns of a file as they are read in blocks: what their cells have in common, in bounded memory.
+
+First step of the guess: cells -> Column. What a column is for is decided in roles.py.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+
+from seqmodel.dataset.label.labels import MISSING
+from seqmodel.dataset.label.table import is_parquet, stream
+from seqmodel.dataset.seq.alphabet import ALPHABETS, IUPAC
+from seqmodel.errors import LabelError
+from seqmodel.files import reading
+
+MOST_CELLS = 5_000_000
+"""Cells of one file that are looked at; later rows are not."""
+MOST_VALUES = 1000
+"""Different texts of a column that are kept: classes are fewer."""
+MOST_LETTERS = 1_000_000
+"""Characters of a column that are counted to find its alphabet."""
+BLOCK_ROWS = 1000
+NUCLEOTIDES_MIN, PROTEIN_MAX = 0.9, 0.6
+"""Proportion of A, C, G, T, U and N from which letters are DNA or RNA, and up to which protein."""
+
+Row = tuple[int, Sequence[str]]
+
+
+class Column:
+    """What is known of the cells of a column.
+
+    Attributes:
+        name: its name, or its number from 1 where the file has no line of names.
+        n: cells that were read, `n_missing` of them empty or NA.
+        values: how often each text occurs; once there are too many, only the first ones.
+        has_more: whether there are more texts than in `values`.
+        are_numbers: whether all texts are finite numbers; `are_whole` whether these are whole.
+        letters: how often each character occurs, in upper case, in the first texts.
+        shortest: length of the shortest text, `longest` of the longest.
+        total_length: of `n_texts` texts, together.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.n = self.n_missing = 0
+        self.values: Counter[str] = Counter()
+        self.has_more = False
+        self.are_numbers = self.are_whole = True
+        self.letters: Counter[str] = Counter()
+        self.n_letters = 0
+        self.shortest, self.longest = math.inf, 0
+        self.total_length = self.n_texts = 0
+
+    def add(self, cells: Iterable[str]) -> None:
+        """Reads more cells."""
+        texts = [x.strip() for x in cells]
+        self.n += len(texts)
+        found = Counter(texts)
+        for word in [x for x in found if x.lower() in MISSING]:
+            self.n_missing += found.pop(word)
+        if not found:
+            return
+        self._add_lengths(found)
+        if self.are_numbers:
+            numbers = [number_of(x) for x in found]
+            self.are_numbers = None not in numbers
+            self.are_whole &= all(x is not None and x.is_integer() for x in numbers)
+        if not self.has_more:
+            self.values.update(found)
+            self.has_more = len(self.values) > MOST_VALUES
+
+    def join(self, other: Column) -> None:
+        """Adds the cells of the same column in another file."""
+        self.n, self.n_missing = self.n + other.n, self.n_missing + other.n_missing
+        self.are_numbers &= other.are_numbers
+        self.are_whole &= other.are_whole
+        self.values.update(other.values)
+        self.has_more |= other.has_more or len(self.values) > MOST_VALUES
+
+    def _add_lengths(self, found: Counter[str]) -> None:
+        lengths = [len(x) for x in found]
+        self.total_length += sum(lengths)
+        self.n_texts += len(lengths)
+        self.shortest, self.longest = (
+            min(self.shortest, min(lengths)),
+            max(self.longest, max(lengths)),
+        )
+        if self.n_letters < MOST_LETTERS:
+            text = "".join(found)[:MOST_LETTERS].upper()
+            self.letters.update(text)
+            self.n_letters += len(text)
+
+    @property
+    def mean_length(self) -> float:
+        """Mean length of the texts."""
+        return self.total_length / max(self.n_texts, 1)
+
+    @property
+    def n_found(self) -> int:
+        """Cells that are not missing."""
+        return self.n - self.n_missing
+
+    @property
+    def n_values(self) -> int:
+        """Different texts, or how many are kept at least."""
+        return len(self.values)
+
+    @property
+    def are_binary(self) -> bool:
+        """Whether all cells are 0, 1 or missing."""
+        return not self.has_more and self.n_values > 0 and set(self.values) <= {"0", "1"}
+
+    @property
+    def alphabets(self) -> list[str]:
+        """Alphabets that the texts may be of, as `alphabets_of`."""
+        return alphabets_of(self.letters)
+
+
+def number_of(text: str) -> float | None:
+    """The finite number that a text is, as the readers of labels take it; None if it is none."""
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    return found if math.isfinite(found) and "_" not in text else None
+
+
+def alphabets_of(letters: Counter[str]) -> list[str]:
+    """The alphabets that counted characters, in upper case, may be of: none, one or two.
+
+    All letters of DNA are letters of proteins as well, so their proportion decides.
+    """
+    total, there = sum(letters.values()), set(letters)
+    known = {n: {*a.letters, *a.ambiguous} for n, a in ALPHABETS.items()}
+    possible = [name for name, of in known.items() if there <= of] if total else []
+    share = sum(letters[x] for x in "ACGTUN") / max(total, 1)
+    nucleic = [x for x in possible if x != "protein"][:1]
+    if not nucleic:
+        both = {"T", "U"} <= there and there <= set("ACGTU" + IUPAC) and share >= PROTEIN_MAX
+        return [] if both else possible
+    if "protein" not in possible or share >= NUCLEOTIDES_MIN:
+        return nucleic
+    return ["protein"] if share <= PROTEIN_MAX else [*nucleic, "protein"]
+
+
+def read_columns(
+    path: str, rows: Iterator[Row], named: Callable[[Sequence[str], list[Column]], bool]
+) -> tuple[list[Column], bool, bool]:
+    """The columns of a table.
+
+    Args:
+        path: of the table, for messages.
+        rows: its rows, as `rows_of`.
+        named: whether the first row has the names of the columns, given it and the columns without
+            it.
+
+    Returns:
+        The columns, whether the first row has their names, and whether there are rows that were
+        not read.
+
+    Raises:
+        LabelError: there is no row.
+    """
+    _, first = next(rows, (0, ()))
+    if not first:
+        raise LabelError(f"{path}: has no row")
+    columns = [Column(x.strip()) for x in first]
+    n_left = max(BLOCK_ROWS, MOST_CELLS // len(columns))
+    while n_left > 0 and (block := list(islice(rows, min(BLOCK_ROWS, n_left)))):
+        n_left -= len(block)
+        even = [x for _, x in block if len(x) == len(columns)]  # the reader refuses others
+        for column, cells in zip(columns, zip(*even, strict=True), strict=False):
+            column.add(cells)
+    is_named = named(first, columns)
+    if not is_named:
+        for number, (column, cell) in enumerate(zip(columns, first, strict=True), 1):
+            column.name = str(number)
+            column.add([cell])
+    elif not columns[0].n:
+        raise LabelError(f"{path}: has no row")
+    return columns, is_named, next(rows, None) is not None
+
+
+def rows_of(path: str, quotes: str) -> Iterator[Row]:
+    """Rows of a table, one at a time: the names first, where it is a Parquet file.
+
+    Raises:
+        LabelError: it cannot be read.
+    """
+    if not is_parquet(path):
+        yield from stream(path, quotes)
+        return
+    try:
+        from pyarrow import parquet
+    except ImportError as e:
+        raise LabelError(f"{path}: Parquet files need pyarrow; pip install pyarrow") from e
+    with reading(path, LabelError, "Parquet"):
+        file = parquet.ParquetFile(path)
+        yield 0, file.schema_arrow.names
+        for batch in file.iter_batches(batch_size=BLOCK_ROWS):
+            cells = ([("" if x is None else str(x)) for x in c.to_pylist()] for c in batch.columns)
+            yield from enumerate(zip(*cells, strict=True))
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a column's name, in lower case: `DNA_seq 1` has dna, seq and 1."""
+    return re.findall(r"[a-z]+|[0-9]+", name.lower())

@@ -1,0 +1,76 @@
+"""How the rows of one file are divided, and a model that trains in minutes on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from seqmodel.dataset.guess.roles import Values, missing_splits
+
+SMALL = 1000
+"""Below this many rows a larger part of them is taken for validation and test."""
+PROP, SMALL_PROP = 0.1, 0.2
+DIVIDED_BY = {"split_by", "homology_min", "valid_prop", "test_prop", "split_column"}
+CHECKPOINTS = ("load_checkpoint_path", "load_encoder_from_checkpoint")
+ENCODER = "cnn"
+LETTERS_TOTAL = 200_000_000
+"""Letters that are read in all epochs together, about twenty minutes of two cores at most."""
+EPOCHS_MIN, EPOCHS_MAX, PATIENCE = 3, 50, 5
+VALID = ("valid_files", "valid_prop", "valid_contigs", "fold_json")
+VALIDATION = "score on the valid split"
+LEAKS = (
+    "similar sequences may be in two splits, which makes scores too high: --split_by=homology "
+    "keeps them together"
+)
+
+
+def split_props(
+    there: set[str | None], n_items: int, given: Mapping[str, Any], unit: str
+) -> tuple[Values, str]:
+    """Proportions for the splits that are not there, and that in words; empty if none are made.
+
+    Args:
+        there: splits that the files or a column have.
+        n_items: rows, at least.
+        given: the values that are known.
+        unit: what is in one split as a whole.
+    """
+    missing = missing_splits(there)
+    if "test" in there and "valid" in there:
+        return {}, ""
+    if "valid_prop" in given or "test_prop" in given or not missing:
+        return {}, ""
+    prop = SMALL_PROP if n_items < SMALL else PROP
+    values: Values = {f"{split}_prop": prop for split in missing}
+    what = " and ".join(f"{prop:.0%} {split}" for split in missing).replace("%", " %")
+    if given.get("split_by") == "homology":
+        return values, f"{what}, taken from train; similar sequences are in one split"
+    return values, f"{what}, taken from train by {unit}; {LEAKS}"
+
+
+def model_for(n_items: int, seq_len: int, known: Mapping[str, Any]) -> tuple[Values, str]:
+    """An encoder and a length of the training that takes minutes on two cores.
+
+    Args:
+        n_items: training rows, at least.
+        seq_len: length of a sequence.
+        known: the values that are given or guessed.
+
+    Returns:
+        Values, and that in words; none where a checkpoint brings them along.
+    """
+    if any(known.get(x) for x in CHECKPOINTS):
+        return {}, ""
+    values: Values = {}
+    notes = []
+    if known.get("encoder", ENCODER) == ENCODER:
+        values["encoder"] = ENCODER
+        notes.append("convolutions with pooling, which learn motifs from few sequences")
+    if not {"max_epochs", "max_steps"} & set(known):
+        most = LETTERS_TOTAL // max(n_items * seq_len, 1)
+        values["max_epochs"] = min(max(most, EPOCHS_MIN), EPOCHS_MAX)
+        notes.append(f"up to {values['max_epochs']} epochs")
+        if any(known.get(x) for x in VALID) or known.get("split_column"):
+            values["patience"] = PATIENCE
+            notes[-1] += f", until {PATIENCE} without a better {VALIDATION}"
+    return values, "; ".join(notes)
