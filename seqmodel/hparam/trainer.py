@@ -208,8 +208,8 @@ def _add_run_folder(parser: HparamParser) -> None:
         type=path(ANY),
         inherited=False,
         help="CSV, TSV, Parquet, BED or FASTA file with labels, or a folder with train, valid and "
-        "test files. Options that you do not set are guessed from it and printed as a command line. "
-        "If unset: nothing is guessed.",
+        "test files. Options that you do not set are guessed from it and printed. If unset: "
+        "nothing is guessed.",
     )
     add(
         "--trust_plugins",
