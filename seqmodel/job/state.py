@@ -201,12 +201,10 @@ def _ended(folder: str, record: Record, stderr: str, seen: Seen | None) -> Statu
     if code == "3" and detail.startswith("DivergedError"):
         return Status(folder, "error", "diverged", detail)
     if code == "75" and end.get("signal") != "TERM":
-        if phase in _TRIALS:
+        if phase in _TRIALS and "left" not in end:
             detail = f"in {phase}; resume starts it again"
             return Status(folder, "timeout", "stopped before its run began", detail)
-        return Status(
-            folder, "timeout", "stopped with its state saved", "resume goes on from there"
-        )
+        return _not_put_back(folder, end)
     last = seen or Seen((record.seen or {}).get("state", ""), "")
     if last.state in FINAL and last.state not in ("COMPLETED", "FAILED"):
         return Status(folder, *FINAL[last.state], last.reason)
@@ -216,6 +214,20 @@ def _ended(folder: str, record: Record, stderr: str, seen: Seen | None) -> Statu
         return Status(folder, "error", f"killed by signal {int(code) - 128}", detail)
     found = _EXCEPTION.search(stderr)
     return Status(folder, "error", "exception" if found else f"exit code {code}", detail)
+
+
+def _not_put_back(folder: str, end: Mapping[str, str]) -> Status:
+    """The status of a job that stopped before its time limit, and why it is not in the queue."""
+    why_left = end.get("left")
+    if why_left == "no_progress":
+        detail = f"two attempts ended at step {end.get('at')}; raise the time limit, then resume"
+        return Status(folder, "timeout", "no progress", detail)
+    detail = "resume continues from there"
+    if why_left == "max_requeues":
+        detail = f"it was requeued {end.get('n')} times (max_requeues); {detail}"
+    if why_left == "refused":
+        detail = f"the scheduler refused to requeue it; {detail}"
+    return Status(folder, "timeout", "stopped with its state saved", detail)
 
 
 def _running(

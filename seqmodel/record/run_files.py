@@ -83,7 +83,7 @@ def check_usage(record: Mapping[str, Any]) -> None:
     Raises:
         Damaged: it names the field.
     """
-    counts = ("peak_rss_bytes", "peak_gpu_bytes", "n_weights")
+    counts = ("peak_rss_bytes", "peak_gpu_bytes", "n_weights", "step")
     fields = {**dict.fromkeys(("wall_s", "cpu_s"), _seconds), **dict.fromkeys(counts, _count)}
     _check(record, "usage.json", fields)
 

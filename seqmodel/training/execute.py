@@ -163,7 +163,7 @@ def _execute(
             tested = _test(run, parts, trainer, data, folder, lock)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
         if isinstance(callback, Usage):
-            callback.write(parts.task, ended=True)
+            callback.write(trainer, parts.task, ended=True)
     if tested is not None and after_test is not None:
         _tell(*after_test(tested._replace(seconds=time.monotonic() - began)))
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -32,21 +32,25 @@ class Usage(Callback):
     @rank_zero_only
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Writes what was used until now."""
-        self.write(module, ended=False)
+        self.write(trainer, module, ended=False)
 
     @rank_zero_only
     def on_exception(
         self, trainer: Trainer, module: LightningModule, exception: BaseException
     ) -> None:
         """Writes what was used when it broke off."""
-        self.write(module, ended=False)
+        self.write(trainer, module, ended=False)
 
     @rank_zero_only
-    def write(self, module: LightningModule, *, ended: bool) -> None:
-        """Writes the file; `ended` says that nothing of the run is left to be done."""
+    def write(self, trainer: Trainer, module: LightningModule, *, ended: bool) -> None:
+        """Writes the file; `ended` says that nothing of the run is left to be done.
+
+        By `step` a job sees whether its attempts make progress.
+        """
         if not self.lock.is_own():
             return  # the file is another process's now; the next checkpoint ends this one
         values = {"schema": SCHEMA, **used(), "n_weights": _n_weights(module), "ended": ended}
+        values["step"] = trainer.global_step
         write_file(self.path, json.dumps(values) + "\n", RunError)
 
 

@@ -1,8 +1,9 @@
 """A run in a fraction of a second: keeps run.py's contract (exit codes, checkpoints, signals).
 
 What it does is said by --monitor: ok, raise, mistake, module, memory, wait, fill, preflight,
-count_N (N steps of 0.1 s), slow_end (waits, and ends once the file may_end is there), trial_wait
-(the trials of a job wait until Slurm starts it again).
+count_N (N steps of 0.1 s), stuck (waits, and makes no step), slow_end (waits, and ends once the
+file may_end is there), trial_wait (the trials of a job wait until Slurm starts it again),
+stuck_trial (they wait).
 """
 
 import json
@@ -17,7 +18,8 @@ def main():
     args = dict(word[2:].split("=", 1) for word in words)
     root, behaviour = args.get("default_root_dir"), args.get("monitor", "ok")
     is_trial = args.get("fast_dev_run") == "True" or "max_steps" in args
-    while is_trial and behaviour == "trial_wait" and not os.environ.get("SLURM_RESTART_COUNT"):
+    waits = behaviour == "trial_wait" and not os.environ.get("SLURM_RESTART_COUNT")
+    while is_trial and (waits or behaviour == "stuck_trial"):
         time.sleep(0.05)
     if args.get("fast_dev_run") == "True":
         if behaviour == "preflight":
@@ -37,16 +39,17 @@ def main():
     with open(f"{root}/metrics.csv", "a") as file:
         if file.tell() == 0:
             file.write("epoch,step,train_loss,valid_loss\n")
-    while behaviour in ("wait", "slow_end") or step < end:
-        step += 1
+    while behaviour in ("wait", "slow_end", "stuck") or step < end:
+        step += behaviour != "stuck"
         with open(f"{root}/metrics.csv", "a") as file:
-            file.write(f"0,{step},{1 / step:.3f},\n")
+            file.write(f"0,{step},{1 / (step or 1):.3f},\n")
         act(behaviour, root)
-        time.sleep(0.1 if behaviour.startswith(("count", "wait", "slow")) else 0)
+        time.sleep(0.1 if behaviour.startswith(("count", "wait", "slow", "stuck")) else 0)
         if stopped:  # at the end of a step
             while behaviour == "slow_end" and not os.path.exists(f"{root}/may_end"):
                 time.sleep(0.05)
             save(last, step)
+            save(f"{root}/usage.json", json.dumps({"step": step}))
             return stopped[0]
     save(last, step)
     return 0

@@ -314,6 +314,7 @@ EXPECTED = {
     ("error", "exception"): ("FAILED",),
     ("error", "cancelled"): ("CANCELLED", "COMPLETED", "FAILED", "TIMEOUT"),
     ("timeout", "stopped with its state saved"): ("FAILED", "TIMEOUT"),
+    ("timeout", "no progress"): ("FAILED", "TIMEOUT"),
     ("timeout", "stopped before its run began"): ("FAILED", "TIMEOUT"),
     ("timeout", "time limit"): ("TIMEOUT",),
 }

@@ -48,6 +48,8 @@ def work(root, behaviour, resumed, stopped):
     with open(f"{last}.part", "w") as file:
         file.write(str(step))
     os.replace(f"{last}.part", last)
+    with open(f"{root}/usage.json", "w") as file:
+        file.write(f'{{"step": {step}}}')
     return stopped[0] if stopped and step < end else 0
 
 

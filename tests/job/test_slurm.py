@@ -173,6 +173,27 @@ def test_the_number_of_requeues_has_an_end(slurm_job):
     )
     found = wait_final(slurm_job, [replicate], 90)[0]
     assert (found.state, found.attempts) == ("timeout", 2)
+    assert "requeued 1 times" in found.detail
+
+
+@pytest.mark.parametrize("phase", ["run", "trial"])
+def test_two_attempts_that_end_at_the_same_step_are_the_last(slurm_job, slurm, phase):
+    trial = {"fast_dev_run_first": True} if phase == "trial" else {}
+    behaviour = "stuck_trial" if phase == "trial" else "stuck"
+    replicate = slurm_job.submit(**RUN, monitor=behaviour, requeue=True, **trial)
+    for attempt in (1, 2):
+        begun = "step phase=staging" if phase == "trial" else " run"
+        path = Path(replicate.path, "events")
+        wait_for(lambda: path.read_text().count(begun) == attempt)  # noqa: B023
+        wait_for(lambda: phase == "trial" or Path(replicate.path, "argv.json").exists())
+        # what --signal=B:USR1@... does before the time limit
+        slurm.call("scancel", "--batch", "--signal=USR1", replicate.job)
+        if attempt == 1:
+            wait_for(lambda: events(replicate).count("start") == 2)
+    found = wait_final(slurm_job, [replicate])[0]
+    assert (found.state, found.reason, found.attempts) == ("timeout", "no progress", 2)
+    assert found.detail.startswith("two attempts ended at step 0; raise the time limit")
+    assert events(replicate).count("requeue") == 1
 
 
 def test_a_full_disk_is_told(slurm_job, tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -163,6 +164,8 @@ def test_a_training_over_several_attempts_ends_with_the_same_weights(slurm, demo
     assert [s.state for s in found] == ["complete"] * 2, [(s.reason, s.detail) for s in found]
     assert found[1].attempts == 3
     assert events(broken).count("requeue") == 2
+    steps = re.findall(r"requeue n=\d at=(\d+)", Path(broken.path, "events").read_text())
+    assert 100 <= int(steps[0]) < 300 <= int(steps[1])  # by which a job without progress is stopped
     first, second = weights(straight), weights(broken)
     assert all(torch.equal(first[name], second[name]) for name in first)
 

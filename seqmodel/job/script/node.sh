@@ -26,7 +26,7 @@ job_main() {
         rank) shift; node_folder && found_environment && start_python "$@"; exit ;;
         clean) node_folder && rm -rf -- "$node"; exit ;;
     esac
-    submission=${1:-0} signal='' child='' code=0
+    submission=${1:-0} signal='' child='' code=0 left=''
     begin
     step environment environment_everywhere
     step staging stage_everywhere
@@ -251,13 +251,22 @@ put_back() { # the scheduler starts this job again, in the same folder
     if [ "$requeue" != 1 ] || [ -z "${SLURM_JOB_ID-}" ]; then return; fi
     # scancel ends a job by SIGTERM alone; a time limit announces itself by SIGUSR1
     if [ "$signal" = TERM ] || cancelled; then return; fi
-    local n
-    n=$(($(grep -c '^[0-9]* requeue ' events) + 1))
-    if [ "$n" -gt "$max_requeues" ]; then
-        event "note text=put back into the queue $max_requeues times already (max_requeues)"
+    local n at before
+    at=$(progress)
+    before=$(awk '
+        $2 == "submitting" {at = "none"}
+        $2 == "requeue" {at = "none"; for (i = 3; i <= NF; i++) if ($i ~ /^at=/) at = substr($i, 4)}
+        END {print at}' events)
+    if [ -n "$at" ] && [ "$at" = "$before" ]; then # a third attempt would end there as well
+        left=" left=no_progress at=$at"
         return
     fi
-    event "requeue n=$n"
+    n=$(($(grep -c '^[0-9]* requeue ' events) + 1))
+    if [ "$n" -gt "$max_requeues" ]; then
+        left=" left=max_requeues n=$max_requeues"
+        return
+    fi
+    event "requeue n=$n${at:+ at=$at}"
     kill -KILL "$beat" 2> /dev/null
     clean
     # the scheduler ends this attempt at once, and scontrol with it: that is no refusal
@@ -267,7 +276,21 @@ put_back() { # the scheduler starts this job again, in the same folder
         sleep 60
         exit 0
     fi
-    event "note text=the scheduler refused to take the job back"
+    left=' left=refused'
+}
+
+progress() { # the step of a run, or the parts of a verb that are written; nothing if not known
+    local arg
+    for arg in "${args[@]}"; do
+        case $arg in
+            --out=*) find "${arg#--out=}"*.parts -name '0*.part' 2> /dev/null | wc -l | tr -d ' '; return ;;
+        esac
+    done
+    if [ -e "$folder/usage.json" ]; then
+        sed -n 's/.*"step": \([0-9][0-9]*\).*/\1/p' "$folder/usage.json"
+    else
+        printf 0
+    fi
 }
 
 finish() {
@@ -276,7 +299,7 @@ finish() {
         full=' disk=full'
     fi
     rm -f -- "$folder/.probe"
-    event "end code=$code phase=$phase submission=$submission${signal:+ signal=$signal}$full"
+    event "end code=$code phase=$phase submission=$submission${signal:+ signal=$signal}$left$full"
     kill -KILL "$beat" 2> /dev/null
     clean
     exit "$code"
