@@ -464,7 +464,7 @@ ELSEWHERE = {
     ("training/usage.py", "_peak_of_this"): "/proc",
     ("cli/verbs.py", "main"): "/dev/null",
     ("report/page.py", "_asset"): "files of the package",
-    ("record/checkpoint.py", "save"): "in memory",
+    ("record/checkpoint.py", "_write"): "into a file that files.writing opened",
     ("dataset/seq/store.py", None): "a store, by its map",
     ("infer/formats.py", None): "in memory, and in files that files.writing made",
     ("infer/parts.py", "put"): "in memory",

@@ -40,6 +40,32 @@ def listing(path):
     return sorted(str(p.relative_to(path)) for p in path.rglob("*"))
 
 
+@pytest.mark.filterwarnings("default:--precision=16-mixed is not possible")
+def test_the_record_has_what_was_used_beside_what_was_asked(folder, capsys):
+    """A CPU has no 16 bit floats of the one kind, and computes in the other."""
+    args = [*CLASSIFY, *SMALL, "--valid_contigs=b", "--test_contigs=c", "--max_epochs=1"]
+    args += ["--precision=16", "--accelerator=cpu", "--limit_train_batches=0.5", "--audit=none"]
+    assert main(args) == 0
+    told = "--precision=16-mixed is not possible on this device; the run uses bf16-mixed\n"
+    assert capsys.readouterr().err == f"warning: {told}"
+    (run,) = folder.glob("out/*/version_0")
+    record = json.loads((run / "hparams.json").read_text())
+    used = record["_run"]["used"]
+    asked = ("precision", "monitor", "seq_len", "limit_train_batches", "limit_val_batches")
+    assert [record[x] for x in asked] == ["16-mixed", None, None, 0.5, None]
+    assert [used[x] for x in asked] == ["bf16-mixed", "valid_loss", 64, 2, 4]
+    assert used["accelerator"] == "cpu"
+    assert used["n_threads"] == used["devices"] == 1
+    assert "precision=16-mixed" in run.parent.name
+    assert record["_run"]["name"] == run.parent.name
+    # the run is resumed by what was asked, under its own name; each attempt has its own
+    last = f"--resume_from_checkpoint={run}/checkpoints/last.ckpt"
+    assert main([last, "--max_epochs=2", "--n_threads=2"]) == 0
+    record = json.loads((run / "hparams.json").read_text())["_run"]
+    assert record["used"] == used
+    assert record["resumed"][0]["used"] == {**used, "n_threads": 2}
+
+
 def test_a_run_leaves_its_record_metrics_and_checkpoints(folder, capsys):
     assert main([*PRETRAIN, *SMALL, "--test_contigs=c"]) == 0
     (run,) = folder.glob("out/*/version_0")
@@ -138,7 +164,7 @@ def test_a_trial_run_leaves_nothing(folder):
     assert not [name for name in left if name.startswith(("x", "out"))]
 
 
-@pytest.mark.filterwarnings("ignore:You passed .*AMP with fp16 is not supported on CPU")
+@pytest.mark.filterwarnings("ignore:--precision=16-mixed is not possible")
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
 def test_lower_precision_trains(folder, precision):
     args = [*PRETRAIN, *SMALL, f"--precision={precision}", "--default_root_dir=run"]

@@ -10,12 +10,12 @@ Schema 2 (0.2.0) added what `KNOWN` lists. A file of schema 1 has None there: un
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from seqmodel import VERSION
 from seqmodel.errors import CheckpointError
-from seqmodel.files import problem, read_bytes, reading
+from seqmodel.files import open_binary, problem, reading
 from seqmodel.hparam.migrate import HPARAM_STEPS, migrated, version_tuple
 
 HEADER = "seqmodel.json"
@@ -24,7 +24,8 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 SCHEMA = 2
 MOST = 1000
 """Contigs and data files that a header lists; the entry in the checkpoint has the rest."""
-MOST_BYTES = 1 << 26
+MOST_BYTES = 1 << 24
+MAX_DEPTH = 4  # lists within lists, in a hyperparameter
 
 KNOWN: dict[str, type] = {
     "alphabet": dict,
@@ -51,13 +52,15 @@ def read_header(path: str) -> dict[str, Any]:
         raise CheckpointError(f"{path}: cannot be read ({why}); give the path of a .ckpt file")
     if path.endswith(".safetensors"):
         config = os.path.join(os.path.dirname(path), CONFIG)
-        return parse_header(read_bytes(config, CheckpointError), config)
+        with open_binary(config, CheckpointError) as file:
+            return parse_header(file.read(MOST_BYTES + 1), config)
     try:
         with reading(path, CheckpointError, "checkpoint"), zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-            record = next((x for x in infos if x.filename.split("/")[-1] == HEADER), None)
-            fits = record is not None and record.file_size <= MOST_BYTES
-            data = archive.read(record) if record is not None and fits else b""
+            names = [x for x in archive.namelist() if x.split("/")[-1] == HEADER]
+            data = b""
+            if len(names) == 1:  # what the directory says of a size may be wrong: a part is read
+                with archive.open(names[0]) as record:
+                    data = record.read(MOST_BYTES + 1)
     except CheckpointError as e:
         raise _foreign(path) from e
     return parse_header(data, path)
@@ -67,6 +70,8 @@ def parse_header(data: bytes, path: str) -> dict[str, Any]:
     """The same from the record `seqmodel.json` of a checkpoint that lies at `path`, anywhere."""
     import json
 
+    if len(data) > MOST_BYTES:
+        raise CheckpointError(f"{path}: damaged, its {HEADER} has more than {MOST_BYTES:,} bytes")
     try:
         header = json.loads(data)
         version, hparams = header["version"], header["hparams"]
@@ -92,9 +97,72 @@ def checked(entry: Mapping[str, Any], path: object) -> dict[str, Any]:
     for name, kind in KNOWN.items():
         if type(found[name]) not in (kind, type(None)):
             raise CheckpointError(f"{path}: damaged, its {name!r} is no {kind.__name__}")
+    for name, fits in _FITS.items():
+        if found.get(name) is not None and not fits(found[name]):
+            raise CheckpointError(f"{path}: damaged, its {name!r} has values of other types")
     if isinstance(found["splits"], dict):  # up to 0.1 without the number of items
         found["splits"] = {x: None if n is True else n for x, n in found["splits"].items()}
     return found
+
+
+def _is_text(x: object) -> bool:
+    return isinstance(x, str) and "\0" not in x
+
+
+def _is_count(x: object) -> bool:
+    return type(x) is int and 0 <= x < 2**63
+
+
+def _is_list(x: object, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(x, (list, tuple)) and all(map(fits, x))
+
+
+def _is_table(x: object, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(x, dict) and all(map(_is_text, x)) and all(map(fits, x.values()))
+
+
+def _is_plain(x: object, depth: int = 0) -> bool:
+    if isinstance(x, (list, tuple)):
+        return depth < MAX_DEPTH and all(_is_plain(item, depth + 1) for item in x)
+    return x is None or isinstance(x, (str, int, float))
+
+
+def _is_alphabet(x: dict[str, Any]) -> bool:
+    if not x:
+        return True
+    pairs, texts = x.get("complement"), ("name", "ambiguous", "unknown")
+    fits = all(_is_text(x.get(name, "")) for name in texts) and "name" in x
+    fits = fits and _is_list(x.get("letters"), _is_text) and bool(x["letters"])
+    return fits and (pairs is None or _is_table(pairs, _is_text))
+
+
+def _is_targets(x: dict[str, Any]) -> bool:
+    kind, names, pairs = (x.get(name) for name in ("kind", "names", "pairs"))
+    fits = (kind is None or _is_text(kind)) and (not x or "kind" in x)
+    fits = fits and (names is None or _is_list(names, _is_text))
+    return fits and (
+        pairs is None or _is_list(pairs, lambda p: _is_list(p, _is_text) and len(p) == 2)
+    )
+
+
+def _is_file(x: object) -> bool:
+    fits = isinstance(x, dict) and _is_count(x.get("size"))
+    return fits and _is_text(x.get("sha256"))  # type: ignore[attr-defined]  # a dict
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "version": _is_text,
+    "hparams": lambda x: _is_table(x, _is_plain),
+    "alphabet": _is_alphabet,
+    "targets": _is_targets,
+    "splits": lambda x: _is_table(x, lambda n: n is None or n is True or _is_count(n)),
+    "seq_len": _is_count,
+    "contigs": lambda x: _is_table(x, lambda c: _is_list(c, _is_count) and len(c) == 4),
+    "n_contigs": _is_count,
+    "data": lambda x: _is_table(x, _is_file),
+    "plugins": lambda x: _is_table(x, lambda d: d is None or _is_text(d)),
+}
+"""What the values of a header are, beyond KNOWN: what reads them counts on it."""
 
 
 def _foreign(path: str) -> CheckpointError:

@@ -420,7 +420,7 @@ def _chosen(
                     f"--{role} is not set; choose one of {', '.join(sorted(options))}"
                 )
             continue
-        if word not in options:
+        if not isinstance(word, str) or word not in options:
             hint = did_you_mean(word, list(options))
             raise HparamError(
                 f"--{role}: no {role} {word!r}; choose one of {', '.join(sorted(options))}{hint}"

@@ -24,6 +24,7 @@ from seqmodel.errors import CheckpointError, HparamError
 from seqmodel.hparam.header import WEIGHTS
 from seqmodel.hparam.infer import ENSEMBLE_OF
 from seqmodel.hparam.resolve import resolve
+from seqmodel.hparam.trainer import TrainingHparams
 from seqmodel.infer.calibrated import read_calibration
 from seqmodel.infer.ensemble import Ensemble, Logits
 from seqmodel.infer.halving import in_batches
@@ -405,7 +406,8 @@ def load(
         raise HparamError(f"ensemble_of={ensemble_of!r}: choose one of {', '.join(ENSEMBLE_OF)}")
     files = [os.path.join(x, WEIGHTS) if os.path.isdir(x) else os.fspath(x) for x in paths]
     members = [_member(x, given, seq_len) for x in files]
-    return Model(members, where, ensemble_of, precision)
+    known = TrainingHparams.default_hparams().declared["precision"]
+    return Model(members, where, ensemble_of, known.value(precision))
 
 
 def _member(path: str, given: dict[str, object], seq_len: int | None) -> Member:

@@ -10,13 +10,12 @@ header inside (hparam/header.py) is read first.
 
 from __future__ import annotations
 
-import io
 import json
 import pickle
 import zipfile
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -27,7 +26,7 @@ from seqmodel import VERSION
 from seqmodel.dataset.label.targets import Targets, pairs_of
 from seqmodel.dataset.seq.alphabet import Alphabet
 from seqmodel.errors import CheckpointError, RunError
-from seqmodel.files import reading, remove_stale, write_file
+from seqmodel.files import reading, remove_stale, writing
 from seqmodel.hparam.header import HEADER, KNOWN, MOST, SCHEMA, checked, read_header
 from seqmodel.hparam.migrate import HPARAM_STEPS, Step, migrated
 
@@ -69,14 +68,49 @@ def save(checkpoint: dict[str, Any], path: str | Path) -> None:
         RunError: it cannot be written (disk full, no permission); what stood there still stands.
     """
     remove_stale(path)
-    buffer = io.BytesIO()
-    torch.save(checkpoint, buffer)
-    with zipfile.ZipFile(buffer, "a") as archive:
-        root = archive.namelist()[0].split("/")[0]
-        archive.writestr(f"{root}/{HEADER}", json.dumps(header_of(checkpoint)))
+    header = json.dumps(header_of(checkpoint))
     advice = "the one before it is kept; free space or choose another --default_root_dir, then "
     advice += "--resume_from_checkpoint"
-    write_file(path, buffer.getbuffer(), RunError, durable=True, parents=True, advice=advice)
+    with writing(path, RunError, durable=True, parents=True, advice=advice) as file:
+        _write(checkpoint, header, file)
+
+
+def _write(checkpoint: dict[str, Any], header: str, file: IO[bytes]) -> None:
+    """Writes tensor after tensor, so that no copy of the file is in memory.
+
+    Raises:
+        OSError: the disk is full, or another error of the system.
+    """
+    out = _Kept(file)
+    try:
+        torch.save(checkpoint, out)
+    except Exception:
+        if out.error is not None:  # torch says only that it wrote too little
+            raise out.error from None
+        raise
+    with zipfile.ZipFile(file, "a") as archive:
+        root = archive.namelist()[0].split("/")[0]
+        archive.writestr(f"{root}/{HEADER}", header)
+
+
+class _Kept:
+    """A file to write to that keeps the first error of the system, which torch hides."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """Writes all of `data`."""
+        try:
+            return self.file.write(data)
+        except OSError as e:
+            self.error = self.error or e
+            raise
+
+    def flush(self) -> None:
+        """Hands to the system what was written."""
+        self.file.flush()
 
 
 def header_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
@@ -119,10 +153,37 @@ def load(path: str | Path) -> dict[str, Any]:
     if not (isinstance(own.get("hparams"), dict) and isinstance(own.get("targets"), dict)):
         raise CheckpointError(f"{path}: damaged, its hyperparameters or its targets are no table")
     version = str(own.get("version"))
-    checkpoint = migrated(checkpoint, version, CHECKPOINT_STEPS)
+    checkpoint, kept = migrated(checkpoint, version, CHECKPOINT_STEPS), own
     own = checkpoint["seqmodel"]
-    own = {**own, "hparams": migrated(own["hparams"], version, HPARAM_STEPS)}
-    return {**checkpoint, "seqmodel": checked(own, path)}
+    own = checked({**own, "hparams": migrated(own["hparams"], version, HPARAM_STEPS)}, path)
+    _compare(kept, path)
+    return {**checkpoint, "seqmodel": own}
+
+
+def _compare(own: dict[str, Any], path: str | Path) -> None:
+    """Refuses a checkpoint whose header says something else than its content.
+
+    The header is what users are shown and asked to trust; the content is what is applied.
+
+    Raises:
+        CheckpointError: naming the first entry that differs.
+    """
+    with reading(path, CheckpointError, "checkpoint"), zipfile.ZipFile(path) as archive:
+        (name,) = (x for x in archive.namelist() if x.split("/")[-1] == HEADER)
+        header = json.loads(archive.read(name))
+    for name, told in header.items():
+        there = own.get(name)
+        if name in ("contigs", "data") and isinstance(there, dict):
+            there = dict(islice(there.items(), MOST))
+        try:
+            same = json.dumps(told, sort_keys=True) == json.dumps(there, sort_keys=True)
+        except (TypeError, ValueError, RecursionError):
+            same = False
+        if not same:
+            raise CheckpointError(
+                f"{path}: refused, its header and its content differ in {name!r}; take a copy of "
+                "the file as the run wrote it"
+            )
 
 
 def stamp(

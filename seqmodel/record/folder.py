@@ -169,7 +169,11 @@ def next_version(parent: Path) -> Path:
 
 
 def write_record(
-    folder: Path, run: Run, data: dict[str, Any], changed: Sequence[str] = ()
+    folder: Path,
+    run: Run,
+    data: dict[str, Any],
+    changed: Sequence[str] = (),
+    used: dict[str, Any] | None = None,
 ) -> list[str]:
     """Writes hparams.json and code.diff; a resumed run adds a line to the record that is there.
 
@@ -180,6 +184,7 @@ def write_record(
         run: the run.
         data: digests of its data.
         changed: what changed in them since the resumed run began, a line each.
+        used: what the run uses where a hyperparameter leaves it open.
 
     Returns:
         What the user should be told of the code and the data, a line each.
@@ -189,7 +194,8 @@ def write_record(
     for made in (folder, folder / CHECKPOINTS):
         remove_parts(made)
     path, told = folder / RECORD, list(changed)
-    attempt = _attempt(run) | ({"changed_data": list(changed), "data": data} if changed else {})
+    attempt = _attempt(run) | {"used": used or {}}
+    attempt |= {"changed_data": list(changed), "data": data} if changed else {}
     code, diff = code_record(run.values.plugins, str(folder))
     code["plugins"] = plugin_digests(run.values.plugins)
     digest = code["digest"]

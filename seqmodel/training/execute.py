@@ -49,6 +49,7 @@ from seqmodel.training.predictions import scored_items, write_predictions
 from seqmodel.training.stopping import StopOnSignal
 from seqmodel.training.trainer import RunData, make_trainer
 from seqmodel.training.usage import Usage
+from seqmodel.training.used import used_settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,6 +66,7 @@ QUIET = (
     ".*smaller than the logging interval.*",
     ".*does not have many workers.*",
     ".*`srun` command is available.*",  # a login node, or one process on purpose
+    ".*AMP with fp16 is not supported on CPU.*",  # check_host warns
     ".*LeafSpec.*is deprecated.*",  # its own use of torch
 )
 
@@ -145,7 +147,8 @@ def _execute(
     trainer = make_trainer(run, folder, parts, record, stopper, lock)
     if trainer.is_global_zero:
         if not trial:
-            told = write_record(folder, run, record, parts.changed_data)
+            used = used_settings(run, parts, trainer)
+            told = write_record(folder, run, record, parts.changed_data, used)
             if parts.data.division is not None:
                 parts.data.division.write(folder / SPLIT_FILE)
             _tell(f"run folder: {folder}")

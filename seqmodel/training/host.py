@@ -51,9 +51,20 @@ def check_host(run: Run) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the Trainer of the run warns
         try:
-            bare_trainer(run, logger=False, enable_checkpointing=False)
+            bare = bare_trainer(run, logger=False, enable_checkpointing=False)
         except Exception as e:
             raise HparamError(f"Lightning refuses this run: {_one_line(e)}") from e
+    if precision_of(bare) != v.precision:
+        warnings.warn(
+            f"--precision={v.precision} is not possible on this device; the run uses "
+            f"{precision_of(bare)}",
+            stacklevel=2,
+        )
+
+
+def precision_of(trainer: Trainer) -> str:
+    """The precision in which a Trainer computes, as --precision names it."""
+    return str(trainer.precision).removesuffix("-true")
 
 
 def bare_trainer(run: Run, **more: Any) -> Trainer:

@@ -68,6 +68,18 @@ def test_predictions_are_what_the_task_gives(trained, task):
     assert model.trained_on.splits == {"train": 16, "valid": 16, "test": 16}
 
 
+def test_the_precision_of_a_model_is_spelled_as_that_of_a_run(trained):
+    path = trained.best("classify")
+    found = {
+        x: seqmodel.load(path, device="cpu", precision=x).predict(trained.sequences)
+        for x in ("32", "bf16", "bf16-mixed")
+    }
+    np.testing.assert_array_equal(found["bf16"], found["bf16-mixed"])
+    assert np.abs(found["bf16"] - found["32"]).max() > 0
+    with pytest.raises(HparamError, match="--precision .*must be one of 32, 16-mixed, bf16-mixed"):
+        seqmodel.load(path, precision="banana")
+
+
 @pytest.mark.slow
 def test_a_fresh_process_predicts_without_the_training_data(trained):
     """Of every task; and by the line that the documentation gives."""

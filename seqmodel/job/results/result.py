@@ -142,8 +142,9 @@ class Result:
     @property
     def monitor(self) -> str:
         """The logged value that tells how good the run is."""
-        name = self.hparams.get("monitor") or DEFAULT_MONITOR
-        return str(name)
+        used = self.run.get("used")
+        chosen = used.get("monitor") if isinstance(used, dict) else None
+        return str(self.hparams.get("monitor") or chosen or DEFAULT_MONITOR)
 
     def last(self, name: str) -> float | None:
         """The last value that was logged under `name`."""
