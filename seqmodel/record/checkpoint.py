@@ -83,7 +83,7 @@ def _write(checkpoint: dict[str, Any], header: str, file: IO[bytes]) -> None:
     """
     out = _Kept(file)
     try:
-        torch.save(checkpoint, out)
+        torch.save(checkpoint, out)  # type: ignore[arg-type]  # it only writes
     except Exception:
         if out.error is not None:  # torch says only that it wrote too little
             raise out.error from None
