@@ -1,26 +1,26 @@
-"""Every error that seqmodel raises on purpose, in one tree.
+"""All errors that seqmodel raises on purpose, as one tree.
 
 ::
 
     SeqmodelError
-    |- HparamError (ValueError)       a hyperparameter: unknown, badly valued, clashing
+    |- HparamError (ValueError)       an unknown, invalid or clashing hyperparameter
     |- SequenceError (ValueError)     sequence files, alphabets, stores
     |- IntervalError (ValueError)     BED and other interval files, coordinates
     |- LabelError (ValueError)        labels, tables, tracks
-    |- VariantError (ValueError)      files of variants, alleles
-    |- SamplerError (ValueError)      the order and the shares in which samples are read
+    |- VariantError (ValueError)      variant files, alleles
+    |- SamplerError (ValueError)      the order of samples and their shares per process
     |- ModelError (ValueError)        an encoder, decoder or task that breaks its contract
-    |- CheckpointError (ValueError)   a checkpoint that is hostile, foreign, too new or does not fit
-    |- RunError (RuntimeError)        a run that cannot start or continue, with what to change
-    |  `- DivergedError               its loss is not finite any more
-    `- JobError (RuntimeError)        submitting, finding, ending jobs
-       |- ConnectionLost              the connection to the other host was lost; repeat the call
-       |- MissingError                a folder or file is not there
-       `- BusyError                   a replicate is somebody else's to submit, or in the queue
+    |- CheckpointError (ValueError)   a hostile, foreign, too new or unsuitable checkpoint
+    |- RunError (RuntimeError)        a run that cannot start or continue
+    |  `- DivergedError               its loss is not finite
+    `- JobError (RuntimeError)        submitting, finding, cancelling jobs
+       |- ConnectionLost              the connection to the host broke; repeat the call
+       |- MissingError                a folder or file does not exist
+       `- BusyError                   another process submits the replicate, or it is queued
 
-A message is one line that says what, where, what came and what to do. The command line prints it
-and exits with 2, or with 3 for DivergedError; a traceback is for our own bugs only. Light: standard
-library only.
+A message is one line: what is wrong, where, what was received, and what to do. The command line
+prints it and exits with 2, or with 3 for DivergedError; a traceback means a bug in seqmodel. Light:
+standard library only.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class SeqmodelError(Exception):
 
 
 class HparamError(SeqmodelError, ValueError):
-    """An unknown, clashing or badly valued hyperparameter."""
+    """An unknown, invalid or clashing hyperparameter."""
 
 
 class SequenceError(SeqmodelError, ValueError):
@@ -44,7 +44,7 @@ class SequenceError(SeqmodelError, ValueError):
 
 
 class IntervalError(SeqmodelError, ValueError):
-    """Intervals that are malformed or outside of their contig."""
+    """Intervals that are malformed or outside their contig."""
 
 
 class LabelError(SeqmodelError, ValueError):
@@ -56,11 +56,11 @@ class VariantError(SeqmodelError, ValueError):
 
 
 class SamplerError(SeqmodelError, ValueError):
-    """A sampler that cannot share out its samples as asked."""
+    """A sampler that cannot divide its samples among the processes."""
 
 
 class ModelError(SeqmodelError, ValueError):
-    """A class of an encoder, decoder or task that lacks what others rely on."""
+    """An encoder, decoder or task that does not implement its interface."""
 
 
 class CheckpointError(SeqmodelError, ValueError):
@@ -72,28 +72,28 @@ class RunError(SeqmodelError, RuntimeError):
 
 
 class DivergedError(RunError):
-    """A training whose loss is not a finite number any more."""
+    """A training run whose loss is no longer finite."""
 
     exit_code = 3
 
 
 class JobError(SeqmodelError, RuntimeError):
-    """A job that could not be made, submitted, found or ended.
+    """A job that could not be created, submitted, found or cancelled.
 
     Attributes:
-        replicates: the Replicates that were made or ended before.
+        replicates: the Replicates that were created or cancelled before the error.
     """
 
     replicates: Sequence[Any] = ()
 
 
 class ConnectionLost(JobError):
-    """The connection ended, or did not answer in time, while an operation was under way."""
+    """The connection ended or timed out during an operation."""
 
 
 class MissingError(JobError):
-    """A folder or file that is not there."""
+    """A folder or file that does not exist."""
 
 
 class BusyError(JobError):
-    """A replicate that somebody else is submitting, or that waits or runs."""
+    """A replicate that another process is submitting, or that is waiting or running."""

@@ -23,10 +23,17 @@ if __package__ in (None, ""):  # started as a script: its own folder would hide 
     sys.path.append(sys.path.pop(0))
 
 from seqmodel.errors import DivergedError, SeqmodelError
-from seqmodel.hparam.resolve import help_text, resolve
+from seqmodel.hparam.help import asked_help, help_text
+from seqmodel.hparam.resolve import resolve
 from seqmodel.hparam.verb import PARTED
 from seqmodel.record.folder import is_other_rank
 from seqmodel.terminal import plain, show_warning
+
+USAGE = """usage: seqmodel train FILE [--name=value ...]
+       seqmodel run --task=TASK --dataset=KIND [--name=value ...]  (or python seqmodel/run.py ...)
+
+FILE is a table, BED or FASTA file, or a folder of them; options that you leave out are guessed.
+example: seqmodel run --task=classify --dataset=table --train_files=train.csv --test_prop=0.2"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,8 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             code: int = getattr(infer, argv[0])(argv[1:])
             return code
-        if "--help" in argv or "-h" in argv:
-            print(help_text(argv), end="")
+        if asked_help(argv) is not None:
+            print(f"{USAGE}\n\n{help_text(argv)}", end="")
             return 0
         run = resolve(argv)
         if run.guessed and not is_other_rank():

@@ -1,7 +1,7 @@
-"""Text of files for a terminal: what could steer it is shown, not sent. Light.
+"""Text from files, made safe for a terminal: control characters are escaped. Light.
 
-Logs, names of runs, reasons and values come from files that others may have written; an escape
-sequence in them could rewrite the screen, the title or the clipboard of whoever looks.
+Logs, names of runs, reasons and values come from files that other people may have written. An
+escape sequence in them could change the reader's screen, window title or clipboard.
 """
 
 from __future__ import annotations
@@ -10,35 +10,35 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 
-# C0 and C1 controls but tab and newline, and the marks that turn the direction of text
+# C0 and C1 controls except tab and newline, and marks that change the direction of text
 _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _OVERWRITTEN = re.compile(r"[^\n]*\r(?=[^\n])")
 
 
 def plain(text: str) -> str:
-    r"""`text` with each character that steers a terminal written as `\x1b`; lines stay lines."""
+    r"""`text` with each terminal control character written as `\x1b`; line breaks are kept."""
     return _STEERING.sub(_written, text)
 
 
 def plain_line(text: str) -> str:
-    """The same for a text that must stay on one line, such as a name or a message."""
+    """The same for text that must stay on one line, such as a name or a message."""
     return plain(text).replace("\n", "\\n")
 
 
 def plain_log(text: str) -> str:
-    """The same for a log: of what a progress bar wrote over itself the last is shown."""
+    """The same for a log; only the last state of a progress bar is kept."""
     return plain(_OVERWRITTEN.sub("", text.replace("\r\n", "\n")))
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:
-    """A table in columns as wide as their widest cell; the first row is the head."""
+    """A table whose columns are as wide as their widest cell; the first row is the header."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
 
 
 def html_table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table for a notebook; whatever a cell holds is text in it."""
+    """A table for a notebook; the content of cells is escaped."""
     from html import escape
 
     def line(cells: Iterable[str], tag: str) -> str:

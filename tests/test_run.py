@@ -314,7 +314,7 @@ def test_the_script_and_the_command_are_the_same_program():
         for start in (["seqmodel/run.py"], ["-m", "seqmodel", "run"])
     ]
     assert help_of[0] == help_of[1]
-    assert "MaskedHparams" in help_of[0]
+    assert "* masked" in help_of[0]
 
 
 def test_the_command_knows_its_verbs(capsys):
@@ -324,7 +324,7 @@ def test_the_command_knows_its_verbs(capsys):
     assert "seqmodel run" in capsys.readouterr().out
     assert cli_main(["rum"]) == 2
     told = capsys.readouterr().err
-    assert told.startswith("seqmodel: no verb 'rum'; one of run, ")
+    assert told.startswith("seqmodel: no verb 'rum'; choose one of run, ")
     assert told.endswith("did you mean 'run'?\n")
     assert cli_main(["run", "--tassk=masked"]) == 2
     assert "did you mean 'task'" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The command `seqmodel`: one table of verbs, one file for each group of them. Light."""
+"""The command `seqmodel`: one table of verbs, and one file for each group of verbs. Light."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""`seqmodel audit`: what stands beside a test score. Light until the data are opened."""
+"""`seqmodel audit`: checks that a test score needs. Light until the data are opened."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 import os
 from collections.abc import Sequence
 
-from seqmodel.cli.given import wants_help
 from seqmodel.errors import HparamError
 from seqmodel.hparam.audit import FAILED, AuditHparams, fail_on
 from seqmodel.hparam.convert import parse_dict
+from seqmodel.hparam.help import asked_help, help_text
 from seqmodel.hparam.paths import check_files, files_to_read
-from seqmodel.hparam.resolve import help_text, read_given, resolve_data
+from seqmodel.hparam.resolve import read_given, resolve_data
 from seqmodel.hparam.words import refuse_stray
 from seqmodel.terminal import plain
 
@@ -22,11 +22,10 @@ USAGE = """usage: seqmodel audit --run=FOLDER [--fail_on=duplicates,overlap]
 
 
 def audit(argv: Sequence[str]) -> int:
-    """Audits the data of a run and its test scores; 3 where a finding of --fail_on was made."""
+    """Audits the data of a run and its test scores. Returns 3 for a finding of --fail_on."""
     parser = AuditHparams.default_hparams()
-    if wants_help(argv):
-        text = parser.format_help()
-        print(f"{USAGE}{text[text.index(chr(10) * 2) :]}\n{help_text(argv)}", end="")
+    if asked_help(argv) is not None:
+        print(f"{USAGE}\n{help_text(argv, 'AuditHparams', parser.declared)}", end="")
         return 0
     words = read_given(argv, parser.takes())
     own = parse_dict(parser, {n: words.values.pop(n) for n in parser.declared if n in words.values})
@@ -37,7 +36,7 @@ def audit(argv: Sequence[str]) -> int:
     if own.run:
         given.setdefault("config", _record(own.run))
     if not given and not own.predictions:
-        raise HparamError(f"audit needs --run, --predictions, or the flags of the data\n{USAGE}")
+        raise HparamError(f"audit needs --run, --predictions, or the options of the data\n{USAGE}")
     run = resolve_data(given) if given else None
     from seqmodel.trust.command import command
 
@@ -48,9 +47,9 @@ def audit(argv: Sequence[str]) -> int:
 
 
 def _looks(folder: str | None) -> int | None:
-    """How many runs beside this one have scored the same test items, this one included.
+    """The number of runs that have scored the same test items, including this one.
 
-    They are looked for where runs go unless they are told otherwise: <root>/<name>/version_<n>.
+    The runs are searched in the default layout of folders: <root>/<name>/version_<n>.
     """
     path = os.path.abspath(folder) if folder else ""
     if not os.path.basename(path).startswith("version_"):
@@ -65,12 +64,12 @@ def _looks(folder: str | None) -> int | None:
 
 
 def _record(folder: str) -> str:
-    """The record of a run, from which its data are read.
+    """The record of a run, which defines its data.
 
     Raises:
-        HparamError: the folder holds no run.
+        HparamError: the folder is not a run folder.
     """
     found = os.path.join(folder, "hparams.json")
     if not os.path.isfile(found):
-        raise HparamError(f"--run={folder}: is no run folder; it has no hparams.json")
+        raise HparamError(f"--run={folder}: not a run folder, because it has no hparams.json")
     return found

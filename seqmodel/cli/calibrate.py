@@ -1,11 +1,12 @@
-"""`seqmodel calibrate`: its settings, and the data of a run. Light until the data are opened."""
+"""`seqmodel calibrate`: its options, and the data of a run. Light until the data are opened."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 
-from seqmodel.cli.given import only, wants_help
+from seqmodel.cli.given import only
+from seqmodel.hparam.help import asked_help, page
 from seqmodel.hparam.hparams import Hparams
 from seqmodel.hparam.parser import Hparam
 from seqmodel.hparam.resolve import read_given
@@ -13,17 +14,19 @@ from seqmodel.hparam.value import path, str2bool
 from seqmodel.terminal import plain
 
 OWN = {
-    "run": Hparam("run", path(), "", "run folder, in place of its best.ckpt", False, Hparams),
-    "json": Hparam("json", str2bool, False, "print one JSON object", False, Hparams),
+    "run": Hparam("run", path(), "", "Run folder, instead of its best.ckpt.", False, Hparams),
+    "json": Hparam("json", str2bool, False, "Print one JSON object.", False, Hparams),
 }
 
 
 def calibrate(argv: Sequence[str]) -> int:
-    """Calibrates a checkpoint on the valid split of its data, and shows what was found."""
-    if wants_help(argv):
-        print("\n".join(f"  --{name:20} {hparam.help}" for name, hparam in OWN.items()))
-        print("\nThe data are those that the checkpoint names. Hyperparameters of the data, as of")
-        print("seqmodel run, replace them: --train_files=..., --valid_files=...")
+    """Calibrates a checkpoint on the valid split of its data and prints the result."""
+    if (asked := asked_help(argv)) is not None:
+        print(f"\n{page(OWN, asked, '')}")
+        print(
+            "The data are those that the checkpoint names. Options of the data replace them, such"
+        )
+        print("as --train_files=... and --valid_files=... (seqmodel run --help=data).")
         return 0
     words = read_given(argv, {name: hparam.takes for name, hparam in OWN.items()})
     own = {n: words.values.pop(n, None) for n in OWN}

@@ -1,19 +1,22 @@
-"""`seqmodel data describe`: what a run would read. Light until the data are opened."""
+"""`seqmodel data describe`: the data of a run. Light until the data are opened."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from seqmodel.cli.given import wants_help
+from seqmodel.hparam.help import asked_help, help_text
 from seqmodel.hparam.hparams import Hparams
 from seqmodel.hparam.parser import Hparam
-from seqmodel.hparam.resolve import help_text, read_given, resolve_data
+from seqmodel.hparam.resolve import read_given, resolve_data
 from seqmodel.hparam.value import str2bool
 from seqmodel.hparam.words import refuse_stray
 
 OWN = {
     name: Hparam(name, str2bool, False, help, False, Hparams)
-    for name, help in (("json", "print one JSON object"), ("check", "read all bytes of the files"))
+    for name, help in (
+        ("json", "Print one JSON object."),
+        ("check", "Read all bytes of the files."),
+    )
 }
 USAGE = "usage: seqmodel data describe --dataset=... [--name=value ...] [--check] [--json]"
 
@@ -22,10 +25,9 @@ def data(argv: Sequence[str]) -> int:
     """Describes the data of a run: `seqmodel data describe --dataset=... [--check] [--json]`."""
     if not argv or argv[0] != "describe":
         print(USAGE)
-        return 0 if wants_help(argv) else 2
-    if wants_help(argv):
-        print(help_text(argv[1:]), end="")
-        print("\n".join(f"  --{name:20} {hparam.help}" for name, hparam in OWN.items()))
+        return 2 if asked_help(argv) is None else 0
+    if asked_help(argv) is not None:
+        print(f"{USAGE}\n\n{help_text(argv[1:], own=OWN)}", end="")
         return 0
     words = read_given(argv[1:], {name: hparam.takes for name, hparam in OWN.items()})
     own = {n: h.value(words.values.pop(n, h.default)) for n, h in OWN.items()}

@@ -1,9 +1,9 @@
 """`seqmodel predict | merge | describe | ...`: the verbs that apply a trained model. Light.
 
-Each is called by seqmodel/cli/verbs.py with the words behind the verb, and returns the exit code.
-A verb has a class of hyperparameters in hparam/infer.py and a function `command` in seqmodel/infer,
-which gets an object of that class and returns counts of inputs by status, or None where parts of
-other processes are missing.
+seqmodel/cli/verbs.py calls each function with the words after the verb; it returns the exit code.
+A verb has a class of hyperparameters in hparam/infer.py and a function `command` in seqmodel/infer.
+The function takes an object of that class and returns counts of inputs by status, or None if parts
+of other processes are missing.
 """
 
 from __future__ import annotations
@@ -60,17 +60,17 @@ def embed(argv: Sequence[str]) -> int:
 
 
 def attribute(argv: Sequence[str]) -> int:
-    """Writes how much each letter contributes."""
+    """Writes the contribution of each base or residue."""
     return apply_verb(argv, AttributeHparams, "seqmodel.infer.attribute_files")
 
 
 def motifs(argv: Sequence[str]) -> int:
-    """Writes what the filters of the first layer read."""
+    """Writes the motifs that the filters of the first layer recognize."""
     return apply_verb(argv, MotifsHparams, "seqmodel.infer.motifs")
 
 
 def export(argv: Sequence[str]) -> int:
-    """Exports a model, and shows what was written."""
+    """Exports a model and prints the files that were written."""
     chosen, words = given(argv, ExportHparams)
     if chosen is None:
         return 0
@@ -88,7 +88,7 @@ def export(argv: Sequence[str]) -> int:
 
 
 def merge(argv: Sequence[str]) -> int:
-    """Joins the parts that other processes have computed."""
+    """Joins the parts that several processes have computed."""
     chosen, words = given(argv, MergeHparams)
     if chosen is None:
         return 0
@@ -100,7 +100,7 @@ def merge(argv: Sequence[str]) -> int:
 
 
 def describe(argv: Sequence[str]) -> int:
-    """Shows what a checkpoint has, without torch."""
+    """Shows the content of a checkpoint, without torch."""
     chosen, words = given(argv, DescribeHparams)
     if chosen is None:
         return 0
@@ -115,9 +115,9 @@ def apply_verb(argv: Sequence[str], cls: type[ApplyHparams], module: str) -> int
     """Reads the words of a verb, calls `command` of its module and shows the counts.
 
     Args:
-        argv: the words behind the verb.
+        argv: the words after the verb.
         cls: its hyperparameters.
-        module: name of the module that has the function `command`; imported after the checks.
+        module: name of the module with the function `command`; imported after the checks.
     """
     chosen, words = given(argv, cls)
     if chosen is None:
@@ -137,7 +137,7 @@ def apply_verb(argv: Sequence[str], cls: type[ApplyHparams], module: str) -> int
 
 
 def _show_counts(counts: Mapping[str, int], *, as_json: bool) -> None:
-    """Shows the number of inputs, and by status: on stderr, or as JSON on stdout."""
+    """Shows the number of inputs, total and by status: on stderr, or as JSON on stdout."""
     if as_json:
         print(json.dumps({"joined": True, "counts": dict(counts)}))
         return

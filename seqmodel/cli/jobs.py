@@ -16,15 +16,16 @@ from seqmodel.cli.given import (
     parser_of,
     refuse_unclear,
     show_help,
-    wants_help,
 )
 from seqmodel.errors import ConnectionLost, HparamError, JobError
 from seqmodel.hparam.convert import parse_dict
+from seqmodel.hparam.help import asked_help
 from seqmodel.hparam.hparams import Hparams
 from seqmodel.hparam.job import ShellHparams, SlurmHparams, SubmitHparams, WhereHparams
 from seqmodel.hparam.parser import HparamParser, find
 from seqmodel.hparam.resolve import read_given
-from seqmodel.hparam.value import OUTPUT, did_you_mean, integer, path, str2bool
+from seqmodel.hparam.synonyms import hint
+from seqmodel.hparam.value import OUTPUT, integer, path, str2bool
 from seqmodel.hparam.verb import PARTED
 from seqmodel.hparam.words import Words, read_words, refuse_stray
 from seqmodel.job.job import Job
@@ -40,7 +41,7 @@ from seqmodel.terminal import plain, plain_line, plain_log
 
 
 class ShowHparams(Hparams):
-    """What status and logs show."""
+    """Options of status and logs."""
 
     tracked = False
 
@@ -54,7 +55,7 @@ class ShowHparams(Hparams):
             "--watch",
             type=str2bool,
             default=False,
-            help="Refresh the table until all runs have ended.",
+            help="Refresh the table until all runs have ended (status).",
         )
         add(
             "--every_s",
@@ -66,24 +67,24 @@ class ShowHparams(Hparams):
             "--stdout",
             type=str2bool,
             default=False,
-            help="logs: show standard output instead of standard error.",
+            help="Show standard output instead of standard error (logs).",
         )
         add(
             "--follow",
             type=str2bool,
             default=False,
-            help="logs: print new lines until the job ends.",
+            help="Print new lines until the job ends (logs).",
         )
         add(
             "--n_lines",
             type=integer(1),
             default=40,
-            help="logs: number of lines to show from the end.",
+            help="Number of lines to show from the end (logs).",
         )
 
 
 class PullHparams(Hparams):
-    """What pull copies."""
+    """Options of pull."""
 
     tracked = False
 
@@ -100,7 +101,7 @@ class PullHparams(Hparams):
 
 
 class PruneHparams(Hparams):
-    """What prune removes."""
+    """Options of prune."""
 
     tracked = False
 
@@ -117,13 +118,13 @@ class PruneHparams(Hparams):
 
 def submit(argv: Sequence[str]) -> int:
     """Submits a run, or replicates that were created."""
-    own, job_parser = parser_of(WhereHparams, SubmitHparams), parser_of(ShellHparams, SlurmHparams)
-    if wants_help(argv):
-        show_help(own, job_parser)
-        print("Hyperparameters of the run: see seqmodel run --help; of a verb: its own --help.")
+    if asked_help(argv) is not None:
+        show_help(argv, SubmitHparams, WhereHparams, ShellHparams, SlurmHparams)
+        print("Add the options of the run (seqmodel run --help), or those of --verb (its --help).")
         return 0
+    own, job_parser = parser_of(WhereHparams, SubmitHparams), parser_of(ShellHparams, SlurmHparams)
     takes = {**own.takes(), **job_parser.takes()}
-    words = read_words(argv, takes)  # of hyperparameters nothing is known here
+    words = read_words(argv, takes)  # hyperparameters of the run are unknown here
     chosen = parse_dict(own, {n: v for n, v in words.values.items() if n in own.declared})
     settings = {n: v for n, v in words.values.items() if n in job_parser.declared}
     if not words.unknown:
@@ -139,7 +140,7 @@ def submit(argv: Sequence[str]) -> int:
     if words.free:
         raise HparamError(
             f"stray word {words.free[0]!r}: a replicate that was created has its hyperparameters; "
-            "give folders and settings of the job, or --name=value for those of a new run"
+            "give folders and job options only, or --name=value for those of a new run"
         )
     if chosen.dry_run:
         return _show_script(job, hparams)
@@ -151,8 +152,8 @@ def submit(argv: Sequence[str]) -> int:
         made = job.submit_all([hparams] * chosen.n_new)
     _show_made(job, made, chosen)
     if not made:
-        print(f"nothing to submit: there are {chosen.n_replicates} replicates already")
-    elif job.interface.is_local:  # elsewhere it would be a connection of its own
+        print(f"nothing to submit: {chosen.n_replicates} replicates exist already")
+    elif job.interface.is_local:  # on another host it would need a separate connection
         from seqmodel.job.results.advise import submit_line
 
         advice = submit_line(job, [hparams] * len(made))
@@ -191,10 +192,10 @@ def _show_made(job: Job, made: Sequence[Replicate], chosen: Namespace) -> None:
         state = "created" if chosen.create else replicate.reason or "submitted"
         print(plain_line(f"{replicate.job or '-'}  {state}  {replicate.path}"))
     for name in job.code.withheld() if job.code else ():
-        print(f"left out of the copied code: {plain_line(name)}", file=sys.stderr)
+        print(f"not copied with the code: {plain_line(name)}", file=sys.stderr)
     if job.code and "problem" in job.code.record:
         problem = job.code.record["problem"]
-        print(f"the commit of the code is not known, only its digest: {problem}", file=sys.stderr)
+        print(f"the record has the digest of the code but no commit: {problem}", file=sys.stderr)
 
 
 def _submit_created(chosen: Namespace, words: Words, settings: dict[str, Any]) -> int:
@@ -203,7 +204,7 @@ def _submit_created(chosen: Namespace, words: Words, settings: dict[str, Any]) -
         if name not in where and name not in settings:
             raise HparamError(
                 f"--{name} has no effect: a replicate that was created has its hyperparameters; "
-                "give folders and settings of the job, or hyperparameters of a new run"
+                "give folders and job options only, or the hyperparameters of a new run"
             )
     groups = _found(chosen, words.free)
     known = known_settings([job for job, _ in groups], settings)
@@ -234,7 +235,7 @@ def status(argv: Sequence[str]) -> int:
 
 
 def logs(argv: Sequence[str]) -> int:
-    """Shows the end of what jobs wrote."""
+    """Shows the last lines of the logs of jobs."""
     chosen, folders = given(argv, WhereHparams, ShowHparams)
     if chosen is None:
         return 0
@@ -267,7 +268,7 @@ def logs(argv: Sequence[str]) -> int:
 
 
 def cancel(argv: Sequence[str]) -> int:
-    """Ends jobs that wait or run."""
+    """Cancels jobs that are waiting or running."""
     chosen, folders = given(argv, WhereHparams)
     if chosen is None:
         return 0
@@ -281,7 +282,7 @@ def cancel(argv: Sequence[str]) -> int:
         n += len(active)
         try:
             job.cancel(active)
-        except JobError as e:  # the other jobs are ended all the same
+        except JobError as e:  # the other jobs are cancelled anyway
             failed.append(e)
             active = list(e.replicates)
         for replicate in active:
@@ -289,16 +290,16 @@ def cancel(argv: Sequence[str]) -> int:
     if failed:
         raise failed[0]
     if not n:
-        print("nothing to cancel: no job waits or runs there")
+        print("nothing to cancel: no job is waiting or running there")
     return 0
 
 
 def resume(argv: Sequence[str]) -> int:
-    """Resumes what timed out, failed or was refused by the scheduler."""
-    own, job_parser = parser_of(WhereHparams), parser_of(ShellHparams, SlurmHparams)
-    if wants_help(argv):
-        show_help(own, job_parser)
+    """Resumes runs that timed out, failed or were refused by the scheduler."""
+    if asked_help(argv) is not None:
+        show_help(argv, WhereHparams, ShellHparams, SlurmHparams)
         return 0
+    own, job_parser = parser_of(WhereHparams), parser_of(ShellHparams, SlurmHparams)
     words = read_words(argv, {**own.takes(), **job_parser.takes()})
     for name in words.unknown:
         find({**own.declared, **job_parser.declared}, name)
@@ -329,7 +330,7 @@ def resume(argv: Sequence[str]) -> int:
 
 
 def pull(argv: Sequence[str]) -> int:
-    """Copies results here."""
+    """Copies results to this host."""
     chosen, folders = given(argv, WhereHparams, PullHparams)
     if chosen is None:
         return 0
@@ -345,7 +346,7 @@ def pull(argv: Sequence[str]) -> int:
 
 
 def prune(argv: Sequence[str]) -> int:
-    """Removes half-made folders of submits that were cut off."""
+    """Removes half-made folders of submissions that were interrupted."""
     chosen, folders = given(argv, WhereHparams, PruneHparams)
     if chosen is None:
         return 0
@@ -369,8 +370,10 @@ def _new_job(chosen: Namespace, settings: dict[str, Any]) -> Job:
     cls, parser = _kind(kind)
     for name in settings:
         if name not in parser.declared:
-            hint = did_you_mean(name, list(parser.declared))
-            raise HparamError(f"{name!r} has no effect on jobs of the {kind}{hint}; leave it out")
+            raise HparamError(
+                f"{name!r} has no effect on jobs of the {kind}; leave it out"
+                f"{hint(name, parser.declared)}"
+            )
     interface = interface_of(chosen)
     if chosen.scheduler is None and kind == "shell" and not chosen.dry_run:
         choices = "--scheduler=slurm (a job in its queue) or --scheduler=shell (a process there)"
@@ -391,9 +394,9 @@ def _kind(name: str) -> tuple[type[Job], HparamParser]:
 def _jobs_of(
     chosen: Namespace, interface: Interface, statuses: Sequence[Status]
 ) -> list[tuple[Job, list[Status]]]:
-    """The replicates by the class of job that made them, from their records.
+    """The replicates by the class of the job that created them, from their records.
 
-    One whose record is damaged or missing becomes so; a half-made one is left out.
+    A replicate whose record is damaged or missing gets that state; a half-made one is left out.
     """
     whole = [s for s in statuses if s.state != "damaged" and s.reason != "half-made"]
     default = base_class(chosen.scheduler) if chosen.scheduler else None
@@ -407,34 +410,34 @@ def _jobs_of(
 
 
 def _status(chosen: Namespace, folder: str) -> StatusTable:
-    """States of a folder: the scheduler is asked where it is known and something is not final."""
+    """States of a folder; the scheduler is asked if it is known and a state is not final."""
     interface = interface_of(chosen)
     found = read_status(interface, folder, None)
     by_folder = {s.folder: s for s in found}
     for job, active in _jobs_of(chosen, interface, [s for s in found if not s.is_final]):
         if _is_here(job, interface):
             wanted = {s.folder for s in active}
-            told = read_status(interface, folder, job.scheduler())
-            by_folder |= {s.folder: s for s in told if s.folder in wanted}
+            fresh = read_status(interface, folder, job.scheduler())
+            by_folder |= {s.folder: s for s in fresh if s.folder in wanted}
     return StatusTable(by_folder.values())
 
 
 def _is_here(job: Job, interface: Interface) -> bool:
-    """Whether the programs of the scheduler are: a copy of the folder may be anywhere."""
+    """Whether the scheduler's programs exist here; a copy of the folder may be on any host."""
     import shutil
 
     return not interface.is_local or job.kind != "slurm" or bool(shutil.which("squeue"))
 
 
 def _found(chosen: Namespace, folders: list[str]) -> list[tuple[Job, list[Replicate]]]:
-    """The replicates in each folder, with the job that made them; damaged ones are told."""
+    """The replicates in each folder, with the job that created them; damaged ones are reported."""
     interface = interface_of(chosen)
     found = []
     for folder in folders:
         statuses = read_status(interface, folder, None)
         if not statuses:
             raise JobError(
-                f"{folder}: no replicates there; give a folder with version_<n> below it"
+                f"{folder}: no replicates there; give a folder that contains version_<n>"
             )
         groups = _jobs_of(chosen, interface, statuses)
         wrong = [s for s in statuses if s.state == "damaged"]
@@ -443,7 +446,7 @@ def _found(chosen: Namespace, folders: list[str]) -> list[tuple[Job, list[Replic
         if not groups:
             raise JobError(f"{statuses[0].folder}: no {RECORD} there; give --scheduler")
         for s in wrong:
-            print(f"left out, as it is damaged: {s.folder}: {s.reason}", file=sys.stderr)
+            print(f"left out, because it is damaged: {s.folder}: {s.reason}", file=sys.stderr)
         found += [(job, [_replicate(interface, s) for s in group]) for job, group in groups]
     return found
 
@@ -482,7 +485,7 @@ def _show(found: StatusTable, *, as_json: bool) -> None:
 
 
 def _after(old: str, new: str) -> str:
-    """What `new` has behind the end of `old`."""
+    """The part of `new` after the end of `old`."""
     tail = old[-2000:]
     at = new.rfind(tail) if tail else -1
     return new[at + len(tail) :] if at >= 0 else new

@@ -1,6 +1,6 @@
-"""`seqmodel results | report | search | advise | watch`: their settings. Light.
+"""`seqmodel results | report | search | advise | watch`: their options. Light.
 
-Each is called by seqmodel/cli/verbs.py with the words behind the verb, and returns the exit code.
+seqmodel/cli/verbs.py calls each function with the words after the verb; it returns the exit code.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ResultsHparams(Hparams):
-    """What results shows or writes."""
+    """Options of results."""
 
     tracked = False
 
@@ -69,7 +69,7 @@ class ResultsHparams(Hparams):
 
 
 class ReportHparams(Hparams):
-    """Where report writes its page."""
+    """Options of report."""
 
     tracked = False
 
@@ -84,7 +84,7 @@ class ReportHparams(Hparams):
 
 
 class AdviseHparams(Hparams):
-    """What advise looks at."""
+    """Options of advise."""
 
     tracked = False
 
@@ -112,7 +112,7 @@ class AdviseHparams(Hparams):
 
 
 class WatchHparams(Hparams):
-    """How watch looks."""
+    """Options of watch."""
 
     tracked = False
 
@@ -128,7 +128,7 @@ class WatchHparams(Hparams):
 
 
 class SearchHparams(Hparams):
-    """What search does."""
+    """Options of search."""
 
     tracked = False
 
@@ -156,7 +156,7 @@ def _found(chosen: Namespace, folder: str) -> Results:
 
 
 def results(argv: Sequence[str]) -> int:
-    """Shows one row a replicate, or means over them."""
+    """Shows one row for each replicate, or means over replicates."""
     chosen, words = given(argv, HostHparams, ResultsHparams)
     if chosen is None:
         return 0
@@ -180,14 +180,14 @@ def results(argv: Sequence[str]) -> int:
 
 
 def _compare(chosen: Namespace, words: Sequence[str]) -> int:
-    """Shows whether one of two runs is better."""
+    """Shows whether one of two runs is better than the other."""
     if len(chosen.compare) != 2 or words:
         got = " ".join(map(repr, [*chosen.compare, *words]))
         raise JobError(f"--compare takes two run folders, got {got}")
     given = {"--host": chosen.host, "--where": chosen.where, "--sort": chosen.sort}
     given["--grouped"] = chosen.grouped
     for name in [name for name, value in given.items() if value]:
-        raise JobError(f"{name} has no effect on --compare; leave it out")
+        raise JobError(f"{name} has no effect with --compare; leave it out")
     from seqmodel.job.results.text import as_text, write
     from seqmodel.trust.compare import compare
 
@@ -201,7 +201,7 @@ def _compare(chosen: Namespace, words: Sequence[str]) -> int:
 
 
 def report(argv: Sequence[str]) -> int:
-    """Writes one HTML page about a folder of runs."""
+    """Writes an HTML report of a folder of runs."""
     short = [f"--out{word[2:]}" if word.partition("=")[0] == "-o" else word for word in argv]
     chosen, words = given(short, HostHparams, ReportHparams)
     if chosen is None:
@@ -214,7 +214,7 @@ def report(argv: Sequence[str]) -> int:
 
 
 def advise(argv: Sequence[str]) -> int:
-    """Says what to ask for, from what runs took."""
+    """Shows which resources to request, based on finished runs."""
     chosen, words = given(argv, HostHparams, AdviseHparams)
     if chosen is None:
         return 0
@@ -238,7 +238,7 @@ def watch(argv: Sequence[str]) -> int:
 
 
 def search(argv: Sequence[str]) -> int:
-    """Submits a search, or goes on with it; docs/search.md describes the file."""
+    """Submits or resumes a search; docs/search.md describes the file."""
     chosen, words = given(argv, SearchHparams)
     if chosen is None:
         return 0

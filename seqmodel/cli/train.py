@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from seqmodel.cli.given import wants_help
 from seqmodel.errors import HparamError
+from seqmodel.hparam.help import asked_help
 from seqmodel.hparam.resolve import read_given
 from seqmodel.run import main
 
 
 def train(argv: Sequence[str]) -> int:
-    """Does what `seqmodel run --table=FILE` does; the file stands where a folder may stand."""
+    """Runs `seqmodel run --table=FILE`; the file is the word without a name."""
     argv = list(argv)
-    if wants_help(argv):
+    if asked_help(argv) is not None:
         return main(argv)
     files = read_given(argv, {}).free
     if len(files) > 1:
         raise HparamError(
-            f"train takes one file or folder, got {' '.join(map(repr, files))}; name files of "
-            "several splits train, valid and test in one folder, or give them by --train_files, "
-            "--valid_files and --test_files"
+            f"train takes one file or folder, got {' '.join(map(repr, files))}; put the files "
+            "of several splits into one folder as train, valid and test, or give them as "
+            "--train_files, --valid_files and --test_files"
         )
     if files:
         at = argv.index("--") if "--" in argv else argv.index(files[0])

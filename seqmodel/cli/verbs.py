@@ -1,4 +1,4 @@
-"""`seqmodel run ...` and its other verbs. Light: each verb imports what it needs when it runs."""
+"""`seqmodel run ...` and the other verbs. Light: a verb imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from seqmodel.terminal import plain, show_warning
 
 
 class Verb(NamedTuple):
-    """A verb: the `module:function` that gets the words behind it, its usage, what it does."""
+    """A verb: the `module:function` that takes the words after it, its usage, and its summary."""
 
     target: str
     usage: str
@@ -24,24 +24,30 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "run": Verb("run:main", "--task=...", "Train a model, or test one: `python seqmodel/run.py`."),
+    "run": Verb(
+        "run:main",
+        "--task=...",
+        "Train or test a model. `python seqmodel/run.py` is the same command.",
+    ),
     "train": Verb(
         "cli.train:train",
         "my.csv [--fasta=genome.fa] [--name=value ...]",
-        "Train and test a model on one file; what you do not give is guessed and printed.",
+        "Train and test a model on one file. Options that are not given are guessed and printed.",
     ),
     "submit": Verb(
         "cli.jobs:submit",
         "--host=cedar --slurm_account=a --task=masked ...",
-        "Submit a run, or a verb in parts (--verb), as jobs here or on a cluster.",
+        "Submit a run, or a verb in parts (--verb), as jobs on this host or a cluster.",
     ),
     "status": Verb(
         "cli.jobs:status",
         "[FOLDER ...] [--json] [--watch]",
-        "Show the states of runs, from their folders and the scheduler.",
+        "Show the states of runs.",
     ),
-    "logs": Verb("cli.jobs:logs", "FOLDER ... [--follow]", "Show the end of what jobs wrote."),
-    "cancel": Verb("cli.jobs:cancel", "FOLDER ...", "End jobs that wait or run."),
+    "logs": Verb(
+        "cli.jobs:logs", "FOLDER ... [--follow]", "Show the last lines of the logs of jobs."
+    ),
+    "cancel": Verb("cli.jobs:cancel", "FOLDER ...", "Cancel jobs that are waiting or running."),
     "resume": Verb(
         "cli.jobs:resume",
         "FOLDER ... [--slurm_time_min=600]",
@@ -50,36 +56,36 @@ VERBS = {
     "pull": Verb(
         "cli.jobs:pull",
         "FOLDER ... --host=cedar --to=pulled",
-        "Copy results from a cluster to this machine.",
+        "Copy results from a cluster to this host.",
     ),
     "prune": Verb(
         "cli.jobs:prune",
         "FOLDER ...",
-        "Remove half-made folders of submits that were cut off.",
+        "Remove half-made folders of submissions that were interrupted.",
     ),
     "data": Verb(
         "cli.data:data",
         "describe --dataset=... [--check] [--json]",
-        "Describe what a run would read.",
+        "Describe the data of a run.",
     ),
     "audit": Verb(
         "cli.audit:audit",
         "--run=FOLDER | --dataset=... [--fail_on=duplicates,overlap] [--json]",
-        "Show what a test score is worth: duplicates, similar rows, baselines, intervals.",
+        "Audit a test score: duplicates, similar rows, baselines, confidence intervals.",
     ),
-    "search": Verb("cli.runs:search", "FILE.toml", "Submit a search, or go on with it."),
+    "search": Verb("cli.runs:search", "FILE.toml", "Submit or resume a search."),
     "results": Verb(
         "cli.runs:results",
         "[FOLDER] [--where lr=0.001] [--sort=best] [--grouped] [--compare A B]",
-        "Show a table of runs, or which of two is better.",
+        "Show a table of runs, or compare two runs.",
     ),
     "report": Verb(
-        "cli.runs:report", "[FOLDER] -o report.html", "Write one HTML page about a folder of runs."
+        "cli.runs:report", "[FOLDER] -o report.html", "Write an HTML report of a folder of runs."
     ),
     "advise": Verb(
         "cli.runs:advise",
         "[FOLDER]",
-        "Show what time, memory and CPUs to ask for, from what runs took.",
+        "Show how much time, memory and CPUs to request, based on finished runs.",
     ),
     "watch": Verb("cli.runs:watch", "[FOLDER]", "Show a live page of all runs with their curves."),
     "predict": Verb(
@@ -90,32 +96,32 @@ VERBS = {
     "calibrate": Verb(
         "cli.calibrate:calibrate",
         "best.ckpt [--json]",
-        "Fit the probabilities of a classifier to its valid split, for predict --calibrated.",
+        "Calibrate the probabilities of a classifier on its valid split.",
     ),
     "variants": Verb(
         "cli.infer:variants",
         "--checkpoints=best.ckpt --variants=in.vcf.gz --fasta=genome.fa --out=out.vcf.gz",
-        "Score variants: what a model gives for ALT and for REF.",
+        "Score variants: compare the predictions for ALT and REF.",
     ),
     "embed": Verb(
         "cli.infer:embed",
         "--checkpoints=best.ckpt --fasta=sequences.fa --out=embeddings.npz",
-        "Write what the encoder makes of sequences, pooled or by position.",
+        "Write embeddings of sequences, pooled or for each position.",
     ),
     "attribute": Verb(
         "cli.infer:attribute",
         "--checkpoints=best.ckpt --fasta=genome.fa --intervals=peaks.bed --out=explained --plot=3",
-        "Show how much each letter of sequences contributes to a prediction.",
+        "Compute the contribution of each base or residue to a prediction.",
     ),
     "motifs": Verb(
         "cli.infer:motifs",
         "--checkpoints=best.ckpt --fasta=genome.fa --intervals=peaks.bed --out=filters.meme",
-        "Write what the filters of the first layer read as motifs.",
+        "Write the motifs that the filters of the first layer recognize.",
     ),
     "export": Verb(
         "cli.infer:export",
         "--checkpoints=best.ckpt --to=my_model --to=my_model.onnx",
-        "Write a model as a folder to publish, as ONNX, or for torch.export.",
+        "Export a model as a folder to publish, as ONNX, or for torch.export.",
     ),
     "merge": Verb(
         "cli.infer:merge",
@@ -125,7 +131,7 @@ VERBS = {
     "describe": Verb(
         "cli.infer:describe",
         "best.ckpt [--json]",
-        "Show what a checkpoint has: targets, alphabet, data, hyperparameters.",
+        "Describe a checkpoint: targets, alphabet, data, hyperparameters.",
     ),
 }
 
@@ -142,9 +148,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if verb not in VERBS:
         hint = did_you_mean(verb, list(VERBS))
-        print(f"seqmodel: no verb {verb!r}; one of {', '.join(VERBS)}{hint}", file=sys.stderr)
+        print(
+            f"seqmodel: no verb {verb!r}; choose one of {', '.join(VERBS)}{hint}", file=sys.stderr
+        )
         return 2
-    # a folder may have a name that is no UTF-8
+    # the name of a folder may not be valid UTF-8
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -153,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _call(verb, argv[1:])
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # by `| head`: nobody reads what is left
+    except BrokenPipeError:  # `| head` has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except SeqmodelError as e:
@@ -166,10 +174,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _call(name: str, argv: Sequence[str]) -> int:
     verb = VERBS[name]
-    if name not in ("run", "train", "data", "audit"):  # they show the help of the run
-        from seqmodel.cli.given import wants_help
+    if name not in ("run", "train", "data", "audit"):  # these print their own usage
+        from seqmodel.hparam.help import asked_help
 
-        if wants_help(argv):
+        if asked_help(argv) is not None:
             print(f"{verb.summary}\n\n  seqmodel {name} {verb.usage}")
     module, function = verb.target.split(":")
     return int(getattr(import_module(f"seqmodel.{module}"), function)(argv))
@@ -177,8 +185,8 @@ def _call(name: str, argv: Sequence[str]) -> int:
 
 def _help() -> str:
     lines = [f"seqmodel {VERSION}: deep models of biological sequences", ""]
-    lines += [f"  seqmodel {name:8} {verb.summary}" for name, verb in VERBS.items()]
-    return "\n".join([*lines, "", "`seqmodel VERB --help` tells more."])
+    lines += [f"  seqmodel {name:9}  {verb.summary}" for name, verb in VERBS.items()]
+    return "\n".join([*lines, "", "`seqmodel VERB --help` shows the options of a verb."])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What can be set: hyperparameters, their definitions, and how values are read and named.
 
 First in the flow: everything that is built takes an Hparams object. Light: nothing here imports
-more than the standard library. Which classes a run needs is told by seqmodel.hparam.resolve.
+more than the standard library. seqmodel.hparam.resolve selects the classes that a run needs.
 """
 
 from seqmodel.errors import HparamError

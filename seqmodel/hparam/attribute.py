@@ -1,4 +1,4 @@
-"""What attribute and motifs are given. Light."""
+"""Hyperparameters of the verbs attribute and motifs. Light."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ BASELINES = ("uniform", "zeros", "shuffled")
 
 
 class _IsHparam:
-    """Hides an attribute of the base class: here a hyperparameter has its name."""
+    """Hides an attribute of the base class, because a hyperparameter has the same name."""
 
     def __get__(self, instance: object, owner: type) -> NoReturn:
-        raise AttributeError("its value is that of the hyperparameter")  # Hparams looks there
+        raise AttributeError(
+            "the hyperparameter of this name holds the value"
+        )  # Hparams looks there
 
 
 class AttributeHparams(InputHparams):
-    """What attribute computes and shows; `--out` is what the names of all files begin with."""
+    """Contributions to compute and show; `--out` is the prefix of all file names."""
 
     not_in_stamp: ClassVar[tuple[str, ...]] = (*InputHparams.not_in_stamp, "plot")
     formats: ClassVar[tuple[str, ...]] = ()
@@ -54,19 +56,23 @@ class AttributeHparams(InputHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses options that have no effect together."""
+        """Refuses options that have no effect in combination."""
         if len(values.out) > 1:
-            raise HparamError(f"--out has {len(values.out)} values; attribute takes one, a prefix")
+            raise HparamError(
+                f"--out has {len(values.out)} values; give one, the prefix of all files"
+            )
         if values.baseline and values.method not in ("integrated_gradients", "deeplift"):
             raise HparamError(f"--baseline has no effect on --method={values.method}")
         if values.effects and values.method != "ism":
-            raise HparamError(f"--effects needs --method=ism; --method={values.method} estimates")
+            raise HparamError(
+                f"--effects needs --method=ism; --method={values.method} only estimates"
+            )
         if values.bigwig and not (values.intervals or values.tiles):
-            raise HparamError("--bigwig needs places on contigs: give --intervals or --tiles")
+            raise HparamError("--bigwig needs positions on contigs; give --intervals or --tiles")
         if values.ensemble_of != "logit":
             raise HparamError(
                 f"--ensemble_of={values.ensemble_of}: attribute explains the mean of the logits; "
-                "leave it"
+                "leave the option out"
             )
 
 
@@ -95,7 +101,7 @@ def _add_shown(parser: HparamParser) -> None:
 
 
 class MotifsHparams(InputHparams):
-    """What motifs reads and shows; `--out` ends in .meme."""
+    """Motifs to read and show; `--out` ends in .meme."""
 
     formats: ClassVar[tuple[str, ...]] = ()
 
@@ -123,12 +129,14 @@ class MotifsHparams(InputHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses an output that is no MEME file."""
+        """Refuses an output that is not a MEME file."""
         if len(values.out) != 1 or not values.out[0].endswith(".meme"):
             raise HparamError(
-                f"--out={' '.join(values.out)}: motifs writes one file, name it *.meme"
+                f"--out={' '.join(values.out)}: motifs writes one file; its name must end in .meme"
             )
         if len(values.checkpoints) > 1:
-            raise HparamError("--checkpoints has several values; filters are those of one model")
+            raise HparamError(
+                "--checkpoints has several values; motifs reads the filters of one model"
+            )
         if values.part != "1/1":
-            raise HparamError("--part: motifs is one job; leave it")
+            raise HparamError("--part has no effect on motifs, which is one job; leave it out")

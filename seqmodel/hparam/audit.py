@@ -1,4 +1,4 @@
-"""What `seqmodel audit` is given beside the hyperparameters of the data. Light."""
+"""Hyperparameters of `seqmodel audit`, in addition to those of the data. Light."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from seqmodel.hparam.value import FOLDER, OUTPUT, integer, path, str2bool
 
 FINDINGS = {
     "same_split": "two splits have the same sequences",
-    "duplicates": "a row of valid or test is in another split, on either strand",
-    "conflicts": "such a row has another label",
+    "duplicates": "a row of valid or test is also in another split, on either strand",
+    "conflicts": "such a row has a different label there",
     "similar": "over 1 % of the test rows have a containment of 0.5 or more in a training row",
-    "overlap": "an interval of valid or test lies on bases of another split",
-    "base": "a test interval lies where the model of --base_checkpoint was trained",
-    "one_class": "the test rows have one class, or one number",
+    "overlap": "an interval of valid or test overlaps an interval of another split",
+    "base": "a test interval overlaps a training interval of --base_checkpoint",
+    "one_class": "all test rows have the same class, or the same number",
     "order": "the order of the rows, their file or their position alone predicts the label",
     "baseline": "the model is not better than the best baseline, at 95 %",
 }
 FAIL_ON = tuple(FINDINGS)
 """The findings of an audit."""
 FAILED = 3
-"""The exit code where a finding of --fail_on was made."""
+"""The exit code if the audit makes a finding that --fail_on names."""
 
 
 class AuditHparams(Hparams):
-    """What is audited, and what is done with the report."""
+    """Data and scores to audit, and the output of the report."""
 
     tracked = False
 
@@ -88,7 +88,7 @@ class AuditHparams(Hparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses findings that there are not."""
+        """Refuses findings that do not exist."""
         for name in fail_on(values.fail_on):
             if name not in FAIL_ON:
                 raise HparamError(
@@ -97,6 +97,6 @@ class AuditHparams(Hparams):
 
 
 def fail_on(words: list[str] | None) -> list[str]:
-    """The findings that are named, in words that may have commas; `all` means each of them."""
+    """The findings that are named, in words that may contain commas; `all` means all findings."""
     names = [x for word in words or () for x in word.split(",") if x]
     return list(FAIL_ON) if "all" in names else names

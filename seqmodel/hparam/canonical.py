@@ -1,4 +1,4 @@
-"""The name of a run: what was set, as one path component that two settings never share. Light."""
+"""The name of a run: its settings as one path component; two settings never share one. Light."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Workdir(NamedTuple):
 
     Attributes:
         path: the folder; relative paths of the run start there.
-        is_here: whether it is on this machine.
+        is_here: whether it is on this host.
     """
 
     path: str = "."
@@ -36,11 +36,11 @@ def canonical_str(
 ) -> str:
     """The tracked hyperparameters that differ from their defaults: `name=value,...`, sorted.
 
-    ASCII, safe as a path component. Values are cast to their type first, so 1 and 1.0 are one
-    number where a float is wanted. A path becomes its file name, `-` and eight hex digits of the
-    SHA-256 of `normal_path`. Other characters than letters, digits and `_-.` become %XX of their
-    UTF-8; list items are joined by `+`. Over 180 bytes the text is cut and ends in `~` and twelve
-    hex digits of the SHA-256 of the whole.
+    The name is ASCII and safe as a path component. Values are cast to their type first, so 1 and
+    1.0 are the same number if the type is float. A path becomes its file name, `-` and eight hex
+    digits of the SHA-256 of `normal_path`. Characters other than ASCII letters, digits and `_-.`
+    become %XX of their UTF-8; list items are joined by `+`. A text of more than 180 bytes is cut
+    and ends in `~` and twelve hex digits of the SHA-256 of the whole text.
     """
     return _name(_tracked(parser, values), lambda path: _path_name(normal_path(path, workdir)))
 
@@ -48,10 +48,10 @@ def canonical_str(
 def old_names(
     parser: HparamParser, values: Namespace | Mapping[str, Any], workdir: Workdir = HERE
 ) -> list[str]:
-    """The names that versions before 0.2.0 gave to these values, where they name a path.
+    """The names that versions before 0.2.0 gave to these values, if they contain a path.
 
-    Their names had the paths as they were typed; tried are the paths as they are typed now, below
-    the working directory, and absolute.
+    Those names contained paths as the user typed them. The result has the names for the path as it
+    is typed now, relative to the working directory, and absolute.
     """
     tracked = _tracked(parser, values)
     if not any(hparam.type.path_kind for hparam, _ in tracked):
@@ -67,7 +67,7 @@ def old_names(
 def tracked_values(
     parser: HparamParser, values: Namespace | Mapping[str, Any], workdir: Workdir = HERE
 ) -> dict[str, Any]:
-    """The values that name a run, with one spelling for each path, sorted by name."""
+    """The values that name a run, sorted by name; each path has one spelling."""
 
     def one(hparam: Hparam, value: Any) -> Any:
         if isinstance(value, list):
@@ -80,9 +80,9 @@ def tracked_values(
 def normal_path(path: str, workdir: Workdir = HERE) -> str:
     """One spelling for a path: relative to the working directory if it is below it, else absolute.
 
-    Links are not followed, because the name must be the same wherever it is made, but the working
-    directory itself is recognised by its real path and by $PWD. `..` is resolved on this machine;
-    on another one `..` and an absolute path below `~` stay as they are.
+    Links are not followed, because the name must be the same on every host, but the working
+    directory itself is recognized by its real path and by $PWD. `..` is resolved on this host. For
+    another host, `..` and an absolute path below `~` are left unchanged.
     """
     full = _full(path, workdir)
     for base in _bases(workdir):

@@ -1,6 +1,7 @@
 """Config files: hyperparameters by their flat names, as TOML or JSON. Light.
 
-A run folder's hparams.json is one: keys that start with `_` are its record, not hyperparameters.
+The hparams.json of a run folder is a config file: its keys that start with `_` are the record of
+the run, not hyperparameters.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Config(NamedTuple):
     Attributes:
         values: its hyperparameters, unchecked.
         is_record: whether a run wrote it (the hparams.json of a run folder), not its user.
-        plugin_digests: what the run noted of its plugins.
+        plugin_digests: the digests of its plugins that the run recorded.
     """
 
     values: dict[str, Any]
@@ -30,7 +31,7 @@ class Config(NamedTuple):
 
 
 def read_config(path: str) -> Config:
-    """The hyperparameters that stand in the file at `path`, unchecked.
+    """The hyperparameters in the file at `path`, unchecked.
 
     Raises:
         HparamError: the file is missing, is neither TOML nor JSON, or is not flat.
@@ -39,14 +40,14 @@ def read_config(path: str) -> Config:
     with reading(path, _error, "TOML or JSON", empty=True, advice=CORRECT_IT):
         values = _parse(path, text)
     if not isinstance(values, dict):
-        raise HparamError(f"--config {path}: names and values are wanted, got a {_kind(values)}")
+        raise HparamError(f"--config {path}: must contain names and values, got a {_kind(values)}")
     record = values.get("_run", {})
     is_record = "_run" in values or os.path.basename(path) == RECORD
     values = one_spelling({n: value for n, value in values.items() if not n.startswith("_")})
     for name, value in values.items():
         if isinstance(value, dict):
             raise HparamError(
-                f"--config {path}: {name!r} is a table; names are flat, write them at the top"
+                f"--config {path}: {name!r} is a table; names are flat: write them at the top level"
             )
     return Config(values, is_record, _plugin_digests(record))
 

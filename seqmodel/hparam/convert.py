@@ -20,10 +20,10 @@ def parse_dict(parser: ArgumentParser, values: Values) -> Namespace:
 
     Args:
         parser: an HparamParser, or any ArgumentParser: its types, choices and defaults hold.
-        values: by name, in a dict or a Namespace; text is read as on a command line.
+        values: by name, in a dict or a Namespace; text is parsed as on a command line.
 
     Raises:
-        HparamError: an unknown name, with the nearest known one, a bad or a missing value.
+        HparamError: an unknown name (with a suggestion), a bad value or a missing value.
     """
     declared = _declared(parser)
     values = _mapping(values)
@@ -34,7 +34,7 @@ def parse_dict(parser: ArgumentParser, values: Values) -> Namespace:
         parsed[name] = find(declared, name).value(raw)
     for action in () if isinstance(parser, HparamParser) else parser._actions:
         if action.required and action.dest not in values:
-            raise HparamError(f"{action.dest!r} is not set, and it has no default")
+            raise HparamError(f"{action.dest!r} is not set and has no default; set it")
     return Namespace(**parsed)
 
 
@@ -46,12 +46,12 @@ def to_dict(parser: ArgumentParser, values: Values) -> dict[str, Any]:
 def parse_args(
     parser: HparamParser, argv: Sequence[str], below: Values | None = None
 ) -> tuple[Namespace, set[str]]:
-    """All values of a command line, and the names that stood on it.
+    """All values of a command line, and the names that it contains.
 
     Args:
         parser: what can be set.
         argv: `--name=value` or `--name value`, in any order; see words.py.
-        below: values that hold where the command line says nothing (a config file).
+        below: values of names that the command line does not contain (a config file).
 
     Raises:
         HparamError: an unknown name, a stray word, or a bad value.
@@ -78,12 +78,12 @@ def to_args(
     values: Values,
     brought: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """The command line, `--name=value` each, that gives `values` back; defaults are left out.
+    """The command line of `--name=value` words that gives `values`; defaults are left out.
 
     Args:
         parser: what can be set.
         values: by name.
-        brought: what a checkpoint that `values` name brings along: against it a default is said.
+        brought: values that a checkpoint in `values` sets: a default that differs is written.
     """
     changed = changed_hparams(parser, values)
     values = _mapping(values)
@@ -114,7 +114,7 @@ def _copy(value: Any) -> Any:
 
 
 def _declared(parser: ArgumentParser) -> dict[str, Hparam]:
-    """What can be set: the hyperparameters, or the arguments of another ArgumentParser."""
+    """The hyperparameters of `parser`, or the arguments of another ArgumentParser."""
     if isinstance(parser, HparamParser):
         return parser.declared
     found = {}
@@ -127,7 +127,7 @@ def _declared(parser: ArgumentParser) -> dict[str, Hparam]:
 
 
 class _Argument(ValueType):
-    """The values of one argument of an ArgumentParser that is not ours."""
+    """The values of one argument of an ArgumentParser of another package."""
 
     def __init__(self, parser: ArgumentParser, action: argparse.Action) -> None:
         self.choices = action.choices

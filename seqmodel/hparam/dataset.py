@@ -1,4 +1,4 @@
-"""What is read: the kinds of data and their hyperparameters. Light.
+"""Kinds of data and their hyperparameters. Light.
 
 Windows and intervals of FASTA files are in genome.py.
 """
@@ -21,10 +21,10 @@ SPLIT_FILES = tuple(f"{split}_files" for split in SPLITS)
 
 
 class DatasetHparams(Hparams):
-    """What is read, and in which batches.
+    """Hyperparameters of every kind of data: sequences, batches, splits and augmentation.
 
-    Each hyperparameter of a dataset declares its `group` (hparams.GROUPS): what a checkpoint brings
-    along when its model is applied to other data depends on it.
+    Each hyperparameter of a dataset declares its `group` (hparams.GROUPS). The group decides which
+    values a checkpoint sets when its model is applied to other data.
     """
 
     @staticmethod
@@ -65,15 +65,16 @@ class DatasetHparams(Hparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses what can be told without reading the data."""
+        """Refuses mistakes that are visible without reading the data."""
         paths = [os.path.realpath(x) for name in SPLIT_FILES for x in getattr(values, name)]
         twice = repeated(paths)
         if twice is not None:
             raise HparamError(
-                f"{twice} is given twice among --train_files, --valid_files, --test_files"
+                f"{twice} is given twice in --train_files, --valid_files and --test_files; "
+                "give it once"
             )
         if values.valid_prop + values.test_prop >= 1:
-            raise HparamError("--valid_prop and --test_prop leave nothing to train on; lower them")
+            raise HparamError("--valid_prop and --test_prop leave no training data; lower them")
         _check_homology(values)
         if values.alphabet == "protein" and values.rc_prob > 0:
             raise HparamError("--rc_prob: proteins have no reverse complement; set it to 0")
@@ -130,9 +131,9 @@ def _add_homology(parser: HparamParser) -> None:
 
 def _check_homology(values: Namespace) -> None:
     if values.split_by == "homology" and not values.valid_prop + values.test_prop:
-        raise HparamError("--split_by=homology divides by --valid_prop and --test_prop; set one")
+        raise HparamError("--split_by=homology needs --valid_prop or --test_prop; set one")
     if values.split_by != "homology" and values.homology_min != HOMOLOGY_MIN:
-        raise HparamError("--homology_min has no use without --split_by=homology")
+        raise HparamError("--homology_min has no effect without --split_by=homology")
 
 
 def _add_augmentation(parser: HparamParser) -> None:
@@ -154,7 +155,7 @@ def _add_augmentation(parser: HparamParser) -> None:
 
 
 class FilesHparams(DatasetHparams):
-    """What all data have that are read from FASTA files."""
+    """Hyperparameters of all data in FASTA files."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -169,13 +170,13 @@ class FilesHparams(DatasetHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses a set without files."""
+        """Refuses a dataset without files."""
         if not values.fasta:
             raise HparamError("--fasta is not set; give one or more FASTA files")
 
 
 class LabelledHparams(DatasetHparams):
-    """What all data with columns of labels have."""
+    """Hyperparameters of all data with columns of labels."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -217,20 +218,20 @@ class LabelledHparams(DatasetHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses settings that do not go together."""
+        """Refuses combinations that cannot work."""
         if values.balanced and values.weight_column:
             raise HparamError("--balanced and --weight_column are both set; give one of them")
         if values.label_kind != "class" and (values.balanced or values.class_names):
             name = "balanced" if values.balanced else "class_names"
-            raise HparamError(f"--{name} needs classes, not --label_kind={values.label_kind}")
+            raise HparamError(f"--{name} needs --label_kind=class, not {values.label_kind}")
         if values.label_kind == "class" and len(values.label_columns) > 1:
             raise HparamError(
-                "--label_columns: one column has the class; for several set --label_kind"
+                "--label_columns: only one column can hold the class; for several, set --label_kind"
             )
 
 
 class SequencesHparams(LabelledHparams):
-    """What the data have whose items are whole sequences."""
+    """Hyperparameters of the data whose items are whole sequences."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -261,27 +262,27 @@ class SequencesHparams(LabelledHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses a set without files."""
+        """Refuses a dataset without files."""
         if not any(getattr(values, x) for x in SPLIT_FILES):
             raise HparamError("--train_files is not set; give a table with sequences and labels")
 
 
 class TableHparams(SequencesHparams):
-    """Tables (CSV, TSV, Parquet) with a column of sequences and columns of labels."""
+    """Tables (CSV, TSV or Parquet) with a column of sequences and columns of labels."""
 
     name = "table"
     target = "seqmodel.dataset.table_data:TableData"
 
 
 class RecordsHparams(SequencesHparams, FilesHparams):
-    """Whole records of FASTA files, and tables with their names and labels."""
+    """Whole records of FASTA files, with tables of their names and labels."""
 
     name = "records"
     target = "seqmodel.dataset.table_data:RecordsData"
 
 
 class ArraysHparams(DatasetHparams):
-    """One-hot sequences and labels as arrays: DeepSEA's .mat (v5 and v7.3), .h5 or .npz."""
+    """Arrays of one-hot sequences and labels: .mat of DeepSEA (v5 and v7.3), .h5 or .npz."""
 
     name = "arrays"
     target = "seqmodel.dataset.array_data:ArrayData"
@@ -304,19 +305,21 @@ class ArraysHparams(DatasetHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses a set without files."""
+        """Refuses a dataset without files."""
         if not any(getattr(values, x) for x in SPLIT_FILES):
             raise HparamError("--train_files is not set; give .mat, .h5 or .npz files")
         dividing = ("split_column", "valid_prop", "test_prop")
         unused = next((x for x in dividing if getattr(values, x)), None)
         if unused:
-            raise HparamError(f"--{unused} has no use with --dataset=arrays: give a file per split")
+            raise HparamError(
+                f"--{unused} has no effect with --dataset=arrays; give a file for each split"
+            )
         if values.array_names and len(values.array_names) != 2:
-            raise HparamError("--array_names: two are wanted, of the sequences and of the labels")
+            raise HparamError("--array_names: give two names, of the sequences and of the labels")
 
 
 def repeated(items: Iterable[_T]) -> _T | None:
-    """The first item that is in `items` twice."""
+    """The first item that occurs twice in `items`."""
     seen: set[_T] = set()
     for x in items:
         if x in seen:

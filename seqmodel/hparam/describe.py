@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself, for people and programs: `seqmodel describe A.ckpt`. Light."""
+"""The content of a checkpoint, for people and programs: `seqmodel describe A.ckpt`. Light."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _SHOWN = 10
 
 
 def described(path: str) -> dict[str, Any]:
-    """The header of the checkpoint at `path`; None is what its version did not keep.
+    """The header of the checkpoint at `path`; None for values that its version did not record.
 
     Raises:
-        CheckpointError: no file, not written by seqmodel, or by a newer version.
+        CheckpointError: the file is missing, or seqmodel or this version of it did not write it.
     """
     header = read_header(path)
     known = {name: header[name] for name in KNOWN}

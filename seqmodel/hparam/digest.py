@@ -1,4 +1,4 @@
-"""A digest of each definition: what a stored hyperparameter means depends on it. Light."""
+"""A digest of each definition, on which the meaning of a stored hyperparameter depends. Light."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from seqmodel.hparam.registry import known_hparams
 def definitions() -> dict[str, list[object]]:
     """Every hyperparameter by name: type, default, and whether it names a run.
 
-    Help texts and the order and names of classes may change without a step of VERSION.
+    Help texts and the order and names of classes may change without a new VERSION.
     """
     found: dict[str, Hparam] = {}
     for cls in known_hparams():

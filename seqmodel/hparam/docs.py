@@ -19,8 +19,8 @@ Generated from the definitions in `seqmodel/hparam/` by `make docs`; do not edit
 
 Each name is defined by one class. On the command line write `--name=value` or `--name value`
 ([rules](definitions.md#command-lines)); in a config file `name = value`. A class that is *tracked*
-changes what is learned, and its values name the run; the others say where and how it is run.
-`python seqmodel/run.py --task=... --help` lists those of one choice.
+changes what is learned, and its values name the run; the others set where and how it runs.
+`seqmodel run --task=... --help=all` lists the hyperparameters of one choice.
 """
 
 
@@ -34,7 +34,7 @@ def _section(cls: type[Hparams]) -> str:
     doc = (cls.__doc__ or "").strip().split("\n")[0]
     base = cls.__mro__[1].__name__
     facts = [f"Chosen by `{cls.name}`." if cls.name else "", doc]
-    facts += [f"Has those of {base} too." if base != "Hparams" else ""]
+    facts += [f"Inherits those of {base}." if base != "Hparams" else ""]
     facts += ["Tracked." if cls.tracked else "Not tracked."]
     lines = [f"## {cls.__name__}", "", " ".join(f for f in facts if f), ""]
     if own:

@@ -1,4 +1,4 @@
-"""Data that are intervals or windows of FASTA files: their hyperparameters. Light."""
+"""Hyperparameters of data that are intervals or windows of FASTA files. Light."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from seqmodel.hparam.value import integer, number, path, str2bool
 
 
 class StoreHparams(FilesHparams):
-    """What all data have that are intervals of FASTA files."""
+    """Hyperparameters of all data that are intervals of FASTA files."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -42,7 +42,7 @@ class StoreHparams(FilesHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses splits that overlap, or are made in two ways."""
+        """Refuses splits that overlap or are defined in two ways."""
         files = [name for name in SPLIT_FILES if getattr(values, name)]
         lists = [f"{s}_contigs" for s in SPLITS if getattr(values, f"{s}_contigs")]
         ways = [*lists, *(["fold_json"] if values.fold_json else [])]
@@ -51,13 +51,13 @@ class StoreHparams(FilesHparams):
         other = "intervals" if values.intervals else ways[0] if ways else None
         if files and other:
             raise HparamError(
-                f"--{files[0]} and --{other} are both set: split by file or by contig, not by both"
+                f"--{files[0]} and --{other} are both set; split by file or by contig, not by both"
             )
         if values.anchor == "five_prime" and values.seq_len is None:
             raise HparamError("--anchor=five_prime needs --seq_len, the length of the windows")
         twice = repeated([x for name in lists for x in getattr(values, name)])
         if twice is not None:
-            raise HparamError(f"contig {twice!r} stands in two splits (--{', --'.join(lists)})")
+            raise HparamError(f"contig {twice!r} is in two splits (--{', --'.join(lists)})")
 
 
 def _add_intervals(parser: HparamParser) -> None:
@@ -147,7 +147,7 @@ def _add_windows(parser: HparamParser) -> None:
 
 
 class TilesHparams(StoreHparams):
-    """What the data have that may be windows over whole contigs."""
+    """Options for tiling whole contigs into windows."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -179,7 +179,9 @@ class TilesHparams(StoreHparams):
         """Refuses windows without a length."""
         has_intervals = values.intervals or any(getattr(values, x) for x in SPLIT_FILES)
         if values.anchor and not has_intervals:
-            raise HparamError("--anchor needs intervals; windows over whole contigs have no anchor")
+            raise HparamError(
+                "--anchor needs --intervals; windows over whole contigs have no anchor"
+            )
         if not has_intervals and values.seq_len is None:
             raise HparamError("--seq_len is not set; windows over whole contigs need a length")
         if values.stride and values.skip_len:
@@ -187,7 +189,7 @@ class TilesHparams(StoreHparams):
 
 
 class FastaHparams(TilesHparams):
-    """Sequences without labels: windows over whole contigs, or intervals of files."""
+    """Sequences without labels: windows over whole contigs, or intervals in files."""
 
     name = "fasta"
     target = "seqmodel.dataset.store_data:FastaData"
@@ -213,23 +215,23 @@ class BedHparams(StoreHparams, LabelledHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses a set without intervals."""
+        """Refuses a dataset without intervals."""
         if not values.intervals and not any(getattr(values, x) for x in SPLIT_FILES):
             raise HparamError("--intervals or --train_files is not set; give BED files with labels")
         if values.negatives_per_positive and (values.label_columns or values.weight_column):
             raise HparamError(
-                "--negatives_per_positive makes the labels; leave out --label_columns and "
+                "--negatives_per_positive creates the labels; leave out --label_columns and "
                 "--weight_column"
             )
         if values.negatives_per_positive and values.split_by == "homology":
             raise HparamError(
-                "--negatives_per_positive draws from the contigs of a split, and --split_by="
+                "--negatives_per_positive draws from the contigs of a split, but --split_by="
                 "homology divides contigs; give the negatives as intervals with labels"
             )
 
 
 class BinnedHparams(StoreHparams):
-    """What the data have whose targets are bins of the genome."""
+    """Hyperparameters of data whose targets are bins of the genome."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -243,7 +245,7 @@ class BinnedHparams(StoreHparams):
 
 
 class PeaksHparams(BinnedHparams):
-    """Bins of the genome, and which of many factors have a peak in each (as DeepSEA's data)."""
+    """Bins of the genome, labelled with the factors that have a peak there (as in DeepSEA)."""
 
     name = "peaks"
     target = "seqmodel.dataset.peak_data:PeakData"
@@ -294,18 +296,22 @@ class PeaksHparams(BinnedHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses a set without peaks, and intervals, which are not used."""
+        """Refuses a dataset without peaks, and intervals, which have no effect."""
         if not values.peaks:
             raise HparamError("--peaks is not set; give interval files with peaks")
         if values.anchor and not values.peak_len:
-            raise HparamError("--anchor has no use without --peak_len; peaks are taken as they are")
+            raise HparamError(
+                "--anchor has no effect without --peak_len, because peaks keep their length"
+            )
         unused = next((x for x in ("intervals", *SPLIT_FILES) if getattr(values, x)), None)
         if unused:
-            raise HparamError(f"--{unused} has no use with --dataset=peaks, which makes bins")
+            raise HparamError(
+                f"--{unused} has no effect with --dataset=peaks, which makes its own bins"
+            )
 
 
 class TracksHparams(BinnedHparams, TilesHparams):
-    """Windows of the genome, and the values of bigWig tracks in the bins of each."""
+    """Windows of the genome, with the values of bigWig tracks in their bins."""
 
     name = "tracks"
     target = "seqmodel.dataset.track_data:TrackData"
@@ -372,16 +378,24 @@ class TracksHparams(BinnedHparams, TilesHparams):
         for name in ("track_names", "track_strands"):
             given = getattr(values, name)
             if given and len(given) != len(values.tracks):
-                raise HparamError(f"--{name}: {len(given)} for {len(values.tracks)} tracks")
+                raise HparamError(
+                    f"--{name}: {len(given)} values for {len(values.tracks)} tracks; "
+                    "give one for each"
+                )
         strands = values.track_strands
         if any(x not in ("+", "-", ".") for x in strands) or strands.count("+") != strands.count(
             "-"
         ):
-            raise HparamError(f"--track_strands {' '.join(strands)}: give + and - in pairs, or .")
+            raise HparamError(
+                f"--track_strands {' '.join(strands)}: give as many + as -, and . for no strand"
+            )
         length = values.target_len or values.seq_len
         if length and length % values.bin_len:
             raise HparamError(
-                f"--bin_len={values.bin_len} does not divide the {length} letters of the targets"
+                f"--bin_len={values.bin_len} does not divide the {length} bp of the targets"
             )
         if values.target_len and values.seq_len and values.target_len > values.seq_len:
-            raise HparamError("--target_len is larger than --seq_len")
+            raise HparamError(
+                f"--target_len={values.target_len} is larger than "
+                f"--seq_len={values.seq_len}; lower it"
+            )

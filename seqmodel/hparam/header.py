@@ -1,10 +1,10 @@
-"""What a checkpoint says without torch: the JSON header beside its tensors. Light.
+"""The JSON header of a checkpoint, which is readable without torch. Light.
 
 A checkpoint is the zip file that torch writes, with one more record, `seqmodel.json`: VERSION, all
-hyperparameters, and what the model reads, predicts and was trained on. So a checkpoint can be
-described on a machine that has no torch, and no byte of a pickle is read for it.
+hyperparameters, and what the model reads, predicts and was trained on. A host without torch can
+therefore describe a checkpoint, and no byte of a pickle is read.
 
-Schema 2 (0.2.0) added what `KNOWN` lists. A file of schema 1 has None there: unknown.
+Schema 2 (0.2.0) added the entries of `KNOWN`. In a file of schema 1 they are None: unknown.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from seqmodel.hparam.migrate import HPARAM_STEPS, migrated, version_tuple
 
 HEADER = "seqmodel.json"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-"""A folder that `seqmodel export` wrote has the header beside the weights."""
+"""Files of a folder that `seqmodel export` wrote: weights and header."""
 SCHEMA = 2
 MOST = 1000
-"""Contigs and data files that a header lists; the entry in the checkpoint has the rest."""
+"""Maximum number of contigs and of data files in a header; the checkpoint itself has all."""
 MOST_BYTES = 1 << 24
 MAX_DEPTH = 4  # lists within lists, in a hyperparameter
 
@@ -41,10 +41,10 @@ KNOWN: dict[str, type] = {
 def read_header(path: str) -> dict[str, Any]:
     """The header of the checkpoint at `path`: `version`, `hparams` (flat, migrated), `KNOWN`.
 
-    Of exported weights, `.safetensors`, it is config.json beside them.
+    The header of exported weights (`.safetensors`) is config.json in the same folder.
 
     Raises:
-        CheckpointError: no file, not written by seqmodel, or by a newer version.
+        CheckpointError: the file is missing, or seqmodel or this version of it did not write it.
     """
     import zipfile
 
@@ -67,7 +67,7 @@ def read_header(path: str) -> dict[str, Any]:
 
 
 def parse_header(data: bytes, path: str) -> dict[str, Any]:
-    """The same from the record `seqmodel.json` of a checkpoint that lies at `path`, anywhere."""
+    """The header in the record `seqmodel.json` of the checkpoint at `path`, on any host."""
     import json
 
     if len(data) > MOST_BYTES:
@@ -83,12 +83,12 @@ def parse_header(data: bytes, path: str) -> dict[str, Any]:
             "update seqmodel to read it (pip install -U seqmodel)"
         )
     if not isinstance(hparams, dict):
-        raise CheckpointError(f"{path}: its hyperparameters are no table; not loaded")
+        raise CheckpointError(f"{path}: its hyperparameters are not a table; not loaded")
     return checked({**header, "hparams": migrated(hparams, version, HPARAM_STEPS)}, path)
 
 
 def checked(entry: Mapping[str, Any], path: object) -> dict[str, Any]:
-    """`entry`, with None for what its version did not keep; `seq_len` as far as it was set.
+    """`entry`, with None for values that its version did not record; `seq_len` if it was set.
 
     Raises:
         CheckpointError: a value of `KNOWN` is of another type.
@@ -96,7 +96,7 @@ def checked(entry: Mapping[str, Any], path: object) -> dict[str, Any]:
     found = {**dict.fromkeys(KNOWN), "seq_len": entry["hparams"].get("seq_len"), **entry}
     for name, kind in KNOWN.items():
         if type(found[name]) not in (kind, type(None)):
-            raise CheckpointError(f"{path}: damaged, its {name!r} is no {kind.__name__}")
+            raise CheckpointError(f"{path}: damaged, its {name!r} is not of type {kind.__name__}")
     for name, fits in _FITS.items():
         if found.get(name) is not None and not fits(found[name]):
             raise CheckpointError(f"{path}: damaged, its {name!r} has values of other types")

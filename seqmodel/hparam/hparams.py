@@ -1,4 +1,4 @@
-"""Hparams, the class that declares what can be set.
+"""Hparams, the class that declares hyperparameters.
 
     class CnnHparams(EncoderHparams):
         '''Convolutions with pooling.'''
@@ -7,7 +7,7 @@
 
         @staticmethod
         def add_hparams(parser):
-            parser.add_argument("--kernel_size", type=integer(1), default=7, help="width, in bp")
+            parser.add_argument("--kernel_size", type=integer(1), default=7, help="Width, in bp.")
 
 Light: standard library only. The parser is parser.py, naming a run canonical.py.
 """
@@ -45,14 +45,15 @@ __all__ = [
 class Hparams:
     """Values of the hyperparameters that the class and its bases define.
 
-    `SomeHparams(lr=1e-3, other=1)` keeps what the class defines, checks it, takes the defaults for
-    the rest and ignores what it does not define. Values are attributes, and in `self.hparams`.
+    `SomeHparams(lr=1e-3, other=1)` checks and keeps the values that the class defines, uses the
+    defaults for the others and ignores names that it does not define. The values are attributes;
+    `self.hparams` holds all of them.
 
     Class attributes:
-        name: what is typed to choose it, e.g. `--encoder=transformer`; None for a base class.
+        name: the word that selects it, e.g. `--encoder=transformer`; None for a base class.
         target: `module:object` that is built from it, as text, so that nothing heavy is imported.
-        tracked: whether its values change what is learned, and so name the run.
-        usual: the choices that go with this one unless others are made, e.g. {"decoder": "pooled"}.
+        tracked: whether its values change what is learned, and therefore name the run.
+        usual: defaults of other choices when this one is made, e.g. {"decoder": "pooled"}.
     """
 
     name: ClassVar[str | None] = None
@@ -67,7 +68,7 @@ class Hparams:
 
     @classmethod
     def default_hparams(cls) -> HparamParser:
-        """A parser with all that the class and its bases define, and their defaults."""
+        """A parser with the hyperparameters of the class and its bases, and their defaults."""
         parser = HparamParser(prog=cls.__name__)
         parser.add_class(cls)
         return parser
@@ -78,7 +79,7 @@ class Hparams:
 
     @classmethod
     def defining(cls) -> list[type[Hparams]]:
-        """The class and its bases, those that define hyperparameters, bases first."""
+        """The class and those of its bases that define hyperparameters, bases first."""
         found = [owner for owner in reversed(cls.__mro__) if "add_hparams" in owner.__dict__]
         return [owner for owner in found if owner is not Hparams]
 
@@ -87,7 +88,7 @@ class Hparams:
         """Refuses combinations that cannot work, given all values of the run.
 
         Raises:
-            HparamError: with what to change.
+            HparamError: the combination cannot work; the message says what to change.
         """
 
     @classmethod

@@ -1,7 +1,7 @@
-"""What the verbs that apply a trained model are given: predict, variants, attribute, ... Light.
+"""Hyperparameters of the verbs that apply a trained model: predict, variants, embed, ... Light.
 
-They are a namespace of their own: they name no run, and no run has them. A name that means the same
-in a run is declared by the class of the run (`same`).
+They have a namespace of their own: they do not name a run, and a run does not have them. If a name
+has the same meaning in a run, the class of the run declares it (`same`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from seqmodel.hparam.value import OUTPUT, integer, path, str2bool
 TOO_LONG = ("center", "tile_mean", "tile_max")
 POOLS = ("mean", "max", "first", "none")
 TABLES = (".tsv", ".tsv.gz", ".csv", ".csv.gz", ".parquet")
-"""Suffixes of files that hold one row an input."""
+"""Suffixes of files with one row for each input."""
 TRACKS = (".bw", ".bedgraph.gz")
-"""Suffixes of files that hold one target along contigs."""
+"""Suffixes of files with one target along contigs."""
 ENSEMBLE_OF = ("logit", "probability")
 REF_MISMATCHES = ("skip", "error", "swap", "use_vcf")
 EDGES = ("pad", "skip")
@@ -30,12 +30,12 @@ STRANDS = ("both", "plus")
 
 
 class ApplyHparams(Hparams):
-    """What every verb has that applies a trained model.
+    """Hyperparameters of every verb that applies a trained model.
 
     Class attributes:
         not_in_stamp: names of hyperparameters that do not change what is written. All others are
             compared when a command is repeated; files are compared by their content.
-        formats: suffixes of the files that the verb can write; empty for all that there are.
+        formats: suffixes of the files that the verb can write; empty for all formats.
     """
 
     tracked = False
@@ -83,7 +83,7 @@ class ApplyHparams(Hparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses a command without a model or an output, and parts that do not exist."""
+        """Refuses a command without a model or an output, and a part that does not exist."""
         if not values.checkpoints:
             raise HparamError("--checkpoints is not set; give one or more .ckpt files")
         if not values.out:
@@ -91,7 +91,7 @@ class ApplyHparams(Hparams):
         other = next((x for x in values.out if not x.lower().endswith(cls.formats)), None)
         if cls.formats and other is not None:
             raise HparamError(
-                f"--out={other}: no format has this suffix; choose one of {', '.join(cls.formats)}"
+                f"--out={other}: no format has this suffix; use one of {', '.join(cls.formats)}"
             )
         part_of(values.part)
 
@@ -139,7 +139,7 @@ def _add_machine(parser: HparamParser) -> None:
 
 
 class InputHparams(ApplyHparams):
-    """What the verbs have that read sequences of FASTA files, intervals or tables."""
+    """Hyperparameters of the verbs that read FASTA files, intervals or tables."""
 
     not_in_stamp = (*ApplyHparams.not_in_stamp, "cache_dir")
     formats: ClassVar[tuple[str, ...]] = (*TABLES, ".npz", ".h5", ".h5ad", *TRACKS)
@@ -150,9 +150,11 @@ class InputHparams(ApplyHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses inputs that do not go together."""
+        """Refuses combinations of inputs that cannot work."""
         if values.table and (values.fasta or values.intervals or values.tiles):
-            raise HparamError("--table and --fasta, --intervals or --tiles are set; give one input")
+            raise HparamError(
+                "--table is set, and also --fasta, --intervals or --tiles; give one input"
+            )
         if not values.table and not values.fasta:
             raise HparamError(
                 "no input is set; give --table, or --fasta, alone or with --intervals or --tiles"
@@ -165,7 +167,7 @@ class InputHparams(ApplyHparams):
 
 
 class PredictHparams(InputHparams):
-    """What predict shows."""
+    """Hyperparameters of predict."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -203,13 +205,13 @@ class PredictHparams(InputHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses columns of inputs that have none."""
+        """Refuses --keep_columns for inputs without columns."""
         if values.keep_columns and not (values.table or values.intervals):
             raise HparamError("--keep_columns has no effect without --table or --intervals")
 
 
 class EmbedHparams(ApplyHparams):
-    """What embed reads and shows."""
+    """Hyperparameters of embed."""
 
     not_in_stamp = (*ApplyHparams.not_in_stamp, "cache_dir")
 
@@ -232,7 +234,7 @@ class EmbedHparams(ApplyHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses inputs that do not go together, and formats that do not hold embeddings."""
+        """Refuses combinations of inputs that cannot work, and formats without embeddings."""
         PredictHparams.check(values)
         known = (".npz", ".h5") if values.pool == "none" else (".npz", ".h5", ".h5ad", ".parquet")
         for out in values.out:
@@ -243,8 +245,8 @@ class EmbedHparams(ApplyHparams):
                 )
         if len(values.checkpoints) > 1:
             raise HparamError(
-                f"--checkpoints={' '.join(values.checkpoints)}: embed takes one model; embeddings "
-                "of different models have nothing in common"
+                f"--checkpoints={' '.join(values.checkpoints)}: give one model; embeddings of "
+                "different models are not comparable"
             )
 
 
@@ -287,7 +289,7 @@ def _add_inputs(parser: HparamParser) -> None:
 
 
 def same(parser: HparamParser, owner: type[Hparams], *names: str) -> None:
-    """Declares hyperparameters that another class has, with its type, default and help."""
+    """Declares hyperparameters of another class, with their types, defaults and help texts."""
     for name in names:
         hparam = owner.default_hparams().declared[name]
         parser.add_argument(
@@ -303,7 +305,7 @@ def part_of(text: str) -> tuple[int, int]:
     """The share (k, n) that `k/n` means.
 
     Raises:
-        HparamError: it is not of this form, or k is not from 1 to n.
+        HparamError: the text has another form, or k is not from 1 to n.
     """
     first, slash, last = text.partition("/")
     if slash and first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last):
@@ -312,7 +314,7 @@ def part_of(text: str) -> tuple[int, int]:
 
 
 class VariantsHparams(ApplyHparams):
-    """What variants reads and computes."""
+    """Hyperparameters of variants."""
 
     not_in_stamp = (*ApplyHparams.not_in_stamp, "cache_dir")
     formats: ClassVar[tuple[str, ...]] = (*TABLES, ".npz", ".h5", ".vcf", ".vcf.gz", ".bcf")
@@ -367,9 +369,9 @@ class VariantsHparams(ApplyHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses a command without variants or genome."""
+        """Refuses a command without variants or a genome."""
         if bool(values.variants) == bool(values.variant):
-            raise HparamError("give the variants by one of --variants=FILE and --variant=...")
+            raise HparamError("give the variants either as --variants=FILE or as --variant=...")
         if not values.fasta:
             raise HparamError("--fasta is not set; give the genome of the variants")
 
@@ -411,7 +413,7 @@ def _add_windows(parser: HparamParser) -> None:
 
 
 class ExportHparams(Hparams):
-    """What export reads and writes."""
+    """Hyperparameters of export."""
 
     tracked = False
 
@@ -444,7 +446,7 @@ class ExportHparams(Hparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses a command without a model or a place to write it."""
+        """Refuses a command without a model or an output."""
         if not values.checkpoints:
             raise HparamError("--checkpoints is not set; give a .ckpt file")
         if not values.to:
@@ -452,7 +454,7 @@ class ExportHparams(Hparams):
 
 
 class MergeHparams(Hparams):
-    """What merge shows."""
+    """Hyperparameters of merge."""
 
     tracked = False
 
@@ -462,7 +464,7 @@ class MergeHparams(Hparams):
 
 
 class DescribeHparams(Hparams):
-    """What describe shows."""
+    """Hyperparameters of describe."""
 
     tracked = False
 

@@ -1,4 +1,4 @@
-"""Where and how a job runs: nothing here changes what is learned or names a run. Light."""
+"""Where and how a job runs. These options do not change what is learned or name a run. Light."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from seqmodel.hparam.hparams import HparamParser, Hparams
 from seqmodel.hparam.value import PATH_KINDS, ValueType, integer, path, str2bool
 from seqmodel.hparam.verb import PARTED
 
-# what stands in a #SBATCH line: no space, no quote, nothing that a shell or Slurm expands
+# characters of a #SBATCH value: no space, no quote, nothing that a shell or Slurm expands
 _WORD = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.,:/@+=-[]*()&|!")
 
 
@@ -46,12 +46,12 @@ class _Option(_Word):
 
 _OURS = {"--array", "--chdir", "--job-name", "--output", "--error", "--open-mode", "--parsable"}
 line, word, option = _Line(), _Word(), _Option()
-# paths on the machine of the job, where a script has them in one line
+# paths on the host of the job; a script contains each on one line
 file_path, folder_path, out_path, any_path = (path(kind, one_line=True) for kind in PATH_KINDS)
 
 
 class HostHparams(Hparams):
-    """The machine."""
+    """The host on which jobs run."""
 
     tracked = False
 
@@ -70,7 +70,7 @@ class HostHparams(Hparams):
 
 
 class WhereHparams(HostHparams):
-    """How jobs are started there."""
+    """How jobs start on the host."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -84,7 +84,7 @@ class WhereHparams(HostHparams):
 
 
 class SubmitHparams(Hparams):
-    """What `seqmodel submit` does."""
+    """Options of `seqmodel submit` itself."""
 
     tracked = False
 
@@ -124,16 +124,16 @@ class SubmitHparams(Hparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses what has no effect on a verb, or on a run."""
+        """Refuses options that have no effect on a verb, or on a run."""
         if values.n_parts and not values.verb:
             raise HparamError("--n_parts has no effect without --verb")
         if values.verb and (values.n_new > 1 or values.n_replicates):
             name = "n_new" if values.n_new > 1 else "n_replicates"
-            raise HparamError(f"--{name} has no effect with --verb; a verb has --n_parts")
+            raise HparamError(f"--{name} has no effect with --verb; use --n_parts")
 
 
 class JobHparams(Hparams):
-    """Where a job runs, what it does on its node, and what it asks for."""
+    """Folders, environment and checks of a job."""
 
     tracked = False
 
@@ -145,23 +145,23 @@ class JobHparams(Hparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses settings that have no effect together."""
+        """Refuses options that have no effect in combination."""
         if values.wheels and not values.requirements:
             raise HparamError("--wheels has no effect without --requirements; give the lock file")
         if values.requirements and values.venv:
             raise HparamError(
-                "--venv and --requirements are both set: use an environment, or have one made"
+                "--venv and --requirements are both set; use an existing environment or create one"
             )
         if values.grace_s < 3 * values.heartbeat_s:
             raise HparamError(
                 f"--grace_s={values.grace_s} is less than three times "
-                f"--heartbeat_s={values.heartbeat_s}, so that a running job could be called lost; "
+                f"--heartbeat_s={values.heartbeat_s}, so a running job could count as lost; "
                 "raise --grace_s or lower --heartbeat_s"
             )
 
 
 class ShellHparams(JobHparams):
-    """Jobs of a machine without a scheduler."""
+    """Options of jobs on a host without a scheduler."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -174,7 +174,7 @@ class ShellHparams(JobHparams):
 
 
 class SlurmHparams(JobHparams):
-    """What is asked of Slurm."""
+    """Options of Slurm jobs."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:

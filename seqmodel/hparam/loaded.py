@@ -1,4 +1,4 @@
-"""What a run must have in common with the checkpoint that it resumes or starts from. Light."""
+"""Hyperparameters that a run must share with the checkpoint that it resumes or loads. Light."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from seqmodel.hparam.parser import PLACE, TARGET, HparamParser
 
 
 def check_resumed(parser: HparamParser, values: Namespace) -> None:
-    """Refuses to go on with a run under other hyperparameters; more epochs or steps are no others.
+    """Refuses to resume a run with other hyperparameters, except max_epochs and max_steps.
 
     Raises:
-        HparamError: naming what differs.
+        HparamError: the message names the first difference.
     """
     old = read_header(values.resume_from_checkpoint)["hparams"]
     for name, hparam in parser.declared.items():
@@ -24,11 +24,11 @@ def check_resumed(parser: HparamParser, values: Namespace) -> None:
         if name in old and name not in ("max_epochs", "max_steps"):
             before, now = hparam.value(old[name]), getattr(values, name)
             if hparam.group == PLACE and _n_files(before) == _n_files(now):
-                continue  # files may be moved: what is in them is compared (training/build.py)
+                continue  # files may be moved: training/build.py compares their content
             if before != now:
                 raise HparamError(
-                    f"--resume_from_checkpoint goes on with one run, but {name} was {before!r} and "
-                    f"is now {now!r}; leave it, or start a new run with --load_checkpoint_path"
+                    f"--resume_from_checkpoint resumes a run, but {name} was {before!r} and is now "
+                    f"{now!r}; leave it out, or start a new run with --load_checkpoint_path"
                 )
 
 
@@ -37,10 +37,10 @@ def _n_files(value: Any) -> int:
 
 
 def check_same_targets(parser: HparamParser, values: Namespace, header: Mapping[str, Any]) -> None:
-    """Refuses targets that mean something else than those that a loaded model predicts.
+    """Refuses targets whose meaning differs from those that a loaded model predicts.
 
     Raises:
-        HparamError: naming what differs.
+        HparamError: the message names the first difference.
     """
     for name, hparam in parser.declared.items():
         if hparam.group == TARGET and name in header:
@@ -48,6 +48,6 @@ def check_same_targets(parser: HparamParser, values: Namespace, header: Mapping[
             if before != now:
                 raise HparamError(
                     f"--{name} was {before!r} when {values.load_checkpoint_path} was trained and "
-                    f"is now {now!r}: its model predicts other targets; leave it, or start a new "
-                    "model from its encoder with --load_encoder_from_checkpoint"
+                    f"is now {now!r}, but its model predicts other targets; leave it out, or start "
+                    "a new model from its encoder with --load_encoder_from_checkpoint"
                 )

@@ -1,9 +1,8 @@
-"""Hyperparameters of earlier versions, brought to this one step by step. Light.
+"""Hyperparameters of earlier versions, migrated to this one step by step. Light.
 
-A step belongs to the version that made it necessary: a name that was changed, a default that
-moved, a value that means something else now. Each takes the flat hyperparameters of a checkpoint
-or a run folder of the version before and returns those of its own. Weights have their steps in
-checkpoint.py.
+A step belongs to the version that requires it: a name or a default changed, or a value has a new
+meaning. Each step takes the flat hyperparameters of a checkpoint or a run folder of the previous
+version and returns those of its own version. The steps for weights are in checkpoint.py.
 
     Step("0.2.0", "n_ff is a multiple of n_dims", lambda h: {**h, "n_ff": h["n_ff"] // h["n_dims"]})
 """
@@ -18,7 +17,7 @@ from seqmodel.errors import CheckpointError
 
 
 class Step(NamedTuple):
-    """What a version changed, and how what was stored before becomes what it stores."""
+    """A change that a version made, and the function that migrates stored values."""
 
     version: str
     what: str
@@ -29,7 +28,7 @@ HPARAM_STEPS: tuple[Step, ...] = ()
 
 
 def migrated(stored: dict[str, Any], version: object, steps: Sequence[Step]) -> dict[str, Any]:
-    """`stored`, of `version`, after all later steps, the oldest first; `stored` is not changed."""
+    """`stored`, of `version`, after all later steps, oldest first; `stored` itself is unchanged."""
     for step in sorted(steps, key=lambda s: version_tuple(s.version)):
         if version_tuple(version) < version_tuple(step.version):
             stored = step.change(dict(stored))
@@ -37,12 +36,12 @@ def migrated(stored: dict[str, Any], version: object, steps: Sequence[Step]) -> 
 
 
 def version_tuple(version: object) -> tuple[int, ...]:
-    """`1.12.0` as (1, 12, 0); what follows the third number is left out.
+    """`1.12.0` as (1, 12, 0); text after the third number is ignored.
 
     Raises:
-        CheckpointError: the text holds no version.
+        CheckpointError: the text does not start with a version.
     """
     found = re.match(r"(\d+)\.(\d+)\.(\d+)", str(version))
     if found is None:
-        raise CheckpointError(f"{version!r} is no version of seqmodel (like 0.1.0)")
+        raise CheckpointError(f"{version!r} is not a version of seqmodel, such as 0.1.0")
     return tuple(int(number) for number in found.groups())

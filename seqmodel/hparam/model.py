@@ -1,4 +1,4 @@
-"""What can be set about encoders and decoders. Light: the models are named as text."""
+"""Hyperparameters of encoders and decoders. Light: models are named as text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seqmodel.hparam.value import FOLDER, integer, number, path, str2bool
 
 
 class EncoderHparams(Hparams):
-    """What every encoder has."""
+    """Hyperparameters of every encoder."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -70,16 +70,16 @@ class EncoderHparams(Hparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses what cannot work together."""
+        """Refuses combinations that cannot work."""
         if values.rc_equivariant and values.causal:
             raise HparamError(
-                "--rc_equivariant=True with --causal=True: the reverse strand would show the "
-                "future; set one of them to False"
+                "--rc_equivariant=True and --causal=True: the reverse strand would reveal later "
+                "positions; set one of them to False"
             )
 
 
 class BlockHparams(EncoderHparams):
-    """What the encoders made of mixing and feed-forward layers have."""
+    """Hyperparameters of the encoders with mixing and feed-forward layers."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -91,7 +91,7 @@ class BlockHparams(EncoderHparams):
 
 
 class HyenaHparams(BlockHparams):
-    """Hyena: implicit long convolutions, for inputs of 100,000 positions and more."""
+    """Hyena: implicit long convolutions, for inputs of 100,000 positions or more."""
 
     name = "hyena"
     target = "seqmodel.model.hyena:HyenaEncoder"
@@ -107,7 +107,7 @@ class HyenaHparams(BlockHparams):
 
 
 class TransformerHparams(BlockHparams):
-    """Transformer encoder with rotary positions, pre-norm."""
+    """Transformer with rotary position embeddings and pre-normalization."""
 
     name = "transformer"
     target = "seqmodel.model.transformer:TransformerEncoder"
@@ -155,7 +155,7 @@ class TransformerHparams(BlockHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses what cannot work together."""
+        """Refuses combinations that cannot work."""
         if values.n_dims % values.n_heads:
             raise HparamError(
                 f"--n_heads={values.n_heads} does not divide --n_dims={values.n_dims}; "
@@ -163,13 +163,13 @@ class TransformerHparams(BlockHparams):
             )
         if values.rotary and values.n_dims // values.n_heads % 2:
             raise HparamError(
-                f"--rotary=True needs an even number of channels a head, not n_dims / n_heads = "
+                f"--rotary=True needs an even number of channels per head, not n_dims / n_heads = "
                 f"{values.n_dims // values.n_heads}; change one of them"
             )
 
 
 class ConvHparams(EncoderHparams):
-    """What the convolutional encoders have."""
+    """Hyperparameters of the convolutional encoders."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -188,15 +188,17 @@ class ConvHparams(EncoderHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses what cannot work together."""
+        """Refuses combinations that cannot work."""
         for name in ("first_kernel_size", "kernel_size"):
             width = getattr(values, name)
             if width % 2 == 0:
-                raise HparamError(f"--{name}={width} has no middle; use {width - 1} or {width + 1}")
+                raise HparamError(
+                    f"--{name}={width} is even, so it has no middle; use {width - 1} or {width + 1}"
+                )
 
 
 class DilatedConvHparams(ConvHparams):
-    """Dilated residual convolutions (ByteNet, BPNet): one output a position."""
+    """Dilated residual convolutions (ByteNet, BPNet), with one output for each position."""
 
     name = "dilated_conv"
     target = "seqmodel.model.dilated_conv:DilatedConvEncoder"
@@ -212,7 +214,7 @@ class DilatedConvHparams(ConvHparams):
 
 
 class PooledConvHparams(ConvHparams):
-    """What the encoders with pooling have."""
+    """Hyperparameters of the encoders with pooling."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -233,23 +235,23 @@ class CnnHparams(PooledConvHparams):
 
 
 class ConvLstmHparams(PooledConvHparams):
-    """A convolution, then bidirectional LSTMs (DanQ)."""
+    """A convolution, followed by bidirectional LSTMs (DanQ)."""
 
     name = "conv_lstm"
     target = "seqmodel.model.conv_lstm:ConvLstmEncoder"
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses what cannot work together."""
+        """Refuses combinations that cannot work."""
         if values.n_dims % 2:
             raise HparamError(
-                f"--encoder=conv_lstm: --n_dims={values.n_dims} must be even, half for each "
-                "direction"
+                f"--encoder=conv_lstm: --n_dims={values.n_dims} must be even, one half for "
+                "each direction"
             )
 
 
 class HfHparams(EncoderHparams):
-    """An encoder of HuggingFace transformers, from a local folder (n_dims, n_layers: its own)."""
+    """A HuggingFace transformers model in a local folder, which sets n_dims and n_layers."""
 
     name = "hf"
     target = "seqmodel.model.hf:HfEncoder"
@@ -279,13 +281,13 @@ class HfHparams(EncoderHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses what cannot work together."""
+        """Refuses combinations that cannot work."""
         if not values.hf_path:
-            raise HparamError("--encoder=hf needs --hf_path=FOLDER, with config.json in it")
+            raise HparamError("--encoder=hf needs --hf_path=FOLDER, a folder with config.json")
 
 
 class WrappedHparams(EncoderHparams):
-    """A network that was written elsewhere (n_dims, n_layers, dropout: its own)."""
+    """Your own network, which sets n_dims, n_layers and dropout itself."""
 
     name = "wrapped"
     target = "seqmodel.model.wrapped:WrappedEncoder"
@@ -339,7 +341,7 @@ class WrappedHparams(EncoderHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses a network whose module was not named as a plugin: it is code."""
+        """Refuses a network whose module is not among the plugins, because it is code."""
         if values.rc_equivariant:
             raise HparamError(
                 "--encoder=wrapped: --rc_equivariant is not possible; set it to False"
@@ -349,13 +351,13 @@ class WrappedHparams(EncoderHparams):
             raise HparamError("--encoder=wrapped needs --wrapped_module=my_module:Net")
         if module not in values.plugins:
             raise HparamError(
-                f"--wrapped_module={values.wrapped_module} is code and not imported on the word of "
-                f"a file; if you trust it give --plugins={module} (or --trust_plugins)"
+                f"--wrapped_module={values.wrapped_module} is code, so a file alone cannot have it "
+                f"imported; if you trust it, give --plugins={module} (or --trust_plugins)"
             )
 
 
 class DecoderHparams(Hparams):
-    """What every decoder has."""
+    """Hyperparameters of every decoder."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -374,14 +376,14 @@ class DecoderHparams(Hparams):
 
 
 class PositionHparams(DecoderHparams):
-    """One output a position."""
+    """One output for each position."""
 
     name = "position"
     target = "seqmodel.model.decoder:PositionDecoder"
 
 
 class PooledHparams(DecoderHparams):
-    """One output a sequence, pooled over its positions."""
+    """One output for each sequence, pooled over its positions."""
 
     name = "pooled"
     target = "seqmodel.model.decoder:PooledDecoder"
@@ -399,7 +401,7 @@ class PooledHparams(DecoderHparams):
 
 
 class BinnedHparams(DecoderHparams):
-    """One output a sequence, with weights for each part of it: the position of a motif matters."""
+    """One output for each sequence, with weights for each part, so that motif positions matter."""
 
     name = "binned"
     target = "seqmodel.model.decoder:BinnedDecoder"
@@ -422,7 +424,7 @@ class BinnedHparams(DecoderHparams):
 
 
 class ProfileHparams(DecoderHparams):
-    """One output a bin, without the bins at both ends."""
+    """One output for each bin, without the bins at both ends."""
 
     name = "profile"
     target = "seqmodel.model.decoder:ProfileDecoder"
@@ -444,7 +446,7 @@ class ProfileHparams(DecoderHparams):
 
 
 class NoDecoderHparams(DecoderHparams):
-    """The outputs of the encoder as they are, for --encoder=wrapped."""
+    """The unchanged outputs of the encoder, for --encoder=wrapped."""
 
     name = "none"
     target = "seqmodel.model.wrapped:NoDecoder"

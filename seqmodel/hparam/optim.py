@@ -1,4 +1,4 @@
-"""What can be set about optimisers and learning rate schedules. Light."""
+"""Hyperparameters of optimizers and learning rate schedules. Light."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seqmodel.hparam.value import integer, number, str2bool
 
 
 class OptimiserHparams(Hparams):
-    """What every optimiser has."""
+    """Hyperparameters of every optimizer."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -47,7 +47,7 @@ class OptimiserHparams(Hparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses two ways of averaging weights."""
+        """Refuses two kinds of weight averaging."""
         if values.ema_decay and values.swa_start_prop is not None:
             raise HparamError("--ema_decay and --swa_start_prop both average weights; set only one")
 
@@ -100,20 +100,20 @@ class SgdHparams(OptimiserHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses what cannot work together."""
+        """Refuses combinations that cannot work."""
         if values.nesterov and not values.momentum:
-            raise HparamError("--nesterov=True needs a momentum above 0")
+            raise HparamError("--nesterov=True needs --momentum above 0")
 
 
 class AdafactorHparams(OptimiserHparams):
-    """Adafactor (Shazeer and Stern 2018): factored second moments, little memory."""
+    """Adafactor: factored second moments, low memory use (Shazeer and Stern 2018)."""
 
     name = "adafactor"
     target = "seqmodel.task.optim:adafactor"
 
 
 class ScheduleHparams(Hparams):
-    """What every learning rate schedule has: the warm-up."""
+    """Hyperparameters of every learning rate schedule: the warm-up."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -126,14 +126,14 @@ class ScheduleHparams(Hparams):
 
 
 class ConstantHparams(ScheduleHparams):
-    """The same learning rate after the warm-up."""
+    """Constant learning rate after the warm-up."""
 
     name = "constant"
     target = "seqmodel.task.schedule:constant"
 
 
 class DecayHparams(ScheduleHparams):
-    """What the schedules that fall until the last step have."""
+    """Hyperparameters of the schedules that decrease until the last step."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -146,21 +146,21 @@ class DecayHparams(ScheduleHparams):
 
 
 class LinearHparams(DecayHparams):
-    """A straight line from --lr down to the last step."""
+    """Linear decrease from --lr to the last step."""
 
     name = "linear"
     target = "seqmodel.task.schedule:linear"
 
 
 class CosineHparams(DecayHparams):
-    """Half a cosine from --lr down to the last step (Loshchilov and Hutter 2017)."""
+    """Decrease along half a cosine from --lr to the last step (Loshchilov and Hutter 2017)."""
 
     name = "cosine"
     target = "seqmodel.task.schedule:cosine"
 
 
 class OneCycleHparams(DecayHparams):
-    """Up to --lr and down again in one cycle (Smith and Topin 2019)."""
+    """Increase to --lr and decrease again in one cycle (Smith and Topin 2019)."""
 
     name = "one_cycle"
     target = "seqmodel.task.schedule:one_cycle"
@@ -182,14 +182,14 @@ class OneCycleHparams(DecayHparams):
 
 
 class InverseSqrtHparams(ScheduleHparams):
-    """Falls with the inverse square root of the step; the warm-up is its timescale."""
+    """Decrease with the inverse square root of the step; the warm-up sets the time scale."""
 
     name = "inverse_sqrt"
     target = "seqmodel.task.schedule:inverse_sqrt"
 
 
 class PlateauHparams(ScheduleHparams):
-    """Constant, and lower each time valid_loss no longer falls."""
+    """Constant, but reduced each time valid_loss no longer falls."""
 
     name = "plateau"
     target = "seqmodel.task.schedule:constant"

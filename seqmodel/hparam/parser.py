@@ -1,6 +1,6 @@
 """Hparam, one declared hyperparameter, and the parser that holds definitions and defaults. Light.
 
-argparse keeps the defaults and writes the help; words.py reads command lines.
+words.py reads command lines, and help.py writes the help.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from seqmodel.errors import HparamError
+from seqmodel.hparam.synonyms import hint
 from seqmodel.hparam.value import (
     FILE,
     ValueType,
     choice,
-    did_you_mean,
     optional,
     str2bool,
     value_type,
@@ -29,15 +29,15 @@ Owner = type[Any]  # a subclass of Hparams (hparams.py, which imports this modul
 
 PLACE, SPLIT, TARGET, READING = "place", "split", "target", "reading"
 GROUPS = (PLACE, SPLIT, TARGET, READING)
-"""What a hyperparameter of a dataset is about.
+"""The subject of a hyperparameter of a dataset.
 
-    place: paths of files with data; of type path()
-    split: which parts of these files are for what: splits, names of tracks
-    target: what the value of a target means; a model is applied to nothing else
-    reading: how items are found and read, by rules that suit other files as well
+    place: paths of data files; of type path()
+    split: the role of the parts of these files: splits, names of tracks
+    target: the meaning of a target value, which must not change for a trained model
+    reading: how items are found and read, by rules that also suit other files
 
-A model that is applied to other data brings its targets and its reading along; its places and
-splits only as a whole, where none of them is given.
+A model that is applied to other data keeps its `target` and `reading` values. It keeps its `place`
+and `split` values only if none of them is given.
 """
 SOURCE = (PLACE, SPLIT)
 
@@ -45,7 +45,7 @@ SOURCE = (PLACE, SPLIT)
 class Hparam:
     """One declared hyperparameter: its name, type, default, help and the class that defines it.
 
-    `group` says what a hyperparameter of a dataset is about (one of GROUPS); None for others.
+    `group` is the subject of a hyperparameter of a dataset (one of GROUPS), None for others.
     """
 
     __slots__ = ("default", "group", "help", "inherited", "is_list", "name", "owner", "type")
@@ -63,25 +63,37 @@ class Hparam:
     ) -> None:
         self.name, self.type, self.help = name, type, help
         self.default, self.is_list, self.owner, self.group = default, is_list, owner, group
-        self.inherited = inherited  # False: never taken from a checkpoint or a record
+        self.inherited = inherited  # False: never set by a checkpoint or a record
 
     @property
     def tracked(self) -> bool:
-        """Whether it changes what is learned, and so names the run."""
+        """Whether it changes what is learned, and therefore names the run."""
         return self.owner.tracked
 
     @property
     def takes(self) -> str:
-        """What stands behind its name on a command line: BOOL, LIST or VALUE."""
+        """What follows its name on a command line: BOOL, LIST or VALUE."""
         if self.is_list:
             return LIST
         return BOOL if getattr(self.type, "inner", self.type) is str2bool else VALUE
 
+    def described(self) -> str:
+        """The help text, what a value must be, and the default."""
+        kind, default = self.type.described, " ".join(self.texts(self.default))
+        if self.type.path_kind or kind.startswith(("text", "True")):  # the metavar says it
+            kind = ""
+        elif self.help.endswith("."):
+            kind = f" {kind[0].upper()}{kind[1:]}"
+        else:
+            kind = f"; {kind}"
+        end = f" (default: {default})" if default else "." if kind else ""
+        return f"{self.help}{kind}{end}"
+
     def value(self, raw: object) -> Any:
-        """The value that `raw` stands for (one text or Python value; a list for lists).
+        """The value that `raw` denotes (one text or Python value; a list for lists).
 
         Raises:
-            HparamError: `raw` is not of the type, or outside of its bounds or choices.
+            HparamError: `raw` has another type, or is outside its bounds or choices.
         """
         try:
             if not self.is_list:
@@ -105,7 +117,7 @@ class Hparam:
 class HparamParser(argparse.ArgumentParser):
     """An ArgumentParser in which every argument is a hyperparameter with an owner.
 
-    What argparse would print before it exits is raised as HparamError.
+    Messages that argparse would print before it exits are raised as HparamError.
     """
 
     def __init__(self, prog: str | None = None, description: str | None = None) -> None:
@@ -123,28 +135,28 @@ class HparamParser(argparse.ArgumentParser):
     def add_argument(self, *flags: str, **kwargs: Any) -> argparse.Action:
         """Declares one hyperparameter (`--name`, type, default, choices, nargs, help, group).
 
-        inherited=False says that a file must not set it: its value means "run this" or "trust
-        this", so that it is given again where a checkpoint or a run's record has it. `group` is
-        what a hyperparameter of a dataset is about.
+        inherited=False means that a file must not set it, because its value means "run this" or
+        "trust this": the user must give it again if a checkpoint or the record of a run has it.
+        `group` is the subject of a hyperparameter of a dataset.
         """
         return self._declare(_hparam(self._owner, flags, **kwargs), self._group)
 
     def add_argument_group(self, *args: Any, **kwargs: Any) -> _Group:
-        """A group of its own in the help; what is added to it is declared as on the parser."""
+        """A separate group in `format_help`; its arguments are hyperparameters as on the parser."""
         group = _Group(self, *args, **kwargs)
         self._action_groups.append(group)
         return group
 
     def add_mutually_exclusive_group(self, **kwargs: Any) -> NoReturn:
-        """Refused: there is no such group of hyperparameters."""
+        """Refused: hyperparameters have no such groups."""
         raise HparamError(_NO_EXCLUSIVE)
 
     def add_subparsers(self, **kwargs: Any) -> NoReturn:
-        """Refused: what can be set follows from the choices of a run."""
+        """Refused: the choices of a run select its hyperparameters."""
         raise HparamError("add_subparsers is not supported; declare a class for each choice")
 
     def add_class(self, cls: Owner) -> None:
-        """Adds all that `cls` and its bases define; what is there already is not added twice.
+        """Adds what `cls` and its bases define, except what is declared already.
 
         Raises:
             HparamError: a name is defined by two classes, or a definition is wrong.
@@ -166,7 +178,7 @@ class HparamParser(argparse.ArgumentParser):
                 )
 
     def add_parser(self, other: HparamParser) -> None:
-        """Adds all that another parser declares (a name of another class is an error)."""
+        """Adds all declarations of another parser. A name that two classes define is an error."""
         for owner in dict.fromkeys(h.owner for h in other.declared.values()):
             group = self._new_group(owner)
             for hparam in other.declared.values():
@@ -174,10 +186,10 @@ class HparamParser(argparse.ArgumentParser):
                     self._declare(hparam, group)
 
     def set_defaults(self, **values: Any) -> None:
-        """Moves defaults of declared hyperparameters.
+        """Changes defaults of declared hyperparameters.
 
         Raises:
-            HparamError: a name is not declared, or a value is not of its type.
+            HparamError: a name is not declared, or a value does not have its type.
         """
         for name, value in values.items():
             old = self.hparam(name)
@@ -189,7 +201,7 @@ class HparamParser(argparse.ArgumentParser):
             super().set_defaults(**{name: new.default})
             for action in self._actions:
                 if action.dest == name:
-                    action.help = _help(new)
+                    action.help = new.described().replace("%", "%%")
 
     def parse_known_args(  # type: ignore[override]  # no generic Namespace
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -202,14 +214,14 @@ class HparamParser(argparse.ArgumentParser):
         return argparse.Namespace(**values), [*words.unknown, *words.free]
 
     def takes(self) -> dict[str, str]:
-        """What each name takes on a command line, for words.read_words."""
+        """What follows each name on a command line, for words.read_words."""
         return {name: hparam.takes for name, hparam in self.declared.items()}
 
     def hparam(self, name: str) -> Hparam:
         """The declared hyperparameter of that name.
 
         Raises:
-            HparamError: there is none; the nearest known name is told.
+            HparamError: there is none; the message suggests a known name.
         """
         return find(self.declared, name)
 
@@ -230,7 +242,7 @@ class HparamParser(argparse.ArgumentParser):
         if first is not None:
             advice = "rename one, or define it in a common base class"
             if hparam.owner is not first and issubclass(hparam.owner, first):
-                advice = "what a base class defines is there already"
+                advice = "the base class already defines it"
             raise HparamError(
                 f"hyperparameter {hparam.name!r} is defined by both {_qualified(first)} and "
                 f"{_qualified(hparam.owner)}; {advice}"
@@ -242,14 +254,14 @@ class HparamParser(argparse.ArgumentParser):
             f"--{hparam.name}",
             dest=hparam.name,
             default=hparam.default,
-            help=_help(hparam),
+            help=hparam.described().replace("%", "%%"),
             metavar=hparam.type.metavar,
             nargs=nargs,
         )
 
 
 class _Group(argparse._ArgumentGroup):
-    """A group of the help whose arguments are hyperparameters too."""
+    """A group of `format_help` whose arguments are hyperparameters too."""
 
     def __init__(self, parser: HparamParser, *args: Any, **kwargs: Any) -> None:
         super().__init__(parser, *args, **kwargs)
@@ -278,12 +290,11 @@ def find(declared: Mapping[str, Hparam], name: str) -> Hparam:
     """The hyperparameter of that name.
 
     Raises:
-        HparamError: there is none; the nearest known name is told.
+        HparamError: there is none; the message suggests a synonym or the most similar name.
     """
     if name not in declared:
-        owners = ", ".join(dict.fromkeys(h.owner.__name__ for h in declared.values()))
-        hint = did_you_mean(name, list(declared))
-        raise HparamError(f"no hyperparameter {name!r} in {owners or 'this run'}{hint}")
+        advice = hint(name, declared) or "; --help=all lists those that exist"
+        raise HparamError(f"no hyperparameter {name!r}{advice}")
     return declared[name]
 
 
@@ -294,7 +305,7 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 @contextmanager
 def _naming(owner: Owner) -> Iterator[None]:
-    """Names the class in whatever goes wrong in its add_hparams."""
+    """Adds the name of the class to any error in its add_hparams."""
     try:
         yield
     except Exception as e:
@@ -322,7 +333,7 @@ def _hparam(
         raise HparamError(f"{where}: only the add_hparams of an Hparams class declares arguments")
     name = _name(where, flags)
     if not isinstance(help, str) or not help.strip():
-        raise HparamError(f"{where}: a help text is compulsory")
+        raise HparamError(f"{where}: a help text is required")
     if other:
         raise HparamError(
             f"{where}: {', '.join(other)} is not supported; a switch is type=str2bool with "
@@ -334,7 +345,7 @@ def _hparam(
         raise HparamError(f"{where}: group={group!r} is not one of {', '.join(GROUPS)}")
     is_list = nargs is not None
     if is_list and not isinstance(default, (list, tuple, builtins.type(None))):
-        raise HparamError(f"{where}: the default of a list is a list, got {default!r}")
+        raise HparamError(f"{where}: the default of a list must be a list, got {default!r}")
     try:
         kind = value_type(type)
         if group == PLACE and kind.path_kind != FILE:
@@ -356,20 +367,12 @@ def _name(where: str, flags: tuple[str, ...]) -> str:
     """The name that one flag declares."""
     flag = flags[0] if len(flags) == 1 and isinstance(flags[0], str) else ""
     if not flag.startswith("--") or not flag[2:].isidentifier():
-        raise HparamError(f"{where}: one flag of the form --name is wanted")
+        raise HparamError(f"{where}: declare one flag of the form --name")
     name = flag[2:]
-    # a key of a config file that starts with _ is its record; Job takes names as keywords
+    # keys of a config file that start with _ are its record; Job takes names as keyword arguments
     if name in ("hparams", "help", *SPELLINGS) or name.startswith("_") or keyword.iskeyword(name):
         raise HparamError(f"{where}: no hyperparameter can have the name {name!r}; rename it")
     return name
-
-
-def _help(hparam: Hparam) -> str:
-    described = hparam.type.described
-    is_said = hparam.type.path_kind or described.startswith(("text", "True"))
-    kind = "" if is_said else f"; {described}"
-    default = " ".join(hparam.texts(hparam.default)) or "not set"
-    return f"{hparam.help}{kind} (default: {default})".replace("%", "%%")
 
 
 def _qualified(cls: type) -> str:

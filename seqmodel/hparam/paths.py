@@ -1,4 +1,4 @@
-"""The paths among the hyperparameters, by their type: which files a run reads. Light."""
+"""The files that a run reads: hyperparameters whose type is a path. Light."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def files_to_read(declared: Mapping[str, Hparam], values: Namespace) -> list[tup
 
 
 def check_files(files: Iterable[tuple[str, str]]) -> None:
-    """Refuses paths (flag, path) that name no file which can be read.
+    """Refuses pairs (flag, path) whose path is not a readable file.
 
     Raises:
-        HparamError: the first of them.
+        HparamError: a path is refused; the message names the first one.
     """
     for flag, path in files:
         if not os.path.isfile(path) or not os.access(path, os.R_OK):

@@ -1,7 +1,7 @@
-"""Importing a plugin: a module of the user's with Hparams classes. Light.
+"""Importing a plugin: a module of the user with Hparams classes. Light.
 
-What can be set is read where torch is not installed too, and in milliseconds; so a plugin that
-imports torch at its top is refused everywhere, unless the process has torch already.
+Hyperparameters must be readable in milliseconds and on hosts without torch. A plugin that imports
+torch at its top is therefore refused, unless the process has imported torch already.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from seqmodel.hparam.plugin_files import plugin_file
 from seqmodel.hparam.value import did_you_mean
 
 HEAVY = "torch"
-_added: list[str] = []  # the folder that was put on sys.path for plugins
+_added: list[str] = []  # the folder that was added to sys.path for plugins
 
 
 def import_plugin(name: str) -> ModuleType:
     """The module of that name, found in the working directory or installed.
 
     Raises:
-        HparamError: it cannot be imported, imports torch, or an installed module hides it.
+        HparamError: the import fails, or it imports torch, or an installed module hides it.
     """
     if not all(part.isidentifier() for part in name.split(".")):
         raise HparamError(f"--plugins: {name!r} is not a module name (write my_module, no .py)")
-    # a script in seqmodel/ does not have the user's working directory on its path; last, so that
-    # no file there can pass for an installed package
+    # a script in seqmodel/ does not have the user's working directory on its path; it comes last,
+    # so that no file in it can replace an installed package
     here = os.getcwd()
     if _added and _added[0] != here and _added[0] in sys.path:
-        sys.path.remove(_added.pop())  # the working directory was another one
+        sys.path.remove(_added.pop())  # the working directory has changed
     if here not in sys.path:
         sys.path.append(here)
         _added[:] = [here]
@@ -53,7 +53,7 @@ def import_plugin(name: str) -> ModuleType:
 
 
 def _refuse_hidden(name: str, here: str) -> None:
-    """Refuses a file of the working directory that an installed module of its name hides."""
+    """Refuses a file of the working directory that an installed module of the same name hides."""
     top = name.split(".")[0]
     mine = [p for p in (f"{here}/{top}.py", f"{here}/{top}/__init__.py") if os.path.isfile(p)]
     found = plugin_file(top, *sys.path) if mine else None
@@ -70,18 +70,18 @@ class _NoTorch:
         self.plugin, self.thread = plugin, get_ident()
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """Finds nothing; refuses torch (no ImportError, which a plugin may catch)."""
+        """Finds nothing; refuses torch with an error that is not an ImportError."""
         if name.split(".")[0] == HEAVY and get_ident() == self.thread:
             raise HparamError(
-                f"--plugins: {self.plugin!r} imports {HEAVY}, but what can be set is read where "
-                f"{HEAVY} is not installed too: move what needs it to another module and name that "
-                'as the target, `target = "my_module:MyEncoder"`'
+                f"--plugins: {self.plugin!r} imports {HEAVY}, but its hyperparameters must be "
+                f"readable on hosts without {HEAVY}; move the code that needs it to another module "
+                'and name that module in the target: `target = "my_module:MyEncoder"`'
             )
 
 
 @contextmanager
 def _without_torch(plugin: str) -> Iterator[None]:
-    """Refuses torch while a plugin is imported; in a process that has it, nothing is changed."""
+    """Refuses torch while a plugin is imported, unless the process has imported it already."""
     if HEAVY in sys.modules:
         yield
         return

@@ -1,7 +1,7 @@
-"""Which files a plugin is made of, and their digest: found by reading, nothing is imported. Light.
+"""The source files of a plugin and their digest, found without importing anything. Light.
 
-A checkpoint records the digest of each of its plugins, so that before one is imported again it can
-be said whether it is what it was.
+A checkpoint records the digest of each of its plugins. Before a plugin is imported again, the
+digests show whether it has changed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ N_DIGITS = 16
 def plugin_sources(plugins: Iterable[str], cwd: str) -> dict[str, str]:
     """The sources of plugins, and of the modules below `cwd` that they import or name as targets.
 
-    Modules that do not lie below `cwd` are installed ones, and not followed.
+    Modules outside `cwd` are installed modules and are not followed.
 
     Returns:
         {path relative to `cwd`: path}.
@@ -40,7 +40,9 @@ def plugin_sources(plugins: Iterable[str], cwd: str) -> dict[str, str]:
             continue
         name = module.split(".")[0]
         if os.path.isfile(f"{cwd}/{name}.py") or os.path.isfile(f"{cwd}/{name}/__init__.py"):
-            module = name  # the whole package; of a folder without __init__.py just what is named
+            module = (
+                name  # the whole package; in a folder without __init__.py only the named module
+            )
         seen.add(module)
         for name, path in _module_files(module.replace(".", "/"), cwd):
             found[name] = path
@@ -49,7 +51,7 @@ def plugin_sources(plugins: Iterable[str], cwd: str) -> dict[str, str]:
 
 
 def plugin_file(plugin: str, *where: str) -> str | None:
-    """The file that an import of `plugin` from the folders `where` runs; None without one."""
+    """The file that an import of `plugin` from the folders `where` runs, or None."""
     from importlib.machinery import PathFinder
 
     folders: list[str] | None = list(where)
@@ -69,7 +71,7 @@ def plugin_file(plugin: str, *where: str) -> str | None:
 
 
 def plugin_digest(plugin: str, cwd: str) -> str | None:
-    """The digest of a plugin with the modules below `cwd` that it imports; None if not found."""
+    """The digest of a plugin and the modules below `cwd` that it imports; None if not found."""
     files = plugin_sources([plugin], cwd)
     path = plugin_file(plugin, cwd, *sys.path)
     if not files and path and os.path.isfile(path):
@@ -127,7 +129,7 @@ def _named_modules(source: bytes) -> list[str]:
     try:
         parsed = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return names  # the import has failed before, or will on the node
+        return names  # the import has failed already, or will fail on the node
     for node in ast.walk(parsed):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]

@@ -1,6 +1,6 @@
-"""Which Hparams classes there are: the package's own, and those of the user's plugins. Light.
+"""The known Hparams classes: those of this package and those of the user's plugins. Light.
 
-The modules stand in a list: what is not named is not found, and nothing scans a folder.
+MODULES lists the modules of the package; no folder is scanned.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def known_hparams(
     """Every Hparams class at the top level of the package's modules and of `plugins`.
 
     Args:
-        plugins: modules of the user's.
-        before: those that a checkpoint was made with: a class of theirs yields to one of the
-            package that has the same name by now.
+        plugins: modules of the user.
+        before: the plugins that a checkpoint was made with: if the package now has a class of the
+            same name, it replaces theirs.
 
     Raises:
         HparamError: a plugin cannot be imported, or two classes define one name.
@@ -73,7 +73,7 @@ def _own_classes(module: ModuleType) -> list[type[Hparams]]:
 
 
 def _warn_without_role(classes: Iterable[type[Hparams]], ours: tuple[type[Hparams], ...]) -> None:
-    """Tells a class of a plugin that no run can use: it is neither of a role nor a base of one."""
+    """Warns of a class of a plugin that no run can use: neither it nor a subclass has a role."""
     roles = (*kinds(ours).values(), _ours(ours)["JobHparams"])
     used = [cls for cls in classes if issubclass(cls, roles) or cls in ours]
     for cls in classes:
@@ -88,15 +88,15 @@ def _warn_without_role(classes: Iterable[type[Hparams]], ours: tuple[type[Hparam
 def _without_moved(
     found: list[type[Hparams]], ours: Iterable[type[Hparams]], plugin: str
 ) -> list[type[Hparams]]:
-    """`found` without the classes that the package has by now, and the bases of these alone."""
+    """`found` without the classes that the package now has, and without bases used only by them."""
     taken = {(kind_of(cls), cls.name) for cls in ours if cls.name is not None}
     moved = [cls for cls in found if (kind_of(cls), cls.name) in taken]
     if not moved:
         return found
     for cls in moved:
         warnings.warn(
-            f"seqmodel has the choice {cls.name!r} of the plugin {plugin!r} itself by now: its own "
-            "is used",
+            f"the choice {cls.name!r} of the plugin {plugin!r} is now part of seqmodel, which uses "
+            "its own",
             stacklevel=2,
         )
     chosen = [cls for cls in found if cls.name is not None and cls not in moved]
@@ -117,21 +117,21 @@ def check_namespace(classes: Iterable[type[Hparams]]) -> HparamParser:
             first = chosen.setdefault((kind_of(cls), cls.name), cls)
             if first is not cls:
                 raise HparamError(
-                    f"the choice {cls.name!r} is taken by both {first.__module__}."
+                    f"the choice {cls.name!r} is defined by both {first.__module__}."
                     f"{first.__name__} and {cls.__module__}.{cls.__name__}; rename one"
                 )
     return parser
 
 
 def kind_of(cls: type[Hparams]) -> type[Hparams]:
-    """The class just below Hparams that `cls` descends from: EncoderHparams, TaskHparams, ..."""
+    """The direct subclass of Hparams from which `cls` is derived, such as EncoderHparams."""
     found = [base for base in cls.__mro__ if Hparams in base.__bases__]
     ours = [base for base in found if base.__module__.startswith("seqmodel.")]
     return [cls, *found, *ours][-1]
 
 
 def choices(kind: type[Hparams], classes: Iterable[type[Hparams]]) -> dict[str, type[Hparams]]:
-    """The classes that can be chosen where `kind` is wanted, by what is typed."""
+    """The classes that can be chosen for `kind`, by the word that selects each."""
     return {c.name: c for c in classes if issubclass(c, kind) and c.name is not None}
 
 
@@ -148,7 +148,7 @@ def kinds(known: Iterable[type[Hparams]]) -> dict[str, type[Hparams]]:
 
 
 def role_choices(known: Sequence[type[Hparams]]) -> dict[str, dict[str, type[Hparams]]]:
-    """For each role the classes that can be chosen, by what is typed."""
+    """For each role the classes that can be chosen, by the word that selects each."""
     return {role: choices(kind, known) for role, kind in kinds(known).items()}
 
 

@@ -1,4 +1,4 @@
-"""Which hyperparameters a given run has: called by seqmodel/run.py and by Job. Light.
+"""The hyperparameters of one run, from its command line. seqmodel/run.py and Job call it. Light.
 
 run = resolve(["--task=masked", "--fasta=a.fa", "--lr=1e-3"])      # or a dict
 run.values.lr, run.canonical(), run.to_args(), run.hparams("encoder")
@@ -23,6 +23,7 @@ from seqmodel.hparam.loaded import check_resumed, check_same_targets
 from seqmodel.hparam.parser import SOURCE, Hparam, HparamParser
 from seqmodel.hparam.paths import check_files, files_to_read
 from seqmodel.hparam.registry import ROLES, always, kinds, known_hparams, role_choices
+from seqmodel.hparam.synonyms import hint
 from seqmodel.hparam.table import Guessed, with_guesses
 from seqmodel.hparam.trust import (
     TRUST,
@@ -36,7 +37,7 @@ from seqmodel.hparam.words import Words, one_spelling, read_words, refuse_stray
 
 HeaderOf = Callable[[str], dict[str, Any]]
 Given = Sequence[str] | Mapping[str, object]
-# in the order in which they are asked for the hyperparameters they bring along
+# in the order of precedence of their hyperparameters
 CHECKPOINTS = ("resume_from_checkpoint", "load_checkpoint_path", "load_encoder_from_checkpoint")
 NOT_RESUMED = (
     "mode",
@@ -49,16 +50,16 @@ NOT_RESUMED = (
 
 
 class Run:
-    """The hyperparameters of one run: the parser that has just its own, and their values.
+    """The hyperparameters of one run: a parser with exactly these, and their values.
 
     Attributes:
-        parser: all hyperparameters that the run's choices have.
+        parser: all hyperparameters of the run's choices.
         values: a value for each of them.
-        classes: role ("task", "encoder", ...) to the Hparams class that was chosen for it.
+        classes: the Hparams class that was chosen for each role ("task", "encoder", ...).
         files: (flag, path) of the files that it reads.
-        brought: what a checkpoint says of these hyperparameters, where one is named.
-        workdir: where its relative paths start, and so what its name says of paths.
-        guessed: what --table stands for; print it before the run.
+        brought: the values that a checkpoint of the run sets for these hyperparameters.
+        workdir: the folder from which its relative paths start; its name depends on it.
+        guessed: the values that were guessed for --table; print it before the run.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Run:
         self.guessed: Guessed | None = None
 
     def hparams(self, role: str) -> Hparams:
-        """The Hparams object from which the thing in that role is built."""
+        """The Hparams object from which the component of that role is built."""
         return self.classes[role](**vars(self.values))
 
     def changed(self) -> dict[str, Any]:
@@ -83,19 +84,19 @@ class Run:
         return changed_hparams(self.parser, self.values)
 
     def to_args(self) -> list[str]:
-        """The command line that gives this run again."""
+        """The command line that describes this run."""
         return to_args(self.parser, self.values, self.brought)
 
     def canonical(self) -> str:
-        """The name of the run: what was set, of that which changes what is learned."""
+        """The name of the run: the tracked values that differ from their defaults."""
         return canonical_str(self.parser, self.values, self.workdir)
 
     def old_names(self) -> list[str]:
-        """Names that earlier versions gave to it, where these are others."""
+        """The names that earlier versions gave to it, if they differ."""
         return old_names(self.parser, self.values, self.workdir)
 
     def tracked_values(self) -> dict[str, Any]:
-        """The values that name it, with one spelling for each path."""
+        """The values that name it; each path has one spelling."""
         return tracked_values(self.parser, self.values, self.workdir)
 
 
@@ -107,13 +108,13 @@ def resolve(
 ) -> Run:
     """The run that a command line (list of words) or a dict of values describes, checked.
 
-    What is given wins over the config file, and that over what a checkpoint brings along.
-    With files_here=False the files are on another machine: whether they are there is not checked,
-    and `header_of` reads the header of a checkpoint there.
+    Values of `given` override those of the config file, which override those of a checkpoint.
+    With files_here=False the files are on another host: their existence is not checked, and
+    `header_of` reads the header of a checkpoint there.
 
     Raises:
         HparamError: an unknown name, a bad value, a missing or an impossible choice.
-        CheckpointError: a checkpoint that is named is none of ours.
+        CheckpointError: seqmodel did not write the given checkpoint.
     """
     plan = _plan(given, complete=True, header_of=header_of, guesses=files_here)
     values = plan.read()
@@ -126,7 +127,7 @@ def resolve(
     for role, cls in plan.classes.items():
         setattr(values, role, cls.name)
     files = files_to_read(plan.parser.declared, values)
-    if values.resume_from_checkpoint:  # a run that is resumed does not start from others again
+    if values.resume_from_checkpoint:  # a resumed run does not read other checkpoints again
         files = [(flag, path) for flag, path in files if flag[2:] not in CHECKPOINTS[1:]]
     if files_here:
         check_files(files)
@@ -143,7 +144,7 @@ def resolve(
 
 
 def resolve_data(given: Given) -> Run:
-    """The data alone of what `given` describes: no task is needed, other values are taken along.
+    """The data of the run that `given` describes: no task is required, other values are kept.
 
     Raises:
         HparamError: an unknown name, a bad value, or no dataset is chosen.
@@ -163,45 +164,41 @@ def resolve_data(given: Given) -> Run:
 def read_given(
     argv: Sequence[str], beside: Mapping[str, str], header_of: HeaderOf = read_header
 ) -> Words:
-    """The words of a command line that has the hyperparameters of a run and other names.
+    """The words of a command line with the hyperparameters of a run and other names.
 
     Args:
         argv: the command line.
-        beside: what each of the other names takes, as for read_words.
-        header_of: tells the header of a checkpoint.
+        beside: what follows each of the other names, as for read_words.
+        header_of: returns the header of a checkpoint.
 
     Raises:
         HparamError: a plugin or a config file cannot be read, or a value is missing.
-        CheckpointError: a checkpoint that is named is none of ours.
+        CheckpointError: seqmodel did not write the given checkpoint.
     """
     return _ask(argv, header_of, beside).words
 
 
 def run_parser(given: Given) -> HparamParser:
-    """The combined parser for the choices made in `given`, as far as they were made."""
+    """The combined parser for the choices made in `given` so far."""
     return _plan(given, complete=False).parser
 
 
-def help_text(argv: Sequence[str]) -> str:
-    """The help for the choices on a command line: just their hyperparameters, by class."""
-    plan = _plan([word for word in argv if word not in ("--help", "-h")], complete=False)
-    lines = [plan.parser.format_help().rstrip(), "", "choices:"]
-    for role, options in role_choices(plan.known).items():
-        chosen = plan.classes[role].name if role in plan.classes else "none yet"
-        lines.append(f"  --{role}={'|'.join(sorted(options))}  (here: {chosen})")
-    return "\n".join(lines) + "\n"
+def choices_made(given: Given) -> tuple[list[type[Hparams]], dict[str, type[Hparams]]]:
+    """All known classes, and by role those that `given` has chosen so far."""
+    plan = _plan(given, complete=False)
+    return plan.known, plan.classes
 
 
 class _Plan:
-    """What `given` asks for: the parser, the chosen classes, and the values below what is given.
+    """What `given` describes: the parser, the chosen classes, and the values that it overrides.
 
     Attributes:
-        header: the hyperparameters of the checkpoint that is named.
-        brought: those of them that its use brings along.
-        below: these, under those of the config file.
-        replaced: what was given of the data, if therefore the checkpoint's own are left out.
-        given: what was given, by name, and `stray` what stood on the command line without a name.
-        guessed: what --table stands for.
+        header: the hyperparameters of the checkpoint, if one is given.
+        brought: those of them that the checkpoint sets in this run.
+        below: these, overridden by those of the config file.
+        replaced: the given options of data that replace all data of the checkpoint.
+        given: the given values by name; `stray` has the words without a name.
+        guessed: the values that were guessed for --table.
     """
 
     def __init__(
@@ -218,7 +215,7 @@ class _Plan:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Says of a refusal that the data of the checkpoint are not used, where that is so."""
+        """Adds to an error that the data of the checkpoint are not used, if so."""
         try:
             yield
         except HparamError as e:
@@ -226,18 +223,18 @@ class _Plan:
                 raise
             raise HparamError(
                 f"{e} (--{self.replaced[0]} is given, so the files and splits of the checkpoint "
-                "are not used: give all of them)"
+                "are not used; give all files and splits)"
             ) from e
 
     def read(self) -> Namespace:
-        """All values: what is given over what lies below it, over the defaults."""
+        """All values: `given` overrides `below`, which overrides the defaults."""
         refuse_stray(self.stray, self.parser.declared)
         return parse_dict(self.parser, {**self.below, **self.given})
 
 
 @lru_cache(maxsize=1)
 def _always_parser() -> HparamParser:
-    """What every run has, whatever its choices."""
+    """The hyperparameters of every run, independent of its choices."""
     parser = HparamParser()
     for cls in always(known_hparams()):
         parser.add_class(cls)
@@ -248,8 +245,7 @@ def _always_parser() -> HparamParser:
 def _parser(
     known: tuple[type[Hparams], ...], chosen: tuple[tuple[str, type[Hparams]], ...]
 ) -> HparamParser:
-    parser = HparamParser(prog="python seqmodel/run.py")
-    parser.usage = "%(prog)s --task=... --dataset=... [--name=value ...]"
+    parser = HparamParser()
     classes = dict(chosen)
     for cls in [*always(list(known)), *classes.values()]:
         parser.add_class(cls)
@@ -282,7 +278,7 @@ def _plan(
     except HparamError as e:
         if asked.untrusted:
             raise HparamError(ask_for_plugins(asked.untrusted)) from e
-        _refuse_strangers(names, known)  # a misspelt choice is told as that
+        _refuse_strangers(names, known)  # a misspelt choice is reported as such
         raise
     if asked.untrusted:
         warnings.warn(f"not imported: {ask_for_plugins(asked.untrusted)}", stacklevel=3)
@@ -297,17 +293,17 @@ def _plan(
 
 
 class _Asked(NamedTuple):
-    """What is known of a run once its plugins are imported.
+    """What is known of a run after its plugins are imported.
 
     Attributes:
-        words: what was given.
-        own: the choices and checkpoints in it, checked.
-        config: what its config file says, and `is_record` whether a run wrote that.
-        header: of the checkpoint that is named.
+        words: the given words.
+        own: the choices and checkpoints in them, checked.
+        config: the values of its config file; `is_record` is whether a run wrote that file.
+        header: the header of its checkpoint; empty without one.
         records: the files that runs wrote.
-        known: the classes that the run can be made of.
-        plugins: those that were imported for it.
-        untrusted: whose plugins were not.
+        known: all classes that the run can choose from.
+        plugins: the plugins that were imported for it.
+        untrusted: the file whose plugins were not imported.
     """
 
     words: Words
@@ -325,7 +321,7 @@ def _ask(given: Given, header_of: HeaderOf, beside: Mapping[str, str] | None = N
     if isinstance(given, Mapping):
         given = one_spelling(given)
     own, file = _own_choices(given)
-    # what a run wrote is not the user's word: its plugins and the like are held back
+    # files that a run wrote are not trusted: their plugins and similar values are held back
     records = [Source(own["config"], file.values, file.plugin_digests)] if file.is_record else []
     config = {n: v for n, v in file.values.items() if not (file.is_record and n in TRUST)}
     merged = {**config, **own}
@@ -344,7 +340,7 @@ def _ask(given: Given, header_of: HeaderOf, beside: Mapping[str, str] | None = N
 def _known(
     merged: Mapping[str, Any], records: Sequence[Source]
 ) -> tuple[list[type[Hparams]], list[str], Source | None]:
-    """The classes that a run can be made of, the plugins imported for it, and whose were not."""
+    """All known classes, the imported plugins, and the file whose plugins were not imported."""
     before = {plugin for record in records for plugin in record.plugins}
     if "plugins" in merged:
         return known_hparams(merged["plugins"], before=before), merged["plugins"], None
@@ -355,10 +351,10 @@ def _known(
 
 
 def _own_choices(given: Given) -> tuple[dict[str, Any], Config]:
-    """What stands in `given` of the hyperparameters that decide on others, and its config file."""
+    """The values in `given` of the hyperparameters that decide on others, and its config file."""
     declared = _always_parser().declared
     takes = {n: declared[n].takes for n in (*ROLES, *TRUST, *CHECKPOINTS)}
-    # other names are not known yet: only these are read here
+    # other names are not known yet, so only these are read here
     values = given if isinstance(given, Mapping) else read_words(given, takes).values
     own = {name: declared[name].value(values[name]) for name in takes if name in values}
     config = read_config(own["config"]) if own.get("config") else Config({})
@@ -369,7 +365,7 @@ def _own_choices(given: Given) -> tuple[dict[str, Any], Config]:
 
 
 def _header(merged: Mapping[str, Any], header_of: HeaderOf) -> tuple[str, dict[str, Any]]:
-    """The path and the header of the checkpoint that is asked first; empty without one."""
+    """The path and the header of the checkpoint with precedence; empty without one."""
     for name in CHECKPOINTS:
         if merged.get(name):
             return merged[name], header_of(merged[name])
@@ -383,10 +379,10 @@ def _inherited(
     known: list[type[Hparams]],
     given: Set[str],
 ) -> tuple[dict[str, Any], list[str]]:
-    """Of a checkpoint's hyperparameters those that its use brings along.
+    """The hyperparameters that a checkpoint sets in a run, and the given options that replace data.
 
-    Where files or splits of data are given, or another kind of data, those of the checkpoint are
-    left out as a whole: what was given is the second thing that is returned.
+    If files, splits or another kind of data are given, all files and splits of the checkpoint are
+    left out; the second value that is returned lists the options that were given.
     """
     found = {n: v for n, v in header.items() if n in declared and declared[n].inherited}
     if merged.get("resume_from_checkpoint"):
@@ -408,7 +404,7 @@ def _inherited(
 def _chosen(
     selected: Mapping[str, Any], known: list[type[Hparams]], *, complete: bool
 ) -> dict[str, type[Hparams]]:
-    """The class for each role: as chosen, else the usual one of the task."""
+    """The class for each role: the chosen one, otherwise the usual one of the task."""
     classes: dict[str, type[Hparams]] = {}
     for role, options in role_choices(known).items():
         word = selected.get(role, _always_parser().declared[role].default)
@@ -421,53 +417,59 @@ def _chosen(
                 )
             continue
         if not isinstance(word, str) or word not in options:
-            hint = did_you_mean(word, list(options))
+            near = did_you_mean(word, list(options))
             raise HparamError(
-                f"--{role}: no {role} {word!r}; choose one of {', '.join(sorted(options))}{hint}"
+                f"--{role}: no {role} {word!r}; choose one of {', '.join(sorted(options))}{near}"
             )
         classes[role] = options[word]
     return classes
 
 
 def _default_choice(role: str, classes: dict[str, type[Hparams]]) -> str | None:
-    """The default of a choice: the task's usual one, so that naming it changes no name of a run."""
+    """The default of a choice: the usual one of the task, so that giving it changes no name."""
     task = classes.get("task")
     usual = task.usual.get(role) if task else None
     return usual or _always_parser().declared[role].default
 
 
 def _refuse_unknown(config: Mapping[str, Any], plan: _Plan) -> None:
-    """Tells a name that another choice would have from one that nobody has."""
-    homes = _homes(plan.known)
+    """Distinguishes a name that another choice has from one that no choice has."""
+    homes = _homes(tuple(plan.known))
     for name in config:
         if name not in plan.parser.declared and name not in homes:
             plan.parser.hparam(name)
         if name not in plan.parser.declared:
             warnings.warn(
-                f"{name!r} in the config file has no effect: it belongs to {homes[name]}",
+                f"{name!r} in the config file has no effect; it belongs to {homes[name]}",
                 stacklevel=4,
             )
     for name in plan.given:
         if name not in plan.parser.declared and name in homes and plan.classes:
             raise HparamError(
                 f"{name!r} has no effect in this run: it belongs to {homes[name]}; "
-                "leave it out or make that choice"
+                "leave it out, or make that choice"
             )
 
 
 def _refuse_strangers(names: Iterable[str], known: list[type[Hparams]]) -> None:
-    homes = _homes(known)
+    homes = _homes(tuple(known))
     for name in names:
         if name not in homes:
-            raise HparamError(f"no hyperparameter {name!r}{did_you_mean(name, list(homes))}")
+            raise HparamError(f"no hyperparameter {name!r}{hint(name, homes)}")
 
 
 @lru_cache(maxsize=8)
 def _declared(known: tuple[type[Hparams], ...]) -> dict[str, Hparam]:
-    """Every hyperparameter that some run has, by name."""
+    """Every hyperparameter that a run can have, by name."""
     return {n: h for cls in known for n, h in cls.default_hparams().declared.items()}
 
 
-def _homes(known: Sequence[type[Hparams]]) -> dict[str, str]:
-    """The class that defines each hyperparameter, by name."""
-    return {name: hparam.owner.__name__ for name, hparam in _declared(tuple(known)).items()}
+@lru_cache(maxsize=8)
+def _homes(known: tuple[type[Hparams], ...]) -> dict[str, str]:
+    """Where each hyperparameter can be used: the choices that have it, or `seqmodel submit`."""
+    choices: dict[str, list[str]] = {}
+    for role, options in role_choices(known).items():
+        for word, cls in options.items():
+            for name in cls.default_hparams().declared:
+                choices.setdefault(name, []).append(f"--{role}={word}")
+    return {name: " or ".join(choices.get(name, ["seqmodel submit"])) for name in _declared(known)}

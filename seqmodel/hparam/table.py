@@ -1,7 +1,7 @@
-"""`--table=my.csv`: what is not given is guessed from the file, and printed as a command. Light.
+"""`--table=my.csv`: options that are not given are guessed from the file and printed. Light.
 
-The guess itself opens the file: seqmodel/dataset/guess/reading.py. What it finds stands where the
-user could have written it, so the run, its name and its record are those of the long command line.
+seqmodel/dataset/guess/reading.py opens the file and guesses. Guessed values are used as if the user
+had written them, so the run, its name and its record are those of the long command line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from seqmodel.hparam.words import LIST, Words
 GUESS = "seqmodel.dataset.guess.reading:guess"
 NAME = "table"
 _WIDTH = 96
-# of other data than those of a checkpoint that is named these are guessed anew
+# these are guessed again for the file, even if a checkpoint sets them
 _OF_FILES = (
     "sequence_column",
     "label_columns",
@@ -31,13 +31,13 @@ _OF_FILES = (
 
 
 class Guessed(NamedTuple):
-    """What was guessed for a file.
+    """Values that were guessed for a file.
 
     Attributes:
         path: the file.
         values: the values that were guessed, by name.
-        notes: what they were guessed from: (what, text).
-        words: the command line with all that was given and guessed.
+        notes: the reasons for the guesses, as pairs (subject, text).
+        words: the command line with all given and guessed values.
     """
 
     path: str
@@ -59,7 +59,7 @@ class Guessed(NamedTuple):
             )
             for what, text in self.notes
         ]
-        head = f"guessed from {self.path} (what you give is not guessed):"
+        head = f"guessed from {self.path} (options that you give are not guessed):"
         return "\n".join([head, *lines, "the whole command:", wrapped(self.words)])
 
 
@@ -69,16 +69,16 @@ def with_guesses(
     header: Mapping[str, Any],
     declared: Mapping[str, Hparam],
 ) -> tuple[Words, Guessed | None]:
-    """`words` with what the file of `--table` says; unchanged if there is no such file.
+    """`words` with the values that are guessed for `--table`; unchanged without it.
 
     Args:
-        words: what was given.
-        config: what a config file says.
-        header: the hyperparameters of the checkpoint that is named.
-        declared: every hyperparameter that some run has.
+        words: the given words.
+        config: the values of a config file.
+        header: the hyperparameters of the checkpoint, if one is given.
+        declared: every hyperparameter that a run can have.
 
     Raises:
-        SeqmodelError: the file cannot be read, or it is not clear what is meant.
+        SeqmodelError: the file cannot be read, or it has several readings.
     """
     path = words.values.get(NAME) or config.get(NAME)
     if not path:
@@ -87,7 +87,7 @@ def with_guesses(
     own = {n: v for n, v in words.values.items() if n != NAME}
     known = {n: declared[n].value(v) for n, v in {**config, **own}.items() if n in declared}
     if known.get("resume_from_checkpoint"):
-        raise HparamError(f"--{NAME}={path}: a run is resumed on its own data; leave it out")
+        raise HparamError(f"--{NAME}={path}: a run resumes on its own data; leave the option out")
     known = {**_brought(known, header, declared), **known}
     given = {n: declared[n].value(v) if n in declared else v for n, v in own.items()}
 
@@ -105,7 +105,7 @@ def with_guesses(
 def _brought(
     known: Mapping[str, Any], header: Mapping[str, Any], declared: Mapping[str, Hparam]
 ) -> dict[str, Any]:
-    """What is known because the model of a checkpoint is trained further."""
+    """The values that a loaded checkpoint fixes, because its model is trained further."""
     if not known.get("load_checkpoint_path"):
         return {}
     return {
@@ -120,7 +120,7 @@ def _brought(
 
 
 def _args(values: Mapping[str, Any], declared: Mapping[str, Hparam]) -> list[str]:
-    """The words of a command line, a list as words behind its name where it can be."""
+    """The words of a command line; the items of a list follow its name if possible."""
     found = []
     for name, value in values.items():
         texts = declared[name].texts(value) if name in declared else [str(value)]
@@ -133,7 +133,7 @@ def _args(values: Mapping[str, Any], declared: Mapping[str, Hparam]) -> list[str
 
 
 def wrapped(words: list[str]) -> str:
-    """A command line over several lines, to be pasted as it is into a shell."""
+    """A command line on several lines, which can be pasted into a shell."""
     lines = [""]
     for word in map(shlex.quote, words):
         if lines[-1] and len(lines[-1]) + len(word) + 1 > _WIDTH:

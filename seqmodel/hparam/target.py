@@ -18,13 +18,13 @@ def resolve_target(target: str | None) -> Any:
     try:
         found = getattr(import_module(module), name, None) if module and name else None
     except ModuleNotFoundError as e:
-        # what the module itself lacks is told by its own traceback
+        # a package that the module itself lacks is reported by its own traceback
         if e.name is None or not f"{module}.".startswith(f"{e.name}."):
             raise
         found = None
     except SystemExit as e:
         raise HparamError(
-            f"target {target!r} of an Hparams class: its module ends the program by sys.exit"
+            f"target {target!r} of an Hparams class: its module calls sys.exit; remove that call"
         ) from e
     if found is None:
         raise HparamError(

@@ -1,4 +1,4 @@
-"""What can be set about tasks: what is learned, its loss and its metrics. Light."""
+"""Hyperparameters of tasks: what is learned, its loss and its metrics. Light."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seqmodel.hparam.value import number, str2bool
 
 
 class TaskHparams(Hparams):
-    """What every task has."""
+    """Hyperparameters of every task."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -23,7 +23,7 @@ class TaskHparams(Hparams):
 
 
 class MaskedHparams(TaskHparams):
-    """Predict letters that were hidden or changed, from both sides (BERT)."""
+    """Predict masked or changed bases or residues from both sides (BERT)."""
 
     name = "masked"
     target = "seqmodel.task.masked:MaskedTask"
@@ -53,7 +53,7 @@ class MaskedHparams(TaskHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses what cannot work together."""
+        """Refuses combinations that cannot work."""
         total = values.mask_prop + values.random_prop + values.keep_prop
         if not 0 < total <= 1:
             raise HparamError(
@@ -63,13 +63,13 @@ class MaskedHparams(TaskHparams):
         _wants_decoder("masked", values, "position")
         if getattr(values, "causal", False):
             raise HparamError(
-                "--causal=True: the masked task looks at both sides; use --task=causal, or "
+                "--causal=True: the masked task uses both sides; use --task=causal or "
                 "--causal=False"
             )
 
 
 class CausalHparams(TaskHparams):
-    """Predict each letter from those before it (GPT)."""
+    """Predict each base or residue from those before it (GPT)."""
 
     name = "causal"
     target = "seqmodel.task.causal:CausalTask"
@@ -77,21 +77,22 @@ class CausalHparams(TaskHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses what cannot work together."""
+        """Refuses combinations that cannot work."""
         _wants_decoder("causal", values, "position")
         if not values.causal:
             raise HparamError(
-                "--task=causal: the encoder must not see what it is to predict; set --causal=True"
+                "--task=causal: the encoder must not see the positions to predict; "
+                "set --causal=True"
             )
         if values.average_strands:
             raise HparamError(
-                "--average_strands=True with --task=causal: the other strand shows the letters "
-                "that are to be predicted; set it to False"
+                "--average_strands=True with --task=causal: the other strand reveals the "
+                "positions to predict; set it to False"
             )
 
 
 def _wants_decoder(task: str, values: Namespace, *wanted: str) -> None:
-    # of the built-in decoders; a plugin's own is checked when it is built
+    # built-in decoders only; the decoder of a plugin is checked when it is built
     decoder = getattr(values, "decoder", None)
     if decoder not in wanted and decoder in ("position", "pooled", "binned", "profile"):
         use = " or ".join(f"--decoder={name}" for name in wanted)
@@ -99,7 +100,7 @@ def _wants_decoder(task: str, values: Namespace, *wanted: str) -> None:
 
 
 class LabelHparams(TaskHparams):
-    """What the tasks with classes as labels have."""
+    """Hyperparameters of the tasks with classes as labels."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -126,16 +127,16 @@ class LabelHparams(TaskHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses weights that leave nothing to learn."""
+        """Refuses class weights that are all 0."""
         if values.class_weights and not any(values.class_weights):
             raise HparamError(
-                f"--class_weights: all {len(values.class_weights)} are 0, which leaves nothing to "
-                "learn; at least one must be above 0"
+                f"--class_weights: all {len(values.class_weights)} are 0, so nothing can be "
+                "learned; at least one must be above 0"
             )
 
 
 class ClassifyHparams(LabelHparams):
-    """Predict the class of a sequence, out of two or more."""
+    """Predict the class of a sequence, one of two or more."""
 
     name = "classify"
     target = "seqmodel.task.classify:ClassifyTask"
@@ -143,12 +144,12 @@ class ClassifyHparams(LabelHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses what cannot work together."""
+        """Refuses combinations that cannot work."""
         _wants_decoder("classify", values, "pooled", "binned")
 
 
 class MultilabelHparams(LabelHparams):
-    """Predict many yes-or-no labels of a sequence (DeepSEA)."""
+    """Predict several yes-or-no labels of a sequence (DeepSEA)."""
 
     name = "multilabel"
     target = "seqmodel.task.multilabel:MultilabelTask"
@@ -156,12 +157,12 @@ class MultilabelHparams(LabelHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses what cannot work together."""
+        """Refuses combinations that cannot work."""
         _wants_decoder("multilabel", values, "pooled", "binned")
 
 
 class RegressHparams(TaskHparams):
-    """Predict numbers of a sequence."""
+    """Predict one or more numbers for a sequence."""
 
     name = "regress"
     target = "seqmodel.task.regress:RegressTask"
@@ -178,12 +179,12 @@ class RegressHparams(TaskHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses what cannot work together."""
+        """Refuses combinations that cannot work."""
         _wants_decoder("regress", values, "pooled", "binned")
 
 
 class ProfileTaskHparams(TaskHparams):
-    """Predict tracks: counts in each bin along a sequence."""
+    """Predict tracks, which are counts in bins along a sequence."""
 
     name = "profile"
     target = "seqmodel.task.profile:ProfileTask"

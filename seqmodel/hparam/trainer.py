@@ -1,7 +1,7 @@
-"""What belongs to every run: its choices, its training, the machine it runs on. Light.
+"""Hyperparameters of every run: its choices, its training, and the host it runs on. Light.
 
-Names that Lightning's Trainer has keep Trainer's meaning. Tracked classes (RunHparams,
-TrainingHparams) change what is learned; TrainerHparams says where and how, and does not name a run.
+Names of Lightning's Trainer keep their meaning. Tracked classes (RunHparams, TrainingHparams)
+change what is learned; TrainerHparams sets where and how a run executes, and does not name it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ AUDITS = ("none", "short", "full")
 
 
 class RunHparams(Hparams):
-    """What the run is made of; each choice brings its own hyperparameters."""
+    """Components of a run; each choice adds its own hyperparameters."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -90,13 +90,13 @@ class RunHparams(Hparams):
         """Refuses two sources of weights."""
         if values.load_checkpoint_path and values.load_encoder_from_checkpoint:
             raise HparamError(
-                "load_checkpoint_path and load_encoder_from_checkpoint are both set: "
-                "the first already brings the encoder; give one of them"
+                "load_checkpoint_path and load_encoder_from_checkpoint are both set; "
+                "the first one includes the encoder, so give only one of them"
             )
 
 
 class TrainingHparams(Hparams):
-    """How long and how exactly it is trained; Lightning's names."""
+    """Duration and precision of training, with the names of Lightning."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -167,7 +167,7 @@ class TrainingHparams(Hparams):
 
 
 class TrainerHparams(Hparams):
-    """Where the run happens and what it shows and keeps."""
+    """Folder, devices, logs and progress of a run."""
 
     tracked = False
 
@@ -179,7 +179,7 @@ class TrainerHparams(Hparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses a mode that lacks its checkpoint."""
+        """Refuses --mode=test without a checkpoint."""
         given = values.load_checkpoint_path or values.resume_from_checkpoint
         if values.mode == "test" and not given:
             raise HparamError(

@@ -1,9 +1,9 @@
-"""What a file may not bring along: values that mean "run this" or "trust this". Light.
+"""Values that a file must not set, because they mean "run this" or "trust this". Light.
 
-A checkpoint, or the record of a run that is used as --config, tells all hyperparameters of its
-run. Those declared with inherited=False are withheld: the plugins of such a file are named, and
-imported once the user gives them again; other values are asked for. A config file that is no
-record is the user's own word.
+A checkpoint, or the record of a run that is used as --config, contains all hyperparameters of its
+run. Those declared with inherited=False are withheld: the plugins of such a file are reported, and
+imported only after the user gives them again; other values must be given again. A config file that
+is not a record comes from the user and is trusted.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from seqmodel.errors import HparamError
 from seqmodel.hparam.hparams import Hparam
 from seqmodel.hparam.plugin_files import plugin_digest, plugin_file
 
-# what decides on trust itself, before any other hyperparameter is known
+# hyperparameters that decide on trust, before any other is known
 TRUST = ("plugins", "trust_plugins", "config")
 
 
 class Source(NamedTuple):
-    """A file that a run wrote, its hyperparameters, and the digests of its plugins if noted."""
+    """A file that a run wrote, its hyperparameters, and the digests of its plugins if recorded."""
 
     path: str
     values: Mapping[str, object]
@@ -36,29 +36,30 @@ class Source(NamedTuple):
 
 
 def withheld(source: Source, declared: Mapping[str, Hparam]) -> Source:
-    """`source` with those values alone that are not taken from it."""
+    """`source` with only those values that must not be used."""
     held = {n: v for n, v in source.values.items() if n in declared and not declared[n].inherited}
     return source._replace(values=held)
 
 
 def plugin_digests(plugins: Iterable[str]) -> dict[str, str | None]:
-    """The digest of each plugin as it is now, for the record of a run and its checkpoints."""
+    """The current digest of each plugin, for the record of a run and its checkpoints."""
     return {plugin: plugin_digest(plugin, os.getcwd()) for plugin in plugins}
 
 
 def ask_for_plugins(held: Source) -> str:
-    """The line that names the plugins of a file, and what to type to have them imported."""
+    """The message that names the plugins of a file and the option that imports them."""
     digests = held.digests if isinstance(held.digests, dict) else {}
-    told = "; ".join(_about(plugin, digests.get(plugin)) for plugin in held.plugins)
+    plugins = "; ".join(_about(plugin, digests.get(plugin)) for plugin in held.plugins)
     words = " ".join(f"--plugins={plugin}" for plugin in held.plugins)
     return (
-        f"{held.path} names plugins, which are code and not imported on its word: {told}; if you "
-        f"trust them give {words} (or --trust_plugins), if they are not needed --plugins="
+        f"{held.path} names plugins, which are code and are not imported without your consent: "
+        f"{plugins}; if you trust them, give {words} (or --trust_plugins); if you do not need "
+        "them, give --plugins="
     )
 
 
 def refuse_withheld(held: Source, declared: Mapping[str, Hparam], given: Container[str]) -> None:
-    """Asks for the values that a file has and that are not taken from it.
+    """Refuses a file with values that must be given again.
 
     Raises:
         HparamError: one of them differs from its default and was not given.
@@ -72,21 +73,21 @@ def refuse_withheld(held: Source, declared: Mapping[str, Hparam], given: Contain
             asked += [f"--{name}={text}" for text in hparam.texts(now)]
     if asked:
         raise HparamError(
-            f"{held.path} was made with {' '.join(asked)}, which is not taken from a file; "
-            "give it again if you trust it, or another value"
+            f"{held.path} was made with {' '.join(asked)}, which a file cannot set; "
+            "give it again if you trust it, or give another value"
         )
 
 
 def _about(plugin: str, recorded: object) -> str:
     if not all(part.isidentifier() for part in plugin.split(".")):
-        return f"{plugin!r} is no module name"
+        return f"{plugin!r} is not a module name"
     path = plugin_file(plugin, os.getcwd(), *sys.path)
     if path is None:
         return f"{plugin!r} is not found from here"
     if not recorded:
         state = "its digest was not recorded"
     elif plugin_digest(plugin, os.getcwd()) == recorded:
-        state = "unchanged since: its digest is the recorded one"
+        state = "unchanged: its digest equals the recorded one"
     else:
-        state = "CHANGED since: its digest is not the recorded one"
+        state = "CHANGED: its digest differs from the recorded one"
     return f"{plugin!r} is {path} ({state})"

@@ -1,7 +1,7 @@
 """The types of hyperparameter values: text to value, value to text, bounds.
 
-Each type is a callable, as argparse wants it: it takes what stands on a command line or in a
-config file and returns the value, or raises ArgumentTypeError with what it must be and what came.
+Each type is a callable, as in argparse: it takes the text of a command line or a value of a config
+file and returns the value, or raises ArgumentTypeError with what is valid and what it received.
 `text` is its inverse: type(type.text(value)) == value.
 """
 
@@ -19,16 +19,16 @@ _TRUE = ("true", "yes", "on", "1", "t", "y")
 _FALSE = ("false", "no", "off", "0", "f", "n")
 
 FILE, FOLDER, OUTPUT, ANY = PATH_KINDS = ("file", "folder", "output", "any")
-"""What a path names: a file to read, a folder to read, what seqmodel writes, or any of these."""
+"""Kinds of paths: a file to read, a folder to read, an output of seqmodel, or any of these."""
 
 
 class ValueType:
-    """A type of hyperparameter: called with raw input it gives a value; `text` writes it back.
+    """A type of hyperparameter: a call with raw input returns a value; `text` is the inverse.
 
     Attributes:
-        described: what a value must be, in words.
-        metavar: what stands for a value in the help.
-        path_kind: one of PATH_KINDS where the value is a path, else empty.
+        described: the valid values, in words.
+        metavar: the placeholder of a value in the help.
+        path_kind: one of PATH_KINDS if the value is a path, otherwise empty.
     """
 
     described = "a value"
@@ -36,15 +36,15 @@ class ValueType:
     path_kind = ""
 
     def __call__(self, raw: object) -> object:
-        """The value that `raw` (text, or a Python value from a dict or a file) stands for."""
+        """The value that `raw` (text, or a Python value from a dict or a file) denotes."""
         raise NotImplementedError
 
     def text(self, value: object) -> str:
-        """The text that gives `value` back."""
+        """The text from which a call returns `value`."""
         return str(value)
 
     def refuse(self, raw: object) -> ArgumentTypeError:
-        """The error for `raw`, saying what is wanted and what came."""
+        """The error for `raw`, with what is valid and what was received."""
         return ArgumentTypeError(f"must be {self.described}, got {raw!r}")
 
 
@@ -73,7 +73,7 @@ class _Text(ValueType):
 
 
 class _Path(ValueType):
-    """A path as it was given: `~` and relative paths mean what they mean where they are used."""
+    """A path as it was given: `~` and relative paths are interpreted where they are used."""
 
     def __init__(self, kind: str, one_line: bool) -> None:
         self.path_kind, self._refused = kind, "\0\n\r" if one_line else "\0"
@@ -184,7 +184,7 @@ class _Number(ValueType):
         return value + 0.0  # -0.0 and 0.0 are one setting
 
     def text(self, value: object) -> str:
-        return repr(float(value))  # type: ignore[arg-type]  # a value of ours
+        return repr(float(value))  # type: ignore[arg-type]  # a value of this type
 
     def _inside(self, value: float) -> bool:
         if self.lo is not None and (value < self.lo or (self.open_lo and value == self.lo)):
@@ -193,6 +193,8 @@ class _Number(ValueType):
 
 
 class _Choice(ValueType):
+    metavar = "NAME"
+
     def __init__(self, inner: ValueType, choices: list[object]) -> None:
         self.inner, self.choices = inner, choices
         self.described = "one of " + ", ".join(inner.text(c) for c in choices)
@@ -214,7 +216,7 @@ class _Choice(ValueType):
 
 
 class _Optional(ValueType):
-    """An inner type or None, which is written as empty text: the value of what is not set."""
+    """An inner type or None, which means "not set" and is written as empty text."""
 
     def __init__(self, inner: ValueType) -> None:
         self.inner, self.described, self.metavar = inner, inner.described, inner.metavar
@@ -234,7 +236,7 @@ text = _Text()
 def path(kind: str = FILE, *, one_line: bool = False) -> ValueType:
     """The type of paths of one of PATH_KINDS; a pathlib.Path becomes text.
 
-    A file to read is looked for before a run starts, and a job copies it to its node.
+    A run checks that a file to read exists before it starts, and a job copies it to its node.
     """
     if kind not in PATH_KINDS:
         raise TypeError(f"path({kind!r}): use one of {', '.join(PATH_KINDS)}")
@@ -242,9 +244,9 @@ def path(kind: str = FILE, *, one_line: bool = False) -> ValueType:
 
 
 def integer(lo: int | None = None, hi: int | None = None) -> ValueType:
-    """The type of whole numbers in [lo, hi]; `1e6` and `3.0` are whole, True is not a number.
+    """The type of whole numbers in [lo, hi]; `1e6` and `3.0` are valid, True is not.
 
-    A number with a lower end alone has at most 32 bits.
+    A number with only a lower bound has at most 32 bits.
     """
     return _Integer(lo, hi)
 
@@ -276,7 +278,7 @@ def number(
 
 
 def choice(inner: ValueType, choices: list[object]) -> ValueType:
-    """The type of `inner` values that stand in `choices`."""
+    """The type of `inner` values that are in `choices`."""
     return _Choice(inner, choices)
 
 
@@ -286,7 +288,7 @@ def optional(inner: ValueType) -> ValueType:
 
 
 def value_type(declared: object) -> ValueType:
-    """The ValueType for what a class declared: one of ours, or str, int, float, bool."""
+    """The ValueType for a declared type: a ValueType, or str, int, float or bool."""
     if isinstance(declared, ValueType):
         return declared
     plain = {str: text, None: text, int: integer(), float: number(), bool: str2bool}
@@ -296,7 +298,7 @@ def value_type(declared: object) -> ValueType:
 
 
 def did_you_mean(word: object, known: list[str]) -> str:
-    """`; did you mean 'x'?` with the nearest of `known`, or nothing."""
+    """`; did you mean 'x'?` with the most similar of `known`, or an empty text."""
     from difflib import get_close_matches
 
     near = get_close_matches(str(word), known, n=1, cutoff=0.5)

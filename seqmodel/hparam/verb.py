@@ -1,4 +1,4 @@
-"""The verbs whose inputs can be shared out among jobs, and their hyperparameters. Light."""
+"""The verbs whose inputs can be divided among jobs, and their hyperparameters. Light."""
 
 from __future__ import annotations
 

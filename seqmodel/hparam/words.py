@@ -1,14 +1,14 @@
 """The one reader of command lines: words in, values by name out. Light.
 
-    --name=value    --name value    a repeated name: the last value holds
+    --name=value    --name value    if a name is repeated, the last value applies
     --flag          --flag False    --flag=False       (booleans)
     --names a b     --names=a --names=b                (lists: all words up to the next name)
     --names=        --names                            (an empty list)
-    --              what follows is no name
+    --              the words that follow are not names
     --optimizer     another spelling of a name (SPELLINGS), also in dicts and config files
 
-Behind a name a word is its value unless it begins with `--`; `-5` and `-x` are values too. A
-boolean takes the next word only if that reads True or False: `--json out` leaves `out` alone.
+The word after a name is its value unless it starts with `--`; `-5` and `-x` are values too. A
+boolean takes the next word only if it is a truth value: in `--json out`, `out` is a separate word.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from seqmodel.errors import HparamError
-from seqmodel.hparam.value import did_you_mean, str2bool
+from seqmodel.hparam.synonyms import hint
+from seqmodel.hparam.value import str2bool
 
 Value = TypeVar("Value")
 
@@ -27,13 +28,13 @@ SPELLINGS = {"optimizer": "optimiser"}
 
 
 class Words(NamedTuple):
-    """What stands on a command line.
+    """The content of a command line.
 
     Attributes:
-        values: names that were declared, each with its text (a list of texts for lists), unchecked.
-        unknown: other names, each with all words behind it.
-        free: the words that belong to no name.
-        in_words: the lists of which several values stand behind one name, as separate words.
+        values: declared names, each with its text (a list of texts for lists), unchecked.
+        unknown: other names, each with all words that follow it.
+        free: the words that do not belong to a name.
+        in_words: the lists with several values as separate words after one name.
     """
 
     values: dict[str, Any]
@@ -43,14 +44,16 @@ class Words(NamedTuple):
 
 
 def one_spelling(values: Mapping[str, Value]) -> dict[str, Value]:
-    """`values` by the names that are declared, where another spelling of a name is used.
+    """`values` by their declared names: other spellings of a name are replaced.
 
     Raises:
-        HparamError: a name is there in both spellings.
+        HparamError: a name occurs in both spellings.
     """
     for other, name in SPELLINGS.items():
         if other in values and name in values:
-            raise HparamError(f"{other!r} and {name!r} are one hyperparameter; give one of them")
+            raise HparamError(
+                f"{other!r} and {name!r} are the same hyperparameter; give one of them"
+            )
     return {SPELLINGS.get(name, name): value for name, value in values.items()}
 
 
@@ -59,10 +62,10 @@ def read_words(argv: Sequence[str], takes: Mapping[str, str]) -> Words:
 
     Args:
         argv: the words, without the program's name.
-        takes: what each declared name takes: BOOL, LIST or VALUE.
+        takes: what follows each declared name: BOOL, LIST or VALUE.
 
     Raises:
-        HparamError: a value is missing, or a name is there in two spellings.
+        HparamError: a value is missing, or a name occurs in two spellings.
     """
     found = Words({}, {}, [], [])
     typed = {}
@@ -75,7 +78,7 @@ def read_words(argv: Sequence[str], takes: Mapping[str, str]) -> Words:
             found.free.extend(words[at:])
             break
         if not word.startswith("--"):
-            if word[:1] == "-" and word != "-":  # no value, and meant as a name
+            if word[:1] == "-" and word != "-":  # a misspelt name, not a value
                 found.unknown.setdefault(word, [])
             else:
                 found.free.append(word)
@@ -92,13 +95,13 @@ def read_words(argv: Sequence[str], takes: Mapping[str, str]) -> Words:
 
 
 def _take(found: Words, name: str, kind: str | None, behind: list[str], equals: bool) -> int:
-    """Notes the value of a name; returns how many separate words it took."""
+    """Records the value of a name; returns the number of separate words that it took."""
     used = behind
     if kind is None:
         found.unknown[name] = found.unknown.get(name, []) + behind
     elif kind == LIST:
         before = found.values.get(name, [])
-        # an empty text alone is no item: --names= is the empty list
+        # a single empty text is not an item: --names= is the empty list
         found.values[name] = [*before, *(behind if behind != [""] else [])]
         if len(behind) > 1:
             found.in_words.append(name)
@@ -114,18 +117,18 @@ def _take(found: Words, name: str, kind: str | None, behind: list[str], equals: 
 
 
 def refuse_stray(free: Sequence[str], names: Iterable[str]) -> None:
-    """Refuses words that belong to no name.
+    """Refuses words that do not belong to a name.
 
     Raises:
-        HparamError: there is one; the nearest of `names` is told.
+        HparamError: there is one; the message suggests one of `names`.
     """
     for word in free:
         _stray(word, names)
 
 
 def _stray(word: str, names: Iterable[str]) -> NoReturn:
-    hint = did_you_mean(word.split("=")[0], [f"--{name}" for name in names])
-    raise HparamError(f"stray word {word!r} on the command line; write --name=value{hint}")
+    advice = hint(word.split("=")[0], list(names), "--")
+    raise HparamError(f"stray word {word!r} on the command line; write --name=value{advice}")
 
 
 def _is_bool(word: str) -> bool:

@@ -110,7 +110,7 @@ def test_a_page_is_written_where_o_says(here, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["status", "--jsn"], "no hyperparameter 'jsn' .*did you mean 'json'"),
+        (["status", "--jsn"], "no hyperparameter 'jsn'; did you mean 'json'"),
         (["status", "--host"], "--host: a value is missing"),
         (["status", "-x"], "no hyperparameter '-x'"),
         (["results", "a", "b"], "results takes one folder, got 'a' 'b'"),
@@ -123,13 +123,13 @@ def test_a_page_is_written_where_o_says(here, capsys, monkeypatch):
             "stray word 'out': a replicate",
         ),
         (["submit", "out", "--dry_run"], "--dry_run has no effect"),
-        (["submit", "--modules", "gcc", "out/x/version_0"], "submit: .*behind --modules could be"),
+        (["submit", "--modules", "gcc", "out/x/version_0"], "submit: .*after --modules could be"),
         (
             ["resume", "out", "--modules", "gcc", "b"],
-            "resume: .*behind --modules could",
+            "resume: .*after --modules could",
         ),
         (["resume", "--slurm_mm=4G", "out"], "no hyperparameter 'slurm_mm'.*'slurm_mem'"),
-        (["resume", "--modules=gcc"], "resume wants a folder"),
+        (["resume", "--modules=gcc"], "resume needs a folder"),
         (["data", "describe", "out", "--dataset=fasta", "--seq_len=4"], "stray word 'out'"),
         (["data", "describe", "--json=maybe"], "must be True or False"),
     ],

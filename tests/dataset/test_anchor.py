@@ -224,7 +224,7 @@ def test_peaks_are_labelled_around_their_anchor(genome, tmp_path):
         (
             lambda f, x: PeaksHparams(fasta=f, peaks=x, seq_len=9, bin_len=9, anchor="middle"),
             HparamError,
-            "--anchor has no use without --peak_len",
+            "--anchor has no effect without --peak_len",
         ),
         (
             lambda f, x: FastaHparams(fasta=f, intervals=x, seq_len=9, anchor="summit"),

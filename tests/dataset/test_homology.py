@@ -250,9 +250,9 @@ def test_negatives_are_refused(genome):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"split_by": "homology"}, "--split_by=homology divides by --valid_prop and --test_prop"),
-        ({"homology_min": 0.3}, "--homology_min has no use without --split_by=homology"),
-        ({"split_by": "homology", "split_column": "x"}, "--split_by=homology divides by"),
+        ({"split_by": "homology"}, "--split_by=homology needs --valid_prop or --test_prop"),
+        ({"homology_min": 0.3}, "--homology_min has no effect without --split_by=homology"),
+        ({"split_by": "homology", "split_column": "x"}, "--split_by=homology needs"),
     ],
 )
 def test_settings_without_effect(given, message, tmp_path):
@@ -264,7 +264,7 @@ def test_settings_without_effect(given, message, tmp_path):
 @pytest.mark.parametrize("given", [{"valid_prop": 0.1, "split_by": "homology"}, {"test_prop": 0.1}])
 def test_arrays_are_not_divided(given):
     values = parse_dict(ArraysHparams.default_hparams(), {"train_files": ["a.npz"], **given})
-    with pytest.raises(HparamError, match="_prop has no use with --dataset=arrays"):
+    with pytest.raises(HparamError, match="_prop has no effect with --dataset=arrays"):
         ArraysHparams.checks(values)
 
 

@@ -14,10 +14,10 @@ def declared(declare, base=Hparams, **members):
 
 
 MISTAKES = {
-    "one flag of the form --name": lambda p: p.add_argument("width", help="w"),
-    "--width 3: one flag": lambda p: p.add_argument("--width", 3, help="w"),
-    "--a-b: one flag": lambda p: p.add_argument("--a-b", help="w"),
-    "a help text is compulsory": lambda p: p.add_argument("--width", type=int),
+    "declare one flag of the form --name": lambda p: p.add_argument("width", help="w"),
+    "--width 3: declare one flag": lambda p: p.add_argument("--width", 3, help="w"),
+    "--a-b: declare one flag": lambda p: p.add_argument("--a-b", help="w"),
+    "a help text is required": lambda p: p.add_argument("--width", type=int),
     "--width: a help text": lambda p: p.add_argument("--width", help=5),
     "action is not supported; .*str2bool": lambda p: p.add_argument(
         "--width", action="store_true", help="w"
@@ -31,7 +31,7 @@ MISTAKES = {
     "--width: must be a whole number, got 'x'": lambda p: p.add_argument(
         "--width", type=int, choices=["x"], help="w"
     ),
-    "default of a list is a list, got 'abc'": lambda p: p.add_argument(
+    "default of a list must be a list, got 'abc'": lambda p: p.add_argument(
         "--width", nargs="*", default="abc", help="w"
     ),
     "group='place_' is not one of": lambda p: p.add_argument("--width", group="place_", help="w"),
@@ -79,7 +79,7 @@ def test_a_name_of_a_member_of_a_subclass_is_refused():
 
 def test_what_a_base_defines_is_not_defined_again():
     cls = declared(BaseHparams.add_hparams, base=BaseHparams)
-    with pytest.raises(HparamError, match="what a base class defines is there already"):
+    with pytest.raises(HparamError, match="the base class already defines it"):
         cls.default_hparams()
 
 

@@ -97,13 +97,13 @@ def test_a_hyperparameter_without_help_is_refused():
         def add_hparams(parser):
             parser.add_argument("--silent", default=1, help=" ")
 
-    with pytest.raises(HparamError, match="SilentHparams.*help text is compulsory"):
+    with pytest.raises(HparamError, match="SilentHparams.*help text is required"):
         SilentHparams.default_hparams()
 
 
 def test_unknown_names_are_refused_with_the_nearest_known_one():
     parser = FullHparams.default_hparams()
-    wanted = "no hyperparameter 'dept' in BaseHparams, FullHparams; did you mean 'depth'"
+    wanted = "no hyperparameter 'dept'; did you mean 'depth'"
     with pytest.raises(HparamError, match=wanted):
         parse_dict(parser, {"dept": 1})
     with pytest.raises(HparamError, match=wanted):
@@ -229,7 +229,7 @@ def test_dicts_and_namespaces_go_both_ways(parser):
     assert parse_dict(parser, to_dict(parser, values)) == values
     assert changed_hparams(parser, values) == {"lr": 0.5, "norm": "rms", "files": ["a", "b"]}
     for wrong in ({"lrr": 1}, argparse.Namespace(lrr=1)):
-        with pytest.raises(HparamError, match="no hyperparameter 'lrr' .*did you mean 'lr'"):
+        with pytest.raises(HparamError, match="no hyperparameter 'lrr'; did you mean 'lr'"):
             parse_dict(parser, wrong)
 
 

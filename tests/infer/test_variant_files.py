@@ -247,7 +247,7 @@ def test_a_vcf_has_32_fields_unless_targets_are_named(trained, fasta, tmp_path, 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--fasta=g.fa"], "give the variants by one of"),
+        (["--fasta=g.fa"], "give the variants either as"),
         (["--variant=chr1:5:A:C"], "--fasta is not set"),
         (["--variant=chr1:5:A:C", "--fasta=g.fa", "--scores=llr"], "has no such score"),
     ],

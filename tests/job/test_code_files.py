@@ -293,9 +293,7 @@ def test_a_submission_says_what_was_left_out_of_the_code(workdir, capsys):
     words = ["--task=masked", "--fasta=a.fa", "--seq_len=4", "--plugins=mine"]
     assert seqmodel(["submit", "--create", *words]) == 0
     err = capsys.readouterr().err
-    assert (
-        "left out of the copied code: models/cloud.py (looks like a secret, by its content)" in err
-    )
+    assert "not copied with the code: models/cloud.py (looks like a secret, by its content)" in err
     assert "untracked" not in err
     [archive] = Path("out/.seqmodel/code").glob("*.tar.gz")
     with tarfile.open(archive) as tar:

@@ -78,7 +78,7 @@ def test_submit_tells_that_git_does_not_know_the_code(workdir, capsys, monkeypat
     submit = ["submit", f"--python={FAKE_PYTHON}", *RUN, "--create"]
     assert main(submit) == 0
     told = capsys.readouterr().err
-    assert told == "the commit of the code is not known, only its digest: git: fatal: dubious\n"
+    assert told == "the record has the digest of the code but no commit: git: fatal: dubious\n"
 
 
 def test_create_then_submit_by_folder(workdir):
@@ -92,7 +92,7 @@ def test_create_then_submit_by_folder(workdir):
     assert "stage_data=0" in next(Path(folder).glob("*.sh")).read_text()
     assert "complete already" in seqmodel("submit", folder)
     topped = ["submit", f"--python={FAKE_PYTHON}", *RUN, "--n_replicates=1"]
-    assert seqmodel(*topped) == "nothing to submit: there are 1 replicates already\n"
+    assert seqmodel(*topped) == "nothing to submit: 1 replicates exist already\n"
 
 
 def test_submit_and_jobs_know_both_spellings_of_optimiser(workdir):
@@ -101,7 +101,7 @@ def test_submit_and_jobs_know_both_spellings_of_optimiser(workdir):
     job = ShellJob(python=FAKE_PYTHON)
     assert "--optimiser=sgd" in job.script(task="masked", fasta="a.fa", seq_len=8, optimizer="sgd")
     both = seqmodel("submit", "--dry_run", *RUN, "--optimizer=sgd", "--optimiser=sgd", code=2)
-    assert "'optimizer' and 'optimiser' are one hyperparameter" in both
+    assert "'optimizer' and 'optimiser' are the same hyperparameter" in both
 
 
 def test_a_dry_run_prints_a_script_that_can_be_read(workdir):
@@ -121,7 +121,7 @@ def test_a_dry_run_prints_a_script_that_can_be_read(workdir):
         (["submit", *RUN, "--template=none.sh"], "JobError: template none.sh: no such file"),
         (["submit", "--host=-x", *RUN], "JobError: '-x' is no host name"),
         (["status", "nowhere"], "MissingError: nowhere: no such folder on this machine"),
-        (["logs"], "JobError: logs wants a folder"),
+        (["logs"], "JobError: logs needs a folder"),
         (["cancel", "."], "JobError: .: no replicates there"),
     ],
 )

@@ -88,4 +88,4 @@ def test_the_verb_says_what_it_removed(tmp_path, capsys, sshd):
     assert main(["prune", str(tmp_path)]) == 0
     assert capsys.readouterr().out.startswith("nothing to remove")
     assert main(["prune"]) == 2
-    assert "prune wants a folder: seqmodel prune out" in capsys.readouterr().err
+    assert "prune needs a folder: seqmodel prune out" in capsys.readouterr().err

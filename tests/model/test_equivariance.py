@@ -96,5 +96,5 @@ def test_a_causal_symmetric_model_is_refused():
     values = parse_dict(
         TransformerHparams.default_hparams(), {"causal": True, "rc_equivariant": True}
     )
-    with pytest.raises(HparamError, match="reverse strand would show the future"):
+    with pytest.raises(HparamError, match="reverse strand would reveal later positions"):
         TransformerHparams.checks(values)

@@ -123,9 +123,9 @@ def test_a_header_with_values_of_other_types_is_refused(tmp_path, damaged):
         ({"state_dict": [1]}, "weights or"),
         ({"seqmodel": {}}, "hyperparameters or its targets are no table"),
         ({"seqmodel": entry(hparams=[1])}, "hyperparameters or its targets are no table"),
-        ({"seqmodel": entry(version=None)}, "is no version of seqmodel"),
-        ({"seqmodel": entry(splits="train")}, "'splits' is no dict"),
-        ({"seqmodel": entry(contigs=[["a"]])}, "'contigs' is no dict"),
+        ({"seqmodel": entry(version=None)}, "is not a version of seqmodel"),
+        ({"seqmodel": entry(splits="train")}, "'splits' is not of type dict"),
+        ({"seqmodel": entry(contigs=[["a"]])}, "'contigs' is not of type dict"),
     ],
 )
 def test_an_entry_that_is_not_what_its_header_says_is_refused(tmp_path, damaged, message):

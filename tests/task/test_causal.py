@@ -82,7 +82,7 @@ def test_an_encoder_that_cannot_be_causal_is_refused():
     ("given", "message"),
     [
         ({}, "set --causal=True"),
-        ({"causal": True, "average_strands": True}, "other strand shows the letters"),
+        ({"causal": True, "average_strands": True}, "other strand reveals the positions"),
         ({"causal": True, "decoder": "pooled"}, "cannot use --decoder=pooled"),
     ],
 )

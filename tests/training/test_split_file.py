@@ -70,5 +70,5 @@ def test_a_trial_and_a_run_by_digest_write_no_split(folder):
 
 
 def test_a_setting_without_effect_is_refused(folder):
-    with pytest.raises(HparamError, match="--homology_min has no use without"):
+    with pytest.raises(HparamError, match="--homology_min has no effect without"):
         resolve([*FAST, "--train_files=x.csv", "--homology_min=0.5"])

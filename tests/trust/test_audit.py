@@ -321,8 +321,8 @@ def test_predictions_of_other_rows_are_refused(tables, capsys, rows, message):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "audit needs --run, --predictions, or the flags of the data"),
-        (["--run=."], "--run=.: is no run folder; it has no hparams.json"),
+        ([], "audit needs --run, --predictions, or the options of the data"),
+        (["--run=."], "--run=.: not a run folder, because it has no hparams.json"),
         ([*TABLES, "--fail_on=leaks"], "--fail_on=leaks: no such finding"),
         ([*TABLES, "word"], "word"),
     ],
