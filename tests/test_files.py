@@ -466,6 +466,7 @@ ELSEWHERE = {
     ("report/page.py", "_asset"): "files of the package",
     ("record/checkpoint.py", "_write"): "into a file that files.writing opened",
     ("dataset/seq/store.py", None): "a store, by its map",
+    ("dataset/label/gathered.py", "array"): "a scratch file without a name, by its map",
     ("infer/formats.py", None): "in memory, and in files that files.writing made",
     ("infer/parts.py", "put"): "in memory",
     ("infer/arrays.py", None): "in memory, and in files that files.writing made",

@@ -163,7 +163,8 @@ class Data:
         """The files with the items of a split."""
         hp = self.hparams
         found = list(getattr(hp, f"{split}_files"))
-        divided = hp.split_column or (split != "train" and getattr(hp, f"{split}_prop"))
+        columns = hp.split_column or (split == "valid" and hp.valid_column)
+        divided = columns or (split != "train" and getattr(hp, f"{split}_prop"))
         return found + [x for x in hp.train_files if divided and split != "train"]
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from seqmodel.dataset.label.targets import MISSING
 from seqmodel.errors import HparamError, IntervalError
 from seqmodel.files import CORRECT_IT, read_text, reading
+from seqmodel.hparam import Hparams
 
 SPLITS = ("train", "valid", "test")
+_FLAGS = {"true": True, "t": True, "yes": True, "1": True, "1.0": True}
+_FLAGS |= dict.fromkeys(("false", "f", "no", "0", "0.0", *MISSING), False)
 WORDS = {
     "train": "train",
     "training": "train",
@@ -84,6 +88,51 @@ def open_rows(which: np.ndarray, column: str | None, valid_prop: float, test_pro
                 f"already; leave --{name}_prop out"
             )
     return which == 0
+
+
+def flagged(which: np.ndarray, texts: Sequence[str], where: Callable[[int], str]) -> np.ndarray:
+    """Splits of items, where those of the train split that are flagged are in the valid split.
+
+    Args:
+        which: split of each item, as `split_by_words` gives it.
+        texts: the flag of each item: true, yes or 1; false, no, 0 or empty.
+        where: file and line of an item, for messages.
+
+    Raises:
+        IntervalError: a text is no flag.
+    """
+    words = [x.strip().lower() for x in texts]
+    for i, word in enumerate(words):
+        if word not in _FLAGS:
+            raise IntervalError(f"{where(i)}: {texts[i]!r} is not true or false (--valid_column)")
+    flags = np.array([_FLAGS[x] for x in words], dtype=bool)
+    return np.where(flags & (which == 0), 1, which).astype(np.uint8)
+
+
+def check_splits(hparams: Hparams, n: Mapping[str, int], what: str) -> None:
+    """Refuses proportions that leave a split without any item.
+
+    Args:
+        hparams: of the data.
+        n: number of items in each split.
+        what: an item, in one word.
+
+    Raises:
+        IntervalError: a split that is wanted is empty.
+    """
+    total = sum(n.values())
+    for split in SPLITS[1:]:
+        prop = getattr(hparams, f"{split}_prop")
+        if prop and not n.get(split):
+            raise IntervalError(
+                f"--{split}_prop={prop:g} leaves no {what} for the {split} split, of {total}; "
+                f"raise it, or choose the {split} split by files, by a column or by contigs"
+            )
+    if (hparams.valid_prop or hparams.test_prop) and hparams.train_files and not n.get("train"):
+        raise IntervalError(
+            f"--valid_prop and --test_prop leave no {what} for the train split, of {total}; "
+            "lower them"
+        )
 
 
 def split_by_digest(names: Sequence[str], valid_prop: float, test_prop: float) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import compress
 from typing import NamedTuple
 
@@ -14,117 +14,192 @@ from seqmodel.dataset.batch.window import Codes
 from seqmodel.dataset.data import Data
 from seqmodel.dataset.homology import split_by_homology
 from seqmodel.dataset.interval.interval import Contigs, Intervals
+from seqmodel.dataset.label.gathered import Gathered, pieces, scratch_folder, taken
 from seqmodel.dataset.label.labels import labels_of, numbers_of, targets_of
-from seqmodel.dataset.label.table import CodeArray, Rows, encode_all, read_rows
+from seqmodel.dataset.label.table import (
+    SLACK,
+    SLACK_CODES,
+    CodeArray,
+    Rows,
+    blocks,
+    column_in,
+    encode_all,
+    expanded,
+    header_of,
+    is_parquet,
+)
 from seqmodel.dataset.seq.sequences import Sequences
 from seqmodel.dataset.seq.store import SequenceStore
-from seqmodel.dataset.split import SPLITS, open_rows, split_by_digest, split_by_words
+from seqmodel.dataset.split import (
+    SPLITS,
+    check_splits,
+    flagged,
+    open_rows,
+    split_by_digest,
+    split_by_words,
+)
 from seqmodel.errors import LabelError, SequenceError
 
 
 class Labelled(NamedTuple):
-    """Sequences of one split, by their numbers in `codes`, and what belongs to each."""
+    """Items of one split: numbers of their sequences, and what belongs to each."""
 
-    codes: Codes
     sequence: np.ndarray
     target: np.ndarray
-    weight: np.ndarray | None
     source: np.ndarray
+    line: np.ndarray
+    weight: np.ndarray
 
-    def select(self, which: np.ndarray) -> Labelled:
+    def select(self, which: np.ndarray, folder: str) -> Labelled:
         """The items of a mask."""
-        weight = None if self.weight is None else self.weight[which]
-        sequence, target = self.sequence[which], self.target[which]
-        return Labelled(self.codes, sequence, target, weight, self.source[which])
+        return Labelled(*(taken(x, which, folder) for x in self))
+
+
+class _Part:
+    """The items of one split, gathered block by block."""
+
+    def __init__(self, folder: str) -> None:
+        self.columns = [Gathered(folder) for _ in Labelled._fields]
+
+    def add(self, items: Labelled) -> None:
+        for column, values in zip(self.columns, items, strict=True):
+            for piece in pieces(values):
+                column.add(piece)
+
+    def items(self) -> Labelled:
+        return Labelled(*(x.array() for x in self.columns))
 
 
 class TableData(Data):
     """Sequences of tables, with labels."""
 
+    codes: Codes
+
     def _load(self) -> None:
         hp = self.hparams
-        self._names: list[str] = []
-        self._n_files = 0
-        found: dict[str, list[Labelled]] = {}
+        self._paths = [x for split in SPLITS for x in getattr(hp, f"{split}_files")]
+        self._folder = scratch_folder(self.cache_dir, self._paths[0])
+        self._labels = self._label_columns()
+        self._begin()
+        parts: dict[str, _Part] = {}
         for split in SPLITS:
-            paths = getattr(hp, f"{split}_files")
-            if paths:
-                rows = read_rows(
-                    paths,
-                    [hp.sequence_column, *self._columns(split)],
-                    named=not hp.sequence_column.isdigit(),
-                    quotes=hp.quotes,
-                )
-                for part, items in self._divide(split, rows).items():
-                    found.setdefault(part, []).append(items)
-        whole = {split: _join(x) for split, x in found.items()}
+            for source, path in enumerate(self._paths):
+                if path in getattr(hp, f"{split}_files"):
+                    self._read(split, path, source, parts)
+        self.codes = self._end()
+        whole = {split: x.items() for split, x in parts.items()}
+        if hp.split_by == "homology" and "train" in whole:
+            whole = self._by_homology(whole)
+        check_splits(hp, {split: len(x.sequence) for split, x in whole.items()}, "row")
         self.seq_len = self._length(list(whole.values()))
-        for split, x in whole.items():
+        for split in (x for x in SPLITS if x in whole):
+            x = whole[split]
             self.readers[split] = self._reader(x)
             if len(np.unique(x.source)) > 1:
                 self.sources[split] = x.source
             if hp.balanced:
                 self.weights[split] = balanced_weights(x.target)
-            elif x.weight is not None:
+            elif hp.weight_column and split == "train":
                 self.weights[split] = x.weight
         labels = [x.target for x in whole.values()]
         self.targets = targets_of(hp.label_kind, self._names, hp.class_names, labels)
 
-    def _columns(self, split: str) -> list[str]:
-        """Columns beside the sequences; what is drawn and how it is split is of training files."""
-        hp = self.hparams
-        more = [x for x in (hp.weight_column, hp.split_column) if x and split == "train"]
-        return [*(hp.label_columns or ["label"]), *more]
+    def _label_columns(self) -> list[str]:
+        """The columns with labels, by the first file."""
+        hp, path = self.hparams, self._paths[0]
+        words = hp.label_columns or ["label"]
+        if not any(x == "rest" or "-" in x for x in words):
+            return words
+        first = header_of(path, hp.quotes)
+        header = first if self._is_named or is_parquet(path) else []
+        taken_by = (hp.sequence_column, hp.weight_column, hp.split_column, hp.valid_column)
+        used = [column_in(path, x, header) for x in taken_by if x]
+        return expanded(path, words, header, len(first), used)
 
-    def _divide(self, split: str, rows: Rows) -> dict[str, Labelled]:
-        """The items of some rows, by split; only training rows are divided further."""
-        hp = self.hparams
-        n_labels = len(hp.label_columns) or 1
-        texts, labels, rest = (
-            rows.columns[0],
-            rows.columns[1 : 1 + n_labels],
-            rows.columns[1 + n_labels :],
-        )
-        self._names = rows.names[1 : 1 + n_labels]
-        target = labels_of(labels, hp.label_kind, hp.class_names, rows.where)
-        weighted = hp.weight_column and split == "train"
-        weight = numbers_of(rest.pop(0), rows.where) if weighted else None
-        codes, sequence = self._sequences(texts, lambda i: rows.cell(i, 0))
-        source = self._n_files + np.searchsorted(rows.ends, np.arange(len(texts)), "right")
-        self._n_files += len(rows.paths)
-        items = Labelled(codes, sequence, target, weight, source)
+    @property
+    def _is_named(self) -> bool:
+        return not self.hparams.sequence_column.isdigit()
+
+    def _read(self, split: str, path: str, source: int, parts: dict[str, _Part]) -> None:
+        """Adds the rows of a file to the parts of their splits."""
+        hp, n = self.hparams, len(self._labels)
+        # what is drawn and how it is split is of training files
+        training = (hp.weight_column, hp.split_column, hp.valid_column) if split == "train" else ()
+        columns = [hp.sequence_column, *self._labels, *(x for x in training if x)]
+        for rows in blocks([path], columns, named=self._is_named, quotes=hp.quotes):
+            which = self._splits(rows, split)
+            for part, some in _divided(rows, which, split):
+                weight = np.zeros(len(some.lines))
+                if hp.weight_column and split == "train":
+                    weight = numbers_of(some.columns[1 + n], some.where)
+                self._names = some.names[1 : 1 + n]
+                labels = some.columns[1 : 1 + n]
+                target = labels_of(labels, hp.label_kind, hp.class_names, some.where, self._names)
+                sequence = self._sequences(some.columns[0], lambda i: some.cell(i, 0))  # noqa: B023
+                line = np.array(some.lines, dtype=np.int64)
+                items = Labelled(sequence, target, np.full(len(line), source), line, weight)
+                parts.setdefault(part, _Part(self._folder)).add(items)
+
+    def _splits(self, rows: Rows, split: str) -> np.ndarray | None:
+        """Split of each row of a training file; None if all are of `split`."""
+        hp, n = self.hparams, len(rows.lines)
         if split != "train":
-            return {split: items}
-        if not (hp.split_column or hp.valid_prop or hp.test_prop):
-            return {split: items}
-        which = np.zeros(len(texts), dtype=np.uint8)
+            return None
+        more = rows.columns[1 + len(self._labels) + bool(hp.weight_column) :]
+        which = np.zeros(n, dtype=np.uint8)
         if hp.split_column:
-            which = split_by_words(rest.pop(0), rows.where)
-        left = open_rows(which, hp.split_column, hp.valid_prop, hp.test_prop)
-        if hp.split_by == "homology":
-            which[left] = self._by_homology(items.select(left), [*compress(rows.places(), left)])
-        elif hp.valid_prop or hp.test_prop:
-            names = [x.upper() for x in compress(texts, left)]
-            which[left] = split_by_digest(names, hp.valid_prop, hp.test_prop)
-        parts = {x: items.select(which == i) for i, x in enumerate(SPLITS)}
-        parts |= {x: parts[x]._replace(weight=None) for x in SPLITS[1:]}
-        return {x: part for x, part in parts.items() if len(part.sequence)}
+            which = split_by_words(more.pop(0), rows.where)
+        if hp.valid_column:
+            which = flagged(which, more.pop(0), rows.where)
+        column = hp.split_column or hp.valid_column
+        left = open_rows(which, column, hp.valid_prop, hp.test_prop)
+        if hp.split_by == "digest" and (hp.valid_prop or hp.test_prop):
+            texts = [x.upper() for x in compress(rows.columns[0], left)]
+            which[left] = split_by_digest(texts, hp.valid_prop, hp.test_prop)
+        return which if which.any() else None
 
-    def _by_homology(self, items: Labelled, places: list[str]) -> np.ndarray:
-        """Split of each training row; rows with similar sequences are in one."""
-        hp, which, codes = self.hparams, items.sequence, items.codes
+    def _by_homology(self, whole: dict[str, Labelled]) -> dict[str, Labelled]:
+        """Divides the training rows; those with similar sequences are in one split."""
+        hp, train, codes = self.hparams, whole["train"], self.codes
         x = Sequences.gathered(
-            codes.data, codes.offsets[which], codes.lengths[which], self.alphabet
+            codes.data,
+            codes.offsets[train.sequence],
+            codes.lengths[train.sequence],
+            self.alphabet,
         )
         found = split_by_homology(x, hp.valid_prop, hp.test_prop, hp.homology_min)
+        rows = zip(train.source.tolist(), train.line.tolist(), strict=True)
+        places = [f"{self._paths[source]}\t{line}" for source, line in rows]
         self.division = found._replace(places=places, header="file\tline")
-        return found.split
+        parts = {}
+        for i, split in enumerate(SPLITS):
+            part = _Part(self._folder)
+            if i and split in whole:
+                part.add(whole[split])
+            part.add(train.select(found.split == i, self._folder))
+            parts[split] = part.items()
+        return {split: x for split, x in parts.items() if len(x.sequence)}
 
-    def _sequences(self, texts: list[str], where: Callable[[int], str]) -> tuple[Codes, np.ndarray]:
-        return encode_all(texts, self.alphabet, where), np.arange(len(texts))
+    def _begin(self) -> None:
+        self._letters = Gathered(self._folder)
+        self._letters.add(SLACK_CODES)
+        self._lengths = Gathered(self._folder)
+
+    def _sequences(self, texts: list[str], where: Callable[[int], str]) -> np.ndarray:
+        """Numbers of the sequences that these texts are or name."""
+        n = len(self._lengths)
+        found = encode_all(texts, self.alphabet, where)
+        self._letters.add(found.data[SLACK:-SLACK])
+        self._lengths.add(found.lengths)
+        return np.arange(n, n + len(texts))
+
+    def _end(self) -> Codes:
+        """All sequences."""
+        self._letters.add(SLACK_CODES)
+        return CodeArray.padded(self._letters.array(), self._lengths.array())
 
     def _length(self, parts: list[Labelled]) -> int:
-        longest = max(int(x.codes.lengths[x.sequence].max()) for x in parts)
+        longest = max(int(self.codes.lengths[x.sequence].max()) for x in parts)
         length = self.hparams.seq_len or longest
         if longest > length:
             raise SequenceError(
@@ -134,11 +209,11 @@ class TableData(Data):
         return length
 
     def _reader(self, items: Labelled) -> SequenceReader:
-        contigs = Contigs([], items.codes.lengths)
+        contigs = Contigs([], self.codes.lengths)
         start = np.zeros(len(items.sequence), dtype=np.int64)
-        lengths = items.codes.lengths[items.sequence]
+        lengths = self.codes.lengths[items.sequence]
         return SequenceReader(
-            items.codes,
+            self.codes,
             self.alphabet,
             Intervals(contigs, items.sequence, start, lengths),
             self.seq_len,
@@ -157,9 +232,14 @@ class RecordsData(TableData):
         self.store = SequenceStore.open(self.hparams.fasta, self.alphabet, self.cache_dir)
         super()._load()
 
-    def _sequences(self, texts: list[str], where: Callable[[int], str]) -> tuple[Codes, np.ndarray]:
-        numbers = {name: i for i, name in enumerate(self.store.names)}
-        found = np.fromiter((numbers.get(x, -1) for x in texts), np.int64, len(texts))
+    def _begin(self) -> None:
+        self._numbers = {name: i for i, name in enumerate(self.store.names)}
+
+    def _end(self) -> Codes:
+        return self.store
+
+    def _sequences(self, texts: list[str], where: Callable[[int], str]) -> np.ndarray:
+        found = np.fromiter((self._numbers.get(x, -1) for x in texts), np.int64, len(texts))
         missing = np.flatnonzero(found < 0)
         if len(missing):
             i = int(missing[0])
@@ -168,21 +248,15 @@ class RecordsData(TableData):
         if len(empty):
             i = int(empty[0])
             raise SequenceError(f"{where(i)}: record {texts[i]!r} is empty; leave out the row")
-        return self.store, found
+        return found
 
 
-def _join(parts: list[Labelled]) -> Labelled:
-    """Items of several files as one; they have one `codes`, or else are put in one."""
-    if len(parts) == 1:
-        return parts[0]
-    first = parts[0].codes
-    target = np.concatenate([x.target for x in parts])
-    weight = None if parts[0].weight is None else np.concatenate([x.weight for x in parts])
-    source = np.concatenate([x.source for x in parts])
-    if all(x.codes is first for x in parts):
-        sequence = np.concatenate([x.sequence for x in parts])
-        return Labelled(first, sequence, target, weight, source)
-    shifts = np.cumsum([0] + [len(x.codes.lengths) for x in parts[:-1]])
-    sequence = np.concatenate([x.sequence + n for x, n in zip(parts, shifts, strict=True)])
-    codes = CodeArray.joined([x.codes for x in parts if isinstance(x.codes, CodeArray)])
-    return Labelled(codes, sequence, target, weight, source)
+def _divided(rows: Rows, which: np.ndarray | None, split: str) -> Iterator[tuple[str, Rows]]:
+    """The rows of each split that has some."""
+    if which is None:
+        yield split, rows
+        return
+    for number, part in enumerate(SPLITS):
+        mask = which == number
+        if mask.any():
+            yield part, rows.select(mask)

@@ -96,6 +96,12 @@ def _add_splits(parser: HparamParser) -> None:
         help="Column of the training files or intervals with the split of each row: train, valid "
         "(or val, dev) or test. If unset: no column.",
     )
+    parser.add_argument(
+        "--valid_column",
+        group=SPLIT,
+        help="Column of the training files or intervals with true or false. Training rows with "
+        "true are in the valid split. If unset: no column.",
+    )
     for split in ("valid", "test"):
         parser.add_argument(
             f"--{split}_prop",

@@ -20,13 +20,19 @@ import numpy as np
 from seqmodel.dataset.batch.window import Codes
 from seqmodel.dataset.interval.interval import STRAND_SIGNS, Contigs
 from seqmodel.dataset.interval.stream import IntervalLines, Line
-from seqmodel.dataset.label.table import CodeArray, column_in, is_parquet, stream
+from seqmodel.dataset.label.table import (
+    CodeArray,
+    blocks,
+    column_in,
+    header_of,
+    is_parquet,
+    stream,
+)
 from seqmodel.dataset.seq.alphabet import BAD, Alphabet
 from seqmodel.dataset.seq.fasta import SPACE, Header
 from seqmodel.dataset.seq.store import SequenceStore
 from seqmodel.dataset.seq.store_build import reader_for
 from seqmodel.errors import IntervalError, LabelError, SequenceError
-from seqmodel.files import reading
 
 STATUSES = ("ok", "padded", "cut", "outside", "too_short", "bad_letter")
 OK, PADDED, CUT, OUTSIDE, TOO_SHORT, BAD_LETTER = range(len(STATUSES))
@@ -163,12 +169,8 @@ class Table:
         return _text_chunks(self._rows(), self.how, {}, list(self._keep))
 
     def _names(self) -> list[str]:
-        if is_parquet(self.path):
-            return list(_parquet(self.path).schema_arrow.names)
-        if self.column.isdigit():
-            return []
-        _, first = next(stream(self.path, self.quotes), (0, []))
-        return [x.strip() for x in first]
+        is_named = is_parquet(self.path) or not self.column.isdigit()
+        return header_of(self.path, self.quotes) if is_named else []
 
     def _rows(self) -> Iterator[tuple[str, str, bytes, list[str]]]:
         at, keep = self._at, list(self._keep.values())
@@ -193,20 +195,9 @@ class Table:
         self, at: int, keep: list[int]
     ) -> Iterator[tuple[str, str, bytes, list[str]]]:
         names = [self._header[i] for i in (at, *keep)]
-        number = 0
-        batches = _parquet(self.path).iter_batches(4096, columns=list(dict.fromkeys(names)))
-        while True:
-            with reading(self.path, LabelError, "Parquet"):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            texts = [
-                ["" if x is None else str(x) for x in batch.column(name).to_pylist()]
-                for name in names
-            ]
-            for text, *kept in zip(*texts, strict=True):
-                number += 1
-                yield f"{self.path} row {number}", "", text.strip().encode(), kept
+        for rows in blocks([self.path], names, named=True):
+            for i, (text, *kept) in enumerate(zip(*rows.columns, strict=True)):
+                yield rows.where(i), "", text.strip().encode(), kept
 
 
 class IntervalsOf:
@@ -475,12 +466,3 @@ def _cut(items: Iterable[object], size: int) -> Iterator[list[Any]]:
             part = []
     if part or not n_done:
         yield part
-
-
-def _parquet(path: str) -> Any:
-    try:
-        from pyarrow import parquet
-    except ImportError as e:
-        raise LabelError(f"{path}: Parquet needs pyarrow: pip install 'seqmodel[parquet]'") from e
-    with reading(path, LabelError, "Parquet"):
-        return parquet.ParquetFile(path, page_checksum_verification=True)

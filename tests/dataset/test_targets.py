@@ -63,10 +63,10 @@ def test_several_labels_with_missing_ones(folder):
     found = column(data.loader("train", train=False))
     np.testing.assert_array_equal(found, np.float32([[1, np.nan], [0, 1]]))
     (folder / "t.tsv").write_text("sequence\ta\tb\nACGT\t1\t2\n")
-    with pytest.raises(LabelError, match="t.tsv line 2: label '2' is neither 0 nor 1"):
+    with pytest.raises(LabelError, match="t.tsv line 2 column 'b': label '2' is neither 0 nor 1"):
         TableData(TableHparams(**hparams))
     (folder / "t.tsv").write_text("sequence\ta\tb\nACGT\t1\tyes\n")
-    with pytest.raises(LabelError, match="t.tsv line 2: label 'yes' is not a number"):
+    with pytest.raises(LabelError, match="t.tsv line 2 column 'b': label 'yes' is not a number"):
         TableData(TableHparams(**hparams))
 
 

@@ -6,10 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from seqmodel.dataset.label.targets import Targets, class_ids
+from seqmodel.dataset.label.targets import BOOLEANS, MISSING, Targets, class_ids
 from seqmodel.errors import LabelError
-
-MISSING = {"", ".", "na", "nan", "none", "null"}
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 MOST_CLASSES = 1 << 20
@@ -19,32 +17,66 @@ Where = Callable[[int], str]
 
 
 def labels_of(
-    columns: Sequence[Sequence[str]], kind: str, class_names: Sequence[str], where: Where
+    columns: Sequence[Sequence[str]],
+    kind: str,
+    class_names: Sequence[str],
+    where: Where,
+    names: Sequence[str] = (),
 ) -> np.ndarray:
-    """Labels of n items: int64 [n] for classes, else float32 [n, T] with NaN where missing.
+    """Labels of n items: int64 [n] for classes, else [n, T] with NaN where missing.
+
+    Labels of the kind "multilabel" are uint8 if none is missing, else float32.
 
     Args:
         columns: texts of each of the T columns, n each.
         kind: "class", "multilabel" or "real".
         class_names: names of the classes; empty if they are numbers.
         where: file and line of item i, for messages.
+        names: names of the columns, for messages.
 
     Raises:
         LabelError: a label is not of that kind; file and line are named.
     """
+    if kind == "class" and len(columns) > 1:
+        raise LabelError(
+            f"{where(0)}: {len(columns)} label columns, but a class is in one; set "
+            "--label_kind=multilabel or real"
+        )
     if kind == "class":
         return class_ids(columns[0], class_names or None, where)
-    values = np.stack([numbers_of(x, where) for x in columns], axis=1).astype(np.float32)
-    if kind == "multilabel":
-        wrong = np.argwhere(~np.isnan(values) & (values != 0) & (values != 1))
-        if len(wrong):
-            i, j = wrong[0].tolist()
-            raise LabelError(f"{where(i)}: label {columns[j][i]!r} is neither 0 nor 1 nor missing")
-    return values
+
+    def place(j: int) -> Where:
+        if len(columns) == 1 or len(names) <= j:
+            return where
+        return lambda i: f"{where(i)} column {names[j]!r}"
+
+    if kind == "real":
+        numbers = [numbers_of(x, place(j)) for j, x in enumerate(columns)]
+        return np.stack(numbers, axis=1).astype(np.float32)
+    return np.stack([_bits(x, place(j)) for j, x in enumerate(columns)], axis=1)
+
+
+def _bits(texts: Sequence[str], where: Where) -> np.ndarray:
+    """Labels 0 and 1 of a column: uint8 [n], or float32 with NaN where they are missing."""
+    whole = "".join(texts)
+    if len(whole) == len(texts) and not whole.strip("01") and "" not in texts:
+        return np.frombuffer(whole.encode(), dtype=np.uint8) - np.uint8(ord("0"))
+    values = numbers_of(texts, where)
+    missing = np.isnan(values)
+    wrong = np.flatnonzero(~missing & (values != 0) & (values != 1))
+    if len(wrong):
+        i = int(wrong[0])
+        raise LabelError(
+            f"{where(i)}: label {texts[i]!r} is neither 0 nor 1 nor missing; set --label_kind=real "
+            "if it is a number, --label_kind=class if it is a class"
+        )
+    return values.astype(np.float32 if missing.any() else np.uint8)
 
 
 def numbers_of(texts: Sequence[str], where: Where) -> np.ndarray:
-    """Numbers of a column, float64 [n]; NaN where the text is empty, NA, nan or a dot.
+    """Numbers of a column, float64 [n]; NaN where the text is one of `MISSING`.
+
+    True and False are 1 and 0.
 
     Raises:
         LabelError: a text is not a number.
@@ -53,7 +85,7 @@ def numbers_of(texts: Sequence[str], where: Where) -> np.ndarray:
         found = np.fromiter(map(float, texts), np.float64, len(texts))
     except ValueError:
         found = np.array([_number(x, i, where) for i, x in enumerate(texts)], dtype=np.float64)
-    if any("_" in x for x in texts):  # Python reads 1_000 as a number
+    if "_" in "".join(texts):  # Python reads 1_000 as a number
         i = next(i for i, x in enumerate(texts) if "_" in x)
         raise LabelError(f"{where(i)}: label {texts[i]!r} is not a number")
     infinite = np.flatnonzero(np.abs(found) > FLOAT32_MAX)
@@ -67,10 +99,11 @@ def numbers_of(texts: Sequence[str], where: Where) -> np.ndarray:
 
 
 def _number(text: str, i: int, where: Where) -> float:
-    if text.strip().lower() in MISSING:
+    word = text.strip().lower()
+    if word in MISSING:
         return float("nan")
     try:
-        return float(text)
+        return BOOLEANS[word] if word in BOOLEANS else float(text)
     except ValueError:
         raise LabelError(
             f"{where(i)}: label {text!r} is not a number (leave it empty if it is missing)"

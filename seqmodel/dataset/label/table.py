@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +21,12 @@ from seqmodel.files import lines as lines_of
 from seqmodel.files import reading
 
 SLACK = 64
+SLACK_CODES = np.zeros(SLACK, dtype=np.uint8)
+_BLOCK = 1 << 22
+"""Cells, and characters of the first column that is wanted, in a block of rows."""
+_PARQUET_ROWS = 1024
+_PARQUET = re.compile(r"\.(parquet|pq)(\.(gzip|gz|snappy|zstd|brotli|lz4))?$", re.IGNORECASE)
+_RANGE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 
 
 @dataclass(frozen=True)
@@ -44,14 +53,12 @@ class Rows:
         word = "row" if is_parquet(self.paths[number]) else "line"
         return f"{self.paths[number]} {word} {self.lines[i]}"
 
-    def places(self) -> list[str]:
-        """File and line of each row, with a tab between."""
-        begin = [0, *self.ends]
-        return [
-            f"{path}\t{line}"
-            for path, a, b in zip(self.paths, begin, self.ends, strict=False)
-            for line in self.lines[a:b]
-        ]
+    def select(self, which: np.ndarray) -> Rows:
+        """The rows of a mask, of rows of one file."""
+        chosen = np.flatnonzero(which).tolist()
+        columns = [[x[i] for i in chosen] for x in self.columns]
+        lines = [self.lines[i] for i in chosen]
+        return Rows(self.names, columns, self.paths, [len(lines)], lines)
 
     def cell(self, i: int, column: int) -> str:
         """File, line and column, for a message."""
@@ -62,27 +69,45 @@ class CodeArray:
     """Sequences in memory, one after the other, with `SLACK` bytes at both ends (see window.py)."""
 
     def __init__(self, codes: np.ndarray, lengths: np.ndarray) -> None:
-        slack = np.zeros(SLACK, dtype=np.uint8)
-        self.data = np.concatenate((slack, codes, slack))
+        self.data = np.concatenate((SLACK_CODES, codes, SLACK_CODES))
         self.lengths = np.asarray(lengths, dtype=np.int64)
         self.offsets = SLACK + np.cumsum(self.lengths) - self.lengths
 
-    @staticmethod
-    def joined(parts: Sequence[CodeArray]) -> CodeArray:
-        """The sequences of all parts, in order."""
-        codes = np.concatenate([x.data[SLACK:-SLACK] for x in parts])
-        return CodeArray(codes, np.concatenate([x.lengths for x in parts]))
+    @classmethod
+    def padded(cls, data: np.ndarray, lengths: np.ndarray) -> CodeArray:
+        """Sequences whose codes have `SLACK` bytes at both ends already."""
+        found = cls.__new__(cls)
+        found.data, found.lengths = data, np.asarray(lengths, dtype=np.int64)
+        found.offsets = SLACK + np.cumsum(found.lengths) - found.lengths
+        return found
 
 
 def is_parquet(path: str) -> bool:
     """Whether a path has the name of a Parquet file."""
-    return path.lower().endswith((".parquet", ".pq"))
+    return _PARQUET.search(path) is not None
 
 
 def read_rows(
     paths: Sequence[str | os.PathLike], columns: Sequence[str], *, named: bool, quotes: str = "auto"
 ) -> Rows:
-    """Chosen columns of tables, one table after the other.
+    """Chosen columns of tables, one table after the other; arguments and errors as `blocks`."""
+    names: list[str] = []
+    found: list[list[str]] = [[] for _ in columns]
+    ends, lines = [], []
+    for path in paths:
+        for part in blocks([path], columns, named=named, quotes=quotes):
+            names = part.names
+            for column, more in zip(found, part.columns, strict=True):
+                column.extend(more)
+            lines += part.lines
+        ends.append(len(lines))
+    return Rows(names, found, [os.fspath(x) for x in paths], ends, lines)
+
+
+def blocks(
+    paths: Sequence[str | os.PathLike], columns: Sequence[str], *, named: bool, quotes: str = "auto"
+) -> Iterator[Rows]:
+    """Chosen columns of tables, in blocks of rows of one file; memory is that of a block.
 
     Args:
         paths: CSV or TSV (tabs if the first line has one), plain or gzip; or Parquet.
@@ -91,52 +116,56 @@ def read_rows(
         quotes: what double quotes mean in CSV and TSV files, as `--quotes`.
 
     Raises:
-        LabelError: a file has no such column, or rows of different length.
+        LabelError: a file has no such column, no row, or rows of different length.
     """
-    names: list[str] = []
-    found: list[list[str]] = [[] for _ in columns]
-    ends, lines = [], []
     for path in (os.fspath(x) for x in paths):
-        if is_parquet(path):
-            names, texts, numbers = _read_parquet(path, list(columns))
-        else:
-            names, texts, numbers = _read_text(path, list(columns), named, quotes)
-        if not numbers:
-            raise LabelError(f"{path}: has no row")
-        for column, more in zip(found, texts, strict=True):
-            column.extend(more)
-        lines += numbers
-        ends.append(len(lines))
-    return Rows(names, found, [os.fspath(x) for x in paths], ends, lines)
-
-
-def _read_text(
-    path: str, columns: list[str], named: bool, quotes: str
-) -> tuple[list[str], list[list[str]], list[int]]:
-    rows, lines = _split(path, quotes)
-    header = [x.strip() for x in rows[0]] if named and rows else []
-    if header:
-        rows, lines = rows[1:], lines[1:]
-    if not rows:
-        raise LabelError(f"{path}: has no row")
-    wanted = [column_in(path, x, header) for x in columns]
-    width = len(header or rows[0])
-    uneven = next((i for i, x in enumerate(rows) if len(x) != width), None)
-    if uneven is not None:
-        raise LabelError(
-            f"{path} line {lines[uneven]}: {len(rows[uneven])} columns, the first line has {width} "
-            "(is it cut short, or is there a separator in a field?)"
+        parts = (
+            _parquet_blocks(path, list(columns))
+            if is_parquet(path)
+            else _text_blocks(path, list(columns), named, quotes)
         )
+        n = 0
+        for part in parts:
+            n += len(part.lines)
+            yield part
+        if not n:
+            raise LabelError(f"{path}: has no row")
+
+
+def _text_blocks(path: str, columns: list[str], named: bool, quotes: str) -> Iterator[Rows]:
+    rows = stream(path, quotes)
+    first = next(rows, None)
+    if first is None:
+        return
+    width = len(first[1])
+    header = [x.strip() for x in first[1]] if named else []
+    wanted = [column_in(path, x, header) for x in columns]
+    names = [header[i] if header else x for i, x in zip(wanted, columns, strict=True)]
     if max(wanted) >= width:
         raise LabelError(f"{path}: {width} columns, column {max(wanted) + 1} is wanted")
-    names = [header[i] if header else x for i, x in zip(wanted, columns, strict=True)]
-    return names, [[x[i].strip() for x in rows] for i in wanted], lines
+    pick = itemgetter(*wanted) if len(wanted) > 1 else lambda fields: (fields[wanted[0]],)
+    held: list[tuple[str, ...]] = []
+    lines: list[int] = []
+    size = 0
+    for line, fields in rows if named else itertools.chain([first], rows):
+        if len(fields) != width:
+            raise LabelError(
+                f"{path} line {line}: {len(fields)} columns, the first line has {width} "
+                "(is it cut short, or is there a separator in a field?)"
+            )
+        held.append(pick(fields))
+        lines.append(line)
+        size += len(wanted) + len(held[-1][0])
+        if size > _BLOCK:
+            yield _block(path, names, held, lines)
+            held, lines, size = [], [], 0
+    if held:
+        yield _block(path, names, held, lines)
 
 
-def _split(path: str, quotes: str) -> tuple[list[list[str]], list[int]]:
-    """Fields of all rows that are not blank, and the line on which each begins."""
-    found = list(stream(path, quotes))
-    return [x for _, x in found], [i for i, _ in found]
+def _block(path: str, names: list[str], held: list[tuple[str, ...]], lines: list[int]) -> Rows:
+    columns = [list(map(str.strip, x)) for x in zip(*held, strict=True)]
+    return Rows(names, columns, [path], [len(lines)], lines)
 
 
 def stream(path: str, quotes: str = "auto") -> Iterator[tuple[int, list[str]]]:
@@ -150,76 +179,86 @@ def stream(path: str, quotes: str = "auto") -> Iterator[tuple[int, list[str]]]:
     Raises:
         LabelError: the file cannot be read, or a quote is not closed.
     """
-    first = next(lines_of(path, LabelError), "")
-    if first.startswith(">"):
-        yield from fasta_rows(path)
-        return
-    separator = next((x for x in "\t,;" if x in first), ",")
-    if quotes == "none" or (quotes == "auto" and separator == "\t"):
-        for number, line in enumerate(lines_of(path, LabelError), 1):
-            if text := line.rstrip("\r\n"):
-                yield number, text.split(separator)
-    else:
-        with _long_fields():
-            yield from _quoted(path, separator, quotes == "lines")
+    lines = enumerate(lines_of(path, LabelError), 1)
+    separator = ""
+    for number, line in lines:
+        text = line.rstrip("\r\n")
+        if not text:
+            continue
+        if not separator:
+            if text.startswith(">"):
+                yield from fasta_rows(path)
+                return
+            separator = next((x for x in "\t,;" if x in text), ",")
+            if quotes == "auto":
+                quotes = "none" if separator == "\t" else "fields"
+        if quotes == "none" or '"' not in text:
+            yield number, text.split(separator)
+        else:
+            more = itertools.chain([line], (x for _, x in lines))
+            own = more if quotes == "lines" else _one_line(path, number, line)
+            yield number, _quoted(f"{path} line {number}", own, separator)
 
 
-def _quoted(path: str, separator: str, many_lines: bool) -> Iterator[tuple[int, list[str]]]:
-    """Rows with quotes, and the line on which each begins.
-
-    A quote that is not closed would join rows in silence, so a row ends with its line unless
-    `many_lines`.
-    """
-    n_done = 0
-
-    def one_by_one() -> Iterator[str]:
-        for number, line in enumerate(lines_of(path, LabelError), 1):
-            if number > n_done + 1 and not many_lines:
-                raise LabelError(
-                    f"{path} line {n_done + 1}: a quote is not closed in its line; --quotes=none "
-                    "if quotes mean nothing, --quotes=lines if fields contain line breaks"
-                )
-            yield line
-
-    reader = csv.reader(one_by_one(), delimiter=separator, strict=True)
+def _quoted(where: str, lines: Iterator[str], separator: str) -> list[str]:
+    """The fields of one row with quotes, which takes as many of the lines as it needs."""
+    before = csv.field_size_limit(sys.maxsize)  # 131072 otherwise, for the whole process
     try:
-        for row in reader:
-            if row:
-                yield n_done + 1, row
-            n_done = reader.line_num
+        return next(csv.reader(lines, delimiter=separator, strict=True))
     except csv.Error as e:
         raise LabelError(
-            f"{path} line {n_done + 1}: a quote is not closed, or text follows it ({e}); see "
-            "--quotes"
+            f"{where}: a quote is not closed, or text follows it ({e}); see --quotes"
         ) from e
-
-
-@contextmanager
-def _long_fields() -> Iterator[None]:
-    """While it lasts, csv reads fields of any length: its limit is 131072 characters."""
-    before = csv.field_size_limit(sys.maxsize)
-    try:
-        yield
     finally:
         csv.field_size_limit(before)
 
 
-def _read_parquet(path: str, columns: list[str]) -> tuple[list[str], list[list[str]], list[int]]:
+def _one_line(path: str, number: int, line: str) -> Iterator[str]:
+    """The line; no other follows, since a quote that is not closed would join rows."""
+    yield line
+    raise LabelError(
+        f"{path} line {number}: a quote is not closed in its line; --quotes=none if quotes mean "
+        "nothing, --quotes=lines if fields contain line breaks"
+    )
+
+
+def _parquet(path: str) -> Any:
     try:
         from pyarrow import parquet
     except ImportError as e:
-        raise LabelError(f"{path}: Parquet files need pyarrow; pip install pyarrow") from e
+        raise LabelError(
+            f"{path}: Parquet files need pyarrow; pip install 'seqmodel[parquet]'"
+        ) from e
     with reading(path, LabelError, "Parquet"):
-        header = parquet.read_schema(path).names
+        return parquet.ParquetFile(path, page_checksum_verification=True)
+
+
+def _parquet_blocks(path: str, columns: list[str]) -> Iterator[Rows]:
+    file = _parquet(path)
+    header = list(file.schema_arrow.names)
     names = [header[column_in(path, x, header)] for x in columns]
-    with reading(path, LabelError, "Parquet"):
-        table = parquet.read_table(
-            path, columns=list(dict.fromkeys(names)), page_checksum_verification=True
-        )
-        texts = [
-            ["" if x is None else str(x) for x in table.column(name).to_pylist()] for name in names
-        ]
-    return names, texts, list(range(1, table.num_rows + 1))
+    batches = file.iter_batches(_PARQUET_ROWS, columns=list(dict.fromkeys(names)))
+    n = 0
+    while True:
+        with reading(path, LabelError, "Parquet"):
+            batch = next(batches, None)
+            texts = [] if batch is None else [_texts(batch.column(x)) for x in names]
+        if batch is None:
+            return
+        yield Rows(names, texts, [path], [len(batch)], list(range(n + 1, n + len(batch) + 1)))
+        n += len(batch)
+
+
+def _texts(column: Any) -> list[str]:
+    """Values of an Arrow array as texts; empty where there is none."""
+    import pyarrow
+
+    kind = column.type
+    plain = pyarrow.types.is_integer(kind) or pyarrow.types.is_boolean(kind)
+    if plain and not column.null_count:  # many times faster than value by value
+        return list(map(str, column.to_numpy(zero_copy_only=False).tolist()))
+    values = column.to_pylist()
+    return [x.decode() if isinstance(x, bytes) else "" if x is None else str(x) for x in values]
 
 
 def header_of(path: str, quotes: str = "auto") -> list[str]:
@@ -230,12 +269,48 @@ def header_of(path: str, quotes: str = "auto") -> list[str]:
     """
     if not is_parquet(path):
         return [x.strip() for x in next(stream(path, quotes), (0, []))[1]]
-    try:
-        from pyarrow import parquet
-    except ImportError as e:
-        raise LabelError(f"{path}: Parquet files need pyarrow; pip install pyarrow") from e
-    with reading(path, LabelError, "Parquet"):
-        return list(parquet.read_schema(path).names)
+    return list(_parquet(path).schema_arrow.names)
+
+
+def expanded(
+    path: str, columns: Sequence[str], header: Sequence[str], n: int, used: Collection[int] = ()
+) -> list[str]:
+    """Columns, with `2-920` (columns 2 to 920) and `rest` (all others) replaced by their columns.
+
+    A word that is the name of a column means that column.
+
+    Args:
+        path: the file, for messages.
+        columns: names, numbers from 1, ranges and `rest`.
+        header: names of the columns; empty if there are none.
+        n: number of columns.
+        used: numbers from 0 of columns that have another use, which are not in `rest`.
+
+    Returns:
+        Names of columns, or numbers from 1 if there are no names.
+
+    Raises:
+        LabelError: a range is beyond the last column, or `rest` is empty.
+    """
+    names = list(header) or [str(i + 1) for i in range(n)]
+    found: list[str] = []
+    for word in columns:
+        match = _RANGE.fullmatch(word)
+        if match is None or word in header:
+            found.append(word)
+            continue
+        first, last = int(match[1]), int(match[2])
+        if not 1 <= first <= last <= n:
+            raise LabelError(f"{path}: --label_columns {word}: the columns are 1-{n}")
+        found += names[first - 1 : last]
+    if "rest" in found and "rest" not in header:
+        at = found.index("rest")
+        known = {*found, *(names[i] for i in used)}
+        rest = [x for x in names if x not in known]
+        if not rest:
+            raise LabelError(f"{path}: --label_columns rest: no other column is left")
+        found[at : at + 1] = rest
+    return found
 
 
 def column_in(path: str, column: str, header: list[str]) -> int:

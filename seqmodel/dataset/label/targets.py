@@ -14,6 +14,11 @@ import numpy as np
 
 from seqmodel.errors import LabelError
 
+MISSING = {"", ".", "na", "n/a", "#na", "#n/a", "#n/a n/a", "<na>", "nan", "-nan", "none", "null"}
+MISSING |= {"1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"}
+"""Texts in lower case that mean that there is no value: those of pandas, and a dot."""
+BOOLEANS = {"true": 1.0, "false": 0.0}
+
 KINDS = (None, "class", "multilabel", "real", "track")
 
 
@@ -178,28 +183,53 @@ def class_ids(
         LabelError: a label is no class; file and line are named.
     """
     numbers = {name: i for i, name in enumerate(names)} if names else None
-    known = ", ".join(names or ())
     get = int if numbers is None else numbers.__getitem__
     try:
+        if numbers is None and "_" in "".join(texts):  # Python reads 1_000 as a number
+            raise ValueError
         ids = np.fromiter(map(get, texts), np.int64, len(texts))
     except (ValueError, KeyError, OverflowError):
-        i = next(i for i, x in enumerate(texts) if not _is_class(x, numbers))
-        what = (
-            "is not a whole number from 0 on; set --class_names if the classes have names"
-            if numbers is None
-            else f"is none of the classes {known}"
-        )
-        raise LabelError(f"{where(i)}: label {texts[i]!r} {what}") from None
+        found = [_class_of(x, numbers) for x in texts]
+        if None in found:
+            i = found.index(None)
+            raise LabelError(f"{where(i)}: {_no_class(texts[i], names)}") from None
+        ids = np.array(found, dtype=np.int64)
     wrong = np.flatnonzero(ids < 0)
     if len(wrong):
         raise LabelError(f"{where(int(wrong[0]))}: label {ids[wrong[0]]} is negative; count from 0")
     return ids
 
 
-def _is_class(text: str, numbers: dict[str, int] | None) -> bool:
+def _class_of(text: str, numbers: dict[str, int] | None) -> int | None:
+    """The class that a text means; None if it means none. Tables write 1 as 1.0 or True too."""
     if numbers is not None:
-        return text in numbers
+        return numbers.get(text)
+    word = text.strip().lower()
     try:
-        return 0 <= int(text) < 1 << 63
-    except ValueError:
-        return False
+        if "_" in word:
+            return None
+        value = (
+            BOOLEANS[word] if word in BOOLEANS else int(word) if _is_whole(word) else float(word)
+        )
+        return int(value) if value == int(value) and abs(value) < 1 << 63 else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _is_whole(text: str) -> bool:
+    return text.lstrip("+-").isdecimal()
+
+
+def _no_class(text: str, names: Sequence[str] | None) -> str:
+    """What is wrong with the text of a label."""
+    if text.strip().lower() in MISSING:
+        return f"label {text!r} is missing; leave out the row"
+    if names:
+        return f"label {text!r} is none of the classes {_listed(names, 20)}"
+    is_number = text.strip().lstrip("+-")[:1].isdigit()
+    advice = (
+        "--label_kind=real if the labels are numbers, --class_names if the classes have names"
+        if is_number
+        else "--class_names if the classes have names"
+    )
+    return f"label {text!r} is not a whole number from 0 on; set {advice}"
