@@ -30,10 +30,21 @@ def plain_log(text: str) -> str:
     return plain(_OVERWRITTEN.sub("", text.replace("\r\n", "\n")))
 
 
-def text_table(rows: Sequence[Sequence[str]]) -> str:
-    """A table whose columns are as wide as their widest cell; the first row is the header."""
+def text_table(rows: Sequence[Sequence[str]], *, right: bool = False) -> str:
+    """A table whose columns are as wide as their widest cell; the first row is the header.
+
+    Args:
+        rows: the cells.
+        right: all columns but the first are numbers, aligned at the right.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
+    lines = (
+        "  ".join(
+            c.rjust(w) if right and i else c.ljust(w)
+            for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
     return "\n".join(line.rstrip() for line in lines)
 
 

@@ -238,6 +238,9 @@ def snapshot(root, names, whole, asked):
     path = absolute(root)
     if not os.path.isdir(path):
         raise Failure("missing", f"{root}: no such folder", "give a folder of runs")
+    real = os.path.realpath(path)
+    if os.path.islink(path) and os.path.basename(real).startswith("version_"):
+        path = real  # out/latest is the run that it links to
     outputs = {name: answer(*call) for name, call in asked.items()}
     files, damaged = {}, {}
     for folder in replicate_folders(path):

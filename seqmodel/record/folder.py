@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from seqmodel.record.lock import FolderLock, in_job, refuse_if_held
 SCHEMA = 1
 RECORD = "hparams.json"
 CHECKPOINTS = "checkpoints"
+LATEST = "latest"
 # tells the other ranks of a launch which folder the first one took
 FOLDER_VARIABLE = "SEQMODEL_RUN_FOLDER"
 
@@ -166,6 +169,26 @@ def next_version(parent: Path) -> Path:
                 n += 1
     except OSError as e:
         raise RunError(f"cannot make a run folder below {parent}: {e.strerror}") from e
+
+
+def link_latest(folder: Path) -> None:
+    """Makes `latest`, beside the folders of runs, a link to the folder of this run.
+
+    Only for `<root>/<name>/version_<n>`, and not in a job: of many that start at once none is the
+    last. What cannot be linked is left as it is.
+    """
+    if not re.fullmatch(r"version_\d+", folder.name) or in_job():
+        return
+    root = folder.absolute().parent.parent
+    link, aside = root / LATEST, root / f".{LATEST}.{os.uname().nodename}.{os.getpid()}"
+    with suppress(OSError):
+        if os.path.lexists(link) and not link.is_symlink():
+            return
+        os.symlink(os.path.join(folder.parent.name, folder.name), aside)
+        try:
+            os.replace(aside, link)
+        except OSError:
+            os.unlink(aside)
 
 
 def write_record(

@@ -108,6 +108,16 @@ class LossWindow:
         return self.number, float(self.total), self.count
 
 
+class EpochLoss(LossWindow):
+    """Sum of the training losses of the steps of an epoch, in float64 where there is one."""
+
+    def add(self, loss: Tensor, number: int) -> None:
+        """Adds the loss of a step of the epoch of this number."""
+        exact = torch.float32 if loss.device.type == "mps" else torch.float64
+        self.total = torch.as_tensor(self.total, dtype=exact, device=loss.device)
+        super().add(loss.to(exact), number)
+
+
 def weighted_mean(loss_sum: Tensor, weight: Tensor) -> Tensor:
     """loss_sum / weight; 0 where nothing was predicted."""
     return loss_sum / weight.clamp(min=_SMALLEST_WEIGHT)

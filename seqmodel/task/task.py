@@ -26,6 +26,7 @@ from seqmodel.task.schedule import Schedule, build_schedule
 from seqmodel.task.step import (
     Accumulation,
     Batch,
+    EpochLoss,
     LossWindow,
     Scored,
     mean_weight,
@@ -102,7 +103,8 @@ class Task(pl.LightningModule):
         self._metrics: dict[str, SplitMetric] = {}
         self.tested: tuple[Tensor, Tensor] | None = None
         self.n_steps: int | None = None
-        self._window = LossWindow()
+        self._window, self._epoch = LossWindow(), EpochLoss()
+        self._logged_epoch = -1
         self._accumulation: Accumulation | None = None
 
     @classmethod
@@ -234,26 +236,35 @@ class Task(pl.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps each rank's losses since the last logged row: a resumed run logs the same.
+        """Keeps each rank's losses since the last logged row and of the epoch.
+
+        So a resumed run logs the same.
 
         Raises:
             DivergedError: one of them is not finite; such a state is not kept.
         """
-        states = [self._window.state()]
-        if world_size() > 1:
-            states = states * world_size()
-            torch.distributed.all_gather_object(states, self._window.state())
-        for _, total, _ in states:
-            if not math.isfinite(total):
-                raise diverged(self, "train_loss", total)
-        checkpoint["train_loss_windows"] = states
+        for name, window in self._windows.items():
+            states = [window.state()]
+            if world_size() > 1:
+                states = states * world_size()
+                torch.distributed.all_gather_object(states, window.state())
+            for _, total, _ in states:
+                if not math.isfinite(total):
+                    raise diverged(self, "train_loss", total)
+            checkpoint[name] = states
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes them up again; with another number of ranks the window starts anew."""
         self._accumulation = None
-        states = checkpoint.get("train_loss_windows", [])
-        if len(states) == self.trainer.world_size:
-            self._window = LossWindow(*states[self.trainer.global_rank])
+        for name, window in self._windows.items():
+            states = checkpoint.get(name, [])
+            if len(states) == self.trainer.world_size:
+                window.number, window.total, window.count = states[self.trainer.global_rank]
+
+    @property
+    def _windows(self) -> dict[str, LossWindow]:
+        """The sums of losses by their names in a checkpoint."""
+        return {"train_loss_windows": self._window, "train_loss_epochs": self._epoch}
 
     def _accumulate(self, loss_sum: Tensor, weight: Tensor, batch: Batch, batch_idx: int) -> Tensor:
         n_batches = self.trainer.accumulate_grad_batches
@@ -276,11 +287,37 @@ class Task(pl.LightningModule):
         step = self.trainer.global_step
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
         self._window.add(loss, step // max(every, 1))
+        self._epoch.add(loss, self.trainer.current_epoch)
         if every and (step + 1) % every == 0:
             self._log_training(step, batch)
 
+    def epoch_loss(self) -> Tensor | None:
+        """The mean loss of this rank over the steps of this epoch so far; None before a step."""
+        is_begun = self._epoch.count and self._epoch.number == self.trainer.current_epoch
+        return self._epoch.mean() if is_begun else None
+
+    def log_epoch(self) -> None:
+        """Logs the mean loss over the steps of the epoch, at its end.
+
+        It is in the row of the validation, where there was one after the last step.
+
+        Raises:
+            DivergedError: the loss is not finite.
+        """
+        loss = self.epoch_loss()
+        if loss is not None:
+            is_new = self._logged_epoch != self.trainer.current_epoch
+            self._show_training(loss, self.trainer.global_step - 1, {} if is_new else None)
+
     def _log_training(self, step: int, batch: Batch) -> None:
-        """Writes a row of training values, and shows the loss.
+        """Logs the mean loss since the last row, and the learning rate."""
+        rate = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
+        self._show_training(self._window.mean(), step, {"lr": float(rate)}, batch)
+
+    def _show_training(
+        self, mean: Tensor, step: int, more: dict[str, float] | None, *batches: Batch
+    ) -> None:
+        """Shows a training loss; writes it, as a row with `more` unless that is None.
 
         Not by self.log, which costs 0.3 ms a step and writes after the checkpoint of the step: a
         kill between the two would lose the row of a resumed run.
@@ -288,17 +325,13 @@ class Task(pl.LightningModule):
         Raises:
             DivergedError: the loss is not finite.
         """
-        loss = self._window.mean()
-        if world_size() > 1:
-            torch.distributed.all_reduce(loss)
-            loss = loss / world_size()
-        rate = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
-        row = {"train_loss": float(loss), "lr": float(rate), "epoch": self.trainer.current_epoch}
-        for logger in self.trainer.loggers:
+        loss = _over_ranks(mean)
+        row = {"train_loss": float(loss), **(more or {}), "epoch": self.trainer.current_epoch}
+        for logger in self.trainer.loggers if more is not None else ():
             logger.log_metrics(row, step)
-        self.log("train_loss", loss, prog_bar=True, logger=False)
+        self.log("train_loss", loss.float(), prog_bar=True, logger=False)
         if not math.isfinite(row["train_loss"]):
-            raise diverged(self, "train_loss", row["train_loss"], [batch])
+            raise diverged(self, "train_loss", row["train_loss"], batches)
 
     def _check_decoder(self, decoder: nn.Module) -> None:
         kinds = {True: "one output a position", False: "one output a sequence"}
@@ -344,6 +377,10 @@ class Task(pl.LightningModule):
             return
         values = {f"{stage}_{name}": value for name, value in metric.compute().items()}
         self.tested = getattr(metric, "last", None) if stage == "test" else None
+        loss = self.epoch_loss() if stage == "valid" and self._trains() else None
+        if loss is not None and self.trainer.fit_loop.epoch_loop._num_ready_batches_reached():
+            values["train_loss"] = _over_ranks(loss).float()
+            self._logged_epoch = self.trainer.current_epoch
         on_bar = {f"{stage}_loss", self.default_monitor}
         for name, value in values.items():
             # the same on all ranks: sync_dist only tells Lightning so
@@ -356,6 +393,14 @@ class Task(pl.LightningModule):
                 # stochastic weight averaging puts its own schedule there
                 if isinstance(config.scheduler, Schedule):
                     config.scheduler.observe(float(values["valid_loss"]))
+
+
+def _over_ranks(mean: Tensor) -> Tensor:
+    """The mean of `mean` over ranks."""
+    if world_size() > 1:
+        torch.distributed.all_reduce(mean)
+        mean = mean / world_size()
+    return mean
 
 
 def check_task(cls: object) -> type[Task]:

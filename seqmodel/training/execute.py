@@ -9,7 +9,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,11 +22,13 @@ from seqmodel.dataset.homology import SPLIT_FILE
 from seqmodel.errors import RunError
 from seqmodel.files import write_file
 from seqmodel.hparam.resolve import Run
-from seqmodel.record.checkpoint import load_weights
+from seqmodel.record.checkpoint import load, put_weights
 from seqmodel.record.folder import (
+    CHECKPOINTS,
     FOLDER_VARIABLE,
     add_to_record,
     check_folder,
+    link_latest,
     run_folder,
     write_record,
 )
@@ -43,9 +45,11 @@ from seqmodel.training.checks import (
     check_training,
 )
 from seqmodel.training.curves import curves
+from seqmodel.training.ending import Beside, mistakes, next_commands, score_table, target_table
 from seqmodel.training.host import check_host
+from seqmodel.training.opening import entry, listed, opening
 from seqmodel.training.out_of_memory import explain_out_of_memory
-from seqmodel.training.predictions import scored_items, write_predictions
+from seqmodel.training.predictions import NAME, scored_items, write_predictions
 from seqmodel.training.stopping import StopOnSignal
 from seqmodel.training.trainer import RunData, make_trainer
 from seqmodel.training.usage import Usage
@@ -55,7 +59,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from seqmodel.dataset.data import Data
-    from seqmodel.task.task import Task
 
 # numbers that a run keeps of its test split unless it is --mode=test
 MOST_AFTER_TRAINING = 2_000_000
@@ -86,6 +89,8 @@ class Tested(NamedTuple):
         data: its data.
         folder: the run folder.
         seconds: that the run has taken.
+        metrics: scores of the test split by their names.
+        curves: what test_curves.json has.
         item: number of each item in the test split, int64 [N]; None where no item has an output.
         outputs: probabilities or numbers, [N, C] or [N, T].
     """
@@ -94,12 +99,14 @@ class Tested(NamedTuple):
     data: Data
     folder: Path
     seconds: float
+    metrics: Mapping[str, float]
+    curves: Mapping[str, Any] = {}
     item: np.ndarray | None = None
     outputs: np.ndarray | None = None
 
 
-AfterTest = Callable[[Tested], list[str]]
-"""Gets what a test left and returns lines to print."""
+AfterTest = Callable[[Tested], Beside]
+"""Gets what a test left and returns what is shown beside the scores."""
 
 
 def execute(run: Run, after_test: AfterTest | None = None) -> Outcome:
@@ -146,15 +153,14 @@ def _execute(
     folder = Path(os.devnull) if trial else run_folder(run, lock)
     trainer = make_trainer(run, folder, parts, record, stopper, lock)
     if trainer.is_global_zero:
+        notes: list[str] = []
         if not trial:
             used = used_settings(run, parts, trainer)
-            told = write_record(folder, run, record, parts.changed_data, used)
+            notes = write_record(folder, run, record, parts.changed_data, used)
+            link_latest(folder)
             if parts.data.division is not None:
                 parts.data.division.write(folder / SPLIT_FILE)
-            _tell(f"run folder: {folder}")
-            for line in told:
-                _tell(line)
-        _tell(f"model: {_n_weights(parts.task):,} weights")
+        _tell(*opening(run, parts, trainer, folder, notes), "")
     if run.values.compile:
         parts.task.encoder.compile()  # in place: the names of the weights stay
     data = RunData(parts.data, run)
@@ -167,9 +173,16 @@ def _execute(
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
         if isinstance(callback, Usage):
             callback.write(trainer, parts.task, ended=True)
-    if tested is not None and after_test is not None:
-        _tell(*after_test(tested._replace(seconds=time.monotonic() - began)))
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    beside = Beside()
+    if tested is not None and after_test is not None:
+        beside = after_test(tested._replace(seconds=time.monotonic() - began))
+    if trainer.is_global_zero:
+        _tell(*score_table(metrics, beside), *target_table(metrics))
+        if not trial:
+            if tested is not None and "confusion" in tested.curves:
+                _tell(*mistakes(tested.curves["names"], tested.curves["confusion"]))
+            _tell(*beside.lines, *_left(run, parts, trainer, folder))
     return Outcome(None if trial else folder, metrics)
 
 
@@ -229,21 +242,49 @@ def _test(
         On the first rank of a run that is no trial, what it left.
     """
     best = _best_checkpoint(trainer) if run.values.mode == "train" else None
+    weights = _weights(run, trainer)
     if best is not None:
         trainer.strategy.barrier()  # the first rank writes it
-        load_weights(parts.task, best, alphabet=parts.data.alphabet.to_dict())
+        saved = load(best)
+        put_weights(parts.task, saved, best, alphabet=parts.data.alphabet.to_dict())
+        weights += f", of epoch {saved['epoch'] + 1}, step {saved['global_step']:,}"
     trainer.test(parts.task, datamodule=data, verbose=False)
     if trainer.is_global_zero:
         tested = _tested(trainer, parts.data)
-        _tell(f"test: {tested['n']:,} items of {_listed(tested['files'])}")
-        values = [f"{name} {float(v):.4f}" for name, v in trainer.callback_metrics.items()]
-        _tell("  ".join(["test:", *(v for v in values if v.startswith("test_") and "/" not in v)]))
+        _tell("", entry("test", f"{tested['n']:,} items of {listed(tested['files'])}"))
+        _tell(entry("weights", weights))
         if not run.values.fast_dev_run:
             lock.check()
             add_to_record(folder, "tested", tested)
-            _write_curves(parts, folder)
-            return _keep_predictions(run, trainer, parts, folder)
+            kept = _write_curves(parts, folder)
+            return _keep_predictions(run, trainer, parts, folder)._replace(curves=kept)
     return None
+
+
+def _weights(run: Run, trainer: Trainer) -> str:
+    """Which weights are tested, and why."""
+    if run.values.mode != "train":
+        return f"as loaded, from {run.values.load_checkpoint_path}"
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
+            which = "lowest" if callback.mode == "min" else "highest"
+            score = float(callback.best_model_score or 0.0)
+            return f"best.ckpt, with the {which} {callback.monitor} ({score:.4f})"
+    return "the last ones, as no valid split has chosen others"
+
+
+def _left(run: Run, parts: Parts, trainer: Trainer, folder: Path) -> Iterator[str]:
+    """Where the predictions are, and what can be done next."""
+    files = [folder / f"{NAME}.{x}" for x in ("tsv", "npz")]
+    for path in filter(Path.is_file, files):
+        yield entry("predictions", str(path))
+    checkpoint = folder / CHECKPOINTS / ("best.ckpt" if _best_checkpoint(trainer) else "last.ckpt")
+    if run.values.mode != "train":
+        checkpoint = Path(run.values.load_checkpoint_path or "")
+    yield "next:"
+    yield from next_commands(
+        parts, run.values, folder, checkpoint if checkpoint.is_file() else None
+    )
 
 
 def _tested(trainer: Trainer, data: Any) -> dict[str, Any]:
@@ -253,27 +294,24 @@ def _tested(trainer: Trainer, data: Any) -> dict[str, Any]:
     return {"n": n, "files": data.files_of("test")}
 
 
-def _listed(paths: Sequence[str], most: int = 3) -> str:
-    names = ", ".join(os.path.basename(x) for x in paths[:most])
-    return names + (f" and {len(paths) - most} more" if len(paths) > most else "")
-
-
-def _write_curves(parts: Parts, folder: Path) -> None:
+def _write_curves(parts: Parts, folder: Path) -> dict[str, Any]:
     """Keeps what a report draws of the predictions on the test split."""
     targets, tested = parts.data.targets, parts.task.tested
     if tested is None or targets.kind not in ("class", "multilabel", "real"):
-        return
+        return {}
     outputs, target = (x.cpu() for x in tested)
     if not outputs.isfinite().all():
-        return  # there is nothing to draw
+        return {}  # there is nothing to draw
     shown = parts.task.predictions(outputs).numpy()
     kept = curves(targets.kind, targets.names, shown, target.numpy())
     write_file(folder / "test_curves.json", json.dumps(kept) + "\n", RunError)
+    return kept
 
 
 def _keep_predictions(run: Run, trainer: Trainer, parts: Parts, folder: Path) -> Tested:
     """Keeps the truth and the prediction of each item of the test split, up to a size."""
-    tested = Tested(run, parts.data, folder, 0.0)
+    scores = {name: float(x) for name, x in trainer.callback_metrics.items()}
+    tested = Tested(run, parts.data, folder, 0.0, scores)
     if parts.task.tested is None or parts.task.tested[0].ndim != 2:
         return tested
     outputs, target = (x.cpu() for x in parts.task.tested)
@@ -286,9 +324,7 @@ def _keep_predictions(run: Run, trainer: Trainer, parts: Parts, folder: Path) ->
     is_wanted = run.values.audit != "none" and outputs.numel() <= MOST_AFTER_TRAINING
     if run.values.mode == "test" or is_wanted:
         names = list(parts.data.targets.names)
-        path = write_predictions(folder, reader, item, names, shown, target.numpy())
-        if run.values.mode == "test":
-            _tell(f"predictions: {path}")
+        write_predictions(folder, reader, item, names, shown, target.numpy())
     return tested._replace(item=item, outputs=shown)
 
 
@@ -297,10 +333,6 @@ def _best_checkpoint(trainer: Trainer) -> Path | None:
         if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
             return Path(callback.best_model_path)
     return None
-
-
-def _n_weights(task: Task) -> int:
-    return sum(p.numel() for p in task.parameters() if p.requires_grad)
 
 
 def _tell(*lines: str) -> None:

@@ -37,7 +37,7 @@ from seqmodel.training.callbacks import skip_idle_hooks, training_callbacks
 from seqmodel.training.checks import whole_run_steps
 from seqmodel.training.host import bare_trainer
 from seqmodel.training.metrics_csv import MetricsCsv
-from seqmodel.training.progress import PlainLines
+from seqmodel.training.progress import EpochLoss, EpochTable
 from seqmodel.training.stopping import StopOnSignal
 from seqmodel.training.usage import Usage
 
@@ -391,12 +391,14 @@ def _callbacks(run: Run, parts: Parts, shown: str, data_record: dict[str, Any]) 
     )
     entry["n_contigs"] = max(entry["n_contigs"], parts.before.n_contigs)
     rows = joined_rows(training_rows(parts.data), parts.before.rows)
-    callbacks: list[Callback] = [ExactSteps(v.seed), Stamp(entry, rows)]
+    callbacks: list[Callback] = [ExactSteps(v.seed), EpochLoss(), Stamp(entry, rows)]
     callbacks += training_callbacks(run.hparams("optimiser"))
     if shown == "bar":
-        callbacks.append(TQDMProgressBar(leave=True))
-    elif shown == "lines":
-        callbacks.append(PlainLines())
+        callbacks.append(TQDMProgressBar())
+    if shown != "none":
+        has_valid = "valid" in parts.data.splits
+        monitor, mode = monitored(run, parts.task) if has_valid else (None, "min")
+        callbacks.append(EpochTable(monitor, mode, parts.task.logged_names()))
     if v.patience and "valid" in parts.data.splits:
         monitor, mode = monitored(run, parts.task)
         # not strict: a value that was not logged yet is undefined

@@ -9,53 +9,67 @@ If it would take more than 5 % of the time of the run, it is left out and the ru
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 
 from seqmodel.dataset.data import Data
 from seqmodel.errors import RunError, SeqmodelError
 from seqmodel.files import write_file
+from seqmodel.training.ending import Beside
 from seqmodel.training.execute import Tested
-from seqmodel.trust.audit import UNSEEN, Outputs, audit_rows
+from seqmodel.trust.audit import UNSEEN, Outputs, audit_rows, components_of
 from seqmodel.trust.baselines import KMERS, METRIC, baselines, ks_of
 from seqmodel.trust.coordinates import overlap_of
 from seqmodel.trust.duplicates import match
 from seqmodel.trust.markov import chains
-from seqmodel.trust.metrics import prepare
+from seqmodel.trust.metrics import OF_KIND, prepare
 from seqmodel.trust.rows import Rows, most_rows, rows_of
 from seqmodel.trust.similarity import Containment
 from seqmodel.trust.text import NAME, as_text
-from seqmodel.trust.uncertainty import SIMILAR
+from seqmodel.trust.uncertainty import SIMILAR, groups_of, interval
 
 SHARE = 0.05
 """Of the time of the run, which the short form may take."""
+LEAST_S = 1.0
+"""Seconds that it may take however short the run is."""
 # seconds on one thread, a generous estimate: hash and sort a position, fit a feature of a row
 _BASE, _PER_LETTER, _PER_FEATURE = 0.1, 1e-6, 2e-7
+_PER_DRAW = 1e-7  # for one output in one draw of an interval
+_FEWEST_DRAWS, _LEAST_DRAWING_S = 200, 0.5
 _N_SHOWN = 3
 
 
-def after_test(tested: Tested) -> list[str]:
-    """Return the lines that a run prints about its test score: none, one, or the whole audit.
+def after_test(tested: Tested) -> Beside:
+    """Return what a run prints beside its test scores: intervals, baselines, and an audit.
 
     An error here does not fail the run, because its weights and scores are already written.
     """
     wanted = tested.run.values.audit
     if wanted == "none" or not {"train", "test"} <= set(tested.data.splits):
-        return []
+        return Beside()
     try:
         return _full(tested) if wanted == "full" else _short(tested)
     except (SeqmodelError, ValueError, ArithmeticError, MemoryError) as e:
-        return [f"audit: left out ({type(e).__name__}: {e})"]
+        return Beside([f"audit: left out ({type(e).__name__}: {e})"])
 
 
-def _full(tested: Tested) -> list[str]:
+def _full(tested: Tested) -> Beside:
     data = tested.data
     splits = {name: rows_of(data, name, most_rows(data, name)) for name in data.splits}
     causal = tested.run.values.task == "causal"
     report = audit_rows(splits, _outputs(tested), causal=causal)
     report["files"] = {x: data.files_of(x) for x in data.splits}
     write_file(tested.folder / NAME, json.dumps(report) + "\n", RunError)
-    return as_text(report).splitlines()
+    model = report.get("model", {"metrics": {}})["metrics"]
+    found = report.get("baselines", {"scores": {}})
+    best = found.get("best")
+    value = best and found["scores"][best]["value"]
+    return Beside(
+        as_text(report).splitlines(),
+        {n: (x["low"], x["high"]) for n, x in model.items() if x["low"] is not None},
+        {best: {found["metric"]: value}} if best else {},
+    )
 
 
 def seconds(data: Data) -> float:
@@ -64,50 +78,88 @@ def seconds(data: Data) -> float:
     return _BASE + _PER_LETTER * sum(int(x.sum(dtype=np.int64)) for x in parts)
 
 
-def _short(tested: Tested) -> list[str]:
-    budget, cost = SHARE * tested.seconds, seconds(tested.data)
+def _short(tested: Tested) -> Beside:
+    budget, cost = max(LEAST_S, SHARE * tested.seconds), seconds(tested.data)
     if cost > budget:
-        return [
-            f"audit: left out; it would take about {cost:.1f} s of a run of {tested.seconds:.0f} "
-            f"s: seqmodel audit --run={tested.folder}"
-        ]
+        return Beside(
+            [
+                f"audit: left out; it would take about {cost:.1f} s of a run of "
+                f"{tested.seconds:.0f} s: seqmodel audit --run={tested.folder}"
+            ]
+        )
+    end = time.monotonic() + budget
     train, test = rows_of(tested.data, "train"), rows_of(tested.data, "test")
     share, nearest = Containment(train).of(test)
     same = match(train, test).any
-    parts = [_sources(train, test, share, nearest, budget - cost, tested)]
+    others, unit = _others(train, test, share, nearest, budget - cost, tested)
+    metric = "loss" if unit else METRIC.get(test.kind or "", "")
     words = [f"{int(same.sum()):,} duplicates of train"]
     if train.contigs is not None:
         words.append(f"{int((overlap_of(train, test)[0] > 0).sum()):,} overlap")
     similar = same | (share >= SIMILAR)
     words.append(f"{similar.mean():.1%} similar (>= {SIMILAR:g})")
-    parts.append(", ".join(words) + _without(tested, test, similar))
+    last = ", ".join(words) + _without(tested, test, similar)
+    sources = ", ".join(f"{name} {x[metric]:.3f}" for name, x in others.items()) + unit
     scores = _model_score(tested, test, np.ones(len(test), dtype=bool))
-    return [" | ".join(["audit:" + (f" {scores}" if scores else ""), *filter(None, parts)])]
+    line = " | ".join(["audit:" + (f" {scores}" if scores else ""), *filter(None, [sources, last])])
+    return Beside([line], _intervals(tested, test, end), others)
 
 
-def _sources(
+def _others(
     train: Rows,
     test: Rows,
     share: np.ndarray,
     nearest: np.ndarray,
     budget: float,
     tested: Tested,
-) -> str:
-    """Return the best baselines that fit into the time limit."""
+) -> tuple[dict[str, dict[str, float]], str]:
+    """Return the scores of the best baselines for which there is time, and the unit of a loss."""
     if train.kind is None or test.truth is None:
         if tested.run.values.task not in ("masked", "causal"):
-            return ""
+            return {}, ""
         nats = chains(train, test, causal=tested.run.values.task == "causal")
-        known = {name: x for name, x in nats.items() if x is not None}
-        return ", ".join(f"{name} {x:.3f}" for name, x in list(known.items())[-2:]) + " nats"
+        known = [(name, x) for name, x in nats.items() if x is not None]
+        return {name: {"loss": x} for name, x in known[-2:]}, " nats"
     work = _PER_FEATURE * len(train) * max(1, len(train.targets))
     ks = [k for k in ks_of(train, KMERS) if work * train.alphabet.n_letters**k <= budget]
     found = baselines(train, test, (share, nearest), kmers=ks[-1:])
     metric = METRIC[train.kind]
     scores = {name: score(metric, test.truth, x) for name, x in found.items()}
     seen = [(x, name) for name, x in scores.items() if name not in UNSEEN and x == x]
-    best = sorted(seen, reverse=True)[:_N_SHOWN]
-    return ", ".join(f"{name} {x:.3f}" for x, name in best)
+    best = [name for _, name in sorted(seen, reverse=True)[:_N_SHOWN]]
+    logged = _logged(tested, train.kind)
+    return {
+        name: {m: score(m, test.truth, found[name]) for m in logged} | {metric: scores[name]}
+        for name in best
+    }, ""
+
+
+def _logged(tested: Tested, kind: str) -> list[str]:
+    """Return the metrics of a kind of targets that the run has logged."""
+    return [name for name in OF_KIND.get(kind, ()) if f"test_{name}" in tested.metrics]
+
+
+def _intervals(tested: Tested, test: Rows, end: float) -> dict[str, tuple[float, float]]:
+    """Return the 95 % intervals of the scores, drawn as often as there is time until `end`."""
+    outputs = _outputs(tested)
+    if outputs is None or test.truth is None or test.kind is None:
+        return {}
+    names = _logged(tested, test.kind)
+    components = None
+    if _PER_LETTER * len(test.codes) < end - time.monotonic():
+        components = components_of(test)
+    groups, _ = groups_of(test.contigs, test.starts, components)
+    groups = None if groups is None else groups[outputs.row]
+    n = outputs.values.size * max(1, len(names))
+    left = max(_LEAST_DRAWING_S, end - time.monotonic())
+    draws = min(1000, int(left / (_PER_DRAW * n + 1e-9)))
+    if draws < _FEWEST_DRAWS:
+        return {}
+    truth = test.truth[outputs.row]
+    found = {x: interval(x, truth, outputs.values, groups, draws) for x in names}
+    # another definition than that of the run, such as of tracks, would be of another number
+    same = {n: x for n, x in found.items() if abs(x.value - tested.metrics[f"test_{n}"]) < 1e-3}
+    return {name: (x.low, x.high) for name, x in same.items() if x.low == x.low}
 
 
 def score(metric: str, truth: np.ndarray, outputs: np.ndarray) -> float:

@@ -91,11 +91,13 @@ def test_training_values_are_logged_every_n_steps_as_their_mean(tmp_path):
     trainer.fit(task, Batches(batches), Batches(batches[:2]))
     with open(f"{logger.log_dir}/metrics.csv") as file:
         rows = list(csv.DictReader(file))
-    training = [row for row in rows if row["train_loss"]]
+    training = [row for row in rows if row["lr"]]
     assert [int(row["step"]) for row in training] == [3, 7]
     task.train()
     with torch.no_grad():
         losses = [float(s.loss_sum / s.weight) for s in map(task.score, batches)]
     means = [sum(losses[:4]) / 4, sum(losses[4:]) / 4]
     assert [float(row["train_loss"]) for row in training] == pytest.approx(means)
-    assert sum(bool(row["valid_loss"]) for row in rows) == 1
+    (end,) = (row for row in rows if row["valid_loss"])
+    assert float(end["train_loss"]) == pytest.approx(sum(losses) / 8)
+    assert trainer.callback_metrics["train_loss"] == pytest.approx(sum(losses) / 8)

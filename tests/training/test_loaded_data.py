@@ -72,10 +72,10 @@ def test_a_test_scores_the_items_that_were_given_and_says_so(folder, capsys):
     n_old = scored("run")["n"]
     assert 0 < n_old < 140
     assert scored("run")["files"] == ["old.csv"]
-    assert f"test: {n_old} items of old.csv\n" in capsys.readouterr().out
+    assert f"test:       {n_old} items of old.csv\n" in capsys.readouterr().out
     assert main([*TEST, "--test_files=new.csv", "--default_root_dir=new"]) == 0
     assert scored("new") == {"n": 50, "files": ["new.csv"]}
-    assert "test: 50 items of new.csv\n" in capsys.readouterr().out
+    assert "test:       50 items of new.csv\n" in capsys.readouterr().out
     curves = json.loads(Path("new/test_curves.json").read_text())
     assert curves["n"] == 50
     assert main([*TEST, "--default_root_dir=same"]) == 0

@@ -71,6 +71,7 @@ def test_a_run_of_python_prints_the_line_too(folder, capsys, monkeypatch):
 
 def test_a_line_that_would_cost_too_much_is_left_out_with_a_word(folder, capsys, monkeypatch):
     monkeypatch.setattr(short, "SHARE", 0.0)
+    monkeypatch.setattr(short, "LEAST_S", 0.0)
     assert run_main(TINY) == 0
     (line,) = audit_lines(capsys.readouterr().out)
     assert "left out; it would take about" in line

@@ -136,8 +136,14 @@ class Result:
         return list(parse_rows(self.files.get("metrics.csv", b"")))
 
     def curve(self, name: str) -> list[tuple[float, float]]:
-        """(step, value) of a logged value, in the order of logging."""
-        return [(row["step"], row[name]) for row in self.rows if name in row and "step" in row]
+        """(step, value) of a logged value, in the order of logging.
+
+        The training loss is that of the rows within epochs where there are two, else of epochs.
+        """
+        rows = [row for row in self.rows if name in row and "step" in row]
+        if name == "train_loss" and sum("lr" in row for row in rows) > 1:
+            rows = [row for row in rows if "lr" in row]
+        return [(row["step"], row[name]) for row in rows]
 
     @property
     def monitor(self) -> str:
@@ -252,6 +258,9 @@ def _read_here(root: str) -> list[Result]:
     root = os.path.abspath(os.path.expanduser(root))
     if not os.path.isdir(root):
         raise MissingError(f"{root}: no such folder on this machine; give a folder of runs")
+    real = os.path.realpath(root)
+    if os.path.islink(root) and os.path.basename(real).startswith("version_"):
+        root = real  # out/latest is the run that it links to
     found = []
     for folder in sorted(_folders(root), key=_in_order):
         files, problem = _files(folder)
