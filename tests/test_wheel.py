@@ -21,6 +21,7 @@ import pytest
 
 from seqmodel import VERSION
 from seqmodel.record.code import current_code
+from seqmodel.report.page import SCRIPTS
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = [
@@ -116,7 +117,7 @@ def test_it_trains_and_records_its_version_and_the_digest_of_its_code(installed)
 
     installed.run("seqmodel", "report", "trained", "--out=page.html")
     page = (installed.work / "page.html").read_text()
-    for name in ("page.css", "page.js"):
+    for name in ("page.css", *SCRIPTS):
         assert (ROOT / "seqmodel/report" / name).read_text().strip() in page
 
 

@@ -209,7 +209,7 @@ def report(argv: Sequence[str]) -> int:
     folder = only(words, "report", "out")
     from seqmodel.report.page import write_report
 
-    print(write_report(folder, chosen.out, _found(chosen, folder)))
+    print(write_report(folder, chosen.out, _found(chosen, folder) if chosen.host else None))
     return 0
 
 

@@ -1,115 +1,145 @@
-"""What the report says about a folder of runs, as plain values for JSON.
-
-Runs of one task and one monitored value make a family: only within it scores are compared.
-"""
+"""What the report says about a folder of runs, as plain values for JSON."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from seqmodel import VERSION
 from seqmodel.job.results.result import Result, mode
-from seqmodel.job.results.table import Results, group_key, plain
+from seqmodel.job.results.table import Results, plain
 from seqmodel.job.state import STATES, exception_line
-from seqmodel.report.importance import importances
+from seqmodel.report.families import failures, families, family, family_of, labels
+from seqmodel.report.outputs import logos, predictions, tracks
 from seqmodel.trust.text import as_text
 
-N_BEST = 3  # runs of a family of which the test split is shown
 CURVE_POINTS = 40_000  # of one curve over all runs
 LOG_BYTES = 4_000_000  # over all runs
+ROSE = 2.0  # a validation loss that ends this many times above its first value has diverged
+_DIVERGED = re.compile(r"\bDivergedError\b")
 
 
-def content(results: Results, root: str) -> dict[str, Any]:
-    """Everything that the page shows."""
-    families = _families(results)
+def content(results: Results, root: str, *, here: bool = False) -> dict[str, Any]:
+    """Everything that the page shows.
+
+    Args:
+        results: the runs.
+        root: the folder in which they are.
+        here: whether the folder is on this host, so that its predictions, logos and tracks can be
+            read.
+    """
+    found = families(results)
     common = _common(results)
-    n_points = max(40, min(300, CURVE_POINTS // max(1, len(results))))
-    log_bytes = max(1_000, min(8_000, LOG_BYTES // max(1, len(results))))
-    groups = {key: i for i, key in enumerate(dict.fromkeys(map(group_key, results)))}
-    rows = results.rows()
-    runs = []
-    for i, (result, row) in enumerate(zip(results, rows, strict=True)):
-        run = _run(result, row, common, n_points, log_bytes)
-        run |= {
-            "id": i,
-            "family": families.index(_family(result)),
-            "group": groups[group_key(result)],
-        }
-        runs.append(run)
+    runs = _runs(results, found, common)
+    pairs = list(zip(results, runs, strict=True))
+    described = [
+        family(name, [pair for pair in pairs if pair[1]["family"] == i])
+        for i, name in enumerate(found)
+    ]
+    for item in described if here else []:
+        item["predictions"] = _predictions(item, results)
     return {
         "root": root,
+        "name": os.path.basename(os.path.abspath(os.path.expanduser(root))) or root,
         "made": time.strftime("%Y-%m-%d %H:%M"),
         "seqmodel": VERSION,
-        "states": _counts(results),
-        "families": [_family_dict(i, name, results, runs) for i, name in enumerate(families)],
+        "states": _counts(runs),
+        "families": described,
+        "failures": failures(pairs, [n for n in results.varying if n != "seed"]),
         "columns": _columns(results),
         "varying": results.varying,
         "common": common,
         "runs": runs,
         "groups": results.grouped(),
+        "logos": logos(root) if here else [],
+        "tracks": tracks(root) if here else [],
     }
 
 
-def _counts(results: Results) -> dict[str, int]:
-    found = {state: sum(r.status.state == state for r in results) for state in STATES}
-    return {state: n for state, n in found.items() if n or state != "damaged"}
+def _predictions(described: dict[str, Any], results: Results) -> dict[str, Any] | None:
+    """Those of the best run of a family that left some."""
+    for group in described["ranked"]:
+        [number] = group["runs"]
+        found = predictions(results[number])
+        if found is not None:
+            curves = results[number].test_curves
+            return {**found, "run": number} | ({"scatter": {}} if "scatter" in curves else {})
+    return None
 
 
-def _family(result: Result) -> tuple[str, str]:
-    return (str(result.hparams.get("task") or ""), result.monitor)
+def _runs(
+    results: Results, found: Sequence[tuple[str, str]], common: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """What the page shows of each run."""
+    n_points = max(40, min(300, CURVE_POINTS // max(1, len(results))))
+    log_bytes = max(1_000, min(8_000, LOG_BYTES // max(1, len(results))))
+    runs = [
+        _run(result, row, common, n_points, log_bytes)
+        for result, row in zip(results, results.rows(), strict=True)
+    ]
+    for i, run in enumerate(runs):
+        run |= {"id": i, "family": found.index(family_of(results[i]))}
+    for number in range(len(found)):
+        members = [i for i, run in enumerate(runs) if run["family"] == number]
+        for i, label in zip(members, labels([results[i] for i in members]), strict=True):
+            runs[i]["label"] = label
+    return runs
 
 
-def _families(results: Results) -> list[tuple[str, str]]:
-    """(task, monitored value), those with most runs first, and those without a record last."""
-    found = [_family(result) for result in results]
-    return sorted(set(found), key=lambda f: (not f[0], -found.count(f), f))
+def _counts(runs: Sequence[dict[str, Any]]) -> dict[str, int]:
+    found = {state: sum(r["state"] == state for r in runs) for state in (*STATES, "diverged")}
+    return {state: n for state, n in found.items() if n or state not in ("damaged", "diverged")}
 
 
-def _family_dict(
-    i: int, name: tuple[str, str], results: Results, runs: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
-    task, monitor = name
-    mine = [(result, run) for result, run in zip(results, runs, strict=True) if run["family"] == i]
-    chosen = [result for result, _ in mine]
-    scored = [(r, run) for r, run in mine if run["best"] is not None]
-    scored.sort(key=lambda pair: pair[1]["best"], reverse=mode(monitor) == "max")
-    table = Results(chosen)
-    points = [(r.hparams, run["best"]) for r, run in scored]
-    return {
-        "task": task,
-        "monitor": monitor,
-        "mode": mode(monitor),
-        "n": len(chosen),
-        "varying": [n for n in table.varying if n != "seed"],
-        "importance": importances(points, [n for n in table.varying if n != "seed"]),
-        "best": [{"run": run["id"], "curves": r.test_curves} for r, run in scored if r.test_curves][
-            :N_BEST
-        ],
-    }
+def divergence(result: Result) -> str:
+    """How a run diverged, in a few words; "" if it did not.
+
+    Its loss became NaN or infinite, which stops a run; or it ended with a training loss above the
+    first one and a validation loss more than twice the first one.
+    """
+    if _DIVERGED.search(result.status.detail) or (
+        result.status.state == "error" and _DIVERGED.search(result.log())
+    ):
+        return "the loss is not finite"
+    losses = {name: [y for _, y in result.curve(name)] for name in ("train_loss", "valid_loss")}
+    for name in {*losses, result.monitor}:
+        last = result.last(name)
+        if last is not None and not math.isfinite(last):
+            return f"{name} is {last}"
+    train, valid = losses["train_loss"], losses["valid_loss"]
+    if (
+        len(train) > 1
+        and len(valid) > 1
+        and train[-1] > train[0]
+        and 0 < valid[0] < valid[-1] / ROSE
+    ):
+        return f"valid_loss rose from {valid[0]:.3g} to {valid[-1]:.3g}"
+    return ""
 
 
 def _columns(results: Results) -> list[dict[str, str]]:
-    """The table's columns, in order: key, what stands above it, what it means."""
+    """The columns of the table, in order: key, heading, and what it means."""
     found = [
-        ("state", "state", "what the run's own files tell"),
+        ("state", "state", "state of the run, read from its own files"),
         *((name, name, "hyperparameter") for name in results.varying),
         ("best", "best", "best value of the monitored score"),
-        ("last", "last", "its last value"),
+        ("last", "last", "last value of the monitored score"),
         *((name, name, "score on the test split") for name in results.test_columns()),
-        ("epochs", "epochs", "epochs of which something was logged"),
-        ("elapsed_s", "time", "of all attempts"),
-        ("peak_memory_gb", "memory", "main memory at the peak, in GB"),
-        ("staging_s", "staging", "seconds that environment, code and data took on the node"),
+        ("epochs", "epochs", "number of epochs with a logged value"),
+        ("elapsed_s", "time", "time of all attempts"),
+        ("peak_memory_gb", "memory", "peak of main memory, in GB"),
+        ("staging_s", "staging", "seconds to prepare environment, code and data on the node"),
     ]
     rows = results.rows()
     always = ("state", "best")
     kept = [c for c in found if c[0] in always or any(row.get(c[0]) is not None for row in rows)]
-    if len({_family(r) for r in results if r.hparams}) > 1:
-        kept.insert(1, ("monitor", "monitor", "the score that tells the best checkpoint"))
+    if len({family_of(r) for r in results if r.hparams}) > 1:
+        kept.insert(1, ("monitor", "monitor", "the score by which the best checkpoint is chosen"))
     return [{"key": key, "label": label, "tip": tip} for key, label, tip in kept]
 
 
@@ -117,12 +147,13 @@ def _run(
     result: Result, row: dict[str, Any], common: dict[str, Any], n_points: int, log_bytes: int
 ) -> dict[str, Any]:
     status = result.status
+    diverged = divergence(result) if status.state in ("error", "complete") else ""
     return {
         "name": result.canonical,
         "version": result.version,
         "folder": result.folder,
-        "state": status.state,
-        "reason": status.reason,
+        "state": "diverged" if diverged else status.state,
+        "reason": diverged or status.reason,
         "detail": _offending_line(result),
         "attempts": status.attempts,
         "best": _finite(row["best"]),
@@ -147,7 +178,7 @@ _NO_CELLS = ("run", "version", "folder", "reason", "state")
 
 
 def _common(results: Results) -> dict[str, Any]:
-    """The hyperparameters that are the same in all runs: written once."""
+    """The hyperparameters that are the same in all runs."""
     begun = [result.hparams for result in results if result.hparams]
     if not begun:
         return {}
@@ -159,7 +190,7 @@ def _common(results: Results) -> dict[str, Any]:
 
 
 def _offending_line(result: Result) -> str:
-    """The line that shows what went wrong: whole, if it stands in the log."""
+    """The line that shows what went wrong, as it is in the log if it is there."""
     detail = result.status.detail
     if result.status.state not in ("error", "timeout"):
         return detail
@@ -170,7 +201,7 @@ def _offending_line(result: Result) -> str:
 
 
 def _curves(result: Result, n_points: int) -> dict[str, list[list[float]]]:
-    """{logged value: [steps, values]} for whatever was logged more than once."""
+    """{name: [steps, values]} of everything that was logged more than once."""
     names = dict.fromkeys(n for row in result.rows for n in row if n not in ("epoch", "step"))
     found = {}
     for name in names:
@@ -181,7 +212,7 @@ def _curves(result: Result, n_points: int) -> dict[str, list[list[float]]]:
 
 
 def thinned(curve: Sequence[tuple[float, float]], n: int, kind: str) -> list[list[float]]:
-    """At most `n` points, [xs, ys]: the first, the last and the best stay, the others evenly."""
+    """At most `n` points, [xs, ys]: first, last and best, and others at equal distances."""
     if len(curve) > n:
         values = [y for _, y in curve]
         best = values.index(min(values) if kind == "min" else max(values))
@@ -192,29 +223,30 @@ def thinned(curve: Sequence[tuple[float, float]], n: int, kind: str) -> list[lis
 
 def _log(result: Result, name: str, n_bytes: int) -> str:
     text = result.log(name)
-    # what progress bars overwrote is not read
+    # a progress bar overwrites its line: only the last state of it is kept
     text = "\n".join(line.rpartition("\r")[2] for line in text.split("\n"))
     return text[-n_bytes:].lstrip("\n").rstrip()
 
 
 def _about(result: Result) -> dict[str, str]:
-    """Where and from what it was run, for reading."""
+    """Where the run ran, and with which code."""
     code, job = result.run.get("code") or {}, result.job
-    if not code.get("commit"):  # of a node, which had an archive of the code
+    if not code.get("commit"):  # a node has an archive of the code, without git
         code = job.get("code") or code
     found = {
         "job": f"{job.get('kind', '')} {result.status.job}".strip(),
-        "machine": result.run.get("host") or job.get("interface"),
+        "host": result.run.get("host") or job.get("interface"),
         "started": result.run.get("started"),
         "seqmodel": result.run.get("seqmodel"),
-        "commit": (code.get("commit") or "")[:12] + (" and changes" if code.get("changed") else ""),
+        "commit": (code.get("commit") or "")[:12]
+        + (" with changes" if code.get("changed") else ""),
         "weights": result.usage.get("n_weights"),
     }
     return {name: str(value) for name, value in found.items() if value}
 
 
 def _asked(result: Result) -> dict[str, Any]:
-    """What the job asked for: seconds, bytes, CPUs."""
+    """What the job requested: seconds, bytes, CPUs and GPUs."""
     settings = result.job.get("settings") or {}
     minutes = settings.get("slurm_time_min")
     return {
@@ -226,7 +258,7 @@ def _asked(result: Result) -> dict[str, Any]:
 
 
 def memory_bytes(text: object) -> float | None:
-    """The bytes of `16G`, `4000M` or `4000` (megabytes, as Slurm reads it)."""
+    """The bytes of `16G`, `4000M` or `4000` (megabytes, as in Slurm); None for other texts."""
     if not isinstance(text, str) or not text:
         return None
     unit = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}.get(text[-1].upper())
@@ -235,7 +267,7 @@ def memory_bytes(text: object) -> float | None:
 
 
 def _short(value: object) -> Any:
-    """Numbers with five digits: what a plot can show."""
+    """A value with five digits at most, which is what a plot can show."""
     if isinstance(value, float):
         return _finite(float(f"{value:.5g}"))
     return plain(value)
@@ -246,6 +278,6 @@ def _finite(value: object) -> Any:
 
 
 def as_json(value: dict[str, Any]) -> str:
-    """JSON that can stand in a script element: no text in it ends one."""
+    """JSON for a script element: no text in it can end the element."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False, default=str)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

@@ -1,4 +1,4 @@
-"""The HTML page: the content as JSON, plotly and our own script and style, in one file."""
+"""The HTML page: the content as JSON, plotly, and the scripts and styles of this folder."""
 
 from __future__ import annotations
 
@@ -16,33 +16,41 @@ _BODY = """<noscript>This report needs JavaScript, all of which is in this file.
 <script type="application/json" id="content">{content}</script>
 <script type="text/plain" id="plotly">{plotly}</script>
 <script>
+"use strict";
+(() => {{
 {script}
+}})();
 </script>"""
+SCRIPTS = tuple(
+    f"{name}.js"
+    for name in ("base", "top", "curves", "table", "settings", "test", "files", "run", "page")
+)
 
 
 def write_report(root: str, path: str = "report.html", found: Results | None = None) -> str:
     """Writes the report of the runs below `root`; returns its absolute path.
 
     Args:
-        root: a folder of runs on this machine.
+        root: a folder of runs.
         path: the HTML file; it appears whole.
-        found: the runs, if they were read already (from another machine).
+        found: the runs, if they were read from another host.
 
     Raises:
-        JobError: there is no such folder, plotly is missing, or the file cannot be written.
+        JobError: the folder does not exist, plotly is missing, or the file cannot be written.
     """
+    here = found is None
     found = results(root) if found is None else found
-    write_file(path, page(found, root).encode("utf-8", "replace"), JobError)
+    write_file(path, page(found, root, here=here).encode("utf-8", "replace"), JobError)
     return os.path.abspath(path)
 
 
-def page(found: Results, root: str) -> str:
-    """The page as text."""
+def page(found: Results, root: str, *, here: bool) -> str:
+    """The page as text; for a folder on this host with predictions, logos and tracks."""
     name = os.path.basename(os.path.abspath(os.path.expanduser(root)))
     fields = {
-        "content": as_json(content(found, root)),
+        "content": as_json(content(found, root, here=here)),
         "plotly": _plotly(),
-        "script": _asset("page.js"),
+        "script": "\n".join(map(_asset, SCRIPTS)),
     }
     return web_page(f"seqmodel: {name}", _asset("page.css"), _BODY.format(**fields), scripts=True)
 

@@ -1,4 +1,4 @@
-"""A live page of all runs on a terminal, curves as sparklines (needs rich, extra `report`)."""
+"""A live table of all runs on a terminal, with sparklines (needs rich, extra `report`)."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def watch(
     n_rows: int | None = None,
     file: Any = None,
 ) -> None:
-    """Shows what `look` finds, again and again until Ctrl-C or all have ended.
+    """Shows the runs that `look` returns, until Ctrl-C or until all of them have ended.
 
     Args:
-        look: gives the runs.
-        every_s: seconds between two looks.
-        once: show it once.
-        n_rows: runs that are shown; as many as fit unless given.
-        file: where to; the terminal unless given.
+        look: returns the runs.
+        every_s: seconds between two updates.
+        once: whether to show the runs once and return.
+        n_rows: number of runs to show; if unset, as many as fit.
+        file: where to write; if unset, the terminal.
 
     Raises:
         JobError: rich is missing.
@@ -76,7 +76,7 @@ def watch(
 
 
 def page(found: Results, n_rows: int) -> Any:
-    """The page as a table of rich's: running runs first, then those that wait, then the others."""
+    """The runs as a table of rich: running ones first, then waiting ones, then the others."""
     from rich.table import Table
     from rich.text import Text
 
@@ -102,7 +102,7 @@ def page(found: Results, n_rows: int) -> Any:
 
 
 def sparkline(values: Sequence[float], width: int = 16) -> str:
-    """A curve in `width` characters: means of equal parts, the lowest and the highest as bars."""
+    """A curve in `width` characters: the mean of each part, from the lowest to the highest bar."""
     there = [value for value in values if math.isfinite(value)]
     if not there:
         return ""
@@ -139,5 +139,5 @@ def _counts(found: Results) -> str:
     states: dict[str, int] = {}
     for result in found:
         states[result.status.state] = states.get(result.status.state, 0) + 1
-    told = ", ".join(f"{n} {state}" for state, n in states.items())
-    return f"{len(found)} runs: {told}" if found else "no runs yet"
+    counts = ", ".join(f"{n} {state}" for state, n in states.items())
+    return f"{len(found)} runs: {counts}" if found else "no runs yet"

@@ -19,7 +19,7 @@ def test_the_commit_of_a_run_on_a_node_is_that_of_its_job(tmp_path):
         [run] = content(results(str(tmp_path / "out")), "out")["runs"]
         return run["about"].get("commit")
 
-    assert commit() == "0123456789ab and changes"
+    assert commit() == "0123456789ab with changes"
     change(folder / "hparams.json", _run={"name": "x", "code": {"commit": None}})
     assert commit() is None
     change(folder / "job.json", code={"commit": "fedcba9876543210", "changed": False})

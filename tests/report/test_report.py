@@ -5,9 +5,11 @@ import json
 import pytest
 import run_folders
 from report.browser import chromium, console, open_page, requests, scroll_through
+from report.search_folder import labels, probabilities, write_search
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
+from sklearn import metrics
 
 from seqmodel.report import write_report
 
@@ -37,6 +39,13 @@ def many(tmp_path_factory):
     return write_report(str(root / "out"), str(root / "report.html"))
 
 
+@pytest.fixture(scope="module")
+def search(tmp_path_factory):
+    root = tmp_path_factory.mktemp("search") / "splice"
+    write_search(root)
+    return write_report(str(root), str(root.parent / "report.html"))
+
+
 def texts(driver, selector):
     return [node.text for node in driver.find_elements(By.CSS_SELECTOR, selector)]
 
@@ -46,7 +55,7 @@ def column(driver, key):
     return texts(driver, f"#runs tbody td:nth-child({heads.index(key) + 1})")
 
 
-@pytest.mark.parametrize("name", ["states", "many"])
+@pytest.mark.parametrize("name", ["states", "many", "search"])
 def test_it_loads_quietly_and_draws_every_chart(driver, name, request):
     path = request.getfixturevalue(name)
     driver.set_window_size(1400, 1000)
@@ -154,6 +163,85 @@ def test_runs_of_different_tasks_are_compared_apart(driver, states):
     assert "regress by valid_auroc (2)" in options
     driver.find_element(By.CSS_SELECTOR, "select[aria-label=task] option[value='1']").click()
     assert "valid_auroc (higher is better)" in driver.find_element(By.ID, "hyperparameters").text
+
+
+def script(driver, code, *args):
+    return driver.execute_script(f"return {code}", *args)
+
+
+@pytest.fixture
+def searched(driver, search):
+    open_page(driver, search)
+    scroll_through(driver)
+    return driver
+
+
+def test_legends_are_whole_and_all_plots_share_their_colours(searched):
+    assert searched.find_element(By.TAG_NAME, "h1").text == "splice"
+    assert searched.find_element(By.CSS_SELECTOR, "header .path").text.endswith("/splice")
+    names = texts(searched, "#curves .legend span")
+    assert names[:2] == [f"lr=0.001, n_layers={n}, warmup_steps=200 (2 replicates)" for n in (4, 2)]
+    cut = (
+        "[...document.querySelectorAll('.legend span')].filter(x => x.scrollWidth > x.clientWidth)"
+    )
+    assert script(searched, cut) == []
+    line = "document.querySelector(arguments[0]).data.map(t => t.line.color).reverse()"
+    best, second = "#3b7dd8", "#e07b39"
+    roc = script(searched, line, '[aria-label^="ROC"]')
+    assert roc[:3] == [best, best, second]
+    parallel = script(searched, line, '[aria-label="parallel coordinates"]')
+    assert parallel[:4] == [best, best, second, second]
+    colour = "[...document.querySelectorAll(arguments[0])].map(x => getComputedStyle(x).color)"
+    curves = script(searched, colour, "#curves .legend i")
+    assert script(searched, colour, "#test .legend i")[:3] == [curves[0], curves[0], curves[1]]
+
+
+def test_the_areas_below_the_curves_are_those_of_scikit_learn(searched):
+    truth, p = labels() == 0, probabilities(2.45)[:, 0]
+    roc, pr = searched.find_elements(By.CSS_SELECTOR, "#test .legend")[:2]
+    assert f"AUROC {metrics.roc_auc_score(truth, p):.4f}" in roc.text.split("\n")
+    assert f"AP {metrics.average_precision_score(truth, p):.4f}" in pr.text.split("\n")
+
+
+def test_the_best_lines_are_the_strongest_and_ticks_of_whole_numbers_are_whole(searched):
+    width = "document.querySelector(arguments[0]).data.map(t => t.line.width * t.opacity)"
+    widths = script(searched, width, '[aria-label="parallel coordinates"]')
+    assert widths == sorted(widths)
+    ticks = texts(searched, '[aria-label="effect of n_layers"] .xtick')
+    ticks += texts(searched, "#resources .xtick")
+    assert len(ticks) > 10
+    assert all(x.isdecimal() for x in ticks)
+    assert "lr and warmup_steps vary together" in texts(searched, "#hyperparameters .linked")[0]
+
+
+def test_diverged_runs_are_not_green(searched):
+    state = "[...document.querySelectorAll(`#runs .state.${arguments[0]}`)]"
+    colour = f"{state}.map(x => getComputedStyle(x).color)"
+    complete, diverged = (script(searched, colour, x) for x in ("complete", "diverged"))
+    assert (len(complete), len(diverged)) == (12, 3)
+    assert not {*complete} & {*diverged}
+    shown = texts(searched, "#problems .problem")
+    assert len(shown) == 3
+    assert "3 runs, all with lr=0.001, n_layers=8, warmup_steps=200 · out of memory" in shown[0]
+    searched.find_element(By.XPATH, "//section[@id='problems']//button[.='seed=2']").click()
+    assert "n_layers=8" in searched.find_element(By.CSS_SELECTOR, "#run h2").text
+
+
+def test_predictions_logos_and_tracks_have_sections(searched):
+    assert len(texts(searched, "#predictions tbody tr")) > 3
+    loaded = "[...document.querySelectorAll('#logos img')].map(x => x.naturalWidth > 100)"
+    assert script(searched, loaded) == [True]
+    assert len(searched.find_elements(By.CSS_SELECTOR, "#tracks .chart svg.main-svg")) >= 2
+    assert "c2:1501-2500" in searched.find_element(By.ID, "tracks").text
+
+
+@pytest.mark.parametrize(("width", "first"), [(500, "table"), (1400, "problems")])
+def test_on_a_narrow_screen_results_come_before_failures(search, width, first):
+    with chromium(width, 900) as driver:
+        open_page(driver, search)
+        cards = script(driver, "[...document.querySelectorAll('section.card')].map(x => x.id)")
+        assert cards[0] == first
+        assert (cards.index("problems") > cards.index("tracks")) == (width == 500)
 
 
 def test_an_empty_folder_says_so(driver, tmp_path):

@@ -84,6 +84,21 @@ class BigWig:
         self._file.close()
 
 
+def contigs_in(path: str) -> Contigs:
+    """The contigs of a bigWig file.
+
+    Raises:
+        LabelError: it cannot be read.
+    """
+    with reading(path, LabelError, "bigWig"):
+        check_bigwig(np.memmap(path, dtype=np.uint8, mode="r"))
+    file, _ = _open(path)
+    with reading(path, LabelError, "bigWig"), _no_panic():
+        found = dict(file.chroms())
+        file.close()
+    return Contigs(list(found), list(found.values()))
+
+
 class _File(Protocol):
     """What is used of a file that pybigtools or pyBigWig opened."""
 
