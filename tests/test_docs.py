@@ -1,7 +1,6 @@
 """What the documents say exists, runs, and agrees with the package."""
 
 import re
-import shlex
 import subprocess
 import sys
 import tomllib
@@ -12,7 +11,6 @@ import pytest
 import seqmodel
 from seqmodel.hparam.model import DecoderHparams, EncoderHparams
 from seqmodel.hparam.registry import choices, known_hparams
-from seqmodel.hparam.resolve import resolve
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "data/demo/SOURCE.md"])
@@ -22,21 +20,6 @@ MADE_LATER = ("out/", ".venv/", "~/", "/")
 
 def page_id(path: Path) -> str:
     return str(path.relative_to(ROOT))
-
-
-def commands(path: Path) -> list[list[str]]:
-    """Each `python seqmodel/run.py ...` in the shell blocks of a page, in words after run.py."""
-    found = []
-    for block in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL):
-        for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
-            # tests/test_recipe.py writes and runs the plugin of the recipe
-            if words[:2] == ["python", "seqmodel/run.py"] and "--plugins=my_hparams" not in words:
-                found.append(words[2:])
-    return found
-
-
-ALL_COMMANDS = [pytest.param(c, id=page_id(p)) for p in PAGES for c in commands(p)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
@@ -56,31 +39,6 @@ def test_paths_in_code_font_exist(page):
         if is_path and not text.startswith(MADE_LATER) and not list(ROOT.glob(text.rstrip("/"))):
             missing.append(text)
     assert not missing
-
-
-def test_the_documents_show_commands():
-    assert len(ALL_COMMANDS) >= 4
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("words", ALL_COMMANDS)
-def test_commands_in_the_documents_run(words, tmp_path, monkeypatch):
-    """Those that end soon are run; of the others the hyperparameters are resolved."""
-    if "--fast_dev_run" in words:
-        words = [*words, f"--default_root_dir={tmp_path / 'run'}"]
-    elif "--help" not in words:
-        monkeypatch.chdir(ROOT)
-        resolve([w for w in words if not w.startswith("--load_encoder_from_checkpoint")])
-        return
-    done = subprocess.run(
-        [sys.executable, "seqmodel/run.py", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("kind", [EncoderHparams, DecoderHparams])

@@ -1,4 +1,4 @@
-"""The commands and the Python of docs/jobs.md and docs/search.md, on a real sshd and a real Slurm.
+"""The commands and the Python of jobs.md, howto-cluster.md and search.md, on a real Slurm behind sshd.
 
 They are read out of the pages and run as they are; `cedar` is the sshd of the tests, by the
 configuration of ssh, and a run takes no time.
@@ -157,6 +157,31 @@ def test_the_commands_of_the_page_on_jobs(cedar, capsys):
     assert shell.type("seqmodel prune dna/out", *words) == f"removed  {half}\n"
     assert "--slurm_time_min" in shell.type("seqmodel submit --help")
     assert shell.left() == []
+
+
+def test_the_commands_of_the_page_on_clusters(cedar, capsys):
+    """Each way to provide Python; the container's program runs what is behind its image."""
+    shell = Shell("howto-cluster.md", capsys)
+    shell.type("ssh -fNM")
+    bin_ = cedar / "bin"
+    [program] = [b for b in blocks("howto-cluster.md", "sh") if b.startswith("#!")]
+    (bin_ / "container-python").write_text(program)
+    (bin_ / "apptainer").write_text(
+        '#!/bin/sh\necho "$*" >> "$HOME/containers"; shift 5; exec "$@"\n'
+    )
+    (bin_ / "python").symlink_to("python3")
+    (cedar / "envs/dna/bin").mkdir(parents=True)
+    (cedar / "envs/dna/bin/python").symlink_to(bin_ / "python3")
+    for path in ("container-python", "apptainer"):
+        (bin_ / path).chmod(0o755)
+    for words in ("--modules", "--python=~/envs", "--python=~/bin"):
+        [command] = [c for c in shell.all if words in c.replace("'", "")]
+        assert f"{cedar}/dna/out/" in shell.type(command)
+    wait_for(lambda: [r["state"] for r in states(shell)] == ["complete"] * 3, 180, 0.5)
+    assert (cedar / "modules").read_text() == "load python/3.11\n"
+    assert "exec --nv --bind /project,/scratch," in (cedar / "containers").read_text()
+    assert shell.type("seqmodel pull") == "results\n"
+    assert len(list(Path("results").glob("*/version_0/metrics.csv"))) == 3
 
 
 def test_the_python_of_the_page_on_jobs(cedar, capsys):
