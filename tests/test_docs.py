@@ -55,6 +55,13 @@ def test_versions_agree():
     assert f"## {seqmodel.VERSION}\n" in (ROOT / "CHANGELOG.md").read_text()
 
 
+def test_the_readme_names_the_versions_that_are_tested():
+    pins = dict(x.split("==") for x in (ROOT / "constraints.txt").read_text().split() if "==" in x)
+    short = {n: ".".join(pins[n].split(".")[:2]) for n in ("torch", "pytorch-lightning")}
+    said = f"PyTorch {short['torch']} and Lightning {short['pytorch-lightning']};"
+    assert said in (ROOT / "README.md").read_text()
+
+
 def test_constraints_pin_every_direct_dependency_exactly():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = (ROOT / "constraints.txt").read_text().splitlines()
