@@ -1,4 +1,4 @@
-"""The commands and the Python of jobs.md, howto-cluster.md and search.md, on a real Slurm behind sshd.
+"""The commands and Python of jobs.md, howto-cluster.md and search.md, on a real Slurm behind sshd.
 
 They are read out of the pages and run as they are; `cedar` is the sshd of the tests, by the
 configuration of ssh, and a run takes no time.
