@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import vermin
 from cluster.sshd import HOST, Sshd
 from job_helpers import HOSTILE, wait_for
 
@@ -53,6 +54,11 @@ def test_what_is_sent_is_of_python_3_6_and_needs_no_other_file(module):
                 node.module if node.module == "seqmodel.job.agent" else node.module.split(".")[0]
             }
     assert found <= set(sys.stdlib_module_names) | {"seqmodel.job.agent"}
+
+
+@pytest.mark.parametrize("module", SENT)
+def test_the_names_that_it_uses_are_those_of_python_3_6(module):
+    assert vermin.detect(Path(module.__file__).read_text())[1] <= (3, 6)
 
 
 def test_messages_come_back_as_they_were():

@@ -1,4 +1,5 @@
 import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from job_helpers import HOSTILE
 from seqmodel.errors import JobError
 from seqmodel.job import ShellJob, SlurmJob
 from seqmodel.job.script.template import NEEDED, check_template, read_template, render
+from seqmodel.record.code import PACKAGE
 
 FIELDS = ("args", "folder", "node_functions", "script", "token", "python")
 GOOD = "".join(f"{name}={{{name}}}\n" for name in NEEDED)
@@ -62,3 +64,29 @@ def test_a_template_of_the_users_own_is_used(workdir):
     with pytest.raises(JobError, match=r"own.sh: line \d+: no field \{x\}"):
         job.submit(task="masked", fasta="a.fa", seq_len=8)
     assert not (workdir / "out").exists()
+
+
+OLD = """import sys; sys.version_info = (3, 6, 8); exec(sys.argv[2])"""
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        (f'exec {sys.executable} "$@"', ""),
+        (f'exec {sys.executable} -I -S "$@"', "has no torch, pytorch_lightning, torchmetrics, "),
+        (f"exec {sys.executable} -c '{OLD}' \"$@\"", "is Python 3.6, and seqmodel needs 3.11"),
+        ("exit 3", "cannot be started"),
+    ],
+    ids=["all there", "no torch", "old", "none"],
+)
+def test_a_python_that_cannot_run_seqmodel_is_one_line(tmp_path, program, said):
+    python = tmp_path / "a python"
+    python.write_text(f"#!/bin/sh\n{program}\n")
+    python.chmod(0o755)
+    script = f". {PACKAGE}/job/script/node.sh; python='{python}'; check_python"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == bool(said)
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == bool(said)
+    assert all(x.startswith(f"seqmodel: {python} {said}") and "set venv" in x for x in lines)

@@ -37,7 +37,7 @@ TINY = {
     "accelerator": "cpu",
 }
 pytestmark = pytest.mark.slow
-NOT_INSTALLED = "ModuleNotFoundError: No module named 'torch'"
+NO_TORCH = r"seqmodel: /.*/env/bin/python has no torch, .*: set venv, requirements, python or"
 
 
 @pytest.fixture
@@ -233,11 +233,8 @@ def test_an_environment_is_made_on_the_node_from_wheels_without_the_network(
     replicate = job.submit(**TINY)
     found = wait_final(job, [replicate], 120)[0]
     # the environment has no torch: made from the lock file, and from nothing else
-    assert (found.state, found.detail) == (
-        "error",
-        "ModuleNotFoundError: No module named 'torch'",
-    )
-    assert "step phase=environment" in Path(replicate.path, "events").read_text()
+    assert (found.state, found.reason) == ("error", "environment")
+    assert re.match(NO_TORCH, found.detail), found.detail
     lock.write_text("no-such-package==1.0\n")
     missing = job.submit(**TINY)
     found = wait_final(job, [missing], 120)[0]
@@ -265,10 +262,7 @@ def test_the_template_of_the_alliance_makes_the_environment_from_modules_and_kep
     )  # fmt: skip
     replicate = job.submit(**TINY)
     found = wait_final(job, [replicate], 200)[0]
-    assert (found.state, found.detail) == (
-        "error",
-        "ModuleNotFoundError: No module named 'torch'",
-    )
+    assert (found.state, found.reason) == ("error", "environment")
+    assert re.match(NO_TORCH, found.detail), found.detail
     called = Path(tmp_path, "called").read_text().splitlines()
     assert called == ["module load StdEnv/2023 python/3.11", "virtualenv --no-download"]
-    assert "step phase=environment" in Path(replicate.path, "events").read_text()

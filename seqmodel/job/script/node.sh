@@ -22,7 +22,7 @@ job_id() { # what the scheduler calls this job; SLURM_JOB_ID of one element is t
 job_main() {
     from_workdir python venv requirements wheels node_storage
     case "${1-}" in
-        stage) node_folder && environment && stage; exit ;;
+        stage) node_folder && environment && check_python && stage; exit ;;
         rank) shift; node_folder && found_environment && start_python "$@"; exit ;;
         clean) node_folder && rm -rf -- "$node"; exit ;;
     esac
@@ -328,7 +328,7 @@ everywhere() { # everywhere SUBCOMMAND: on each node of the job, once
     srun --ntasks-per-node=1 --ntasks="$n_nodes" --kill-on-bad-exit=1 bash "$script" "$1"
 }
 
-environment_everywhere() { if [ "$n_nodes" = 1 ]; then environment; fi; }
+environment_everywhere() { if [ "$n_nodes" = 1 ]; then environment && check_python; fi; }
 stage_everywhere() { if [ "$n_nodes" = 1 ]; then stage; else everywhere stage && found_environment; fi; }
 
 use_modules() { # use_modules NAME...
@@ -367,6 +367,25 @@ found_environment() {
         return 1
     fi
     case "$python" in */*) export PATH="${python%/*}:$PATH" ;; esac
+}
+
+check_python() { # one line, and no traceback of an import, where seqmodel cannot run; of any Python
+    local said
+    said=$("$python" -c '
+import sys
+if sys.version_info < (3, 11):
+    print("is Python %d.%d, and seqmodel needs 3.11 or later" % sys.version_info[:2])
+else:
+    from importlib.util import find_spec
+    names = "torch", "pytorch_lightning", "torchmetrics", "numpy", "jaxtyping"
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        print("has no " + ", ".join(missing))
+') || said='cannot be started'
+    if [ -n "$said" ]; then
+        say "$python $said: set venv, requirements, python or modules to an environment that has it" >&2
+        return 1
+    fi
 }
 
 stage() {
