@@ -28,6 +28,12 @@ _ARRAYS = "seqmodel.dataset.array_data:ArrayData"
 
 FORMATS = (
     Format("FASTA", (".fa", ".fa.gz"), "seqmodel.dataset.seq.fasta:FastaReader", ("fasta",)),
+    Format(
+        "FASTA with labels",
+        (".fa", ".fa.gz"),
+        "seqmodel.dataset.label.fasta_rows:fasta_rows",
+        _SPLIT_FILES,
+    ),
     Format("2bit", (".2bit",), "seqmodel.dataset.seq.twobit:TwoBitReader", ("fasta",)),
     Format("BED", (".bed", ".bed.gz"), "seqmodel.dataset.interval.bed:read_bed", _INTERVALS),
     Format("narrowPeak", (".narrowPeak", ".narrowPeak.gz"), _INTERVAL_FILE, _INTERVALS),

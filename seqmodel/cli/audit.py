@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 
 from seqmodel.errors import HparamError
@@ -38,6 +39,8 @@ def audit(argv: Sequence[str]) -> int:
     if not given and not own.predictions:
         raise HparamError(f"audit needs --run, --predictions, or the options of the data\n{USAGE}")
     run = resolve_data(given) if given else None
+    if run is not None and run.guessed:
+        print(plain(str(run.guessed)), file=sys.stderr)
     from seqmodel.trust.command import command
 
     report, text = command(run, AuditHparams(**vars(own)), _looks(own.run))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from seqmodel.hparam.help import asked_help, help_text
@@ -10,6 +11,7 @@ from seqmodel.hparam.parser import Hparam
 from seqmodel.hparam.resolve import read_given, resolve_data
 from seqmodel.hparam.value import str2bool
 from seqmodel.hparam.words import refuse_stray
+from seqmodel.terminal import plain
 
 OWN = {
     name: Hparam(name, str2bool, False, help, False, Hparams)
@@ -33,6 +35,8 @@ def data(argv: Sequence[str]) -> int:
     own = {n: h.value(words.values.pop(n, h.default)) for n, h in OWN.items()}
     refuse_stray(words.free, [*words.values, *OWN])
     run = resolve_data({**words.values, **words.unknown})
+    if run.guessed:
+        print(plain(str(run.guessed)), file=sys.stderr)
     from seqmodel.dataset.build import build_data
     from seqmodel.dataset.describe import as_text, describe
 

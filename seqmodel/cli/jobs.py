@@ -142,6 +142,9 @@ def submit(argv: Sequence[str]) -> int:
             f"stray word {words.free[0]!r}: a replicate that was created has its hyperparameters; "
             "give folders and job options only, or --name=value for those of a new run"
         )
+    if hparams.get("table") and (guessed := job.resolve(hparams).guessed):
+        print(plain(str(guessed)), file=sys.stderr)
+        hparams = {**guessed.values, **{n: v for n, v in hparams.items() if n != "table"}}
     if chosen.dry_run:
         return _show_script(job, hparams)
     if chosen.create:

@@ -34,6 +34,11 @@ VERBS = {
         "my.csv [--fasta=genome.fa] [--name=value ...]",
         "Train and test a model on one file. Options that are not given are guessed and printed.",
     ),
+    "init": Verb(
+        "cli.init:init",
+        "[TASK] [-o config.toml] [--table=my.csv] [--name=value ...]",
+        "Write a config file with comments, for a task or for a file of yours.",
+    ),
     "submit": Verb(
         "cli.jobs:submit",
         "--host=cedar --slurm_account=a --task=masked ...",

@@ -105,6 +105,7 @@ def resolve(
     *,
     files_here: bool = True,
     header_of: HeaderOf = read_header,
+    guesses: bool | None = None,
 ) -> Run:
     """The run that a command line (list of words) or a dict of values describes, checked.
 
@@ -116,12 +117,17 @@ def resolve(
         HparamError: an unknown name, a bad value, a missing or an impossible choice.
         CheckpointError: seqmodel did not write the given checkpoint.
     """
-    plan = _plan(given, complete=True, header_of=header_of, guesses=files_here)
+    plan = _plan(
+        given,
+        complete=True,
+        header_of=header_of,
+        guesses=files_here if guesses is None else guesses,
+    )
     values = plan.read()
     if values.table and not plan.guessed:
         raise HparamError(
-            f"--table={values.table}: the file is on another host, where nothing can be guessed "
-            "from it; give the whole command that `seqmodel train` prints on that host"
+            f"--table={values.table}: nothing can be guessed from a file on another host or below "
+            "another working directory; give the whole command that `seqmodel train` prints there"
         )
     values.config = values.table = None
     for role, cls in plan.classes.items():

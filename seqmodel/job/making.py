@@ -178,7 +178,8 @@ class Maker:
                 refuse_trials(settings)
                 run = resolve_verb(given, header_of)
             else:
-                run = resolve(given, files_here=False, header_of=header_of)
+                is_here = self.interface.is_local and os.path.samefile(workdir, ".")
+                run = resolve(given, files_here=False, header_of=header_of, guesses=is_here)
             run.workdir = Workdir(workdir, self.interface.is_local)
             return run
         except HparamError as e:

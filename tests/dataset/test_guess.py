@@ -3,6 +3,7 @@
 import gzip
 import random
 import shlex
+from collections import Counter
 
 import pyarrow
 import pyarrow.parquet
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seqmodel.dataset.guess.beds import choose_contigs
 from seqmodel.errors import SeqmodelError
 from seqmodel.hparam.resolve import resolve
 
@@ -237,8 +239,8 @@ REFUSED = {
         table("sequence,label", ["ACGTU" * 4] * 12, YES_NO),
         "of no known alphabet",
     ),
-    "a genome": (">chr1\n" + "ACGT" * 300_000, "a genome has no labels"),
-    "FASTA without labels": (">a\nACGT\n>b\nACGA\n", "no column has labels"),
+    "a genome": (">chr1\n" + "ACGT" * 300_000, "so it is a genome, without labels; to pre-train"),
+    "FASTA without labels": (">a\nACGT\n>b\nACGA\n", "the headers have no labels, as"),
     "FASTA with other fields": (">a x\nACGT\n>b x y\nACGA\n", "line 3: the header has the field"),
 }
 
@@ -374,3 +376,129 @@ def test_what_is_given_is_not_guessed_over(tmp_path):
     run = resolve([f"--table={path}", f"--config={tmp_path / 'c.toml'}"])
     assert (run.values.task, run.values.max_epochs) == ("regress", 2)
     assert f"--config={tmp_path / 'c.toml'}" in run.guessed.words
+
+
+CONTIGS = [f"chr{i}" for i in range(1, 11)]
+
+
+def bed(*columns, lengths=(60,), head=""):
+    """Two intervals on each of ten contigs, and further columns."""
+    rows = []
+    for i in range(20):
+        start, length = 100 * (i % 2), lengths[i % len(lengths)]
+        cells = [CONTIGS[i // 2], start, start + length, *(c[i] for c in columns)]
+        rows.append("\t".join(map(str, cells)))
+    return "\n".join([*([head] if head else []), *rows]) + "\n"
+
+
+NAMES = [f"peak{i}" for i in range(20)]
+FACTORS = ["Reb1", "Abf1"] * 10
+BITS = [[0, 1] * 10, [0, 0, 1, 1] * 5]
+FOUR = {"label_columns": ["4"], "label_kind": "class", "class_names": ["Abf1", "Reb1"]}
+CLASSES = {"task": "classify", **FOUR}
+BED_READINGS = {
+    "a class in column 4": (bed(FACTORS), CLASSES),
+    "a name, a score, a strand, then a class": (
+        bed(NAMES, [0] * 20, ["+", "-"] * 10, FACTORS),
+        CLASSES | {"label_columns": ["7"]},
+    ),
+    "a header line": (
+        bed(NAMES, FACTORS, head="#chrom\tstart\tend\tname\tclass"),
+        CLASSES | {"label_columns": ["class"]},
+    ),
+    "0 and 1": (bed(BITS[0]), {"task": "classify", **FOUR, "class_names": None}),
+    "several labels of 0 and 1, one in the column of the strand": (
+        bed(*BITS, BITS[0]),
+        {
+            "task": "multilabel",
+            "label_kind": "multilabel",
+            "label_columns": ["4", "5", "6"],
+            "strand_column": "none",
+        },
+    ),
+    "one base each": (bed(FACTORS, lengths=(1,)), CLASSES | {"seq_len": 200}),
+    "several lengths": (bed(FACTORS, lengths=(310, 420, 30)), CLASSES | {"seq_len": 400}),
+    "a split": (
+        bed(FACTORS, ["train", "test"] * 10, head="#chrom\tstart\tend\tlabel\tset"),
+        CLASSES
+        | {"label_columns": ["label"], "split_column": "set", "valid_prop": 0.2}
+        | {"valid_contigs": None, "test_contigs": None},
+    ),
+}
+
+
+@pytest.fixture
+def genome(tmp_path):
+    path = tmp_path / "g.fa"
+    path.write_text("".join(f">{x}\n{'ACGT' * 300}\n" for x in CONTIGS))
+    return path
+
+
+@pytest.mark.parametrize("name", BED_READINGS)
+def test_readings_of_intervals(tmp_path, genome, name):
+    text, expected = BED_READINGS[name]
+    path = tmp_path / "x.bed"
+    path.write_text(text)
+    # a tenth of the intervals each, of the first contigs in the order of their numbers of intervals
+    own = {"dataset": "bed", "intervals": [str(path)]}
+    own |= {"test_contigs": ["chr1"], "valid_contigs": ["chr10"]}
+    assert guessed(path, f"--fasta={genome}") == {
+        n: v for n, v in (own | expected).items() if v is not None
+    }  # fmt: skip
+
+
+def test_intervals_without_labels_or_sequences_are_asked_about(tmp_path, genome):
+    path = tmp_path / "x.bed"
+    path.write_text(bed())
+    with pytest.raises(SeqmodelError, match=r"add --fasta=genome\.fa"):
+        guessed(path)
+    with pytest.raises(SeqmodelError, match="--negatives_per_positive=1") as found:
+        guessed(path, f"--fasta={genome}")
+    words = shlex.split(str(found.value).splitlines()[1], comments=True)[3:]
+    assert guessed(path, *words)["task"] == "classify"
+    path.write_text(bed(NAMES, range(20)))
+    with pytest.raises(SeqmodelError, match="--label_columns=5 --task=regress"):
+        guessed(path, f"--fasta={genome}")
+
+
+@given(st.dictionaries(st.text("abc", min_size=1), st.integers(1, 50), min_size=3, max_size=30))
+def test_contigs_of_a_split_have_about_a_tenth(counts):
+    found = choose_contigs(Counter(counts))
+    taken, n = sum(counts[x] for x in found), sum(counts.values())
+    nearest = min(abs(x - 0.1 * n) for x in counts.values())
+    assert 0 < len(set(found)) == len(found) < len(counts)
+    assert 0.5 * 0.1 * n <= taken <= 1.25 * 0.1 * n or abs(taken - 0.1 * n) == nearest
+
+
+def test_a_model_of_a_checkpoint_is_not_guessed_over(tmp_path, monkeypatch):
+    header = {
+        "task": "classify",
+        "class_names": ["no", "yes"],
+        "encoder": "hyena",
+        "alphabet": "dna",
+    }
+    monkeypatch.setattr(
+        "seqmodel.hparam.resolve.read_header", lambda path: {"hparams": header, "version": "0"}
+    )
+    path = tmp_path / "a.csv"
+    path.write_text(table("seq,label", SEQS, split("no")))
+    (tmp_path / "best.ckpt").write_text("")
+    run = resolve(
+        [f"--table={path}", f"--load_checkpoint_path={tmp_path / 'best.ckpt'}"],
+        header_of=lambda path: {"hparams": header, "plugins": {}},
+    )
+    assert {"task", "class_names", "encoder", "alphabet"}.isdisjoint(run.guessed.values)
+    assert (run.values.encoder, run.values.sequence_column) == ("hyena", "seq")
+    with pytest.raises(SeqmodelError, match="a run is resumed on its own data"):
+        resolve(
+            [f"--table={path}", f"--resume_from_checkpoint={tmp_path / 'best.ckpt'}"],
+            header_of=lambda path: {"hparams": header, "plugins": {}},
+        )
+
+
+def test_a_large_file_is_read_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr("seqmodel.dataset.guess.columns.MOST_CELLS", 2000)
+    path = tmp_path / "a.csv"
+    path.write_text(table("sequence,label", sequences(3000), [0, 1, 2] * 1000))
+    run = resolve([f"--table={path}"])
+    assert dict(run.guessed.notes)["rows"] == f"1,000 and more in {path}"

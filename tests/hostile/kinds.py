@@ -624,6 +624,30 @@ KINDS = (
         packs=True,
     ),
     Kind(
+        "CSV of which the columns are guessed",
+        "x.csv",
+        lambda: _write("x.csv", _table(",")),
+        [describe("--table=x.csv")],
+        (
+            "seqmodel.dataset.guess.columns",
+            "seqmodel.dataset.guess.reading",
+            "seqmodel.dataset.guess.tables",
+        ),
+        is_text=True,
+        packs=True,
+    ),
+    Kind(
+        "FASTA with labels",
+        "x.fa",
+        lambda: _write(
+            "x.fa", "".join(f">r{i} label={i % 2}\n{_letters(9, i)}\n" for i in range(9))
+        ),
+        [describe("--dataset=table", "--train_files=x.fa")],
+        ("FASTA with labels",),
+        is_text=True,
+        packs=True,
+    ),
+    Kind(
         "TSV",
         "x.tsv",
         lambda: _write("x.tsv", _table("\t")),

@@ -56,7 +56,8 @@ def guess(
             f"  {command(values)}" + (f"    # {words}" if words else "")
             for values, words in e.readings
         ]
-        raise HparamError("\n".join([f"{e.question} Give one of:", *lines])) from None
+        give = "Give one of" if len(lines) > 1 else "Give"
+        raise HparamError("\n".join([f"{e.question} {give}:", *lines])) from None
 
 
 def _guess(path: str, given: Mapping[str, Any]) -> tuple[Values, Notes]:

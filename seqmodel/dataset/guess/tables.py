@@ -26,6 +26,10 @@ from seqmodel.files import open_unpacked
 KINDS = {"classify": "class", "multilabel": "multilabel", "regress": "real"}
 TASKS = {kind: task for task, kind in KINDS.items()}
 GENOME_BYTES = 1 << 20
+_INSTEAD = (
+    "to pre-train on it: seqmodel run --task=masked --fasta={0} --seq_len=512; to train on "
+    "intervals of it: seqmodel train intervals.bed --fasta={0}"
+)
 
 
 class Found(NamedTuple):
@@ -49,7 +53,7 @@ def read_tables(files: Mapping[str, str], given: Mapping[str, Any]) -> Found:
         Unclear: several readings are possible.
     """
     path, quotes = files["train"], given.get("quotes") or "auto"
-    refuse_genome(path)
+    is_fasta = refuse_genome(path)
     name = given.get("sequence_column")
     columns, named, has_more = read_columns(
         path,
@@ -70,7 +74,7 @@ def read_tables(files: Mapping[str, str], given: Mapping[str, Any]) -> Found:
         rest = [c for c in rest if c is not split]
         notes.append(("split", f"column {split.name!r}: {_counted(split)}"))
     labels = [find_column(path, columns, x) for x in given.get("label_columns") or []]
-    labels = labels or label_columns(path, rest)
+    labels = labels or (_header_labels if is_fasta else label_columns)(path, rest)
     for other in list(files.values())[1:]:
         _add_labels(other, quotes, named, labels)
     values |= kind_of_labels(path, labels, given, notes)
@@ -86,8 +90,11 @@ def read_tables(files: Mapping[str, str], given: Mapping[str, Any]) -> Found:
     return Found(values, notes, columns[0].n, int(max(1, sequence.mean_length)))
 
 
-def refuse_genome(path: str) -> None:
+def refuse_genome(path: str) -> bool:
     """Refuses a FASTA file whose first record is long: it is read whole, and has no label.
+
+    Returns:
+        Whether the file is FASTA.
 
     Raises:
         HparamError: it is one.
@@ -96,10 +103,20 @@ def refuse_genome(path: str) -> None:
         head = file.read(GENOME_BYTES) if file.peek(1)[:1] == b">" else b""
     if len(head) == GENOME_BYTES and b"\n>" not in head:
         raise HparamError(
-            f"{path}: its first record is over a million letters long: a genome has no labels; to "
-            f"pre-train on it: seqmodel run --task=masked --fasta={path} --seq_len=512; to train "
-            "on intervals of it: seqmodel train intervals.bed --fasta=..."
+            f"{path}: its first record has over a million letters, so it is a genome, without "
+            f"labels; {_INSTEAD.format(path)}"
         )
+    return bool(head)
+
+
+def _header_labels(path: str, columns: Sequence[Column]) -> list[Column]:
+    try:
+        return label_columns(path, columns)
+    except HparamError:
+        raise HparamError(
+            f"{path}: the headers have no labels, as '>name label', '>name|label' or "
+            f"'>name label=x'; {_INSTEAD.format(path)}"
+        ) from None
 
 
 def _sequences(
@@ -126,7 +143,8 @@ def _sequences(
     n = (int(letters.shortest), letters.longest)
     length = f"{n[0]:,}" if n[0] == n[1] else f"{n[0]:,} to {n[1]:,}"
     unit = "residues" if alphabet == "protein" else "bases"
-    notes.append(("sequences", f"{where}: {alphabet}, {length} {unit}"))
+    shown = alphabet.upper() if alphabet in ("dna", "rna") else alphabet
+    notes.append(("sequences", f"{where}: {shown}, {length} {unit}"))
     return column if letters is column else _with_lengths(column, letters)
 
 

@@ -70,7 +70,8 @@ def model_for(n_items: int, seq_len: int, known: Mapping[str, Any]) -> tuple[Val
         most = LETTERS_TOTAL // max(n_items * seq_len, 1)
         values["max_epochs"] = min(max(most, EPOCHS_MIN), EPOCHS_MAX)
         notes.append(f"up to {values['max_epochs']} epochs")
-        if any(known.get(x) for x in VALID) or known.get("split_column"):
+        has_valid = any(known.get(x) for x in (*VALID, "split_column"))
+        if has_valid and values["max_epochs"] > PATIENCE:
             values["patience"] = PATIENCE
             notes[-1] += f", until {PATIENCE} without a better {VALIDATION}"
     return values, "; ".join(notes)
