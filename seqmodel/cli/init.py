@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
-from seqmodel.cli.given import wants_help
 from seqmodel.errors import HparamError
 from seqmodel.files import create
+from seqmodel.hparam.help import asked_help, help_text
 from seqmodel.hparam.parser import Hparam
 from seqmodel.hparam.registry import known_hparams, role_choices
-from seqmodel.hparam.resolve import help_text, read_given, resolve, run_parser
+from seqmodel.hparam.resolve import read_given, resolve, run_parser
 from seqmodel.hparam.table import NAME as TABLE
 from seqmodel.hparam.trust import TRUST
 from seqmodel.hparam.value import did_you_mean
@@ -44,10 +44,10 @@ DEFAULT_FILE = "config.toml"
 
 def init(argv: Sequence[str]) -> int:
     """Writes a config file for a task, or for a file with --table; never over another file."""
-    if wants_help(argv):
+    if asked_help(argv) is not None:
         print(f"tasks: {', '.join(STARTS)} (default: classify)\n")
         print("Options of the run that you give are set in the file:\n")
-        print(help_text([]), end="")
+        print(help_text(argv), end="")
         return 0
     short = [f"--out{x[2:]}" if x.partition("=")[0] == "-o" else x for x in argv]
     words = read_given(short, {"out": VALUE})

@@ -388,7 +388,7 @@ PATHS = {
     "resume_from_checkpoint requirements ssh_config",
     "folder": "hf_path workdir venv wheels node_storage",
     "output": "default_root_dir cache_dir job_out_dir",
-    "any": "stage_paths",
+    "any": "stage_paths table",
 }
 
 

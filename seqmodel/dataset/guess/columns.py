@@ -25,7 +25,7 @@ MOST_LETTERS = 1_000_000
 """Characters of a column that are counted to find its alphabet."""
 BLOCK_ROWS = 1000
 NUCLEOTIDES_MIN, PROTEIN_MAX = 0.9, 0.6
-"""Proportion of A, C, G, T, U and N from which letters are DNA or RNA, and up to which protein."""
+"""From which proportion of A, C, G, T, U and N a text is DNA or RNA, and up to which protein."""
 
 Row = tuple[int, Sequence[str]]
 
@@ -132,7 +132,7 @@ def number_of(text: str) -> float | None:
 def alphabets_of(letters: Counter[str]) -> list[str]:
     """The alphabets that counted characters, in upper case, may be of: none, one or two.
 
-    All letters of DNA are letters of proteins as well, so their proportion decides.
+    All bases are also residues, so the proportion of A, C, G, T, U and N decides.
     """
     total, there = sum(letters.values()), set(letters)
     known = {n: {*a.letters, *a.ambiguous} for n, a in ALPHABETS.items()}

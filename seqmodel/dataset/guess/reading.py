@@ -1,4 +1,4 @@
-"""From the path of a file to the hyperparameters of a run on it: what `--table` stands for.
+"""From the path of a file to the hyperparameters of a run on it: the meaning of `--table`.
 
     columns.py   what the cells of each column have in common
     roles.py     which column is for what

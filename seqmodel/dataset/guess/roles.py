@@ -146,7 +146,7 @@ def alphabet_of(path: str, column: Column) -> str:
         )
     if len(found) > 1:
         raise Unclear(
-            f"{path}: the letters of column {column.name!r} may be of two alphabets",
+            f"{path}: the sequences of column {column.name!r} may be of two alphabets.",
             [({"alphabet": x}, "") for x in found],
         )
     return found[0]

@@ -103,7 +103,7 @@ def refuse_genome(path: str) -> bool:
         head = file.read(GENOME_BYTES) if file.peek(1)[:1] == b">" else b""
     if len(head) == GENOME_BYTES and b"\n>" not in head:
         raise HparamError(
-            f"{path}: its first record has over a million letters, so it is a genome, without "
+            f"{path}: its first record has over a million bases, so it is a genome, without "
             f"labels; {_INSTEAD.format(path)}"
         )
     return bool(head)

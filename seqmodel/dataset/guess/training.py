@@ -14,7 +14,7 @@ DIVIDED_BY = {"split_by", "homology_min", "valid_prop", "test_prop", "split_colu
 CHECKPOINTS = ("load_checkpoint_path", "load_encoder_from_checkpoint")
 ENCODER = "cnn"
 LETTERS_TOTAL = 200_000_000
-"""Letters that are read in all epochs together, about twenty minutes of two cores at most."""
+"""Bases or residues that are read in all epochs together: at most twenty minutes on two cores."""
 EPOCHS_MIN, EPOCHS_MAX, PATIENCE = 3, 50, 5
 VALID = ("valid_files", "valid_prop", "valid_contigs", "fold_json")
 VALIDATION = "score on the valid split"
