@@ -11,7 +11,7 @@ PACKAGE = Path(seqmodel.__file__).parent
 # rooms and modules by floor, the lowest first; a module imports from its own floor and those below
 FLOORS = (
     ("seqmodel", "errors", "moved", "terminal", "job.agent"),
-    ("files", "formats", "rng", "webpage"),
+    ("extras", "files", "formats", "rng", "webpage"),
     ("hparam",),
     ("dataset.seq",),
     ("dataset.interval",),

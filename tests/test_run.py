@@ -382,4 +382,4 @@ def test_further_loggers_write_into_the_run_folder(folder):
 def test_a_logger_without_its_package_is_told(folder, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     assert main([*PRETRAIN, *SMALL, "--logger=wandb", "--default_root_dir=run"]) == 2
-    assert "pip install 'seqmodel[wandb]'" in capsys.readouterr().err
+    assert "pip install '.[wandb]' in the checkout" in capsys.readouterr().err

@@ -22,6 +22,7 @@ from seqmodel.dataset.label.table import SLACK
 from seqmodel.dataset.label.targets import Targets
 from seqmodel.dataset.split import SPLITS, WORDS
 from seqmodel.errors import HparamError, LabelError
+from seqmodel.extras import missing
 from seqmodel.files import COPY_AGAIN, open_binary, reading
 
 _PART = 4096
@@ -175,7 +176,7 @@ def _open(path: str, is_mat: bool) -> Mapping[str, object]:
             with reading(path, LabelError, ".mat file"):
                 return loadmat(path)
     except ImportError as e:
-        raise LabelError(f"{path}: needs {e.name}; pip install {e.name}") from e
+        raise LabelError(missing(f"{path}:", e.name or "h5py", "hdf5")) from e
     raise LabelError(f"{path}: is neither .mat, .h5 nor .npz")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from seqmodel import VERSION
 from seqmodel.errors import CheckpointError
+from seqmodel.extras import UPDATE
 from seqmodel.files import open_binary, problem, reading
 from seqmodel.hparam.migrate import HPARAM_STEPS, migrated, version_tuple
 
@@ -78,10 +79,7 @@ def parse_header(data: bytes, path: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError) as e:
         raise _foreign(path) from e
     if version_tuple(version) > version_tuple(VERSION):
-        raise CheckpointError(
-            f"{path}: written by seqmodel {version}, this is {VERSION}; "
-            "update seqmodel to read it (pip install -U seqmodel)"
-        )
+        raise CheckpointError(f"{path}: written by seqmodel {version}, this is {VERSION}; {UPDATE}")
     if not isinstance(hparams, dict):
         raise CheckpointError(f"{path}: its hyperparameters are not a table; not loaded")
     return checked({**header, "hparams": migrated(hparams, version, HPARAM_STEPS)}, path)

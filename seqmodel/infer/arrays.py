@@ -9,12 +9,12 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from seqmodel.errors import RunError
+from seqmodel.extras import optional
 from seqmodel.files import writing
 
 Pieces = Callable[[], Iterator[bytes]]
@@ -186,14 +186,10 @@ def arrays_of(piece: bytes) -> dict[str, np.ndarray]:
         return dict(archive)
 
 
-def h5py_module() -> ModuleType:
+def h5py_module() -> Any:
     """The package h5py.
 
     Raises:
         RunError: it is missing.
     """
-    try:
-        import h5py
-    except ImportError as e:
-        raise RunError("HDF5 needs h5py: pip install 'seqmodel[hdf5]'") from e
-    return h5py
+    return optional("h5py", "HDF5", "hdf5", RunError)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from seqmodel.errors import HparamError
+from seqmodel.extras import optional
 from seqmodel.hparam.attribute import BASELINES, METHODS
 from seqmodel.infer.halving import Halving
 from seqmodel.infer.ism import Scores, is_local, mutagenesis
@@ -437,11 +438,8 @@ def baseline_of(method: str, baseline: str | None) -> str | None:
 
 
 def _tangermeme() -> tuple[Any, Any]:
-    try:
-        from tangermeme.deep_lift_shap import deep_lift_shap
-        from tangermeme.ersatz import dinucleotide_shuffle
-    except ImportError as e:
-        raise HparamError(
-            "deeplift and shuffled baselines need tangermeme: pip install 'seqmodel[attribute]'"
-        ) from e
-    return deep_lift_shap, dinucleotide_shuffle
+    deep_lift, ersatz = (
+        optional(f"tangermeme.{name}", "--method or --baseline", "attribute", HparamError)
+        for name in ("deep_lift_shap", "ersatz")
+    )
+    return deep_lift.deep_lift_shap, ersatz.dinucleotide_shuffle

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from seqmodel.errors import HparamError, RunError
+from seqmodel.extras import optional
 from seqmodel.files import write_file
 from seqmodel.hparam.header import CONFIG, WEIGHTS
 from seqmodel.hparam.infer import ExportHparams
@@ -111,10 +112,7 @@ def _refuse_existing(to: str, overwrite: bool) -> None:
 
 
 def _folder(model: Any, to: str) -> None:
-    try:
-        from safetensors.torch import save
-    except ImportError as e:
-        raise HparamError(f"--to={to} needs safetensors: pip install 'seqmodel[export]'") from e
+    save = optional("safetensors.torch", f"--to={to}", "export", HparamError).save
     if len(model.members) > 1:
         raise HparamError(
             f"--to={to}: a folder holds one model, not {len(model.members)}; export each of them"
@@ -198,11 +196,8 @@ def _program(model: Any, to: str, layout: str, logits: bool) -> None:
 
 
 def _onnx(model: Any, to: str, layout: str, logits: bool) -> None:
-    try:
-        import onnxruntime
-        import onnxscript  # noqa: F401  # torch asks for it late
-    except ImportError as e:
-        raise HparamError(f"--to={to} needs {e.name}: pip install 'seqmodel[export]'") from e
+    onnxruntime = optional("onnxruntime", f"--to={to}", "export", HparamError)
+    optional("onnxscript", f"--to={to}", "export", HparamError)  # torch imports it late
     program, x, wanted = _traced(model, to, layout, logits)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:

@@ -13,12 +13,12 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from seqmodel.errors import RunError
+from seqmodel.extras import optional
 from seqmodel.files import writing
 from seqmodel.infer.arrays import AnnDataFormat, ArrayFormat, Pieces, arrays_of, h5py_module
 from seqmodel.infer.named import LinesFormat, OneArrayFormat, SummaryFormat
@@ -324,18 +324,10 @@ def _column(values: Sequence[Any] | np.ndarray) -> Any:
     return arrow.array(values if isinstance(values, np.ndarray) else list(values))
 
 
-def _pyarrow() -> ModuleType:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as e:
-        raise RunError("Parquet needs pyarrow: pip install 'seqmodel[parquet]'") from e
-    return pyarrow
+def _pyarrow() -> Any:
+    optional("pyarrow.parquet", "Parquet", "parquet", RunError)
+    return optional("pyarrow", "Parquet", "parquet", RunError)
 
 
 def _pybigtools() -> Any:
-    try:
-        import pybigtools
-    except ImportError as e:
-        raise RunError("bigWig needs pybigtools: pip install 'seqmodel[tracks]'") from e
-    return pybigtools
+    return optional("pybigtools", "bigWig", "tracks", RunError)

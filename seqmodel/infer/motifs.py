@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from seqmodel.errors import HparamError, RunError
+from seqmodel.extras import optional
 from seqmodel.files import write_file
 from seqmodel.hparam.attribute import MotifsHparams
 from seqmodel.infer.attribute_call import input_of, windows_of
@@ -191,9 +192,8 @@ def matches(motifs: dict[str, np.ndarray], database: str, max_p: float) -> str:
 
 
 def _memelite() -> tuple[Any, Any]:
-    try:
-        from memelite import tomtom
-        from memelite.io import read_meme
-    except ImportError as e:
-        raise HparamError("--database needs memelite: pip install 'seqmodel[attribute]'") from e
-    return tomtom, read_meme
+    memelite, io = (
+        optional(name, "--database", "attribute", HparamError)
+        for name in ("memelite", "memelite.io")
+    )
+    return memelite.tomtom, io.read_meme

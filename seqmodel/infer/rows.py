@@ -19,6 +19,7 @@ from seqmodel.dataset.batch.window import WindowReader, plan_windows
 from seqmodel.dataset.build import joined_rows
 from seqmodel.dataset.seq.digests import digests
 from seqmodel.errors import HparamError
+from seqmodel.extras import optional
 from seqmodel.infer.formats import Rows, Track
 from seqmodel.infer.halving import Halving
 from seqmodel.infer.inputs import STATUSES, Chunk
@@ -349,10 +350,7 @@ def as_frame(chunks: Iterable[Chunk], compute: Callable[[Chunk], Rows]) -> Any:
     Raises:
         HparamError: pandas is missing.
     """
-    try:
-        import pandas as pd
-    except ImportError as e:
-        raise HparamError("a DataFrame needs pandas: pip install 'seqmodel[report]'") from e
+    pd = optional("pandas", "a DataFrame", "report", HparamError)
     frames = [pd.DataFrame(dict(compute(chunk).columns)) for chunk in chunks]
     return pd.concat(frames, ignore_index=True)
 

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 from seqmodel.errors import VariantError
+from seqmodel.extras import optional
 from seqmodel.files import open_unpacked, reading
 
 TABLE_SUFFIXES = (".tsv", ".csv", ".txt")
@@ -22,7 +23,6 @@ COLUMNS = ("contig", "pos", "ref", "alt")
 _N_COLUMNS = 8
 _MOST_BYTES = 1 << 24
 """A block ends after the record with which it is so long, for files of thousands of samples."""
-_EXTRA = "pip install 'seqmodel[variants]'"
 
 
 class Records(NamedTuple):
@@ -204,10 +204,7 @@ class Table:
                 yield [row[i] for i in at]
 
     def _parquet(self) -> Iterator[Sequence[Any]]:
-        try:
-            from pyarrow import parquet
-        except ImportError as e:
-            raise VariantError("Parquet needs pyarrow: pip install 'seqmodel[parquet]'") from e
+        parquet = optional("pyarrow.parquet", "Parquet", "parquet", VariantError)
         with reading(self.path, VariantError, "Parquet"):
             file = parquet.ParquetFile(self.path)
         names = file.schema_arrow.names
@@ -269,10 +266,7 @@ def pysam() -> Any:
     Raises:
         VariantError: it is not installed.
     """
-    try:
-        import pysam as found
-    except ImportError as e:
-        raise VariantError(f"BCF files and indexes need pysam: {_EXTRA}") from e
+    found = optional("pysam", "a BCF file or an index", "variants", VariantError)
     found.set_verbosity(0)
     return found
 

@@ -154,12 +154,10 @@ class StatusTable(list[Status]):
         Raises:
             JobError: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as e:
-            from seqmodel.errors import JobError
+        from seqmodel.errors import JobError
+        from seqmodel.extras import optional
 
-            raise JobError("to_pandas needs pandas: pip install 'seqmodel[report]'") from e
+        pd = optional("pandas", "to_pandas", "report", JobError)
         rows = [{**row, **row.pop("metrics")} for row in self.to_dicts()]
         return pd.DataFrame(rows)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from seqmodel.errors import HparamError
+from seqmodel.extras import optional
 from seqmodel.model.encoder import Encoder
 
 
@@ -26,12 +27,7 @@ def add_lora(encoder: Encoder, rank: int, alpha: float) -> None:
     Raises:
         HparamError: peft is missing, or there is no linear layer.
     """
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as e:
-        raise HparamError(
-            "--lora_rank needs the package 'peft': pip install 'seqmodel[lora]'"
-        ) from e
+    peft = optional("peft", "--lora_rank", "lora", HparamError)
     names = [name for name, module in encoder.named_modules() if isinstance(module, nn.Linear)]
     if not names:
         raise HparamError(
@@ -39,10 +35,10 @@ def add_lora(encoder: Encoder, rank: int, alpha: float) -> None:
             "--encoder=transformer, hyena, dilated_conv or hf"
         )
     # peft itself freezes all that is not an adapter
-    config = LoraConfig(
+    config = peft.LoraConfig(
         r=rank,
-        lora_alpha=alpha,  # type: ignore[arg-type]  # peft declares int and divides by it
+        lora_alpha=alpha,
         target_modules=names,
         bias="none",
     )
-    inject_adapter_in_model(config, encoder)
+    peft.inject_adapter_in_model(config, encoder)

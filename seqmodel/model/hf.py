@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +19,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from seqmodel.errors import HparamError
+from seqmodel.extras import optional
 from seqmodel.model.encoder import Encoder
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class HfEncoder(Encoder):
 
     def __init__(self, hparams: Hparams, alphabet: Alphabet) -> None:
         super().__init__(hparams)
-        transformers = _import_transformers()
+        transformers = optional("transformers", "--encoder=hf", "hf", HparamError)
         folder = _folder(hparams.hf_path)
         options = {"trust_remote_code": hparams.hf_trust_remote_code, "local_files_only": True}
         with _told(folder):
@@ -147,16 +147,6 @@ def _scale(missing: Tensor, pad: Tensor | None, known: Tensor) -> Tensor:
         missing = missing.masked_fill(pad[:, :, None], 0.0)
     share = missing.sum((1, 2)) / known.sum(1)
     return ((1 - ESM_MASKED_PROP) / (1 - share))[:, None, None]
-
-
-def _import_transformers() -> ModuleType:
-    try:
-        import transformers
-    except ImportError as e:
-        raise HparamError(
-            "--encoder=hf needs the package 'transformers': pip install 'seqmodel[hf]'"
-        ) from e
-    return transformers
 
 
 def _folder(path: str | None) -> str:

@@ -26,6 +26,7 @@ from seqmodel import VERSION
 from seqmodel.dataset.label.targets import Targets, pairs_of
 from seqmodel.dataset.seq.alphabet import Alphabet
 from seqmodel.errors import CheckpointError, RunError
+from seqmodel.extras import optional
 from seqmodel.files import reading, remove_stale, writing
 from seqmodel.hparam.header import HEADER, KNOWN, MOST, SCHEMA, checked, read_header
 from seqmodel.hparam.migrate import HPARAM_STEPS, Step, migrated
@@ -320,12 +321,10 @@ def saved_alphabet(checkpoint: dict[str, Any], path: str | Path) -> Alphabet:
 
 
 def _safetensors(path: str | Path) -> dict[str, torch.Tensor]:
-    try:
-        from safetensors.torch import load_file
-    except ImportError as e:
-        raise CheckpointError(f"{path} needs safetensors: pip install 'seqmodel[export]'") from e
+    safetensors = optional("safetensors.torch", str(path), "export", CheckpointError)
     with reading(path, CheckpointError, "safetensors file"):
-        return load_file(path)
+        found: dict[str, torch.Tensor] = safetensors.load_file(path)
+        return found
 
 
 def _with_pairs(checkpoint: dict[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
 
 from seqmodel.errors import JobError
+from seqmodel.extras import optional
 from seqmodel.files import write_file
 from seqmodel.job.results.table import Results, results
 from seqmodel.report.content import as_json, content
@@ -56,11 +56,8 @@ def page(found: Results, root: str, *, here: bool) -> str:
 
 
 def _plotly() -> str:
-    try:
-        offline = import_module("plotly.offline")
-    except ImportError as e:
-        raise JobError("a report needs plotly: pip install 'seqmodel[report]'") from e
-    return offline.get_plotlyjs()
+    source: str = optional("plotly.offline", "a report", "report", JobError).get_plotlyjs()
+    return source
 
 
 def _asset(name: str) -> str:

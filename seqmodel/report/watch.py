@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from seqmodel.errors import JobError
+from seqmodel.extras import optional
 from seqmodel.job.results.result import Result
 from seqmodel.job.results.table import Results
 from seqmodel.job.results.text import cell
@@ -56,19 +57,15 @@ def watch(
     Raises:
         JobError: rich is missing.
     """
-    try:
-        from rich.console import Console
-        from rich.live import Live
-    except ImportError as e:
-        raise JobError("watch needs rich: pip install 'seqmodel[report]'") from e
-    console = Console(file=file or sys.stdout)
+    live = optional("rich.live", "watch", "report", JobError)
+    console = optional("rich.console", "watch", "report", JobError).Console(file=file or sys.stdout)
     if once or not console.is_terminal:
         console.print(page(look(), n_rows or 1000))
         return
-    with Live(console=console, screen=True, auto_refresh=False) as live:
+    with live.Live(console=console, screen=True, auto_refresh=False) as screen:
         while True:
             found = look()
-            live.update(page(found, n_rows or max(3, console.height - 5)), refresh=True)
+            screen.update(page(found, n_rows or max(3, console.height - 5)), refresh=True)
             if found and all(r.status.is_final for r in found):
                 break
             time.sleep(every_s)

@@ -23,6 +23,7 @@ from lightning_fabric.plugins.environments import (
 from pytorch_lightning import Trainer
 
 from seqmodel.errors import HparamError, RunError
+from seqmodel.extras import missing
 from seqmodel.hparam.resolve import Run
 
 PER_CPU = 16
@@ -157,10 +158,7 @@ def _check_logger(name: str) -> None:
         "mlflow": ("mlflow", "mlflow_skinny"),
     }
     if not any(find_spec(x) for x in modules.get(name, (name,))):
-        raise RunError(
-            f"--logger={name} needs a package that is missing ({name}): "
-            f"pip install 'seqmodel[{name}]'"
-        )
+        raise RunError(missing(f"--logger={name}", name, name))
 
 
 def _can_compile(accelerator: str) -> bool:

@@ -25,6 +25,7 @@ from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from seqmodel.dataset.build import joined_contigs, joined_rows, training_contigs, training_rows
 from seqmodel.dataset.data import Data
 from seqmodel.errors import RunError
+from seqmodel.extras import missing
 from seqmodel.hparam.resolve import Run
 from seqmodel.hparam.trust import plugin_digests
 from seqmodel.record.checkpoint import ROWS, SafeCheckpointIO, load, stamp
@@ -363,10 +364,7 @@ def _further_logger(name: str, folder: Path) -> Logger:
             return MLFlowLogger("seqmodel", tracking_uri=where)
         return WandbLogger(save_dir=folder, offline=True)
     except ModuleNotFoundError as e:
-        raise RunError(
-            f"--logger={name} needs a package that is missing ({e.name or name}): "
-            f"pip install 'seqmodel[{name}]'"
-        ) from e
+        raise RunError(missing(f"--logger={name}", e.name or name, name)) from e
 
 
 def _plugins() -> list[Any]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from seqmodel.dataset.seq.alphabet import Alphabet
 from seqmodel.errors import HparamError
+from seqmodel.extras import optional
 
 _MOST_PLACES = 8  # places kept for each k-mer; a homopolymer has one at each position
 
@@ -31,7 +32,7 @@ def alignment(row: np.ndarray, other: np.ndarray, alphabet: Alphabet, k: int) ->
     Raises:
         HparamError: edlib is not installed.
     """
-    edlib = _edlib()
+    edlib = optional("edlib", "--align", "audit", HparamError)
     strands = {"+": row}
     if alphabet.complement is not None:
         strands["-"] = alphabet.reverse_complement(row)
@@ -78,11 +79,3 @@ def _steps(cigar: str) -> Counter[str]:
             found[x] += int(number)
             number = ""
     return found
-
-
-def _edlib() -> Any:
-    try:
-        import edlib
-    except ImportError as e:
-        raise HparamError("--align needs edlib: pip install 'seqmodel[audit]'") from e
-    return edlib

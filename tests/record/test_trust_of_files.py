@@ -315,7 +315,14 @@ def test_no_value_that_is_declared_so_comes_out_of_a_file():
 
     held = {h.name for cls in known_hparams() for h in cls.default_hparams().declared.values()
             if not h.inherited}  # fmt: skip
-    assert held == {"plugins", "trust_plugins", "config", "hf_path", "hf_trust_remote_code"}
+    assert held == {
+        "plugins",
+        "trust_plugins",
+        "config",
+        "table",
+        "hf_path",
+        "hf_trust_remote_code",
+    }
 
 
 def test_the_command_line_of_a_run_wins_over_its_checkpoint_again():

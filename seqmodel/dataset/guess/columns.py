@@ -15,6 +15,7 @@ from seqmodel.dataset.label.labels import MISSING
 from seqmodel.dataset.label.table import is_parquet, stream
 from seqmodel.dataset.seq.alphabet import ALPHABETS, IUPAC
 from seqmodel.errors import LabelError
+from seqmodel.extras import optional
 from seqmodel.files import reading
 
 MOST_CELLS = 5_000_000
@@ -194,10 +195,7 @@ def rows_of(path: str, quotes: str) -> Iterator[Row]:
     if not is_parquet(path):
         yield from stream(path, quotes)
         return
-    try:
-        from pyarrow import parquet
-    except ImportError as e:
-        raise LabelError(f"{path}: Parquet files need pyarrow; pip install pyarrow") from e
+    parquet = optional("pyarrow.parquet", f"{path}: Parquet", "parquet", LabelError)
     with reading(path, LabelError, "Parquet"):
         file = parquet.ParquetFile(path)
         yield 0, file.schema_arrow.names

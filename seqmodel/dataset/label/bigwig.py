@@ -13,6 +13,7 @@ import numpy as np
 from seqmodel.dataset.interval.interval import Contigs
 from seqmodel.dataset.label.bigwig_check import check_bigwig
 from seqmodel.errors import LabelError
+from seqmodel.extras import missing
 from seqmodel.files import reading
 
 
@@ -120,7 +121,7 @@ def _open(path: str) -> tuple[_File, bool]:
 
             return pyBigWig.open(os.fspath(path)), False
     except ImportError as e:
-        raise LabelError(f"{path}: bigWig files need pybigtools; pip install pybigtools") from e
+        raise LabelError(missing(f"{path}: bigWig", "pybigtools", "tracks")) from e
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ import numpy as np
 from seqmodel.dataset.label.fasta_rows import fasta_rows
 from seqmodel.dataset.seq.alphabet import BAD, Alphabet
 from seqmodel.errors import LabelError, SequenceError
+from seqmodel.extras import optional
 from seqmodel.files import lines as lines_of
 from seqmodel.files import reading
 
@@ -223,12 +224,7 @@ def _one_line(path: str, number: int, line: str) -> Iterator[str]:
 
 
 def _parquet(path: str) -> Any:
-    try:
-        from pyarrow import parquet
-    except ImportError as e:
-        raise LabelError(
-            f"{path}: Parquet files need pyarrow; pip install 'seqmodel[parquet]'"
-        ) from e
+    parquet = optional("pyarrow.parquet", f"{path}: Parquet", "parquet", LabelError)
     with reading(path, LabelError, "Parquet"):
         return parquet.ParquetFile(path, page_checksum_verification=True)
 

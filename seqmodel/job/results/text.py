@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from seqmodel.errors import JobError
+from seqmodel.extras import missing
 from seqmodel.files import write_file
 from seqmodel.terminal import plain_line, text_table
 
@@ -169,4 +170,5 @@ def _packages(what: str, extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as e:
-        raise JobError(f"{what} needs more packages: pip install 'seqmodel[{extra}]'") from e
+        name = e.name or getattr(e.__cause__, "name", None) or "pandas"  # pandas hides it
+        raise JobError(missing(what, name, extra)) from e

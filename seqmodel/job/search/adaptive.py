@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from seqmodel.errors import JobError
+from seqmodel.extras import optional
 from seqmodel.files import read_bytes, write_file
 from seqmodel.job.agent import CUT
 from seqmodel.job.job import Job
@@ -341,12 +342,8 @@ def _cut_last_line(path: str) -> None:
         write_file(path, data[: data.rfind(b"\n") + 1], JobError, durable=True)
 
 
-def _optuna() -> ModuleType:
-    try:
-        import optuna
-    except ImportError as e:
-        raise JobError("an adaptive search needs optuna: pip install 'seqmodel[search]'") from e
-    return optuna
+def _optuna() -> Any:
+    return optional("optuna", "an adaptive search", "search", JobError)
 
 
 @contextmanager
