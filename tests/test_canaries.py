@@ -104,7 +104,7 @@ def test_no_verb_that_looks_at_runs_runs_what_they_name(verb, canary):
     assert not canary.exists()
 
 
-@pytest.mark.parametrize("verb", [v for v in READING if v not in ("report", "prune")])
+@pytest.mark.parametrize("verb", READING)
 def test_no_text_of_a_run_steers_the_terminal(verb, capsys):
     replicate(
         stdout=f"{STEERING}\n",
@@ -118,8 +118,13 @@ def test_no_text_of_a_run_steers_the_terminal(verb, capsys):
             f"job={STEERING} pid=1 node=x\n3 end code=1 phase={STEERING} submission=0\n",
         },
     )
-    shutil.copytree("out/run", f"out/{STEERING.replace(chr(0), '')}")
-    seqmodel(READING[verb])
+    name = STEERING.replace(chr(0), "")
+    shutil.copytree("out/run", f"out/{name}")
+    half_made = Path("out", f"{name}2", "version_0")
+    half_made.mkdir(parents=True)
+    more = {"report": [f"--out={name}.html"], "prune": ["--older_than_min=0"]}
+    seqmodel(READING[verb] + more.get(verb, []))
+    assert half_made.exists() == (verb != "prune")
     shown = "".join(capsys.readouterr())
     assert shown
     steering = [c for c in shown if (ord(c) < 32 and c not in "\n\t") or c in "\x7f\x9b\u202e"]

@@ -54,5 +54,5 @@ def data(argv: Sequence[str]) -> int:
         return 0
     sizes = checked.get("checked", {}).items()
     lines = [f"checked: {path}, {n:,} blocks of 1 MiB" for path, n in sizes]
-    print("\n".join([as_text(description), *lines]))
+    print(plain("\n".join([as_text(description), *lines])))
     return 0

@@ -198,7 +198,8 @@ def _show_made(job: Job, made: Sequence[Replicate], chosen: Namespace) -> None:
         print(f"not copied with the code: {plain_line(name)}", file=sys.stderr)
     if job.code and "problem" in job.code.record:
         problem = job.code.record["problem"]
-        print(f"the record has the digest of the code but no commit: {problem}", file=sys.stderr)
+        no_commit = f"the record has the digest of the code but no commit: {problem}"
+        print(plain_line(no_commit), file=sys.stderr)
 
 
 def _submit_created(chosen: Namespace, words: Words, settings: dict[str, Any]) -> int:
@@ -344,7 +345,7 @@ def pull(argv: Sequence[str]) -> int:
         interface.pull(
             folder, os.path.abspath(target), exclude=[] if chosen.checkpoints else ["*.ckpt"]
         )
-        print(target)
+        print(plain_line(target))
     return 0
 
 
@@ -356,11 +357,11 @@ def prune(argv: Sequence[str]) -> int:
     for folder in needed(folders, "prune", "out"):
         pruned = prune_folders(interface_of(chosen), folder, chosen.older_than_min)
         for removed in pruned.removed:
-            print(f"removed  {removed}")
+            print(plain_line(f"removed  {removed}"))
         for kept, reason in pruned.kept.items():
-            print(f"kept     {kept}: {reason}")
+            print(plain_line(f"kept     {kept}: {reason}"))
         if not pruned.removed and not pruned.kept:
-            print(f"nothing to remove: no half-made folder below {folder}")
+            print(plain_line(f"nothing to remove: no half-made folder below {folder}"))
     return 0
 
 
@@ -449,7 +450,8 @@ def _found(chosen: Namespace, folders: list[str]) -> list[tuple[Job, list[Replic
         if not groups:
             raise JobError(f"{statuses[0].folder}: no {RECORD} there; give --scheduler")
         for s in wrong:
-            print(f"left out, because it is damaged: {s.folder}: {s.reason}", file=sys.stderr)
+            left_out = f"left out, because it is damaged: {s.folder}: {s.reason}"
+            print(plain_line(left_out), file=sys.stderr)
         found += [(job, [_replicate(interface, s) for s in group]) for job, group in groups]
     return found
 

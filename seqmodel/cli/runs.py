@@ -16,7 +16,7 @@ from seqmodel.hparam.hparams import Hparams
 from seqmodel.hparam.job import HostHparams
 from seqmodel.hparam.parser import HparamParser
 from seqmodel.hparam.value import OUTPUT, integer, number, path, str2bool
-from seqmodel.terminal import plain
+from seqmodel.terminal import plain, plain_line
 
 if TYPE_CHECKING:
     from seqmodel.job.results.table import Results
@@ -209,7 +209,8 @@ def report(argv: Sequence[str]) -> int:
     folder = only(words, "report", "out")
     from seqmodel.report.page import write_report
 
-    print(write_report(folder, chosen.out, _found(chosen, folder) if chosen.host else None))
+    written = write_report(folder, chosen.out, _found(chosen, folder) if chosen.host else None)
+    print(plain_line(written))
     return 0
 
 

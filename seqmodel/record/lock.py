@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 from seqmodel.errors import RunError
 from seqmodel.files import create, write_file
+from seqmodel.terminal import plain_line
 
 LOCK = "lock"
 BEAT_S = 10.0  # seconds between two heartbeats
@@ -63,7 +64,7 @@ class FolderLock:
                     refuse_if_held(folder)
                     continue  # it was given back just now
                 if not told:
-                    print(f"waiting for {_holder_text(path)} to end", file=sys.stderr)
+                    print(plain_line(f"waiting for {_holder_text(path)} to end"), file=sys.stderr)
                     told = True
                 time.sleep(1.0)
         except OSError as e:

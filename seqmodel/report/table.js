@@ -90,10 +90,11 @@ function tableRow(row, bests) {
   return el("tr", { class: "run", tabindex: "0", "data-run": row.id, onclick: () => openRun(row.id), onkeydown: (e) => e.key === "Enter" && openRun(row.id) }, ...cells);
 }
 function saveCsv() {
+  const inert = (v) => (/^[=+\-@\t\r]/.test(v) && !Number.isFinite(Number(v)) ? `'${v}` : v); // no spreadsheet runs it as a formula
   const quote = (v) => (/[",\n\r]/.test(v) ? `"${v.replace(/"/g, '""')}"` : v);
   const keys = columns().map((c) => c.key).concat(shown.grouped ? [] : ["folder"]);
   const text = (row, key) => { const v = key === "folder" ? row.folder : valueOf(row, key); return v === null || v === undefined ? "" : String(v); };
-  const lines = [keys, ...chosenRows().map((row) => keys.map((key) => text(row, key)))].map((line) => line.map(quote).join(","));
+  const lines = [keys, ...chosenRows().map((row) => keys.map((key) => text(row, key)))].map((line) => line.map((v) => quote(inert(v))).join(","));
   const link = el("a", { href: URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "text/csv" })), download: "runs.csv" });
   link.click();
   URL.revokeObjectURL(link.href);

@@ -28,6 +28,7 @@ from seqmodel.dataset.seq.source import Source
 from seqmodel.dataset.seq.twobit import TwoBitReader, is_twobit
 from seqmodel.errors import SequenceError
 from seqmodel.files import Error, remove_stale, writing
+from seqmodel.terminal import plain_line
 
 MAGIC = b"SEQSTORE"
 FORMAT = 2
@@ -229,11 +230,11 @@ class Progress:
     """Progress on stderr: a bar on a terminal, a line at the start and the end otherwise."""
 
     def __init__(self, title: str, total: int, *, quiet: bool) -> None:
-        self._title, self._total, self._quiet = title, max(total, 1), quiet
+        self._title, self._total, self._quiet = plain_line(title), max(total, 1), quiet
         self._terminal = sys.stderr.isatty()
         self._done, self._shown, self._start = 0, -1, time.monotonic()
         if not quiet and not self._terminal:
-            print(f"{title}: {total / 1e6:.0f} MB to read", file=sys.stderr, flush=True)
+            print(f"{self._title}: {total / 1e6:.0f} MB to read", file=sys.stderr, flush=True)
 
     def add(self, n: int) -> None:
         """Counts `n` more bytes."""
@@ -246,7 +247,7 @@ class Progress:
         print(f"\r{self._title} [{bar:25}] {percent}%", end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Ends the line and tells the time taken."""
+        """Ends the line and prints the time taken."""
         if not self._quiet:
             took = time.monotonic() - self._start
             print(f"{chr(10) * self._terminal}{self._title}: done in {took:.1f} s", file=sys.stderr)

@@ -1,4 +1,8 @@
-"""Rows of results as text and as files: CSV, TSV, JSON here; Markdown, LaTeX, Parquet by pandas."""
+"""Rows of results as text and as files: CSV, TSV, JSON here; Markdown, LaTeX, Parquet by pandas.
+
+CSV and TSV are opened in spreadsheets, which run a text that begins with one of = + - @ as a
+formula. Such a text, unless it is a number, is written behind an apostrophe (OWASP, CSV injection).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +22,7 @@ from seqmodel.files import write_file
 from seqmodel.terminal import plain_line, text_table
 
 Row = dict[str, Any]
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 KINDS = ("csv", "tsv", "md", "tex", "json")
 
 
@@ -87,13 +92,26 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _csv(rows: Sequence[Row], dialect: str = "excel") -> str:
+    lines = [rows[0], *(row.values() for row in rows)] if rows else []
+    return "".join(_line(map(inert, cells), dialect) for cells in lines)
+
+
+def _line(cells: Iterable[object], dialect: str) -> str:
     out = io.StringIO()
-    writer = csv.DictWriter(
-        out, list(rows[0]) if rows else [], dialect=dialect, lineterminator="\n"
-    )
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue() if rows else ""
+    # with "\n" as the terminator, a text that holds "\r" would not be quoted
+    csv.writer(out, dialect, lineterminator="\r\n").writerow(cells)
+    return out.getvalue().removesuffix("\r\n") + "\n"
+
+
+def inert(value: object) -> object:
+    """A cell of CSV or TSV that no spreadsheet runs as a formula."""
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def _tsv(rows: Sequence[Row]) -> str:

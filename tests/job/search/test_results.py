@@ -192,6 +192,18 @@ def test_latex_prints_what_it_was(rows):
     assert cells == expected
 
 
+@pytest.mark.parametrize("kind", ["csv", "tsv"])
+def test_no_cell_is_a_formula_of_a_spreadsheet(kind):
+    evil = ["=1+1", "+1+1", "-cmd|x", "@SUM(1)", "\t=1", "\r=1"]
+    kept = ["a=1", "-1e-3", "+2", "-inf", "", "x-1", "'=1"]
+    rows = [{"=name": text, "n": -0.5} for text in evil + kept]
+    dialect = {"csv": "excel", "tsv": "excel-tab"}[kind]
+    text = io.StringIO(as_text(rows, kind), newline="")
+    read = list(csv.DictReader(text, dialect=dialect))
+    assert [row["'=name"] for row in read] == [f"'{x}" for x in evil] + kept
+    assert {row["n"] for row in read} == {"-0.5"}
+
+
 def test_a_file_keeps_the_types_of_its_columns(tmp_path):
     rows = [
         {"n": 3, "lr": 1e-5, "big": 2**70, "yes": True, "mixed": 1, "none": None},
