@@ -26,6 +26,7 @@ FAKE_RUN = Path(__file__).parent / "fake_run.py"
 # what is no command to be typed as it is, but names a verb
 MENTIONS = {
     "seqmodel run ...", "seqmodel submit FOLDER", "seqmodel status results", "seqmodel prune",
+    "seqmodel resume FOLDER --slurm_account=def-me",
     "seqmodel results", "seqmodel variants ... --part=k/4",
     "seqmodel merge out/scores.vcf.gz.parts",
 }  # fmt: skip
