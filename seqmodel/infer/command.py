@@ -23,8 +23,9 @@ from seqmodel.hparam.header import CONFIG
 from seqmodel.hparam.infer import ApplyHparams, ExportHparams, part_of
 from seqmodel.hparam.paths import files_to_read
 from seqmodel.infer.formats import Rows
-from seqmodel.infer.model import Model, load
+from seqmodel.infer.model import Model, device_of, load
 from seqmodel.infer.parts import Parts, apply
+from seqmodel.training.host import check_number
 
 _CHUNK_ROWS, _CHUNK_LETTERS = 8192, 1 << 24
 _DEVICES = {"auto": None, "cpu": "cpu", "gpu": "cuda", "mps": "mps"}
@@ -59,7 +60,10 @@ def parts_of(verb: str, hparams: ApplyHparams, digests: Mapping[str, str] | None
 
     Raises:
         RunError: the outputs exist, or were begun by another command.
+        HparamError: threads or a device that this host does not have.
     """
+    check_number("n_threads", hparams.n_threads)
+    device_of(_DEVICES[hparams.accelerator])  # before a folder of parts is made
     stamp = stamp_of(verb, hparams, digests or {})
     part = part_of(hparams.part)
     return Parts(hparams.out, stamp, part=part, overwrite=hparams.overwrite)

@@ -125,7 +125,7 @@ class Model:
 
     def to(self, device: str | torch.device) -> Model:
         """Moves the model to a device; returns the model itself."""
-        self.network.to(_device(device))
+        self.network.to(device_of(device))
         return self
 
     @property
@@ -401,7 +401,7 @@ def load(
     given = {**hparams, "trust_plugins": trust_plugins}
     if plugins is not None:
         given["plugins"] = [plugins] if isinstance(plugins, str) else list(plugins)
-    where = _device(device)
+    where = device_of(device)
     if ensemble_of not in ENSEMBLE_OF:
         raise HparamError(f"ensemble_of={ensemble_of!r}: choose one of {', '.join(ENSEMBLE_OF)}")
     files = [os.path.join(x, WEIGHTS) if os.path.isdir(x) else os.fspath(x) for x in paths]
@@ -452,7 +452,7 @@ def _refuse_other(first: Member, other: Member) -> None:
             )
 
 
-def _device(device: str | torch.device | None) -> torch.device:
+def device_of(device: str | torch.device | None) -> torch.device:
     """The device that is meant.
 
     Raises:

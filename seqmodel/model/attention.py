@@ -111,7 +111,7 @@ def full_attention(
     pad: Bool[Tensor, "N L"] | None = None,
 ) -> Float[Tensor, "N H L D"]:
     """Attention of every position to all (or all earlier) ones that are not padding."""
-    # padding stands at the end: a causal model does not see it from where it matters
+    # padding is at the end: a causal model does not see it from where it matters
     if pad is None or causal:
         return scaled_dot_product_attention(q, k, v, is_causal=causal)
     return scaled_dot_product_attention(q, k, v, attn_mask=~pad[:, None, None, :])

@@ -67,7 +67,7 @@ class PooledDecoder(nn.Module):
 
 
 class BinnedDecoder(nn.Module):
-    """One output a sequence, from where things stand: [N, L, C] -> [N, T].
+    """One output a sequence, from where things are: [N, L, C] -> [N, T].
 
     The positions are pooled into `n_bins` bins of equal width (those of torch's adaptive pooling),
     and each bin has its own weights. With as many bins as positions nothing is pooled.

@@ -1,7 +1,7 @@
 """Dilated residual convolutions: a receptive field that doubles with each block.
 
 After ByteNet (Kalchbrenner et al. 2016; norm, GELU, dilated convolution, residual) and BPNet (Avsec
-et al. 2021; a wide first convolution over one-hot letters that reads motifs).
+et al. 2021; a wide first convolution over one-hot input that reads motifs).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Encoder(nn.Module):
     """Base of the encoders: `forward(x, pad) -> [N, L', C]`, L' = ceil(L / stride).
 
     `x` is token ids [N, L] or float one-hot [N, L, A]. `pad` is True where a row has ended: padding
-    stands at the end of a row, and what comes out at the other positions does not depend on it.
+    is at the end of a row, and what comes out at the other positions does not depend on it.
     A subclass sets `n_out`, and `stride` unless it is 1. What it holds as `embed` and as `blocks`
     (an nn.ModuleList, applied by `run_blocks`) can be frozen, has learning rates of its own and is
     computed again if `checkpoint_activations`; without `blocks` those options are refused.
@@ -96,7 +96,7 @@ class Encoder(nn.Module):
 
     def out_pad(self, pad: Bool[Tensor, "N L"] | None) -> Bool[Tensor, "N M"] | None:
         """Which positions of the output are padding, given those of the input."""
-        # padding stands at the end, so a bin is padding if its first position is
+        # padding is at the end, so a bin is padding if its first position is
         return pad if pad is None or self.stride == 1 else pad[:, :: self.stride]
 
     def run_blocks(self, x: Tensor, pad: Tensor | None) -> Tensor:

@@ -1,8 +1,8 @@
 """Any encoder of HuggingFace `transformers`, from a local folder, behind the interface of ours.
 
-Letters are given to it as embeddings of its own tokens, so that one-hot input works and an unknown
-letter follows the alphabet's rule. Tokenisers of more than one letter a token (k-mers, BPE) are
-called on the text, and each token's vector is given to all of its letters. Needs the extra `hf`.
+Bases are given to it as embeddings of its own tokens, so that one-hot input works and an unknown
+base follows the alphabet's rule. Tokenisers with more than one base in a token (k-mers, BPE) are
+called on the text, and each token's vector is given to all of its bases. Needs the extra `hf`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ESM_MASKED_PROP = 0.15 * 0.8
 
 
 class HfEncoder(Encoder):
-    """The last hidden states for each letter: [N, L] -> [N, L, hidden_size]."""
+    """The last hidden states of each position: [N, L] -> [N, L, hidden_size]."""
 
     letters: Tensor
     before: Tensor
@@ -77,7 +77,7 @@ class HfEncoder(Encoder):
         x: Integer[Tensor, "N L"] | Float[Tensor, "N L A"],
         pad: Bool[Tensor, "N L"] | None = None,
     ) -> Float[Tensor, "N L C"]:
-        """The hidden state of each letter."""
+        """The hidden state of each position."""
         if self.words is not None:
             return self._by_words(self.words, x, pad)
         n, seq_len = x.shape[:2]
@@ -114,8 +114,8 @@ class HfEncoder(Encoder):
     def _by_words(self, tokeniser: Any, x: Tensor, pad: Tensor | None) -> Tensor:
         if x.is_floating_point():
             raise ValueError(
-                "one-hot input needs a tokeniser with one token a letter; that of --hf_path has "
-                "tokens of several letters"
+                "one-hot input needs a tokeniser with one token for each base; that of --hf_path "
+                "has tokens of several bases"
             )
         texts = _texts(x, pad, self.alphabet)
         words = tokeniser(texts, return_tensors="pt", padding=True, return_offsets_mapping=True).to(
@@ -182,7 +182,7 @@ def _is_by_letter(tokeniser: Any, alphabet: Alphabet) -> bool:
 def _token(vocabulary: dict[str, int], letter: str, unknown: int | None) -> int:
     token = vocabulary.get(letter, vocabulary.get(letter.lower(), unknown))
     if token is None:
-        raise HparamError(f"the tokeniser in --hf_path has no token for the letter {letter!r}")
+        raise HparamError(f"the tokeniser in --hf_path has no token for {letter!r}")
     return token
 
 

@@ -1,6 +1,6 @@
 """The other strand: reverse complement of batches, and outputs turned back.
 
-Padding stays at the end: a row of n letters has only its first n positions reversed.
+Padding stays at the end: a row of n positions has only its first n positions reversed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def reverse_complement(x: Tensor, alphabet: Alphabet, pad: Tensor | None = None)
         )
     table = torch.from_numpy(alphabet.complement_table).to(x.device)
     if x.is_floating_point():
-        # complementing is its own inverse, so the table also tells where a letter comes from
+        # complementing is its own inverse, so the table also says where a letter comes from
         return reverse_outputs(x[..., table[: alphabet.n_letters].long()], pad)
     return reverse_outputs(table[x.int()].to(x.dtype), pad)
 

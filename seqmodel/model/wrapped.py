@@ -1,6 +1,6 @@
 """Any nn.Module behind the interface of the encoders: `--encoder=wrapped --decoder=none`.
 
-Letters are given to it in its own layout and order. What it gives, [N, T] or [N, L', T], is the
+The sequence is given to it in its own layout and order. What it gives, [N, T] or [N, L', T], is the
 output of the task itself; one output a sequence is one position here, [N, 1, T].
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from seqmodel.hparam.hparams import Hparams
 
 MASK, PAD, UNUSED = "?", "-", "."
-"""What stands for a position that is hidden, for padding, and for a number without a letter."""
+"""What represents a position that is hidden, for padding, and for a number without a letter."""
 
 
 class WrappedEncoder(Encoder):
@@ -113,7 +113,7 @@ class WrappedEncoder(Encoder):
         return rows.mT if self.layout == "NAL" else rows
 
     def out_pad(self, pad: Tensor | None) -> Tensor | None:
-        """Which positions of the output are padding: those with a letter of padding in their bin.
+        """Which positions of the output are padding: those with padding in their bin.
 
         The outputs are in the middle of the input.
         """
@@ -123,7 +123,7 @@ class WrappedEncoder(Encoder):
         crop = (pad.shape[1] - size) // 2
         if crop < 0:
             raise ModelError(
-                f"{self._name} gives {self.n_positions} bins of {self.bin_len} letters, more than "
+                f"{self._name} gives {self.n_positions} bins of {self.bin_len} bp, more than "
                 f"the {pad.shape[1]} of its input; correct bin_len"
             )
         return pad[:, crop : crop + size].unflatten(1, (self.n_positions, self.bin_len)).any(2)
@@ -174,7 +174,7 @@ def order_of(letters: str, alphabet: Alphabet, layout: str) -> list[int]:
         )
     if layout == "NL" and not set(letters) & set(alphabet.ambiguous):
         raise HparamError(
-            f"letters={letters!r}: with layout NL the place of unknown letters is needed; add "
+            f"letters={letters!r}: with layout NL the place of unknown bases is needed; add "
             f"{alphabet.ambiguous[:1] or UNUSED} where the module has it, such as "
             f"{letters}{alphabet.ambiguous[:1]}"
         )

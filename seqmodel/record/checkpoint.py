@@ -35,7 +35,7 @@ MOST_KEPT = 100_000  # contigs in the entry; the header has MOST
 
 # what later versions changed in the rest of the dictionary: names of weights, callbacks, loops
 CHECKPOINT_STEPS: tuple[Step, ...] = (
-    Step("0.1.1", "targets tell the tracks that are a pair of strands", lambda c: _with_pairs(c)),
+    Step("0.1.1", "targets have the tracks that are a pair of strands", lambda c: _with_pairs(c)),
 )
 
 
@@ -66,7 +66,7 @@ def save(checkpoint: dict[str, Any], path: str | Path) -> None:
     """Writes `checkpoint` to `path`: whole or not at all, with its header.
 
     Raises:
-        RunError: it cannot be written (disk full, no permission); what stood there still stands.
+        RunError: it cannot be written (disk full, no permission); what was there is kept.
     """
     remove_stale(path)
     header = json.dumps(header_of(checkpoint))
@@ -172,12 +172,12 @@ def _compare(own: dict[str, Any], path: str | Path) -> None:
     with reading(path, CheckpointError, "checkpoint"), zipfile.ZipFile(path) as archive:
         (name,) = (x for x in archive.namelist() if x.split("/")[-1] == HEADER)
         header = json.loads(archive.read(name))
-    for name, told in header.items():
+    for name, value in header.items():
         there = own.get(name)
         if name in ("contigs", "data") and isinstance(there, dict):
             there = dict(islice(there.items(), MOST))
         try:
-            same = json.dumps(told, sort_keys=True) == json.dumps(there, sort_keys=True)
+            same = json.dumps(value, sort_keys=True) == json.dumps(there, sort_keys=True)
         except (TypeError, ValueError, RecursionError):
             same = False
         if not same:
@@ -206,7 +206,7 @@ def stamp(
         targets: what is predicted, `Targets.to_dict`.
         splits: names of the splits, and how many items each has.
         data: size and SHA-256 of each file of data, by path.
-        seq_len: letters of the sequences that the model was trained on.
+        seq_len: length of the sequences, in bp, that the model was trained on.
         contigs: those with training windows, `training_contigs`; the first 100,000 are kept.
         plugins: digests of the plugins, by module.
     """
@@ -231,7 +231,7 @@ def load_weights(
     """Puts the weights that the checkpoint at `path` has below `prefix` into `module`.
 
     Raises:
-        CheckpointError: another alphabet, or other names or shapes: the first ones are told.
+        CheckpointError: another alphabet, or other names or shapes: it names the first ones.
     """
     put_weights(module, load(path), path, prefix, alphabet=alphabet)
 
@@ -278,7 +278,7 @@ def _check_alphabet(path: str | Path, other: dict[str, Any], alphabet: dict[str,
     if before != now:
         raise CheckpointError(
             f"{path}: trained with --unknown={before}, this run has --unknown={now}: its model "
-            f"would see other input for unknown letters; set --unknown={before}"
+            f"would see other input for unknown bases; set --unknown={before}"
         )
 
 
@@ -305,7 +305,7 @@ def saved_targets(checkpoint: dict[str, Any], path: str | Path) -> Targets:
     try:
         return Targets.from_dict(checkpoint["seqmodel"]["targets"])
     except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise CheckpointError(f"{path}: damaged, it does not tell what its model predicts") from e
+        raise CheckpointError(f"{path}: damaged, it does not say what its model predicts") from e
 
 
 def saved_alphabet(checkpoint: dict[str, Any], path: str | Path) -> Alphabet:
@@ -317,7 +317,7 @@ def saved_alphabet(checkpoint: dict[str, Any], path: str | Path) -> Alphabet:
     try:
         return Alphabet.from_dict(checkpoint["seqmodel"]["alphabet"])
     except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise CheckpointError(f"{path}: damaged, it does not tell what its model reads") from e
+        raise CheckpointError(f"{path}: damaged, it does not say what its model reads") from e
 
 
 def _safetensors(path: str | Path) -> dict[str, torch.Tensor]:

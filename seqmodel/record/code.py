@@ -179,7 +179,7 @@ def code_state(root: str) -> dict[str, Any]:
 
     Returns:
         `path`, `commit`, `changed`, `diff`; `not_in_diff`, name to reason, where the text of a file
-        is not in the diff; and `problem`, a line, where git could not tell: then what is not known
+        is not in the diff; and `problem`, a line, where git failed: then what is not known
         is None.
     """
     state: dict[str, Any] = {"path": root, "commit": None}

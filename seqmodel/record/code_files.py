@@ -21,7 +21,13 @@ from seqmodel.record.git import GitFailed, tracked
 LIST = ".seqmodel-code"  # beside the package in an unpacked archive
 MAX_FILE = 1 << 20
 MAX_ALL = 20 << 20
-OWN_KINDS = (".py", ".sh", ".css", ".js", "py.typed")  # of the package, where git does not tell
+OWN_KINDS = (
+    ".py",
+    ".sh",
+    ".css",
+    ".js",
+    "py.typed",
+)  # of the package, where git does not list them
 
 _SECRET_NAMES = re.compile(
     r"""
@@ -161,7 +167,7 @@ def _has_secret(path: str) -> bool:
 
 
 def _tracked_of_package(root: str) -> frozenset[str] | None:
-    """What git tracks of the package; None if it lies in no checkout, or git does not tell."""
+    """What git tracks of the package; None if it is in no checkout, or git fails."""
     if not os.path.exists(f"{root}/.git"):
         return None
     key = (root, mark(f"{git_folder(root)}/index"))

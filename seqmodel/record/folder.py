@@ -1,4 +1,4 @@
-"""The folder of a run: where it lies, and the record that tells what was run. Light.
+"""The folder of a run: where it lies, and the record of what was run. Light.
 
     <run folder>/hparams.json     all hyperparameters, and `_run`: version, code, host, packages
                  code.diff        what the code had beside its commit: changes, the user's plugins
@@ -35,7 +35,7 @@ SCHEMA = 1
 RECORD = "hparams.json"
 CHECKPOINTS = "checkpoints"
 LATEST = "latest"
-# tells the other ranks of a launch which folder the first one took
+# from which the other ranks of a launch know the folder that the first one took
 FOLDER_VARIABLE = "SEQMODEL_RUN_FOLDER"
 
 
@@ -98,13 +98,13 @@ def _given_folder(run: Run) -> Path | None:
 def _refuse_old_run(run: Run, folder: Path) -> None:
     if _was_run(folder / RECORD) and not run.values.resume_from_checkpoint:
         raise RunError(
-            f"{folder} holds a run already; choose another --default_root_dir, or go on with "
+            f"{folder} holds a run already; choose another --default_root_dir, or resume it with "
             f"--resume_from_checkpoint={folder / CHECKPOINTS / 'last.ckpt'}"
         )
 
 
 def _take_over(before: Path, folder: Path) -> None:
-    """Copies what a run that goes on in another folder had: its scores and its best checkpoint."""
+    """Copies the scores and the best checkpoint of a run that is resumed in another folder."""
     import shutil
 
     for name in ("metrics.csv", f"{CHECKPOINTS}/best.ckpt"):
@@ -210,26 +210,26 @@ def write_record(
         used: what the run uses where a hyperparameter leaves it open.
 
     Returns:
-        What the user should be told of the code and the data, a line each.
+        What is printed of the code and the data, a line each.
     """
     from seqmodel.record.code import code_record
 
     for made in (folder, folder / CHECKPOINTS):
         remove_parts(made)
-    path, told = folder / RECORD, list(changed)
+    path, lines = folder / RECORD, list(changed)
     attempt = _attempt(run) | {"used": used or {}}
     attempt |= {"changed_data": list(changed), "data": data} if changed else {}
     code, diff = code_record(run.values.plugins, str(folder))
     code["plugins"] = plugin_digests(run.values.plugins)
     digest = code["digest"]
     if "problem" in code:
-        told.append(f"the commit of the code is not known, only its digest: {code['problem']}")
+        lines.append(f"the commit of the code is not known, only its digest: {code['problem']}")
     if path.exists() and run.values.resume_from_checkpoint:
         record = read_record(path)
         record["_run"].setdefault("resumed", []).append({**attempt, "code": code})
         before = record["_run"].get("code", {}).get("digest", digest)
         if before != digest:
-            told.append(f"the code is not that of the run so far: {digest}, was {before}")
+            lines.append(f"the code is not that of the run so far: {digest}, was {before}")
             write_file(folder / f"code.{digest}.diff", diff, RunError)
     else:
         if diff:
@@ -249,7 +249,7 @@ def write_record(
             },
         }
     write_file(path, json.dumps(record, indent=1) + "\n", RunError)
-    return told
+    return lines
 
 
 def add_to_record(folder: Path, name: str, value: object) -> None:

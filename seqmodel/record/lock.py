@@ -25,7 +25,7 @@ from seqmodel.terminal import plain_line
 
 LOCK = "lock"
 BEAT_S = 10.0  # seconds between two heartbeats
-DEAD_S = 120.0  # a process on another machine is dead after this silence
+DEAD_S = 120.0  # a process on another host is dead after this silence
 MOST_BYTES = 1 << 16
 WAIT_S = 180.0  # a job waits this long for the attempt before it
 
@@ -49,7 +49,7 @@ class FolderLock:
     def take(self, folder: Path) -> None:
         """Makes this process the one that writes into `folder`, which exists.
 
-        A job waits for the attempt before it, which may be ending or dead on another machine.
+        A job waits for the attempt before it, which may be ending or dead on another host.
 
         Raises:
             RunError: another process writes there, or no file can be made there.
@@ -275,7 +275,7 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _machine() -> str:
-    """What tells machines and containers apart between which process ids mean nothing."""
+    """What distinguishes hosts and containers: a process id of one means nothing in another."""
     parts = [os.uname().nodename]
     with suppress(OSError):  # elsewhere than on Linux there are no such files
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
@@ -284,7 +284,7 @@ def _machine() -> str:
 
 
 def _start_of(pid: int) -> str | None:
-    """When the process started, in the way of this machine; None if it is dead."""
+    """When the process started, in the units of this host; None if it is dead."""
     hidden = None
     try:
         os.kill(pid, 0)

@@ -32,7 +32,7 @@ def read_regular(path: str, pick: Callable[[Any, int], bytes] | None = None) -> 
         pick: reads a part, given the open file and its size; all of it unless given.
 
     Raises:
-        Damaged: something else stands there, or it is too large, or it cannot be read.
+        Damaged: something else is there, or it is too large, or it cannot be read.
     """
     try:
         return agent.read_regular(path, pick)

@@ -1,4 +1,4 @@
-"""What the tasks that predict letters share: their outputs, their loss, their metrics."""
+"""What the tasks share that predict each position: their outputs, their loss, their metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class LetterTask(Task):
-    """Base of the tasks with one output a letter of the alphabet, at each position."""
+    """Base of the tasks with one output for each letter of the alphabet, at each position."""
 
     per_position = True
     predicts_targets = False
@@ -30,18 +30,18 @@ class LetterTask(Task):
         super().__init__(*args, **kwargs)
         if self.encoder.stride > 1:
             raise HparamError(
-                f"{type(self).__name__} predicts each letter, but {type(self.encoder).__name__} "
+                f"{type(self).__name__} predicts each position, but {type(self.encoder).__name__} "
                 f"gives one vector for {self.encoder.stride} positions; use --encoder=transformer, "
                 "dilated_conv or hyena, or --pool_size=1"
             )
 
     @classmethod
     def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Targets) -> int:
-        """One output a letter."""
+        """One output for each letter of the alphabet."""
         return alphabet.n_letters
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """The probability of each letter at each position."""
+        """The probability of each letter of the alphabet at each position."""
         return outputs.softmax(-1)
 
     def new_metric(self, stage: str) -> LetterMetric:
@@ -49,7 +49,7 @@ class LetterTask(Task):
         return LetterMetric()
 
     def has_something_to_predict(self, batch: Batch) -> bool:
-        """Whether there is a known letter that weighs anything."""
+        """Whether there is a known position with a weight."""
         known = batch["tokens"] < self.alphabet.n_letters
         if "weight" in batch:
             known &= batch["weight"] > 0

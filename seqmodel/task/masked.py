@@ -1,4 +1,4 @@
-"""Masked letters: positions are hidden, changed or left, and predicted from both sides.
+"""Masked prediction: positions are hidden, changed or left, and predicted from both sides.
 
 Devlin et al. 2019 (BERT). What happens to a position is a pure function of the sample's key and of
 the position: not of the batch, the rank, torch's random state or a resume.
@@ -26,7 +26,7 @@ EVALUATION_STREAM = 0x6576616C
 
 
 class MaskedTask(LetterTask):
-    """Predicts the original letters at the chosen positions."""
+    """Predicts the original bases at the chosen positions."""
 
     def score(self, batch: Batch) -> Scored:
         """Cross-entropy in nats; decoder and loss are computed at the chosen positions only.
@@ -58,13 +58,13 @@ def corrupt(
 ) -> tuple[Tensor, Tensor]:
     """The corrupted tokens, uint8 [N, L], and which positions are to be predicted, bool [N, L].
 
-    Only letters are chosen: never unknown ones, padding or what is masked already.
+    Only known positions are chosen: never unknown ones, padding or what is masked already.
 
     Args:
         tokens: ids, uint8 [N, L].
         key: of each sample, int64 [N].
         alphabet: of the ids.
-        hparams: `mask_prop`, `random_prop`, `keep_prop`: proportions of the letters.
+        hparams: `mask_prop`, `random_prop`, `keep_prop`: proportions of the known positions.
         stream: another one gives independent choices for the same keys.
     """
     n_positions = tokens.shape[1]

@@ -65,7 +65,7 @@ class SplitMetric(Metric):
 
 
 class LetterMetric(SplitMetric):
-    """Loss of predicted letters in nats and bits, perplexity, and how many were right."""
+    """Loss of predicted positions in nats and bits, perplexity, and how many were right."""
 
     value_names = ("loss", "bits", "perplexity", "accuracy")
     n_right: Tensor
@@ -77,7 +77,7 @@ class LetterMetric(SplitMetric):
         self.add_state("n_seen", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def observe(self, outputs: Tensor, target: Tensor) -> None:
-        """Counts the letters that were right."""
+        """Counts the positions that were right."""
         self.n_right += (outputs.argmax(-1) == target).sum()
         self.n_seen += target.numel()
 
@@ -150,7 +150,7 @@ class ClassMetric(_KeepingMetric):
     value_names = ("loss", "accuracy", "f1", "mcc", "auroc", "auprc")
 
     def scores(self) -> dict[str, Tensor]:
-        """The scores of the split; what is undefined is told."""
+        """The scores of the split; of what is undefined a line is printed."""
         outputs, target = self.kept()
         return class_scores(outputs.softmax(-1), target, self.names, self.stage)
 
@@ -166,7 +166,7 @@ class MultilabelMetric(_KeepingMetric):
     value_names = ("loss", "auroc", "auprc")
 
     def scores(self) -> dict[str, Tensor]:
-        """The scores of the split; what is undefined is told."""
+        """The scores of the split; of what is undefined a line is printed."""
         outputs, target = self.kept()
         pairs = [ranking_scores(*known(p, y)) for p, y in zip(outputs.T, target.T, strict=True)]
         auroc, auprc = (torch.stack(values) for values in zip(*pairs, strict=True))
@@ -186,7 +186,7 @@ class RegressionMetric(_KeepingMetric):
     value_names = ("loss", "mse", "pearson", "spearman")
 
     def scores(self) -> dict[str, Tensor]:
-        """The scores of the split; what is undefined is told."""
+        """The scores of the split; of what is undefined a line is printed."""
         outputs, target = self.kept()
         pairs = [known(p, y) for p, y in zip(outputs.T, target.T, strict=True)]
         correlations = [correlation_scores(p, y) for p, y in pairs]
@@ -227,7 +227,7 @@ class ProfileMetric(_KeepingMetric):
         super().observe(x.sum(1).log1p(), y.sum(1).log1p().masked_fill(none, float("nan")).float())
 
     def scores(self) -> dict[str, Tensor]:
-        """The scores of the split; what is undefined is told."""
+        """The scores of the split; of what is undefined a line is printed."""
         n, x, y, xx, yy, xy = self.moments
         covariance = xy / n - x / n * y / n
         pearson = covariance / ((xx / n - (x / n) ** 2) * (yy / n - (y / n) ** 2)).sqrt()

@@ -1,7 +1,7 @@
 """Optimisers: which parameters get which learning rate and weight decay.
 
 Weight decay is for matrices and kernels. Not for biases and norms, which do not overfit and whose
-shrinking changes the scale of a layer; nor for letter embeddings, where it would pull rare letters
+shrinking changes the scale of a layer; nor for embeddings of letters, where it would pull rare ones
 (and the mask) to zero at each step in which they do not occur.
 """
 

@@ -65,7 +65,7 @@ class Schedule(LambdaLR):
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
     def observe(self, loss: float) -> None:
-        """Tells it a validation loss; too many in a row without a better one cut the rate.
+        """Takes in a validation loss; too many in a row without a better one cut the rate.
 
         A loss that is undefined (NaN: no label was known) says neither.
         """

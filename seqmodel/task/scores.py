@@ -1,4 +1,4 @@
-"""Scores of predictions, from torchmetrics, with what is undefined as NaN and told in one line.
+"""Scores of predictions, from torchmetrics, with NaN and one line of warning for what is undefined.
 
 torchmetrics and scikit-learn give 0 or 1 for some undefined values (AUROC of one class); here:
 - AUROC, AUPRC and MCC of a split that has one class only are NaN;

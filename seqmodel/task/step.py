@@ -2,7 +2,7 @@
 
 The gradient of a step is that of (sum of the losses of all that was predicted) / (sum of their
 weights), over all batches and ranks of the step. Batches and ranks are never averaged by
-themselves: they differ in how many letters, labels and samples they have.
+themselves: they differ in how many positions, labels and samples they have.
 """
 
 from __future__ import annotations

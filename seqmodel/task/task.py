@@ -50,7 +50,7 @@ class Task(pl.LightningModule):
 
     Args:
         hparams: of the task.
-        encoder: letters to vectors.
+        encoder: from token ids to vectors.
         decoder: vectors to the `n_out` outputs of the task.
         alphabet: of the input.
         targets: kind, names and number of the labels.
@@ -59,7 +59,7 @@ class Task(pl.LightningModule):
 
     Attributes:
         tested: outputs and targets of the test split, over all ranks, once it was scored.
-        default_monitor: the logged value that tells the best checkpoint; see `monitor_mode`.
+        default_monitor: the logged value that chooses the best checkpoint; see `monitor_mode`.
         per_position: whether the task wants a decoder with one output a position; None for any.
         predicts_targets: whether it predicts the labels of its data; if not they are not read.
         counts: whether the targets are counts, so that none may be negative.
@@ -125,12 +125,12 @@ class Task(pl.LightningModule):
         raise NotImplementedError
 
     def logged_names(self) -> tuple[str, ...] | None:
-        """Names of the values that choose the best checkpoint; None where a metric tells none."""
+        """Names of the values that choose the best checkpoint; None where a metric names none."""
         names = self.new_metric("valid").value_names
         return None if names is None else (*(f"valid_{name}" for name in names), "train_loss")
 
     def has_something_to_predict(self, batch: Batch) -> bool:
-        """Whether anything in the batch has a loss: a label that is known, a letter."""
+        """Whether anything in the batch has a loss: a known label, or a known position."""
         target = batch.get("target")
         return target is None or not target.is_floating_point() or not bool(target.isnan().all())
 
@@ -362,7 +362,7 @@ class Task(pl.LightningModule):
         self._metrics[stage].update(*self.score(batch))
 
     def _check_valid_loss(self, loss: float, weight: float) -> None:
-        """Without any label that is known the loss is undefined, and tells nothing."""
+        """Without any label that is known the loss is undefined, and is not checked."""
         if weight and not math.isfinite(loss):
             n_batches = int(self.trainer.num_val_batches[0])
             raise diverged(self, "valid_loss", loss, self._valid_batches_again(n_batches))
@@ -383,7 +383,7 @@ class Task(pl.LightningModule):
             self._logged_epoch = self.trainer.current_epoch
         on_bar = {f"{stage}_loss", self.default_monitor}
         for name, value in values.items():
-            # the same on all ranks: sync_dist only tells Lightning so
+            # the same on all ranks: sync_dist only says so to Lightning
             self.log(name, value, prog_bar=name in on_bar, sync_dist=world_size() > 1)
         if stage == "valid":
             weight = 0.0 if metric.total_weight is None else float(metric.total_weight)
@@ -419,5 +419,5 @@ def check_task(cls: object) -> type[Task]:
 
 
 def monitor_mode(name: str) -> str:
-    """`min` for losses and errors, `max` for scores: how a logged value tells the best."""
+    """`min` for losses and errors, `max` for scores: which values of a logged value are better."""
     return "min" if name.endswith(("loss", "bits", "perplexity", "mse")) else "max"

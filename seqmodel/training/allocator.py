@@ -26,7 +26,7 @@ def kept_memory() -> Iterator[bool]:
     """Within it what is freed is kept by this process; after it, it is given back.
 
     Gives whether that could be arranged: not without glibc, nor where the user has set one of its
-    own variables (MALLOC_TRIM_THRESHOLD_, GLIBC_TUNABLES, ...), which stands.
+    own variables (MALLOC_TRIM_THRESHOLD_, GLIBC_TUNABLES, ...), which is kept.
     """
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "gnu_get_libc_version") or any(x in os.environ for x in _USERS):

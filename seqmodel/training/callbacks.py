@@ -1,7 +1,7 @@
 """Callbacks that change what is learned: averages of the weights. trainer.py adds them.
 
-Both validate, test and keep the average; the weights that are trained stand in the checkpoint
-beside it (`current_model_state`), so that a resumed run goes on with them.
+Both validate, test and keep the average; the weights that are trained are in the checkpoint
+beside it (`current_model_state`), so that a resumed run continues with them.
 """
 
 from __future__ import annotations

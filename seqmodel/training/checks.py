@@ -129,7 +129,7 @@ def check_contents(run: Run, parts: Parts) -> None:
     """Refuses a split in which nothing can be predicted; as a rule one batch is read of each.
 
     Raises:
-        LabelError: all labels of a split are missing, or all letters unknown.
+        LabelError: all labels of a split are missing, or all positions unknown.
     """
     used = ("test",) if run.values.mode == "test" else parts.data.splits
     for split in used:
@@ -138,7 +138,7 @@ def check_contents(run: Run, parts: Parts) -> None:
             what = (
                 "every label is missing"
                 if parts.task.predicts_targets
-                else "every letter is unknown (N) or has no weight"
+                else "every position is unknown (N) or has no weight"
             )
             raise LabelError(
                 f"the {split} split ({', '.join(parts.data.files_of(split))}) has nothing to "

@@ -65,7 +65,7 @@ MOST_AFTER_TRAINING = 2_000_000
 # what Lightning warns of and is meant here
 QUIET = (
     ".*dataloader is not resumable.*",  # RunData puts it where it was
-    ".*exists and is not empty.*",  # a resumed run goes on in its folder
+    ".*exists and is not empty.*",  # a resumed run continues in its folder
     ".*smaller than the logging interval.*",
     ".*does not have many workers.*",
     ".*`srun` command is available.*",  # a login node, or one process on purpose

@@ -39,7 +39,8 @@ def check_host(run: Run) -> None:
     """
     v = run.values
     _check_accelerator(v.accelerator, v.devices)
-    _check_processes(run)
+    for name in ("devices", "n_workers", "n_threads"):
+        check_number(name, getattr(v, name))
     _check_nodes(v.num_nodes)
     if not v.fast_dev_run:
         for name in v.logger:
@@ -127,17 +128,19 @@ def _check_accelerator(accelerator: str, n_devices: int) -> None:
         )
 
 
-def _check_processes(run: Run) -> None:
-    """Refuses numbers of processes or threads that would take the memory and leave no CPU."""
+def check_number(name: str, value: int | None) -> None:
+    """Refuses a number of processes or threads that would fill the memory and only wait for CPUs.
+
+    Raises:
+        HparamError: more than PER_CPU for each CPU of this process.
+    """
     n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     most = PER_CPU * (n_cpus or 1)
-    for name in ("devices", "n_workers", "n_threads"):
-        value = getattr(run.values, name)
-        if value and value > most:
-            raise HparamError(
-                f"--{name}={value}: this process has {n_cpus} CPU{'s' * (n_cpus != 1)}, and more "
-                f"than {PER_CPU} for each only wait; set --{name}={most} or less"
-            )
+    if value and value > most:
+        raise HparamError(
+            f"--{name}={value}: this process has {n_cpus} CPU{'s' * (n_cpus != 1)}, and more "
+            f"than {PER_CPU} for each only wait; set --{name}={most} or less"
+        )
 
 
 def _check_nodes(num_nodes: int) -> None:

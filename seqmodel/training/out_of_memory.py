@@ -20,7 +20,7 @@ def explain_out_of_memory(error: BaseException) -> RunError | None:
     on_device = isinstance(error, torch.OutOfMemoryError)
     if not (on_cpu or on_device or isinstance(error, MemoryError)):
         return None
-    where = "on the GPU" if on_device else "of this machine"
+    where = "on the GPU" if on_device else "of this host"
     asked = next((line.strip() for line in text.splitlines() if "allocate" in line), "")
     said = f" ({asked[:120].rstrip('.')})" if asked else ""
     return RunError(f"out of memory {where}{said}: {ADVICE}")

@@ -2,7 +2,7 @@
 
 Written as test_predictions.tsv; where that would have more than `MOST` numbers as
 test_predictions.npz. Of profiles it is log(1 + sum of the counts) of each track. Their bins, and
-letters, are left out: their truth is as large as the data.
+positions, are left out: their truth is as large as the data.
 """
 
 from __future__ import annotations

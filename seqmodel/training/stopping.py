@@ -2,7 +2,7 @@
 
 A job's time limit announces itself by a signal. SIGUSR1 means "save and stop, you will be resumed";
 SIGTERM means the same without the promise. While training, the state is saved where a resumed run
-loses nothing; before and after it the process ends at once, since last.ckpt then stands already.
+loses nothing; before and after it the process ends at once, since last.ckpt is then complete.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class StopOnSignal(Callback):
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._handle(self._before)  # a notebook goes on after the run
+        self._handle(self._before)  # a notebook continues after the run
 
     def install(self) -> None:
         """Takes the signals over."""

@@ -2,7 +2,7 @@
 
 Randomness of a step (dropout) is drawn from (seed, epoch, batch, rank), not from a state that a
 kill would lose; the data follow the same rule (seqmodel/rng.py). last.ckpt is written at
-points from which Lightning goes on without repeating or skipping anything.
+points from which Lightning resumes without repeating or skipping anything.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ class LastCheckpoint(Checkpoint):
         signalled = self.stopper.due(trainer)
         if step == trainer.max_steps:
             trainer.should_stop = True  # so that Lightning validates what the last steps gave
-        loop = trainer.fit_loop.epoch_loop  # Lightning tells only there whether its epoch ends
+        loop = trainer.fit_loop.epoch_loop  # only there Lightning knows whether its epoch ends
         within = not loop._num_ready_batches_reached()
         validates = trainer.should_stop or _validates(trainer)  # after which training may end
         self._place = copy.deepcopy(trainer.fit_loop.state_dict()) if within and validates else None
@@ -358,7 +358,7 @@ def _further_logger(name: str, folder: Path) -> Logger:
         if name == "tensorboard":
             return TensorBoardLogger(folder, name="", version="tensorboard")
         if name == "mlflow":
-            # a folder of files needs no server and can be copied; mlflow 3 wants to be told so
+            # a folder of files needs no server and can be copied; mlflow 3 asks for this
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
             where = f"file:{(folder / 'mlruns').resolve()}"
             return MLFlowLogger("seqmodel", tracking_uri=where)
@@ -370,7 +370,7 @@ def _further_logger(name: str, folder: Path) -> Logger:
 def _plugins() -> list[Any]:
     plugins: list[Any] = [SafeCheckpointIO()]
     if SLURMEnvironment.detect():
-        # requeueing is the job's decision, told from its files, not Lightning's
+        # the job decides from its files whether it is requeued, not Lightning
         plugins.append(SLURMEnvironment(auto_requeue=False))
     return plugins
 

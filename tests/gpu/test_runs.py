@@ -112,7 +112,7 @@ def test_memory_that_runs_out_is_one_line(run, device, monkeypatch, capsys):
     monkeypatch.setattr(TransformerEncoder, "forward", too_much)
     assert run(*RUN, "--default_root_dir=out") == 2
     *_, said = [x for x in capsys.readouterr().err.splitlines() if not x.startswith("warning")]
-    where = "on the GPU" if device.type == "cuda" else "of this machine"
+    where = "on the GPU" if device.type == "cuda" else "of this host"
     assert said.startswith(f"RunError: out of memory {where}")
     assert "lower --batch_size" in said
 

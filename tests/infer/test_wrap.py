@@ -75,7 +75,7 @@ def test_a_profile_that_covers_the_middle_of_its_input():
     # of 30 letters the last 10 are padding: bins start at 4, 8, ..., so 6 are of letters alone
     short = model.predict([x[:30] for x in TEXTS])
     assert np.isnan(short).all((0, 2)).tolist() == [False] * 6 + [True] * 2
-    with pytest.raises(ModelError, match="8 bins of 8 letters, more than the 40"):
+    with pytest.raises(ModelError, match="8 bins of 8 bp, more than the 40"):
         seqmodel.wrap(net, seq_len=L, targets=TARGETS, task="profile", bin_len=8)
 
 

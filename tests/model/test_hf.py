@@ -130,7 +130,7 @@ def test_tokens_of_several_letters_give_their_vector_to_each(tmp_path, no_networ
     ids = [KMER_WORDS.index(w) for w in ("[CLS]", "TTA", "##ACG", "##ACG", "[SEP]")]
     hidden = hidden_by_hand(folder, torch.tensor([ids]))[0]
     torch.testing.assert_close(encoder(x)[0], hidden[1:4].repeat_interleave(3, 0))
-    with pytest.raises(ValueError, match="one token a letter"):
+    with pytest.raises(ValueError, match="one token for each base"):
         encoder(torch.eye(4)[x.long()])
 
 

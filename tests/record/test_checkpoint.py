@@ -269,5 +269,5 @@ def test_the_pairs_of_tracks_of_an_earlier_version_follow_from_its_strands(
 
 @pytest.mark.parametrize("targets", [{}, {"kind": "real"}, {"kind": "x", "names": []}, 3])
 def test_a_checkpoint_that_does_not_tell_its_targets_is_refused(targets):
-    with pytest.raises(CheckpointError, match=r"a\.ckpt: damaged, it does not tell what its model"):
+    with pytest.raises(CheckpointError, match=r"a\.ckpt: damaged, it does not say what its model"):
         checkpoint.saved_targets({"seqmodel": {"targets": targets}}, "a.ckpt")

@@ -215,7 +215,7 @@ def test_sequences_without_a_base_to_predict_are_refused(folder, capsys, letters
     assert main([*args, *SMALL, "--default_root_dir=r"]) == 2
     line = last_line(capsys)
     assert line.startswith(
-        "LabelError: the train split (n.fa) has nothing to predict: every letter"
+        "LabelError: the train split (n.fa) has nothing to predict: every position"
     )
     assert not Path("r").exists()
 

@@ -2,16 +2,19 @@
 
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from seqmodel.cli.verbs import main as seqmodel
 from seqmodel.hparam.resolve import resolve
 from seqmodel.model.decoder import ProfileDecoder
 from seqmodel.run import main
 from seqmodel.training.execute import execute
 
+ROOT = Path(__file__).parents[2]
 FAST = ("--encoder=dilated_conv", "--n_layers=1", "--n_dims=8", "--batch_size=8", "--max_epochs=1")
 FAST += ("--progress=none", "--audit=none")
 DATA = ("--task=masked", "--fasta=g.fa", "--seq_len=64")
@@ -167,3 +170,20 @@ def test_the_positions_of_a_bin_follow_from_its_length(data, monkeypatch, more, 
     args = [*TRACKS, *FAST, "--seq_len=64", "--bin_len=8", "--fast_dev_run=True"]
     assert main([*args, *more.split()]) == 0
     assert seen == [n]
+
+
+@pytest.mark.parametrize("setting", ["--n_threads=100000", "--accelerator=gpu"])
+def test_a_verb_refuses_what_this_host_cannot_do(tmp_path, monkeypatch, capsys, setting):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch, "empty", unavailable)
+    (tmp_path / "x.csv").write_text("sequence\n" + "ACGT" * 16 + "\n")
+    checkpoint = ROOT / "tests/archive/0.2.0/classify.ckpt"
+    words = ["predict", f"--checkpoints={checkpoint}", "--table=x.csv", "--out=y.tsv"]
+    assert seqmodel([*words, setting]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "this process has" in line or "device='cuda' cannot be used here: no such device" in line
+    assert [x.name for x in tmp_path.iterdir()] == ["x.csv"]
+
+
+def unavailable(*size, **given):
+    raise RuntimeError("no such device")
