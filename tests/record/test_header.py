@@ -13,7 +13,8 @@ from seqmodel import VERSION
 from seqmodel.errors import CheckpointError, RunError, SeqmodelError
 from seqmodel.hparam import header
 from seqmodel.hparam.describe import as_text, described
-from seqmodel.hparam.resolve import help_text, resolve
+from seqmodel.hparam.help import help_text
+from seqmodel.hparam.resolve import resolve
 from seqmodel.record import checkpoint
 
 WRONG = (None, True, -1, 2.5, 10**30, "x", "a\0b", [], ["x", 3], [[]], {}, {"x": 3}, {"x": [None]})
