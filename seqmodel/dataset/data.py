@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from itertools import takewhile
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -44,11 +45,13 @@ class Data:
         sources: by split, number of the file that each item is from, where there are several.
         store: the FASTA files, if the sequences come from such.
         division: how training rows were divided, if by homology.
+        bad_intervals: by file, how many intervals could not be read, by the reason.
     """
 
     targets = Targets()
     store: SequenceStore | None = None
     division: Division | None = None
+    bad_intervals: Mapping[str, Mapping[str, int]] = MappingProxyType({})
     _digests: dict[str, dict[str, Any]] | None = None
 
     def __init__(self, hparams: Hparams, cache_dir: str | None = None) -> None:

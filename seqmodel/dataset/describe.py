@@ -34,6 +34,8 @@ def describe(data: Data) -> dict[str, Any]:
         "splits": {split: _split(data, split) for split in data.splits},
         "files": {path: os.path.getsize(path) for path in data.digests()},
     }
+    if data.bad_intervals:
+        found["bad_intervals"] = dict(data.bad_intervals)
     store = data.store
     if store is not None:
         order = np.argsort(-store.lengths, kind="stable")[:_MOST_SHOWN]
@@ -145,6 +147,8 @@ def as_text(found: dict[str, Any]) -> str:
         lines += [f"  {name:<24}{n:>14,}" for name, n in contigs["longest"].items()]
         more = contigs["n"] - len(contigs["longest"])
         lines += [f"  and {more} more"] * (more > 0)
+    for path, counts in found.get("bad_intervals", {}).items():
+        lines += [f"{path}: left out {n:,} intervals {why}" for why, n in counts.items()]
     for split, x in found["splits"].items():
         lines += ["", *_split_lines(split, x)]
     return "\n".join(lines)

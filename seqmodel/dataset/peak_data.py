@@ -9,7 +9,7 @@ import numpy as np
 from seqmodel.dataset.interval.interval import Intervals, concatenate, tiles
 from seqmodel.dataset.interval.operations import covered, regions
 from seqmodel.dataset.label.targets import Targets
-from seqmodel.dataset.store_data import Items, StoreData, base_of, read_anchored
+from seqmodel.dataset.store_data import Items, StoreData, base_of
 from seqmodel.errors import IntervalError
 from seqmodel.rng import hash64
 
@@ -59,8 +59,14 @@ class PeakData(StoreData):
         hp = self.hparams
         found: dict[str, list[Intervals]] = {}
         for path in hp.peaks:
-            bed = read_anchored(path, self.contigs, hp.factor_column, hp, summits=bool(hp.peak_len))
-            for name, peaks in _by_factor(path, bed.intervals, bed.texts).items():
+            columns, texts = [hp.factor_column] if hp.factor_column else [], list[str]()
+            bed = self._read_anchored(
+                path,
+                columns,
+                lambda found, _: texts.extend(x for y in found for x in y),  # noqa: B023
+                summits=bool(hp.peak_len),
+            )
+            for name, peaks in _by_factor(path, bed.intervals, texts).items():
                 found.setdefault(name, []).append(peaks)
         factors = {name: concatenate(parts) for name, parts in sorted(found.items())}
         enough = {name: x for name, x in factors.items() if len(x) >= hp.min_peaks}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,39 +13,57 @@ from seqmodel.dataset.batch.sampler import balanced_weights
 from seqmodel.dataset.batch.window import unknown_props
 from seqmodel.dataset.data import Data
 from seqmodel.dataset.homology import split_by_homology
-from seqmodel.dataset.interval.bed import Bed
-from seqmodel.dataset.interval.file import has_summits, read_aliases, read_intervals
+from seqmodel.dataset.interval.bed import Bed, Each, Skipped, column_number, head_of
+from seqmodel.dataset.interval.file import has_summits, kind_of, read_aliases, read_intervals
 from seqmodel.dataset.interval.interval import Contigs, Intervals, concatenate, tiles
 from seqmodel.dataset.interval.operations import covered, regions
+from seqmodel.dataset.label.gathered import Gathered, joined, scratch_folder, taken
 from seqmodel.dataset.label.labels import labels_of, numbers_of, targets_of
+from seqmodel.dataset.label.table import expanded
 from seqmodel.dataset.negatives import matched_negatives
 from seqmodel.dataset.seq.sequences import Sequences
 from seqmodel.dataset.seq.store import SequenceStore
-from seqmodel.dataset.split import SPLITS, open_rows, read_folds, split_by_digest, split_by_words
+from seqmodel.dataset.split import (
+    SPLITS,
+    check_splits,
+    flagged,
+    open_rows,
+    read_folds,
+    split_by_digest,
+    split_by_words,
+)
 from seqmodel.errors import IntervalError
 from seqmodel.hparam import Hparams
 from seqmodel.hparam.dataset import repeated
 
 
 class Items(NamedTuple):
-    """Intervals, and what belongs to each: labels, a weight, a word for its split."""
+    """Intervals, and what belongs to each: labels, a weight, a split.
+
+    A large result of `select` and `join` is kept in a scratch file in `folder`, if that is set.
+    """
 
     intervals: Intervals
     target: np.ndarray | None = None
     weight: np.ndarray | None = None
     split: np.ndarray | None = None
+    folder: str = ""
 
     def select(self, which: np.ndarray) -> Items:
         """The items of a bool mask or an array of indices."""
-        rest = (None if x is None else x[which] for x in self[1:])
-        return Items(self.intervals.select(which), *rest)
+        columns = (self.target, self.weight, self.split)
+        target, weight, split = (
+            None if x is None else taken(x, which, self.folder) for x in columns
+        )
+        return Items(self.intervals.select(which), target, weight, split, self.folder)
 
 
 def join(parts: list[Items]) -> Items:
     """All items of `parts`, in order."""
-    columns = zip(*(x[1:] for x in parts), strict=True)
-    rest = (None if x[0] is None else np.concatenate(x) for x in columns)
-    return Items(concatenate([x.intervals for x in parts]), *rest)
+    folder = parts[0].folder
+    columns = zip(*((x.target, x.weight, x.split) for x in parts), strict=True)
+    target, weight, split = (None if x[0] is None else joined(x, folder) for x in columns)
+    return Items(concatenate([x.intervals for x in parts]), target, weight, split, folder)
 
 
 class StoreData(Data):
@@ -59,6 +78,7 @@ class StoreData(Data):
 
     def _load(self) -> None:
         hp = self.hparams
+        self.bad_intervals = {}
         self.store = SequenceStore.open(hp.fasta, self.alphabet, self.cache_dir)
         self.contigs = Contigs(self.store.names, self.store.lengths)
         if hp.contig_aliases:
@@ -121,7 +141,7 @@ class StoreData(Data):
         taken = [x for split in SPLITS for x in numbers[split]]
         twice = repeated(taken)
         if twice is not None:
-            raise IntervalError(f"contig {self.contigs.names[twice]!r} stands in two splits")
+            raise IntervalError(f"contig {self.contigs.names[twice]!r} is in two splits")
         if not numbers["train"]:
             numbers["train"] = sorted(set(range(len(self.contigs))).difference(taken))
         return {split: [self.contigs.names[i] for i in x] for split, x in numbers.items() if x}
@@ -129,11 +149,12 @@ class StoreData(Data):
     def _take_out(self, found: dict[str, Items]) -> dict[str, Items]:
         """Splits the training items by a column, a digest of their contigs, or by homology."""
         hp, train = self.hparams, found.get("train")
-        if train is None or not (hp.split_column or hp.valid_prop or hp.test_prop):
+        columns = hp.split_column or hp.valid_column
+        if train is None or not (columns or hp.valid_prop or hp.test_prop):
             return found
         n = len(train.intervals)
         which = np.zeros(n, np.uint8) if train.split is None else train.split.copy()
-        left = open_rows(which, hp.split_column, hp.valid_prop, hp.test_prop)
+        left = open_rows(which, columns, hp.valid_prop, hp.test_prop)
         if hp.split_by == "homology":
             which[left] = self._by_homology(train.intervals.select(left))
         elif hp.valid_prop or hp.test_prop:
@@ -145,7 +166,12 @@ class StoreData(Data):
             if number and split in found:
                 part = join([found[split], part])
             found[split] = part
-        return {split: x for split, x in found.items() if len(x.intervals)}
+        found = {split: x for split, x in found.items() if len(x.intervals)}
+        n_contigs = {split: len(np.unique(x.intervals.contig)) for split, x in found.items()}
+        n_items = {split: len(x.intervals) for split, x in found.items()}
+        whole_contigs = hp.split_by == "digest" and not columns
+        check_splits(hp, *((n_contigs, "contig") if whole_contigs else (n_items, "interval")))
+        return found
 
     def _by_homology(self, items: Intervals) -> np.ndarray:
         """Split of each training item; those with similar windows are in one."""
@@ -166,7 +192,7 @@ class StoreData(Data):
         paths = self.hparams.blacklist
         if not paths:
             return None
-        beds = [read_intervals(x, self.contigs, summits=False, strand="none") for x in paths]
+        beds = [self._read_file_of_intervals(x, summits=False, strand="none") for x in paths]
         return regions(concatenate([x.intervals for x in beds]))
 
     def _long_enough(self, split: str, items: Items) -> Items:
@@ -201,9 +227,50 @@ class StoreData(Data):
         """Windows of `seq_len` that have the anchor of each interval at index `seq_len // 2`."""
         return x.anchored(self.seq_len, base_of(self.hparams.anchor))
 
-    def _read_anchored(self, path: str, column: str | None) -> Bed:
+    def _read_anchored(self, path: str, columns: list[str], each: Each, **options: Any) -> Bed:
         """Intervals of a file, or their summits where those are the anchors."""
-        return read_anchored(path, self.contigs, column, self.hparams)
+        hp = self.hparams
+        summits = anchors_are_summits(path, hp, **options)
+        return self._read_file_of_intervals(path, columns, each, summits, hp.strand_column)
+
+    def _read_file_of_intervals(
+        self,
+        path: str,
+        columns: Sequence[str] = (),
+        each: Each | None = None,
+        summits: bool = True,
+        strand: str | None = None,
+    ) -> Bed:
+        """Intervals of a file; those that cannot be read are left out if that is asked for."""
+        hp = self.hparams
+        skipped = Skipped() if hp.bad_intervals == "skip" else None
+        options: dict[str, Any] = {"summits": summits, "strand": strand, "each": each}
+        bed = read_intervals(path, self.contigs, columns, hp.feature, skipped=skipped, **options)
+        if skipped is not None and skipped.counts:
+            n = sum(skipped.counts.values())
+            parts = ", ".join(f"{k:,} {why}" for why, k in skipped.counts.items())
+            self.bad_intervals = {**self.bad_intervals, path: skipped.counts}
+            warnings.warn(
+                f"{path}: {n:,} of {n + len(bed.intervals):,} intervals are left out: {parts}; "
+                f"the first: {skipped.first}",
+                stacklevel=2,
+            )
+        return bed
+
+    def _split_columns(self, training: bool) -> list[str]:
+        """The columns of a file that say of which split a row is."""
+        hp = self.hparams
+        return [x for x in (hp.split_column, hp.valid_column) if x and training]
+
+    def _splits_of(self, texts: list[list[str]], where: Callable[[int], str]) -> np.ndarray | None:
+        """Split of each row from the texts of `_split_columns`."""
+        hp, which = self.hparams, None
+        if not texts:
+            return None
+        which = np.zeros(len(texts[0]), dtype=np.uint8)
+        if hp.split_column:
+            which = split_by_words(texts[0], where)
+        return flagged(which, texts[-1], where) if hp.valid_column else which
 
     def _inside(self, split: str, items: Items) -> Items:
         kept = items.intervals.is_inside
@@ -252,12 +319,16 @@ class FastaData(StoreData):
             raise IntervalError(f"{split} split: {e}") from None
 
     def _read(self, paths: list[str], *, training: bool = True) -> Items:
-        column = self.hparams.split_column if training else None
+        columns = self._split_columns(training)
         parts = []
         for path in paths:
-            bed = self._read_anchored(path, column)
-            words = split_by_words(bed.texts, bed.where) if column else None
-            parts.append(Items(bed.intervals, split=words))
+            splits: list[Any] = []
+            bed = self._read_anchored(
+                path,
+                columns,
+                lambda texts, where: splits.append(self._splits_of(texts, where)),  # noqa: B023
+            )
+            parts.append(Items(bed.intervals, split=np.concatenate(splits) if columns else None))
         return join(parts)
 
 
@@ -281,26 +352,43 @@ class BedData(StoreData):
 
     def _read_file(self, path: str, training: bool) -> Items:
         hp = self.hparams
-        columns = [] if hp.negatives_per_positive else hp.label_columns or ["4"]
-        beds = [self._read_anchored(path, x) for x in columns or [None]]
-        first = beds[0]
-        labels = np.ones(len(first.intervals), dtype=np.int64)
-        if columns:
-            texts = [x.texts for x in beds]
-            labels = labels_of(texts, hp.label_kind, hp.class_names, first.where)
-        self._labels.append(labels)
-        self._names = list(columns)
-        weight = split = None
-        if hp.weight_column and training:
-            weight = numbers_of(self._texts(path, hp.weight_column), first.where)
-        elif hp.balanced:
-            weight = np.zeros(len(labels))  # made when it is known which items are kept
-        if hp.split_column and training:
-            split = split_by_words(self._texts(path, hp.split_column), first.where)
-        return Items(first.intervals, labels, weight, split)
+        names = [] if hp.negatives_per_positive else self._label_columns(path)
+        n, folder = len(names), scratch_folder(self.cache_dir, path)
+        weighted = bool(hp.weight_column and training)
+        columns = [*names, *[hp.weight_column] * weighted, *self._split_columns(training)]
+        labels, weights, splits = Gathered(folder), Gathered(folder), Gathered(folder)
 
-    def _texts(self, path: str, column: str) -> list[str]:
-        return self._read_anchored(path, column).texts
+        def each(texts: list[list[str]], where: Callable[[int], str]) -> None:
+            if names:
+                labels.add(labels_of(texts[:n], hp.label_kind, hp.class_names, where, names))
+            if weighted:
+                weights.add(numbers_of(texts[n], where))
+            which = self._splits_of(texts[n + weighted :], where)
+            if which is not None:
+                splits.add(which)
+
+        intervals = self._read_anchored(path, columns, each).intervals
+        target = labels.array() if names else np.ones(len(intervals), dtype=np.int64)
+        self._labels.append(target if hp.label_kind == "class" else target[:0])
+        self._names = names
+        weight = weights.array() if weighted else None
+        if hp.balanced:
+            weight = np.zeros(len(intervals))  # made when it is known which items are kept
+        split = splits.array() if len(splits) else None
+        return Items(intervals, target, weight, split, folder)
+
+    def _label_columns(self, path: str) -> list[str]:
+        """The columns with labels, where a range or `rest` is written out."""
+        hp = self.hparams
+        words = hp.label_columns or ["4"]
+        if not any(x == "rest" or "-" in x for x in words) or kind_of(path).startswith("g"):
+            return words
+        layout, first = head_of(path, hp.strand_column)
+        used = {0, 1, 2} | ({layout.strand} if layout.strand is not None else set())
+        others = (hp.weight_column, hp.split_column, hp.valid_column)
+        used |= {column_number(path, x, layout.header) for x in others if x}
+        used = {x for x in used if x < len(first)}
+        return expanded(path, words, layout.header, len(first), used)
 
     def _finish(self, split: str, items: Items) -> Items:
         hp = self.hparams
@@ -331,10 +419,8 @@ def on_contigs(items: Items, split: str, names: list[str]) -> Items:
     return items.select(which)
 
 
-def read_anchored(
-    path: str, contigs: Contigs, column: str | None, hparams: Hparams, *, summits: bool = True
-) -> Bed:
-    """Intervals of a file; of a narrowPeak file its summits, unless `--anchor` is another base.
+def anchors_are_summits(path: str, hparams: Hparams, *, summits: bool = True) -> bool:
+    """Whether the summits of a file are read, if it has some: unless `--anchor` is another base.
 
     Raises:
         IntervalError: `--anchor=summit`, and the file has none.
@@ -344,9 +430,7 @@ def read_anchored(
             f"{path}: --anchor=summit, but only .narrowPeak files name summits; "
             "set it to middle or five_prime"
         )
-    summits = summits and hparams.anchor in (None, "summit")
-    strand = hparams.strand_column
-    return read_intervals(path, contigs, column, hparams.feature, summits=summits, strand=strand)
+    return summits and hparams.anchor in (None, "summit")
 
 
 def base_of(anchor: str | None) -> str:

@@ -83,6 +83,15 @@ def _add_intervals(parser: HparamParser) -> None:
         "files and column 7 of GFF and GTF files.",
     )
     parser.add_argument(
+        "--bad_intervals",
+        group=READING,
+        choices=["error", "skip"],
+        default="error",
+        help="Intervals on a contig that the FASTA files do not have, without length, or beyond "
+        "the end of their contig. error: the first one ends the run. skip: they are left out, and "
+        "a warning says how many there are.",
+    )
+    parser.add_argument(
         "--contig_aliases",
         group=PLACE,
         type=path(),

@@ -177,7 +177,7 @@ def test_a_wrong_table_is_one_line_that_names_the_place(folder, text, error, mes
             FastaHparams,
             {"fasta": ["g.fa"], "seq_len": 9, "valid_contigs": ["a"], "test_contigs": ["a"]},
             HparamError,
-            "contig 'a' stands in two splits",
+            "contig 'a' is in two splits",
         ),
         (
             FastaHparams,

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ _FIRST_NAMES = {"chrom", "chr", "chromosome", "contig", "seqname", "seqnames", "
 _SECOND_ENDS = ("start", "begin", "beg", "from", "pos", "position")
 _WHOLE = re.compile(r"-?[0-9]+")
 _ACCESSION = re.compile(r"E[HM][0-9]{2}[DE][0-9]{7}")
+BAD_ADVICE = "--bad_intervals=skip leaves such intervals out"
 SIGNS = {**STRANDS, "*": 0}
 """What stands for a strand in BED files; R writes * for none."""
 
@@ -56,6 +58,28 @@ class Bed(NamedTuple):
         return f"{self.path} line {self.lines[i]}"
 
 
+Each = Callable[[list[list[str]], Callable[[int], str]], None]
+"""What is called with each block: the texts of some columns, and file and line of row i."""
+
+
+class Skipped:
+    """Intervals that cannot be read and are left out.
+
+    Attributes:
+        counts: how many, by the reason.
+        first: what is wrong with the first one.
+    """
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.first = ""
+
+    def add(self, why: str, n: int, message: str) -> None:
+        """Counts `n` more; `message` says what is wrong with the first of them."""
+        self.counts[why] = self.counts.get(why, 0) + n
+        self.first = self.first or message
+
+
 class Layout(NamedTuple):
     """What the columns of a file are: the column with the strand, from 0, and whether it must be.
 
@@ -70,10 +94,13 @@ class Layout(NamedTuple):
 def read_bed(
     path: str | os.PathLike,
     contigs: Contigs,
-    column: str | int | None = None,
+    column: str | int | Sequence[str | int] | None = None,
     strand: str | int | None = None,
+    *,
+    each: Each | None = None,
+    skipped: Skipped | None = None,
 ) -> Bed:
-    """Intervals of a BED file of 3 or more columns, in its order, and the texts of one column.
+    """Intervals of a BED file of 3 or more columns, in its order, and the texts of some columns.
 
     Every line must have equally many columns, separated by tabs, or by blanks where there is no
     tab.
@@ -82,9 +109,12 @@ def read_bed(
         path: plain or gzip; lines with '#', track and browser lines are left out.
         contigs: what the coordinates refer to; they are checked against it.
         column: one more column to return: its number from 1, or its name in the header line.
-            Without it the list of texts is empty.
+            Without it the list of texts is empty. Several columns need `each`.
         strand: the column with the strand, in the same way, or "none"; by default the column that
             the header line names so, else column 6 where there is one.
+        each: gets the texts of the columns, block by block, instead of the list of texts.
+        skipped: counts intervals on unknown contigs, without length or beyond the end of their
+            contig, which are left out; without it they are errors.
 
     Raises:
         IntervalError: a line is malformed or outside of its contig; file and line are named.
@@ -94,31 +124,48 @@ def read_bed(
     texts: list[str] = []
     at: list[np.ndarray] = []
     layout = layout_of(path, strand)
-    number = None if column is None else column_number(path, column, layout.header)
+    numbers = [column_number(path, x, layout.header) for x in columns_in(column)]
     width = 0
     for block, first in _blocks(path):
         plain = plain_columns(block, contigs, layout.strand)
         rows = None
         needed = layout.strand if layout.strand_is_needed else None
-        if plain is None or number is not None or b"\0" in block:
+        if plain is None or numbers or b"\0" in block:
             rows = _rows(path, block, first)
         if plain is None or (needed is not None and plain.width <= needed):
-            rows = _clean(rows or _rows(path, block, first), contigs, layout, width)
+            rows = _clean(rows or _rows(path, block, first), contigs, layout, width, skipped)
             plain = _columns(rows, contigs, layout.strand)
         if not len(plain.start):
             continue
         if width not in (0, plain.width):
             raise _uneven(f"{path} line {first}", plain.width, width)
         width = plain.width
-        numbers = np.arange(first, first + len(plain.start)) if rows is None else rows.lines
+        lines = np.asarray(range(first, first + len(plain.start)) if rows is None else rows.lines)
         part = Intervals(contigs, plain.contig, plain.start, plain.end - plain.start, plain.strand)
-        at.append(np.asarray(numbers))
-        check_rows(partial(_where, path, at[-1]), part)
+        kept = rows_kept(partial(_where, path, lines), part, skipped)
+        found = [] if rows is None else [_column(rows, x) for x in numbers]
+        if not kept.all():
+            part, lines = part.select(kept), lines[kept]
+            found = [list(compress(x, kept)) for x in found]
+        at.append(lines)
         parts.append(part)
-        texts += [] if number is None or rows is None else _column(rows, number)
-    if not parts:
-        raise IntervalError(f"{path}: has no interval; BED lines are: contig, start, end")
+        if each is not None:
+            each(found, partial(_where, path, lines))
+        else:
+            texts += found[0] if found else []
+    if not any(map(len, parts)):
+        why = f" that can be read; {skipped.first}" if skipped and skipped.first else ""
+        raise IntervalError(
+            f"{path}: has no interval{why or '; BED lines are: contig, start, end'}"
+        )
     return Bed(path, concatenate(parts), texts, np.concatenate(at))
+
+
+def columns_in(column: str | int | Sequence[str | int] | None) -> list[str | int]:
+    """The columns that are asked for: one, several or none."""
+    if column is None:
+        return []
+    return [column] if isinstance(column, str | int) else list(column)
 
 
 def _where(path: str, lines: np.ndarray, i: int) -> str:
@@ -127,15 +174,20 @@ def _where(path: str, lines: np.ndarray, i: int) -> str:
 
 def layout_of(path: str, strand: str | int | None) -> Layout:
     """What the columns of a file are; `strand` as for read_bed."""
+    return head_of(path, strand)[0]
+
+
+def head_of(path: str, strand: str | int | None) -> tuple[Layout, list[str]]:
+    """What the columns of a file are, and the fields of its first line with data."""
     header, first = _read_head(path)
     if strand == "none":
-        return Layout(header, None)
+        return Layout(header, None), first
     if strand is not None:
-        return Layout(header, column_number(path, strand, header), True)
+        return Layout(header, column_number(path, strand, header), True), first
     names = [x.lower() for x in header]
     if "strand" in names:
-        return Layout(header, names.index("strand"), True)
-    return Layout(header, None if len(names) > 5 or _is_ccre(first) else 5)
+        return Layout(header, names.index("strand"), True), first
+    return Layout(header, None if len(names) > 5 or _is_ccre(first) else 5), first
 
 
 def _is_ccre(fields: list[str]) -> bool:
@@ -200,7 +252,9 @@ def _columns(rows: Rows, contigs: Contigs, strand: int | None) -> Columns:
     )
 
 
-def _clean(rows: Rows, contigs: Contigs, layout: Layout, width: int) -> Rows:
+def _clean(
+    rows: Rows, contigs: Contigs, layout: Layout, width: int, skipped: Skipped | None
+) -> Rows:
     """The data lines of a block that is not plain; each of them is checked."""
     kept: list[list[str]] = []
     lines: list[int] = []
@@ -208,24 +262,24 @@ def _clean(rows: Rows, contigs: Contigs, layout: Layout, width: int) -> Rows:
         fields = [x.strip() for x in raw] if len(raw) > 1 else raw[0].split()
         if not any(fields) or "\t".join(raw).startswith(NOT_DATA) or is_header(raw):
             continue
-        _check_fields(rows.where(i), fields, contigs, layout)
+        _check_fields(rows.where(i), fields, layout)
         width = width or len(fields)
         if len(fields) != width:
             raise _uneven(rows.where(i), len(fields), width)
+        if not is_known(rows.where(i), fields[0], contigs, skipped):
+            continue
         kept.append(fields)
         lines.append(rows.lines[i])
     return Rows(rows.path, kept, lines)
 
 
-def _check_fields(where: str, fields: list[str], contigs: Contigs, layout: Layout) -> None:
+def _check_fields(where: str, fields: list[str], layout: Layout) -> None:
     if len(fields) < 3:
         raise IntervalError(
             f"{where}: {len(fields)} columns, BED needs contig, start, end separated by tabs"
         )
     for name, text in zip(("start", "end"), fields[1:3], strict=True):
         whole_number(text, partial("{}: {}".format, where, name))
-    if fields[0] not in contigs.numbers:
-        raise IntervalError(f"{where}: {contigs.unknown(fields[0])}")
     at = layout.strand
     if at is None or (len(fields) <= at and not layout.strand_is_needed):
         return
@@ -251,24 +305,53 @@ def whole_number(text: str, what: Callable[[], str]) -> int:
     return int(text)
 
 
-def check_rows(where: Callable[[int], str], part: Intervals) -> None:
-    """Refuses the first interval that is empty or outside of its contig.
+def is_known(where: str, name: str, contigs: Contigs, skipped: Skipped | None) -> bool:
+    """Whether a contig is known; one that is not is counted.
 
     Raises:
-        IntervalError: with `where(i)` of interval i.
+        IntervalError: it is not, and nothing is left out.
     """
-    wrong = np.flatnonzero((part.length <= 0) | ~part.is_inside)
-    if not len(wrong):
-        return
-    i = int(wrong[0])
+    if name in contigs.numbers:
+        return True
+    message = f"{where}: {contigs.unknown(name)}"
+    if skipped is None:
+        raise IntervalError(f"{message}; {BAD_ADVICE}")
+    skipped.add("on an unknown contig", 1, message)
+    return False
+
+
+def rows_kept(
+    where: Callable[[int], str], part: Intervals, skipped: Skipped | None = None
+) -> np.ndarray:
+    """Which intervals lie on their contig and have a length, bool [n]; the others are counted.
+
+    Raises:
+        IntervalError: one does not, and nothing is left out; with `where(i)` of interval i.
+    """
+    kinds = {
+        "of zero length": part.length <= 0,
+        "beyond the end of their contig": (part.length > 0) & ~part.is_inside,
+    }
+    kept = ~np.logical_or(*kinds.values())
+    if skipped is None and not kept.all():
+        i = int(np.argmin(kept))
+        raise IntervalError(f"{where(i)}: {_wrong(part, i)}; {BAD_ADVICE}")
+    for why, which in kinds.items():
+        n = int(np.count_nonzero(which))
+        if n and skipped is not None:
+            i = int(np.argmax(which))
+            skipped.add(why, n, f"{where(i)}: {_wrong(part, i)}")
+    return kept
+
+
+def _wrong(part: Intervals, i: int) -> str:
+    """What is wrong with an interval that is empty or outside of its contig."""
     x, size = part[i], int(part.contigs.lengths[part.contig[i]])
     if x.start < 0:
-        what = f"start {x.start} is negative"
-    elif x.end <= x.start:
-        what = f"end {x.end} is not after start {x.start}"
-    else:
-        what = f"{x} ends beyond its contig, which has {size} letters"
-    raise IntervalError(f"{where(i)}: {what}")
+        return f"start {x.start} is negative"
+    if x.end <= x.start:
+        return f"end {x.end} is not after start {x.start}"
+    return f"{x} ends beyond its contig, which has {size} letters"
 
 
 def is_header(raw: list[str]) -> bool:

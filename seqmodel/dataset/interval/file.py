@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from seqmodel.dataset.interval.bed import Bed, read_bed, whole_number
+from seqmodel.dataset.interval.bed import Bed, Each, Skipped, columns_in, read_bed, whole_number
 from seqmodel.dataset.interval.gff import read_gff
 from seqmodel.dataset.interval.interval import Contigs, Intervals
 from seqmodel.errors import IntervalError
@@ -21,13 +23,15 @@ _NARROWPEAK_SUMMIT = 10  # column, from 1
 def read_intervals(
     path: str | os.PathLike,
     contigs: Contigs,
-    column: str | int | None = None,
+    column: str | int | Sequence[str | int] | None = None,
     feature: str | None = None,
     *,
     summits: bool = True,
     strand: str | int | None = None,
+    each: Each | None = None,
+    skipped: Skipped | None = None,
 ) -> Bed:
-    """Intervals of a file and the texts of one of its columns.
+    """Intervals of a file and the texts of one or more of its columns.
 
     Args:
         path: BED of 3 to 6 columns and more, .narrowPeak, .gff, .gff3 or .gtf; plain or gzip.
@@ -38,20 +42,35 @@ def read_intervals(
         summits: of a narrowPeak file give the summits, one letter each, instead of the peaks.
         strand: the column with the strand, in the way of `column`, or "none"; by default what the
             header line or the kind of the file says.
+        each: gets the texts of the columns, block by block, as for read_bed.
+        skipped: counts the intervals that cannot be read, as for read_bed.
 
     Raises:
         IntervalError: a line is malformed or outside of its contig; file and line are named.
     """
     path = os.fspath(path)
     kind = _NAMED.search(os.path.basename(path))
+    more: dict[str, Any] = {"each": each, "skipped": skipped}
     if kind is None:
-        return read_bed(path, contigs, column, strand)
+        return read_bed(path, contigs, column, strand, **more)
     if kind[1].lower() != "narrowpeak":
-        return read_gff(path, contigs, column, feature, strand)
-    peaks = read_bed(path, contigs, column, strand)
+        return read_gff(path, contigs, column, feature, strand, **more)
     if not summits:
-        return peaks
-    return _at_summits(peaks, read_bed(path, contigs, _NARROWPEAK_SUMMIT, "none"))
+        return read_bed(path, contigs, column, strand, **more)
+    columns = columns_in(column)
+    texts: list[str] = []
+    positions: list[str] = []
+
+    def both(found: list[list[str]], where: Callable[[int], str]) -> None:
+        positions.extend(found[-1])
+        if each is not None:
+            each(found[:-1], where)
+        elif columns:
+            texts.extend(found[0])
+
+    asked = [*columns, _NARROWPEAK_SUMMIT]
+    peaks = read_bed(path, contigs, asked, strand, each=both, skipped=skipped)
+    return _at_summits(peaks._replace(texts=texts), positions)
 
 
 def has_summits(path: str | os.PathLike) -> bool:
@@ -66,11 +85,11 @@ def kind_of(path: str) -> str:
     return "bed" if kind is None else kind[1].lower()
 
 
-def _at_summits(peaks: Bed, columns: Bed) -> Bed:
+def _at_summits(peaks: Bed, texts: list[str]) -> Bed:
     x = peaks.intervals
     found = [
         whole_number(text, partial("{}: summit (column 10)".format, peaks.where(i)))
-        for i, text in enumerate(columns.texts)
+        for i, text in enumerate(texts)
     ]
     summit = np.array(found, dtype=np.int64)
     wrong = np.flatnonzero((summit >= x.length) | (summit < -1))

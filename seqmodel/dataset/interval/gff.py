@@ -13,14 +13,25 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import compress
 from typing import NamedTuple
 from urllib.parse import unquote
 
 import numpy as np
 
-from seqmodel.dataset.interval.bed import SIGNS, Bed, check_rows, column_number, whole_number
+from seqmodel.dataset.interval.bed import (
+    SIGNS,
+    Bed,
+    Each,
+    Skipped,
+    column_number,
+    columns_in,
+    is_known,
+    rows_kept,
+    whole_number,
+)
 from seqmodel.dataset.interval.interval import Contigs, Intervals
 from seqmodel.errors import IntervalError
 from seqmodel.files import lines
@@ -50,15 +61,18 @@ class _Feature(NamedTuple):
     start: int
     end: int
     strand: int
-    text: str
+    texts: list[str]
 
 
 def read_gff(
     path: str | os.PathLike,
     contigs: Contigs,
-    column: str | int | None = None,
+    column: str | int | Sequence[str | int] | None = None,
     feature: str | None = None,
     strand: str | int | None = None,
+    *,
+    each: Each | None = None,
+    skipped: Skipped | None = None,
 ) -> Bed:
     """Intervals of a GFF3, GTF or GFF2 file and the texts of one column or attribute.
 
@@ -70,6 +84,8 @@ def read_gff(
         feature: type of the lines that are read, such as gene or CDS; None for all. Each line is an
             interval of its own, also the segments of one CDS.
         strand: column or attribute with the strand, or "none"; by default column 7.
+        each: as for read_bed.
+        skipped: as for read_bed.
 
     Raises:
         IntervalError: a line is malformed or outside of its contig; file and line are named.
@@ -79,8 +95,11 @@ def read_gff(
     found: list[_Feature] = []
     for line in features_of(path):
         kinds.add(line.fields[2])
-        if feature is None or line.fields[2] == feature:
-            found.append(_feature(line, contigs, column, strand))
+        is_wanted = feature is None or line.fields[2] == feature
+        if is_wanted and is_known(line.where, line.fields[0], contigs, skipped):
+            found.append(_feature(line, columns_in(column), strand))
+    if not found and skipped and skipped.first:
+        raise IntervalError(f"{path}: has no interval that can be read; {skipped.first}")
     if not found:
         there = f"; it has {', '.join(sorted(kinds)[:12])}" if kinds else ""
         raise IntervalError(f"{path}: no line of feature {feature!r}{there}; see --feature")
@@ -92,9 +111,14 @@ def read_gff(
         np.array([x.end for x in found]) - start,
         np.array([x.strand for x in found]),
     )
-    texts = [] if column is None else [x.text for x in found]
-    bed = Bed(path, intervals, texts, np.array([x.line for x in found]))
-    check_rows(bed.where, intervals)
+    lines = np.array([x.line for x in found])
+    kept = rows_kept(Bed(path, intervals, [], lines).where, intervals, skipped)
+    columns = [list(compress(x, kept)) for x in zip(*(x.texts for x in found), strict=True)]
+    bed = Bed(path, intervals.select(kept), columns[0] if columns else [], lines[kept])
+    if not len(bed.intervals) and skipped:
+        raise IntervalError(f"{path}: has no interval that can be read; {skipped.first}")
+    if each is not None:
+        each(columns, bed.where)
     return bed
 
 
@@ -135,16 +159,12 @@ def _fields(where: str, text: str) -> list[str]:
     return fields[:9]
 
 
-def _feature(
-    line: Line, contigs: Contigs, column: str | int | None, strand: str | int | None
-) -> _Feature:
+def _feature(line: Line, columns: list[str | int], strand: str | int | None) -> _Feature:
     where, fields = line.where, line.fields
     start, end = (
         whole_number(text, partial("{}: {}".format, where, name))
         for name, text in zip(("start", "end"), fields[3:5], strict=True)
     )
-    if fields[0] not in contigs.numbers:
-        raise IntervalError(f"{where}: {contigs.unknown(fields[0])}")
     if fields[7] not in ("0", "1", "2", "."):
         raise IntervalError(f"{where}: phase {fields[7]!r} is none of 0 1 2 . (column 8)")
     sign = "." if strand == "none" else fields[6] if strand is None else _text(line, strand)
@@ -153,9 +173,9 @@ def _feature(
             f"{where}: strand {sign!r} is none of + - . ? (column {strand or 7}); "
             "see --strand_column, which may be none"
         )
-    text = "" if column is None else _text(line, column)
+    texts = [_text(line, x) for x in columns]
     # from 1-based closed
-    return _Feature(line.number, fields[0], start - 1, end, SIGNS_OF_GFF[sign], text)
+    return _Feature(line.number, fields[0], start - 1, end, SIGNS_OF_GFF[sign], texts)
 
 
 def _text(line: Line, column: str | int) -> str:

@@ -112,8 +112,8 @@ def pieces(values: np.ndarray, n_bytes: int = 1 << 22) -> Iterator[np.ndarray]:
 
 
 def taken(values: np.ndarray, which: np.ndarray, folder: str) -> np.ndarray:
-    """The rows of a mask or of an array of indices; a large result is in a scratch file."""
-    if values.nbytes <= HELD_BYTES:
+    """The rows of a mask or of indices; if they are many in a scratch file in `folder`, if any."""
+    if not folder or values.nbytes <= HELD_BYTES:
         return values[which]
     found = Gathered(folder)
     index = np.flatnonzero(which) if which.dtype == bool else which
@@ -125,10 +125,10 @@ def taken(values: np.ndarray, which: np.ndarray, folder: str) -> np.ndarray:
 
 
 def joined(parts: Sequence[np.ndarray], folder: str) -> np.ndarray:
-    """All rows of `parts`, in order; a large result is in a scratch file."""
+    """All rows of `parts`, in order; if they are many in a scratch file in `folder`, if any."""
     if len(parts) == 1:
         return parts[0]
-    if sum(x.nbytes for x in parts) <= HELD_BYTES:
+    if not folder or sum(x.nbytes for x in parts) <= HELD_BYTES:
         return np.concatenate(parts)
     found = Gathered(folder)
     for part in parts:
