@@ -489,7 +489,7 @@ def test_a_model_of_a_checkpoint_is_not_guessed_over(tmp_path, monkeypatch):
     )
     assert {"task", "class_names", "encoder", "alphabet"}.isdisjoint(run.guessed.values)
     assert (run.values.encoder, run.values.sequence_column) == ("hyena", "seq")
-    with pytest.raises(SeqmodelError, match="a run is resumed on its own data"):
+    with pytest.raises(SeqmodelError, match="a run resumes on its own data"):
         resolve(
             [f"--table={path}", f"--resume_from_checkpoint={tmp_path / 'best.ckpt'}"],
             header_of=lambda path: {"hparams": header, "plugins": {}},
