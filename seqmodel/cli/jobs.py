@@ -28,6 +28,7 @@ from seqmodel.hparam.synonyms import hint
 from seqmodel.hparam.value import OUTPUT, integer, path, str2bool
 from seqmodel.hparam.verb import PARTED
 from seqmodel.hparam.words import Words, read_words, refuse_stray
+from seqmodel.job import seeds
 from seqmodel.job.job import Job
 from seqmodel.job.kinds import base_class, classes, refuse_login_node
 from seqmodel.job.making import known_settings
@@ -147,19 +148,28 @@ def submit(argv: Sequence[str]) -> int:
         hparams = {**guessed.values, **{n: v for n, v in hparams.items() if n != "table"}}
     if chosen.dry_run:
         return _show_script(job, hparams)
-    if chosen.create:
-        made = job.create_all([hparams] * chosen.n_new)
-    elif chosen.n_replicates:
-        made = job.replicates(chosen.n_replicates, **hparams)
-    else:
-        made = job.submit_all([hparams] * chosen.n_new)
+    n, runs = chosen.n_replicates or chosen.n_new, [hparams]
+    if n:
+        runs = seeds.replicates(
+            job, n, hparams, new=not chosen.n_replicates, same_seed=chosen.same_seed
+        )
+    made = job.create_all(runs) if chosen.create else job.submit_all(runs)
     _show_made(job, made, chosen)
+    for replicate in made if not chosen.same_seed else ():
+        if replicate.version:
+            print(
+                f"version_{replicate.version} repeats a run with its seed, so a complete one has "
+                "the same result; for replicates with other seeds use --n_replicates or --n_new",
+                file=sys.stderr,
+            )
+            break
     if not made:
-        print(f"nothing to submit: {chosen.n_replicates} replicates exist already")
-    elif job.interface.is_local:  # on another host it would need a separate connection
+        print(f"nothing to submit: {n} replicates exist already")
+    # elsewhere it would need a separate connection; a single process asks for nothing
+    elif job.interface.is_local and (len(made) > 1 or job.kind == "slurm"):
         from seqmodel.job.results.advise import submit_line
 
-        advice = submit_line(job, [hparams] * len(made))
+        advice = submit_line(job, runs)
         if advice:
             print(advice, file=sys.stderr)
     return 0

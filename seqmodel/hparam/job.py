@@ -103,12 +103,24 @@ class SubmitHparams(Hparams):
             default=False,
             help="Create the replicates, but do not submit them.",
         )
-        add("--n_new", type=integer(1), default=1, help="Number of new replicates of the run.")
+        add(
+            "--n_new",
+            type=integer(1),
+            help="Number of new replicates, with the next seeds that no run has. If unset: one "
+            "run, with its own seed.",
+        )
         add(
             "--n_replicates",
             type=integer(1),
-            help="Number of replicates without an error to reach. The missing ones are submitted. "
-            "If unset: --n_new applies.",
+            help="Number of replicates without an error to reach, with the seeds --seed, --seed + "
+            "1, ... The missing ones are submitted. If unset: --n_new applies.",
+        )
+        add(
+            "--same_seed",
+            type=str2bool,
+            default=False,
+            help="Repeat the run with one seed, for --n_new and --n_replicates. The results are "
+            "equal.",
         )
         add(
             "--verb",
@@ -127,9 +139,11 @@ class SubmitHparams(Hparams):
         """Refuses options that have no effect on a verb, or on a run."""
         if values.n_parts and not values.verb:
             raise HparamError("--n_parts has no effect without --verb")
-        if values.verb and (values.n_new > 1 or values.n_replicates):
-            name = "n_new" if values.n_new > 1 else "n_replicates"
-            raise HparamError(f"--{name} has no effect with --verb; use --n_parts")
+        for name in ("n_new", "n_replicates", "same_seed"):
+            if values.verb and getattr(values, name):
+                raise HparamError(f"--{name} has no effect with --verb; use --n_parts")
+        if values.n_new and values.n_replicates:
+            raise HparamError("--n_new and --n_replicates are both set; use one of them")
 
 
 class JobHparams(Hparams):

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from seqmodel.errors import BusyError, JobError, MissingError
-from seqmodel.job import agent, launch
+from seqmodel.job import agent, launch, seeds
 from seqmodel.job.kinds import KINDS, base_class, classes
 from seqmodel.job.making import Maker, known_settings
 from seqmodel.job.os_interface import Interface
@@ -97,22 +97,23 @@ class Job(Maker):
             raise
         return made
 
-    def replicates(self, n: int, **hparams: object) -> list[Replicate]:
+    def replicates(self, n: int, *, same_seed: bool = False, **hparams: object) -> list[Replicate]:
         """Tops up the replicates of a run to `n`: complete, running and queued ones count.
+
+        They are runs of their own, with the seeds `seed`, `seed + 1`, ...; `Results.grouped` counts
+        them together.
+
+        Args:
+            n: number of replicates.
+            same_seed: repeat the run with one seed instead; the results are equal.
+            hparams: hyperparameters of the run, and settings of the job.
 
         Returns:
             Those that were submitted now.
         """
         if hparams.get("verb"):
             raise JobError("a verb has parts, not replicates; give n_parts to submit")
-        run, root = self.resolve(hparams), self.find_root()
-        there, good = self.interface.call(agent.list_dir, path=root), 0
-        for name in {run.canonical(), *run.old_names()} & set(there):
-            good += sum(
-                s.state in ("complete", "running") or (s.state == "created" and s.queued)
-                for s in self.status(f"{root}/{name}")
-            )
-        return self.submit_all([hparams] * max(0, n - good))
+        return self.submit_all(seeds.replicates(self, n, hparams, new=False, same_seed=same_seed))
 
     def _launch(
         self,

@@ -81,7 +81,7 @@ def test_submit_tells_that_git_does_not_know_the_code(workdir, capsys, monkeypat
     assert told == "the record has the digest of the code but no commit: git: fatal: dubious\n"
 
 
-def test_create_then_submit_by_folder(workdir):
+def test_create_then_submit_by_folder(workdir, capsys):
     create = ["submit", f"--python={FAKE_PYTHON}", "--heartbeat_s=1", *RUN, "--create"]
     folder = seqmodel(*create).split("  ")[2].strip()
     assert rows()[0]["reason"] == "not submitted"
@@ -91,6 +91,17 @@ def test_create_then_submit_by_folder(workdir):
     wait_for(lambda: rows()[0]["state"] == "complete")
     assert "stage_data=0" in next(Path(folder).glob("*.sh")).read_text()
     assert "complete already" in seqmodel("submit", folder)
+    again = [f"--python={FAKE_PYTHON}", *RUN]
+    assert main(["submit", "--create", *again]) == 0
+    assert "version_1 repeats a run with its seed" in capsys.readouterr().err
+    assert main(["submit", "--create", "--n_new=2", *again]) == 0
+    out, err = capsys.readouterr()
+    assert [re.search(r"seed=(\d)", line)[1] for line in out.splitlines()] == ["1", "2"]
+    assert "repeats" not in err
+    assert main(["submit", "--create", "--n_new=2", "--same_seed", *again]) == 0
+    out, err = capsys.readouterr()
+    assert (out.count("version_"), out.count("seed=")) == (2, 0)
+    assert "repeats" not in err
     topped = ["submit", f"--python={FAKE_PYTHON}", *RUN, "--n_replicates=1"]
     assert seqmodel(*topped) == "nothing to submit: 1 replicates exist already\n"
 

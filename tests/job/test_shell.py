@@ -185,14 +185,29 @@ def test_a_waiting_job_is_cancelled_without_having_started(shell_job):
     assert found[1].attempts == 0
 
 
-def test_replicates_tops_up_and_does_not_count_errors(shell_job):
+def seed_of(replicate):
+    return json.loads(Path(replicate.path, "hparams.json").read_text())["seed"]
+
+
+def test_replicates_differ_in_their_seed_and_errors_do_not_count(shell_job):
     made = shell_job.replicates(2, **RUN)
-    assert len(made) == 2
+    assert [seed_of(r) for r in made] == [0, 1]
     wait_final(shell_job, made)
-    assert len(shell_job.replicates(3, **RUN)) == 1
-    failing = shell_job.replicates(2, **RUN, monitor="raise")
+    more = shell_job.replicates(3, **RUN)
+    assert [(seed_of(r), r.version) for r in more] == [(2, 0)]
+    failing = shell_job.replicates(2, **RUN, seed=7, monitor="raise")
+    assert [seed_of(r) for r in failing] == [7, 8]
     wait_final(shell_job, failing)
-    assert len(shell_job.replicates(2, **RUN, monitor="raise")) == 2
+    again = shell_job.replicates(2, **RUN, seed=7, monitor="raise")
+    assert [(seed_of(r), r.version) for r in again] == [(7, 1), (8, 1)]
+
+
+def test_repeats_with_one_seed_are_made_if_asked_for(shell_job):
+    made = shell_job.replicates(2, same_seed=True, **RUN)
+    assert [(seed_of(r), r.version) for r in made] == [(0, 0), (0, 1)]
+    wait_final(shell_job, made)
+    assert [r.version for r in shell_job.replicates(3, same_seed=True, **RUN)] == [2]
+    assert [seed_of(r) for r in shell_job.replicates(2, **RUN)] == [1]  # they count once
 
 
 def test_a_default_that_moved_is_refused_by_name(shell_job):

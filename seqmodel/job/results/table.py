@@ -94,15 +94,15 @@ class Results(list[Result]):
         """One row for all runs that differ in their seed only: mean, its interval, sd, n.
 
         `low` and `high` are the ends of the 95 % t interval of the mean over seeds. `n` counts the
-        replicates that have a score; `sd`, `low` and `high` are None below two.
+        seeds that have a score: repeats with one seed are equal, and count once. `sd`, `low` and
+        `high` are None below two.
         """
-        groups: dict[str, list[tuple[Result, Row]]] = {}
+        groups: dict[str, list[tuple[object, Row]]] = {}
         for result, row in zip(self, self.rows(), strict=True):
-            groups.setdefault(group_key(result), []).append((result, row))
+            pair = (result.hparams.get("seed", result.folder), row)
+            groups.setdefault(group_key(result), []).append(pair)
         names = [name for name in self.varying if name != "seed"]
-        return [
-            _group_row([row for _, row in g], names, self.test_columns()) for g in groups.values()
-        ]
+        return [_group_row(g, names, self.test_columns()) for g in groups.values()]
 
     def where(self, *conditions: str) -> Results:
         """The runs for which all conditions hold: `state=complete`, `lr<1e-3`, `best>=0.9`.
@@ -193,15 +193,19 @@ def plain(value: object) -> Any:
     return " ".join(map(str, value)) if isinstance(value, list) else value
 
 
-def _group_row(rows: list[Row], names: list[str], tests: list[str]) -> Row:
+def _group_row(group: list[tuple[object, Row]], names: list[str], tests: list[str]) -> Row:
+    rows = [row for _, row in group]
     first = rows[0]
     found: Row = {"run": first["run"], **{name: first[name] for name in names}}
     found["monitor"] = next((row["monitor"] for row in rows if row["monitor"]), None)
     found["replicates"] = len(rows)
     found["complete"] = sum(row["state"] == "complete" for row in rows)
     for column in ("best", "last", *tests):
-        values = [row[column] for row in rows if row[column] is not None]
-        values = [value for value in values if math.isfinite(value)]
+        by_seed: dict[object, list[float]] = {}
+        for seed, row in group:
+            if row[column] is not None and math.isfinite(row[column]):
+                by_seed.setdefault(seed, []).append(row[column])
+        values = [math.fsum(each) / len(each) for each in by_seed.values()]
         mean, sd = mean_sd(values)
         low, high = mean_interval(values) or (None, None)
         found |= {f"{column}_mean": mean, f"{column}_low": low, f"{column}_high": high}

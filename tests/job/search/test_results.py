@@ -81,6 +81,12 @@ def test_replicates_are_runs_that_differ_in_their_seed(root):
     assert groups[1e-3]["best_mean"] == pytest.approx(statistics.mean(scores))
     assert groups[1e-3]["best_sd"] == pytest.approx(statistics.stdev(scores))
     assert groups[1e-3]["best_n"] == 3
+    run_folders.write_run(root, lr=1e-3, seed=2, level=0.62, version=1)  # a repeat says nothing new
+    again = {g["lr"]: g for g in results(str(root)).grouped()}[1e-3]
+    assert again["replicates"] == 4
+    assert [again[f"best_{x}"] for x in ("mean", "sd", "n")] == pytest.approx(
+        [groups[1e-3][f"best_{x}"] for x in ("mean", "sd", "n")]
+    )
 
 
 def test_mean_and_sd_say_when_there_are_too_few():
