@@ -37,7 +37,7 @@ from seqmodel.job.prune import OLDER_THAN_MIN
 from seqmodel.job.prune import prune as prune_folders
 from seqmodel.job.replicate import RECORD, Replicate
 from seqmodel.job.state import Status
-from seqmodel.job.status_table import COLUMNS, StatusTable, read_status
+from seqmodel.job.status_table import COLUMNS, StatusTable, read_hparams, read_status
 from seqmodel.terminal import plain, plain_line, plain_log
 
 
@@ -433,7 +433,7 @@ def _status(chosen: Namespace, folder: str) -> StatusTable:
             wanted = {s.folder for s in active}
             fresh = read_status(interface, folder, job.scheduler())
             by_folder |= {s.folder: s for s in fresh if s.folder in wanted}
-    return StatusTable(by_folder.values())
+    return StatusTable(read_hparams(interface, list(by_folder.values())))
 
 
 def _is_here(job: Job, interface: Interface) -> bool:

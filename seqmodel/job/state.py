@@ -71,12 +71,13 @@ class Status:
         attempts: how often it was started.
         elapsed_s: seconds that all attempts took.
         metrics: the last value of each column of metrics.csv.
+        hparams: the hyperparameters, where they were read; see status_table.read_hparams.
         new: events that should be added to the files: what only the scheduler knows.
     """
 
     __slots__ = (
-        "alive", "attempts", "detail", "elapsed_s", "folder", "job", "metrics", "new", "queued",
-        "reason", "record", "state",
+        "alive", "attempts", "detail", "elapsed_s", "folder", "hparams", "job", "metrics", "new",
+        "queued", "reason", "record", "state",
     )  # fmt: skip
 
     def __init__(self, folder: str, state: str, reason: str = "", detail: str = "") -> None:
@@ -84,6 +85,7 @@ class Status:
         self.queued, self.job, self.attempts, self.elapsed_s = False, "", 0, 0.0
         self.alive = False
         self.metrics: dict[str, str] = {}
+        self.hparams: dict[str, Any] = {}
         self.new: list[str] = []
         self.record = Record([])
 

@@ -8,6 +8,7 @@ A StatusTable is a list of Status that shows itself in a notebook and on a termi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -83,7 +84,18 @@ class Schedulers(Scheduler):
 
 def status(which: str = "out") -> StatusTable:
     """The states of all replicates in a folder on this machine, as its files tell."""
-    return StatusTable(read_status(LocalInterface(), which, None))
+    interface = LocalInterface()
+    return StatusTable(read_hparams(interface, read_status(interface, which, None)))
+
+
+def read_hparams(interface: Interface, found: list[Status]) -> list[Status]:
+    """The same statuses with the hyperparameters of their runs, by which tables name them."""
+    files = interface.read([f"{s.folder}/hparams.json" for s in found]) if found else {}
+    for status in found:
+        with suppress(ValueError, RecursionError, AttributeError):
+            record = json.loads(files.get(f"{status.folder}/hparams.json", b"{}"))
+            status.hparams = {name: value for name, value in record.items() if name != "_run"}
+    return found
 
 
 def read_status(interface: Interface, root: str, scheduler: Scheduler | None) -> list[Status]:
@@ -161,21 +173,29 @@ class StatusTable(list[Status]):
         rows = [{**row, **row.pop("metrics")} for row in self.to_dicts()]
         return pd.DataFrame(rows)
 
+    def names(self) -> list[str]:
+        """A name for each run, of what varies among these; see results.naming."""
+        from seqmodel.job.results.naming import names_of
+
+        is_read = any(s.hparams for s in self)
+        hparams = [s.hparams if is_read else _in_name(s.folder) for s in self]
+        return names_of(hparams, [s.folder for s in self])
+
     def rows(self) -> list[tuple[str, ...]]:
-        """What is shown of each: folder, state, reason, attempts, elapsed, last metric, job."""
-        paths = [s.folder for s in self]
-        cut = _common(paths)
+        """What is shown of each: the columns of COLUMNS."""
+        cut = _common([s.folder for s in self])
         return [
             (
-                plain_line(s.folder[cut:]),
+                plain_line(name),
                 s.state,
                 plain_line(s.reason),
                 str(s.attempts),
                 elapsed_text(s.elapsed_s),
                 plain_line(metric_text(s.metrics)),
                 plain_line(s.job),
+                plain_line(s.folder[cut:]),
             )
-            for s in self
+            for name, s in zip(self.names(), self, strict=True)
         ]
 
     def _repr_html_(self) -> str:
@@ -192,7 +212,13 @@ class StatusTable(list[Status]):
         return f"{text_table([COLUMNS, *self.rows()])}\n{len(self)} replicates: {states}"
 
 
-COLUMNS = ("replicate", "state", "reason", "attempts", "elapsed", "last metric", "job")
+COLUMNS = ("run", "state", "reason", "attempts", "elapsed", "last metric", "job", "folder")
+
+
+def _in_name(folder: str) -> dict[str, str]:
+    """The hyperparameters that the name of a run has, as text."""
+    pairs = (part.partition("=") for part in folder.split("/")[-2:][0].split(","))
+    return {name: value for name, sign, value in pairs if sign}
 
 
 def elapsed_text(seconds: float) -> str:

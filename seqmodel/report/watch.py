@@ -25,15 +25,10 @@ COLOURS = {
     "damaged": "magenta",
 }
 _FIRST = {"running": 0, "created": 1, "error": 2, "timeout": 2, "damaged": 2, "complete": 3}
-COLUMNS = (
-    ("state", 20),
-    ("curve", 16),
-    ("score", 11),
-    ("last", 9),
-    ("best", 9),
-    ("epochs", 6),
-    ("time", 9),
-)
+WIDE = 110
+LEFT_OUT = ("score", "epochs")
+"""Columns that a terminal of fewer than WIDE characters leaves to the names."""
+COLUMNS = ("state", "curve", "score", "last", "best", "epochs", "time")
 HOUR_S = 3600
 
 
@@ -60,39 +55,42 @@ def watch(
     live = optional("rich.live", "watch", "report", JobError)
     console = optional("rich.console", "watch", "report", JobError).Console(file=file or sys.stdout)
     if once or not console.is_terminal:
-        console.print(page(look(), n_rows or 1000))
+        console.print(page(look(), n_rows or 1000, console.width))
         return
     with live.Live(console=console, screen=True, auto_refresh=False) as screen:
         while True:
             found = look()
-            screen.update(page(found, n_rows or max(3, console.height - 5)), refresh=True)
+            height = n_rows or max(3, console.height - 5)
+            screen.update(page(found, height, console.width), refresh=True)
             if found and all(r.status.is_final for r in found):
                 break
             time.sleep(every_s)
-    console.print(page(found, n_rows or 1000))
+    console.print(page(found, n_rows or 1000, console.width))
 
 
-def page(found: Results, n_rows: int) -> Any:
+def page(found: Results, n_rows: int, width: int = WIDE) -> Any:
     """The runs as a table of rich: running ones first, then waiting ones, then the others."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=_counts(found), title_justify="left", box=None, expand=True)
-    for name, width in COLUMNS:
+    table.add_column("run", ratio=1, min_width=12, overflow="fold")
+    columns = [name for name in COLUMNS if width >= WIDE or name not in LEFT_OUT]
+    for name in columns:
         right = name in ("last", "best", "epochs", "time")
-        table.add_column(name, justify="right" if right else "left", width=width, no_wrap=True)
-    table.add_column("run", ratio=1, no_wrap=True)
-    for result in sorted(found, key=lambda r: _FIRST[r.status.state])[:n_rows]:
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    pairs = zip(found, found.names, strict=True)
+    for result, name in sorted(pairs, key=lambda x: _FIRST[x[0].status.state])[:n_rows]:
         status = result.status
         why = "" if status.state == "damaged" else status.reason
         words = " ".join(filter(None, [status.state, why]))
         state = Text(plain_line(words[:30]), style=COLOURS.get(status.state, "default"))
-        set_here = [f"{n}={cell(_value(result, n))}" for n in found.varying if n in result.hparams]
-        named = ", ".join(set_here) or result.canonical
+        named = name if found.varying else f"{result.canonical}, {name}"
         if status.state == "damaged":
             named = f"{result.canonical}: {status.reason}"
-        scores = [Text(plain_line(score)) for score in _scores(result)]
-        table.add_row(state, *scores, Text(plain_line(named), overflow="ellipsis"))
+        scores = dict(zip(COLUMNS[1:], _scores(result), strict=True))
+        cells = [Text(plain_line(scores[name])) for name in columns[1:]]
+        table.add_row(Text(plain_line(named)), state, *cells)
     if len(found) > n_rows:
         table.caption = f"{len(found) - n_rows} more"
     return table
@@ -125,11 +123,6 @@ def _scores(result: Result) -> list[str]:
         str(result.n_epochs or ""),
         time_text if seconds else "",
     ]
-
-
-def _value(result: Result, name: str) -> Any:
-    value = result.hparams.get(name)
-    return " ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _counts(found: Results) -> str:

@@ -1,7 +1,7 @@
 """What a run prints while it trains: a table with one row an epoch, on a terminal as in a log.
 
-    epoch  step  train_loss  valid_loss  accuracy    auroc   time   left
-      1/3    13      0.6901      0.6835     0.433    0.974  0.2 s  0.5 s *
+    epoch  step  train_loss  valid_loss    bits  perplexity  accuracy   time    left
+      1/3    13      1.3860      1.3834   1.996       3.988     0.269   0.2s   <0.5s*
 
 `*` marks the epoch with the best monitored value so far. A progress bar may come in addition.
 """
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 LINE_EVERY_S, LINE_EVERY_PROP, LINE_AT_LEAST_S = 10.0, 0.1, 600.0
 """A row within an epoch comes after 10 s and a tenth of the epoch, or after ten minutes."""
 WIDTH = 80
+SIGNED = ("mcc", "pearson", "spearman")  # may be negative
 LOSSES = ("train_loss", "valid_loss")
 
 
@@ -134,7 +135,7 @@ class EpochTable(Callback):
             self.printed = list(cells)
             self.widths = widths(self.printed, cells, trainer)
             show(self._line({name: short(name) for name in cells}))
-        show(self._line(cells) + " *" * self.is_best)
+        show(self._line(cells) + "*" * self.is_best)
         self.is_best = False
 
     def _line(self, cells: Mapping[str, str]) -> str:
@@ -166,10 +167,14 @@ class EpochTable(Callback):
 
 def widths(names: list[str], cells: Mapping[str, str], trainer: Trainer) -> dict[str, int]:
     """The width of each column, for this run's largest numbers."""
-    found = {n: max(len(short(n)), 7 if n.endswith("loss") else 5, len(cells[n])) for n in names}
+    found = {}
+    for name in names:
+        least = 7 if name.endswith("loss") else 6 if name.endswith(SIGNED) else 5
+        found[name] = max(len(short(name)), least, len(cells[name]))
+    found["step"] = len("step")
     n_epochs, an_epoch = trainer.max_epochs or 0, trainer.num_training_batches
     last = max(trainer.max_steps, max(n_epochs, 1) * an_epoch // trainer.accumulate_grad_batches)
-    widest = {"epoch": 2 * len(str(n_epochs)) + 1, "step": len(str(last)), "time": 6, "left": 7}
+    widest = {"epoch": 2 * len(str(n_epochs)) + 1, "step": len(str(last)), "time": 5, "left": 6}
     return {name: max(width, widest.get(name, 0)) for name, width in found.items()}
 
 
@@ -189,9 +194,9 @@ def number(name: str, value: Any) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`0.4 s`, `1:05` (minutes) or `2:03:04` (hours)."""
+    """`0.4s`, `1:05` (minutes) or `2:03:04` (hours)."""
     if seconds < 60:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f}s"
     minutes, s = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{s:02}" if hours else f"{minutes}:{s:02}"

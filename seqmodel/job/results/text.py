@@ -61,15 +61,25 @@ def frame(rows: Sequence[Row]) -> Any:
 
 
 def shown(rows: Sequence[Row]) -> list[Row]:
-    """The rows without what no one has, without folder, and with the run's name kept short."""
+    """The rows as a terminal shows them: what varies first, without what no run has.
+
+    Left out are folders, and versions and run names where what varies says more; names are last,
+    and the longest are cut.
+    """
     names = [n for n in (rows[0] if rows else {}) if n != "folder"]
     names = [n for n in names if any(row[n] not in (None, "") for row in rows)]
-    varying = any(n not in ("run", "version", "state", "reason") for n in names)
-    return [{n: _short(n, row[n], varying) for n in names} for row in rows]
+    of_run = ("run", "version", "state", "reason")
+    varying = [n for n in names[: names.index("monitor")] if n not in of_run]
+    if not varying:
+        return [{n: row[n] for n in names} for row in rows]
+    if len({row.get("version") for row in rows}) == 1:
+        names = [n for n in names if n != "version"]
+    order = [*varying, *(n for n in names if n not in (*varying, "run")), "run"]
+    return [{n: _short(n, row[n]) for n in order} for row in rows]
 
 
-def _short(name: str, value: object, varying: bool) -> Any:
-    if name == "run" and varying and isinstance(value, str) and len(value) > 40:
+def _short(name: str, value: object) -> Any:
+    if name == "run" and isinstance(value, str) and len(value) > 40:
         return f"{value[:28]}...{value[-9:]}"
     return value
 

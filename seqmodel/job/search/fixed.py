@@ -205,6 +205,8 @@ class Search:
     def status(self) -> StatusTable:
         """The best replicate of each run that was begun."""
         found = self._by_name()
+        for name, status in found.items():
+            status.hparams = self.runs.get(name, {})
         return StatusTable([found[name] for name in self.runs if name in found])
 
     def results(self) -> Results:
