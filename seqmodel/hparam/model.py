@@ -18,7 +18,10 @@ class EncoderHparams(Hparams):
             "--n_dims", type=integer(1), default=128, help="Number of channels of the encoder."
         )
         parser.add_argument(
-            "--n_layers", type=integer(1), default=4, help="Number of blocks of the encoder."
+            "--n_layers",
+            type=integer(1, 10_000),
+            default=4,
+            help="Number of blocks of the encoder.",
         )
         parser.add_argument(
             "--dropout",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from seqmodel.hparam.hparams import Hparams
 
 UNUSED = ("pooler", "contact_head")
-# of ESM: embeddings are scaled as if the usual share of masked letters were missing
+# of ESM: embeddings are scaled as if the usual share of masked tokens were missing
 ESM_MASKED_PROP = 0.15 * 0.8
 
 
@@ -88,7 +88,7 @@ class HfEncoder(Encoder):
         one_hot = x if x.is_floating_point() else self.table[x.int()]
         missing = 1.0 - one_hot.sum(-1, keepdim=True)
         words = self.model.get_input_embeddings().weight
-        # a model that scales by what is masked leaves masked letters out themselves
+        # a model that scales by what is masked leaves masked tokens out themselves
         of_mask = 0.0 if self.scales_masked else words[self.mask]
         embedded = one_hot @ words[self.letters] + missing * of_mask
         after = embedded.new_zeros(n, n_after, self.n_out)
@@ -142,7 +142,7 @@ class HfEncoder(Encoder):
 
 
 def _scale(missing: Tensor, pad: Tensor | None, known: Tensor) -> Tensor:
-    """ESM's factor [N, 1, 1], from the share of masked letters [N, L, 1] among all known tokens."""
+    """ESM's factor [N, 1, 1], from the share of masked tokens [N, L, 1] among all known tokens."""
     if pad is not None:
         missing = missing.masked_fill(pad[:, :, None], 0.0)
     share = missing.sum((1, 2)) / known.sum(1)

@@ -80,8 +80,8 @@ class WrappedEncoder(Encoder):
         n_given = self.n_channels if self.gives_letters else self.n_out
         if outputs.ndim != 3 or outputs.shape[0] != n or outputs.shape[2] != n_given:
             raise ModelError(
-                f"{self._name} gives {list(outputs.shape)} for {n} sequences of {x.shape[1]} "
-                f"letters; [N, T] or [N, L', T] with T = {n_given} is expected"
+                f"{self._name} gives {list(outputs.shape)} for {n} sequences of {x.shape[1]} bp; "
+                f"[N, T] or [N, L', T] with T = {n_given} is expected"
             )
         return outputs[..., self.order] if self.gives_letters else outputs
 
@@ -184,7 +184,7 @@ def order_of(letters: str, alphabet: Alphabet, layout: str) -> list[int]:
 def table_of(letters: str, alphabet: Alphabet, layout: str) -> np.ndarray:
     """What the module is given for each id of the alphabet: a row, or a number.
 
-    Padding and hidden positions are as unknown letters where the module has a place for these and
+    Padding and hidden positions are as unknown bases where the module has a place for these and
     none for them; rows of zeros where it has none.
     """
     order = order_of(letters, alphabet, layout)

@@ -57,15 +57,15 @@ class FolderLock:
         path = folder / LOCK
         self._text = json.dumps({**_this_process(folder), "token": self.token})
         end = time.monotonic() + (WAIT_S if in_job() else 0.0)
-        told = False
+        is_shown = False
         try:
             while not self._try_to_take(path):
                 if time.monotonic() >= end:
                     refuse_if_held(folder)
                     continue  # it was given back just now
-                if not told:
+                if not is_shown:
                     print(plain_line(f"waiting for {_holder_text(path)} to end"), file=sys.stderr)
-                    told = True
+                    is_shown = True
                 time.sleep(1.0)
         except OSError as e:
             raise RunError(f"cannot write the lock {path}: {e.strerror}") from e

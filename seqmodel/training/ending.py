@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MOST_CLASSES, MOST_MISTAKES = 10, 10
 MOST_TARGETS, SHOWN_TARGETS = 10, 4  # of more, these at either end
-RECORD_TASKS = ("masked", "causal")  # which predict letters
+RECORD_TASKS = ("masked", "causal")  # which predict each position
 
 
 class Beside(NamedTuple):

@@ -217,10 +217,10 @@ def _told_if_out_of_memory() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as e:
-        told = explain_out_of_memory(e)
-        if told is None:
+        explained = explain_out_of_memory(e)
+        if explained is None:
             raise
-        raise told from e
+        raise explained from e
 
 
 def _check_splits(run: Run, data: Data) -> None:

@@ -179,7 +179,7 @@ def widths(names: list[str], cells: Mapping[str, str], trainer: Trainer) -> dict
 
 
 def short(name: str) -> str:
-    """What stands above a column: scores of the validation split without its name."""
+    """The header of a column: scores of the validation split without its name."""
     return name if name in LOSSES else name.removeprefix("valid_")
 
 
