@@ -223,7 +223,7 @@ BAD = {
         r"LabelError: bad\.bed line 2: .*'yes'",
     ),
     "unknown hyperparameter": (["--n_layer=2"], {}, r"no hyperparameter 'n_layer'.*'n_layers'"),
-    "bad value": (["--n_layers=0"], {}, "must be a whole number of at least 1, got '0'"),
+    "bad value": (["--n_layers=0"], {}, "must be a whole number in .1, 10000., got '0'"),
     "plugins that clash": (
         ["--plugins", "one", "two"],
         {"one.py": PLUGIN, "two.py": PLUGIN},
