@@ -96,6 +96,13 @@ def _counts(runs: Sequence[dict[str, Any]]) -> dict[str, int]:
     return {state: n for state, n in found.items() if n or state not in ("damaged", "diverged")}
 
 
+def shown_state(result: Result) -> tuple[str, str]:
+    """The state of a run and the reason for it; a run that diverged is not complete."""
+    status = result.status
+    diverged = divergence(result) if status.state in ("error", "complete") else ""
+    return ("diverged", diverged) if diverged else (status.state, status.reason)
+
+
 def divergence(result: Result) -> str:
     """How a run diverged, in a few words; "" if it did not.
 
@@ -147,13 +154,13 @@ def _run(
     result: Result, row: dict[str, Any], common: dict[str, Any], n_points: int, log_bytes: int
 ) -> dict[str, Any]:
     status = result.status
-    diverged = divergence(result) if status.state in ("error", "complete") else ""
+    state, reason = shown_state(result)
     return {
         "name": result.canonical,
         "version": result.version,
         "folder": result.folder,
-        "state": "diverged" if diverged else status.state,
-        "reason": diverged or status.reason,
+        "state": state,
+        "reason": reason,
         "detail": _offending_line(result),
         "attempts": status.attempts,
         "best": _finite(row["best"]),

@@ -15,7 +15,7 @@ from seqmodel.job.results.table import group_key
 from seqmodel.report.importance import importances, together
 
 N_BEST = 3  # runs of a family whose test split is shown
-N_COLOURS = 10  # runs, or groups of replicates, of a family that are drawn in colour
+N_COLOURS = 10  # runs, or groups of replicates, of a family that are drawn in color
 FAILED = ("error", "timeout", "damaged", "diverged")
 
 Run = dict[str, Any]
@@ -87,7 +87,7 @@ def _groups(ranked: Sequence[Pair]) -> list[list[Pair]]:
 
 
 def _series(groups: Sequence[Sequence[Pair]], *, seed: bool = True) -> list[dict[str, Any]]:
-    """Runs of each group; the first groups are drawn in colour and have a label in the legend."""
+    """Runs of each group; the first groups are drawn in color and have a label in the legend."""
     shown = groups[:N_COLOURS]
     named = labels([group[0][0] for group in shown], seed=seed)
     found: list[dict[str, Any]] = [{"runs": [run["id"] for _, run in g]} for g in groups]

@@ -14,6 +14,7 @@ from seqmodel.extras import optional
 from seqmodel.job.results.result import Result
 from seqmodel.job.results.table import Results
 from seqmodel.job.results.text import cell
+from seqmodel.report.content import shown_state
 from seqmodel.terminal import plain_line
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -22,6 +23,7 @@ COLOURS = {
     "running": "blue",
     "error": "red",
     "timeout": "yellow",
+    "diverged": "yellow",
     "damaged": "magenta",
 }
 _FIRST = {"running": 0, "created": 1, "error": 2, "timeout": 2, "damaged": 2, "complete": 3}
@@ -82,9 +84,10 @@ def page(found: Results, n_rows: int, width: int = WIDE) -> Any:
     pairs = zip(found, found.names, strict=True)
     for result, name in sorted(pairs, key=lambda x: _FIRST[x[0].status.state])[:n_rows]:
         status = result.status
-        why = "" if status.state == "damaged" else status.reason
-        words = " ".join(filter(None, [status.state, why]))
-        state = Text(plain_line(words[:30]), style=COLOURS.get(status.state, "default"))
+        shown, reason = shown_state(result)
+        why = "" if shown == "damaged" else reason
+        words = " ".join(filter(None, [shown, why]))
+        state = Text(plain_line(words[:30]), style=COLOURS.get(shown, "default"))
         named = name if found.varying else f"{result.canonical}, {name}"
         if status.state == "damaged":
             named = f"{result.canonical}: {status.reason}"
@@ -128,6 +131,7 @@ def _scores(result: Result) -> list[str]:
 def _counts(found: Results) -> str:
     states: dict[str, int] = {}
     for result in found:
-        states[result.status.state] = states.get(result.status.state, 0) + 1
+        state, _ = shown_state(result)
+        states[state] = states.get(state, 0) + 1
     counts = ", ".join(f"{n} {state}" for state, n in states.items())
     return f"{len(found)} runs: {counts}" if found else "no runs yet"

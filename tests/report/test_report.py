@@ -1,5 +1,6 @@
 """The report in a real Chromium: what it shows, that it asks for nothing, and what a click does."""
 
+import csv
 import json
 
 import pytest
@@ -137,6 +138,18 @@ def test_the_table_filters_by_text_by_value_and_by_state(driver, many, states):
     open_page(driver, states)
     driver.find_element(By.CSS_SELECTOR, 'button[data-state="error"]').click()
     assert column(driver, "state") == ["error"] * 3
+
+
+def test_a_saved_table_has_no_formula_of_a_spreadsheet(driver, tmp_path):
+    for encoder in ("=1+1", "-1", "cnn"):
+        run_folders.write_run(tmp_path / "out", encoder=encoder)
+    open_page(driver, write_report(str(tmp_path / "out"), str(tmp_path / "r.html")))
+    save = "(blob) => { blob.text().then((t) => { window.saved = t; }); return '#'; }"
+    driver.execute_script(f"URL.createObjectURL = {save}")
+    driver.find_element(By.XPATH, "//button[.='save as CSV']").click()
+    text = WebDriverWait(driver, 5).until(lambda d: d.execute_script("return window.saved"))
+    rows = list(csv.DictReader(text.splitlines()))
+    assert {row["encoder"] for row in rows} == {"'=1+1", "-1", "cnn"}
 
 
 def test_means_over_replicates_are_a_view_of_the_table(driver, many):

@@ -36,6 +36,16 @@ def test_the_verb_shows_hostile_texts_as_they_are(tmp_path, capsys, monkeypatch)
     assert "[red]x[/red]" in capsys.readouterr().out
 
 
+def test_a_run_that_diverged_is_not_complete(tmp_path):
+    folder = run_folders.write_run(tmp_path)
+    run_folders.write_run(tmp_path, lr=0.1)
+    (folder / "metrics.csv").write_text("epoch,step,train_loss\n0,0,1\n1,1,nan\n")
+    out = io.StringIO()
+    watch(lambda: results(str(tmp_path)), once=True, file=out)
+    assert out.getvalue().count("diverged train_loss is nan") == 1
+    assert "2 runs: 1 diverged, 1 complete" in out.getvalue()
+
+
 def test_an_empty_folder_is_no_error(tmp_path, capsys):
     assert main(["watch", str(tmp_path), "--once"]) == 0
     assert "no runs yet" in capsys.readouterr().out
