@@ -440,6 +440,8 @@ def _default_choice(role: str, classes: dict[str, type[Hparams]]) -> str | None:
 
 def _refuse_unknown(config: Mapping[str, Any], plan: _Plan) -> None:
     """Distinguishes a name that another choice has from one that no choice has."""
+    if plan.parser.declared.keys() >= {*config, *plan.given}:
+        return
     homes = _homes(tuple(plan.known))
     for name in config:
         if name not in plan.parser.declared and name not in homes:
