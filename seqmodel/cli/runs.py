@@ -240,11 +240,14 @@ def watch(argv: Sequence[str]) -> int:
 
 def search(argv: Sequence[str]) -> int:
     """Submits or resumes a search; docs/search.md describes the file."""
-    chosen, words = given(argv, SearchHparams)
+    chosen, words = given(argv, HostHparams, SearchHparams)
     if chosen is None:
         return 0
     from seqmodel.job.search.file import run_file
 
     file = only(words, "search")
-    print(plain(str(run_file(file, dry_run=chosen.dry_run, cancel_left=chosen.cancel_left))))
+    names = ("host", "ssh_config", "open_master")
+    where = {name: getattr(chosen, name) for name in names if getattr(chosen, name)}
+    done = run_file(file, dry_run=chosen.dry_run, cancel_left=chosen.cancel_left, where=where)
+    print(plain(str(done)))
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentTypeError, Namespace
 
 from seqmodel.errors import HparamError
@@ -44,6 +45,40 @@ class _Option(_Word):
         return word
 
 
+class _Minutes(ValueType):
+    """Whole minutes, also written as Slurm's --time; seconds count as a whole minute."""
+
+    described = "minutes, or a time as H:MM:SS or D-HH:MM:SS"
+    metavar = "TIME"
+
+    def __call__(self, raw: object) -> int:
+        found = _TIME.fullmatch(raw.strip()) if isinstance(raw, str) else None
+        if found is None or (found[1] is None and found[4] is None):
+            try:
+                return _MINUTES(raw)  # type: ignore[return-value]  # an integer
+            except ArgumentTypeError as e:
+                raise self.refuse(raw) from e
+        days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+        total = (days * 24 + hours) * 60 + minutes + (seconds > 0)
+        if total < 1:
+            raise self.refuse(raw)
+        return total
+
+
+class _Pair(ValueType):
+    described = "NAME=value in one line, its name of letters, digits and _"
+    metavar = "NAME=VALUE"
+
+    def __call__(self, raw: object) -> str:
+        if not isinstance(raw, str) or not _PAIR.fullmatch(raw):
+            raise self.refuse(raw)
+        return raw
+
+
+_MINUTES = integer(1)
+# not 3:00, which is three minutes to Slurm and three hours to others
+_TIME = re.compile(r"(?:(\d{1,4})-)?(\d{1,5})(?::([0-5]?\d))?(?::([0-5]?\d))?", re.A)
+_PAIR = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=[^\n\r\0]*")
 _OURS = {"--array", "--chdir", "--job-name", "--output", "--error", "--open-mode", "--parsable"}
 line, word, option = _Line(), _Word(), _Option()
 # paths on the host of the job; a script contains each on one line
@@ -179,12 +214,7 @@ class ShellHparams(JobHparams):
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
-        parser.add_argument(
-            "--n_at_once",
-            type=integer(1),
-            default=1,
-            help="Maximum number of jobs that run at the same time. The others wait.",
-        )
+        """None of its own."""
 
 
 class SlurmHparams(JobHparams):
@@ -204,7 +234,12 @@ class SlurmHparams(JobHparams):
             help="Slurm partition, or several, separated by commas. If unset: the default "
             "partition of the cluster.",
         )
-        add("--slurm_time_min", type=integer(1), default=60, help="Time limit, in minutes.")
+        add(
+            "--slurm_time_min",
+            type=_Minutes(),
+            default=60,
+            help="Time limit: minutes, or a time such as 3:00:00 or 1-00:00:00.",
+        )
         add(
             "--slurm_mem",
             type=word,
@@ -229,12 +264,6 @@ class SlurmHparams(JobHparams):
             default=120,
             help="Number of seconds before the time limit at which a checkpoint is saved. 0: none "
             "is saved.",
-        )
-        add(
-            "--slurm_at_once",
-            type=integer(1),
-            help="Maximum number of elements of a job array that run at the same time. If unset: "
-            "no limit.",
         )
         add(
             "--requeue",
@@ -296,6 +325,19 @@ def _add_places(parser: HparamParser) -> None:
         "network.",
     )
     add(
+        "--setup",
+        nargs="*",
+        type=line,
+        help="Lines of bash that run before the environment is activated, such as 'source "
+        "~/.bashrc'. If unset: none.",
+    )
+    add(
+        "--env",
+        nargs="*",
+        type=_Pair(),
+        help="Environment variables of the run, each as NAME=value. If unset: none.",
+    )
+    add(
         "--modules",
         nargs="*",
         type=word,
@@ -333,6 +375,12 @@ def _add_node(parser: HparamParser) -> None:
 
 def _add_checks(parser: HparamParser) -> None:
     add = parser.add_argument
+    add(
+        "--n_at_once",
+        type=integer(1),
+        help="Maximum number of jobs that run at the same time; under Slurm, of the elements of a "
+        "job array. If unset: 1 without a scheduler, no limit under Slurm.",
+    )
     add(
         "--fast_dev_run_first",
         type=str2bool,

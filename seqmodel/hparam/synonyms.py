@@ -143,6 +143,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "account": ("slurm_account",),
     "mem": ("slurm_mem",),
     "time": ("slurm_time_min", "max_time"),
+    "slurm_time": ("slurm_time_min",),
+    "slurm_at_once": ("n_at_once",),
     "cpus": ("slurm_cpus",),
     "cpus_per_task": ("slurm_cpus",),
     "gres": ("slurm_gpus",),

@@ -52,6 +52,8 @@ def template_fields(
         "requirements": settings.requirements,
         "wheels": settings.wheels,
         "modules": settings.modules,
+        "setup": settings.setup,
+        "env": settings.env,
         "node_storage": settings.node_storage,
         "node_functions": f"{kept}/{node_functions()[0]}",
         "n_nodes": run.values.num_nodes,

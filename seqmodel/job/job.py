@@ -129,8 +129,9 @@ class Job(Maker):
 
     @property
     def n_at_once(self) -> int | None:
-        """Replicates that run at once; None where Slurm decides."""
-        return getattr(self._settings({}), "n_at_once", None)
+        """Replicates that run at the same time; None where Slurm decides."""
+        n: int | None = self._settings({}).n_at_once
+        return n or (1 if self.kind == "shell" else None)
 
     def find_root(self, *, ask: bool = True) -> str:
         """job_out_dir there: absolute, or perhaps below ~/ if the machine must not be asked."""

@@ -62,6 +62,11 @@ class Maker:
     template: ClassVar[str] = ""
 
     def __init__(self, interface: Interface | None = None, **settings: Any) -> None:
+        if not self.kind:
+            raise JobError(
+                f"{type(self).__name__} is not used itself; use ShellJob for processes of a host, "
+                "or SlurmJob for jobs of a cluster"
+            )
         self.interface = interface or LocalInterface()
         self.parser = self.hparams_class.default_hparams()
         self.settings: dict[str, Any] = settings
@@ -153,7 +158,7 @@ class Maker:
         return given, self._settings(own)
 
     def _settings(self, own: Mapping[str, Any]) -> Namespace:
-        settings = parse_dict(self.parser, {**self.settings, **own})
+        settings = parse_dict(self.parser, _as_lists({**self.settings, **own}))
         self.hparams_class.checks(settings)
         return settings
 
@@ -232,7 +237,11 @@ class Maker:
 
     def _render(self, fields: Mapping[str, Any]) -> str:
         name = fields["template"]
-        return render(read_template(name), fields, name)
+        text = read_template(name)
+        for field in ("setup", "env"):
+            if fields[field] and f"{{{field}}}" not in text:
+                raise JobError(f"template {name}: no field {{{field}}}, so --{field} has no effect")
+        return render(text, fields, name)
 
     def _again(
         self,
@@ -245,9 +254,9 @@ class Maker:
             if "fields" not in record or "settings" not in record:
                 raise JobError(f"{replicate.path}/{RECORD}: no fields of a script; it is damaged")
             refuse_foreign(replicate, record["fields"])
-            fields = {**record["fields"]}
+            fields = {"setup": [], "env": [], **record["fields"]}  # records of 0.1 lack these
             before = {n: v for n, v in record["settings"].items() if n in self.parser.declared}
-            changed = parse_dict(self.parser, {**before, **settings})
+            changed = parse_dict(self.parser, _as_lists({**before, **settings}))
             fields |= self._changed_fields(fields, changed, settings)
             fields["node_functions"] = f"{replicate.root}/{KEPT}/code/{node_functions()[0]}"
             files[f"{replicate.folder}/{replicate.script_name}"] = self._render(fields).encode(
@@ -260,6 +269,14 @@ class Maker:
     ) -> dict[str, Any]:
         names = [name for name in given if name in fields]
         return {name: getattr(settings, name) for name in names}
+
+
+def _as_lists(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, with a dict of environment variables as NAME=value."""
+    env = settings.get("env")
+    if not isinstance(env, Mapping):
+        return dict(settings)
+    return {**settings, "env": [f"{name}={value}" for name, value in env.items()]}
 
 
 def known_settings(jobs: Sequence[Maker], settings: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from seqmodel.job.status_table import Scheduler
 class ShellJob(Job):
     """Jobs as detached processes of this machine, or of one behind SSH.
 
-    `n_at_once` run at once, the others wait their turn; a queue is of one machine and job_out_dir.
+    `n_at_once` run at the same time, the others wait; a queue is of one host and job_out_dir.
     """
 
     kind = "shell"
@@ -56,7 +56,7 @@ class ShellJob(Job):
             files=dict(files),
             claims=claimed,
             entries=entries,
-            limit=settings.n_at_once,
+            limit=settings.n_at_once or 1,
             claim_s=claim_seconds(settings),
             program=self.program(place.root),
         )

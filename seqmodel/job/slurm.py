@@ -148,7 +148,7 @@ class SlurmJob(Job):
         if len(chosen) == 1:
             args += ["./0.sh", str(k)]
         else:
-            throttle = self._settings({}).slurm_at_once
+            throttle = self._settings({}).n_at_once
             limit = f"%{throttle}" if throttle else ""
             args += [f"--array=0-{len(chosen) - 1}{limit}", "./batch.sh", str(k)]
         first = files[f"{chosen[0].folder}/{chosen[0].script_name}"].decode("utf-8", "replace")
@@ -206,7 +206,7 @@ def _note_ids(
                 replicate.job = text if len(chosen) == 1 else f"{text}_{i}"
         elif word == "why":
             for replicate in chosen:
-                replicate.reason = text
+                replicate.reason = text.removesuffix(" None")  # no reason yet
         else:
             refused.append((chosen[0], len(chosen), word, text))
     if refused:

@@ -65,7 +65,7 @@ def test_each_element_goes_through_its_own_attempts(slurm, workdir):
     # the last starts when the first has ended, so that their time limits are not the same
     job = SlurmJob(
         python=FAKE_PYTHON, heartbeat_s=1, slurm_mem="200M", slurm_time_min=1, slurm_signal_s=10,
-        slurm_at_once=2,
+        n_at_once=2,
     )  # fmt: skip
     made = job.submit_all([{**RUN, "monitor": f"count_{n}"} for n in lengths])
     found = wait_final(job, made, 240)

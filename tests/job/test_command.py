@@ -126,7 +126,7 @@ def test_a_dry_run_prints_a_script_that_can_be_read(workdir):
     ("words", "told"),
     [
         (["submit", *RUN, "--seq_length=9"], "HparamError: no hyperparameter 'seq_length'"),
-        (["submit", *RUN, "--n_at_once=0"], "HparamError: --n_at_once (ShellHparams)"),
+        (["submit", *RUN, "--n_at_once=0"], "HparamError: --n_at_once (JobHparams)"),
         (["submit", *RUN, "--scheduler=shell", "--slurm_mem=4G"], "'slurm_mem' has no effect"),
         (["submit", *RUN, "--fasta=b.fa"], "JobError: --fasta: b.fa: no such file on local"),
         (["submit", *RUN, "--template=none.sh"], "JobError: template none.sh: no such file"),

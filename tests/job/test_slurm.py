@@ -31,6 +31,7 @@ def test_a_run_goes_through_the_queue(slurm_job):
     replicate = slurm_job.submit(**RUN)
     assert replicate.job.isdecimal()
     assert replicate.reason.split(" ")[0] in ("PENDING", "RUNNING", "COMPLETED")
+    assert "None" not in replicate.reason
     found = wait_final(slurm_job, [replicate])[0]
     assert (found.state, found.job) == ("complete", replicate.job)
     node = json.loads(Path(replicate.path, "argv.json").read_text())["cwd"]

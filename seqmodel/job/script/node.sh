@@ -22,7 +22,7 @@ job_id() { # what the scheduler calls this job; SLURM_JOB_ID of one element is t
 job_main() {
     from_workdir python venv requirements wheels node_storage
     case "${1-}" in
-        stage) node_folder && environment && check_python && stage; exit ;;
+        stage) node_folder && prepare && environment && check_python && stage; exit ;;
         rank) shift; node_folder && found_environment && start_python "$@"; exit ;;
         clean) node_folder && rm -rf -- "$node"; exit ;;
     esac
@@ -328,8 +328,22 @@ everywhere() { # everywhere SUBCOMMAND: on each node of the job, once
     srun --ntasks-per-node=1 --ntasks="$n_nodes" --kill-on-bad-exit=1 bash "$script" "$1"
 }
 
-environment_everywhere() { if [ "$n_nodes" = 1 ]; then environment && check_python; fi; }
+environment_everywhere() {
+    prepare || return
+    if [ "$n_nodes" = 1 ]; then environment && check_python; fi
+}
 stage_everywhere() { if [ "$n_nodes" = 1 ]; then stage; else everywhere stage && found_environment; fi; }
+
+prepare() { # variables and lines of bash of the user; their names have a prefix, since eval sees all
+    local seqmodel_pair seqmodel_line
+    for seqmodel_pair in ${run_env[@]+"${run_env[@]}"}; do export "${seqmodel_pair?}"; done
+    for seqmodel_line in ${run_setup[@]+"${run_setup[@]}"}; do
+        if ! eval "$seqmodel_line"; then
+            say "setup failed: $seqmodel_line" >&2
+            return 1
+        fi
+    done
+}
 
 use_modules() { # use_modules NAME...
     if [ $# = 0 ]; then return; fi

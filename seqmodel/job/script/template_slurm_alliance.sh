@@ -20,6 +20,8 @@ venv={venv}
 requirements={requirements}
 wheels={wheels}
 node_storage={node_storage}
+run_setup=({setup})
+run_env=({env})
 
 stage_code={stage_code} stage_data={stage_data}
 fast_dev_run_first={fast_dev_run_first} checkpoint_check={checkpoint_check}

@@ -21,8 +21,20 @@ _TABLES = ("job", "base", "space")
 _RANGES: dict[str, Any] = {"uniform": uniform, "log_uniform": log_uniform, "integer": integer}
 
 
-def run_file(path: str, *, dry_run: bool = False, cancel_left: bool = False) -> str:
-    """Submits the search of a file, or goes on with it; returns what there is to say.
+def run_file(
+    path: str,
+    *,
+    dry_run: bool = False,
+    cancel_left: bool = False,
+    where: Mapping[str, Any] | None = None,
+) -> str:
+    """Submits or resumes the search of a file; returns a text for the user.
+
+    Args:
+        path: the file.
+        dry_run: submit nothing.
+        cancel_left: cancel the jobs of points that left the search.
+        where: host, ssh_config and open_master, in the place of those in the file.
 
     Raises:
         JobError: the file cannot be read, or has an unknown entry.
@@ -32,14 +44,14 @@ def run_file(path: str, *, dry_run: bool = False, cancel_left: bool = False) -> 
     from seqmodel.job.search import fixed
 
     kind = given["kind"]
-    base, job = given.get("base", {}), make_job(given.get("job", {}))
+    base, job = given.get("base", {}), make_job({**given.get("job", {}), **(where or {})})
     options: dict[str, Any] = {name: given[name] for name in ("name", "folder") if name in given}
     if kind == "adaptive":
         from seqmodel.job.search.adaptive import adaptive
 
         options |= {name: given[name] for name in ("seed", *_ADAPTIVE) if name in given}
         if dry_run:
-            raise JobError("an adaptive search cannot be told beforehand: leave --dry_run out")
+            raise JobError("an adaptive search is not known in advance; leave --dry_run out")
         return repr(adaptive(job, base, space_of(given), n=given.get("n", 50), **options))
     options |= {n: given[n] for n in ("n_replicates", "retry") if n in given}
     options["dry_run"] = dry_run

@@ -131,3 +131,10 @@ def test_a_damaged_record_of_a_search_is_one_line(workdir, capsys, content):
     assert "searches/s/search.json: no record of a search" in told
     assert told.count("\n") == 1
     assert not Path("out").exists()
+
+
+def test_the_host_of_the_command_line_replaces_that_of_the_file(tmp_path, capsys):
+    path = tmp_path / "s.toml"
+    path.write_text('[job]\nhost = "cedar"\n' + BASE + SPACE)
+    assert main(["search", str(path), "--host=-x", "--ssh_config=c", "--open_master"]) == 2
+    assert "'-x' is no host name" in capsys.readouterr().err

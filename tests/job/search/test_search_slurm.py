@@ -44,7 +44,7 @@ def test_a_search_of_a_hundred_points_is_three_connections_and_one_sbatch(cluste
         slurm_mem="50M",
         slurm_time_min=10,
         requeue=False,
-        slurm_at_once=16,
+        n_at_once=16,
     )
     found = search.random(job, BASE, {"lr": log_uniform(1e-4, 1)}, n=100)
     assert found.counts == {"new": 100, "again": 0}
