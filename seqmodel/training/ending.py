@@ -125,7 +125,8 @@ def next_commands(parts: Parts, values: Any, folder: Path, checkpoint: Path | No
             target = names[1] if values.task == "classify" else names[0]
             out = f"--out={folder / 'explained'}"
             found.append(["attribute", *model, *given, f"--target={target}", "--plot=3", out])
-    if {"train", "test"} <= set(parts.data.splits):
+    # tests of tracks are of their bins, which an audit does not have
+    if {"train", "test"} <= set(parts.data.splits) and values.task != "profile":
         found.append(["audit", f"--run={folder}"])
     found.append(["report", str(folder.parent.parent if _is_version(folder) else folder)])
     program = ["seqmodel"] if shutil.which("seqmodel") else ["python", "-m", "seqmodel"]
@@ -148,7 +149,7 @@ def _inputs(parts: Parts, values: Any) -> list[str]:
     if values.dataset == "fasta":
         contigs = sorted(_contigs(parts, split))
         return [*fasta, "--tiles", "--contigs", *contigs] if len(contigs) <= 3 else []
-    if values.dataset in ("bed", "peaks") and len(files) == 1:
+    if values.dataset in ("bed", "peaks", "tracks") and len(files) == 1:
         return [*fasta, "--intervals", files[0]]
     return []
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from seqmodel.terminal import plain_line, text_table
+from seqmodel.training.host import precision_of
 from seqmodel.training.trainer import monitored
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def _data(data: Data) -> Iterator[str]:
         rows.append([split, f"{n:,}", f"{length:,}", *cells])
     yield from text_table(rows, right=True).splitlines()
     if data.targets.kind in ("multilabel", "real", "track"):
-        kind = {"multilabel": "labels", "real": "numbers", "track": "tracks"}[data.targets.kind]
+        kind = {"multilabel": "label", "real": "number", "track": "track"}[data.targets.kind]
+        kind += "s" * (data.targets.n > 1)
         few = ", ".join(map(short_name, data.targets.names[:4]))
         more = f" and {data.targets.n - 4} more" if data.targets.n > 4 else ""
         yield entry("targets", f"{data.targets.n} {kind}: {few}{more}")
@@ -103,9 +105,10 @@ def _device(trainer: Trainer) -> str:
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     n = trainer.world_size
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    words = {"32-true": "32-bit floats", "64-true": "64-bit floats"}
-    precision = str(trainer.precision)
+    n_threads = torch.get_num_threads()
+    threads = f", {n_threads} thread{'s' * (n_threads > 1)}" if device.type == "cpu" else ""
+    words = {"32": "32-bit floats", "64": "64-bit floats"}
+    precision = precision_of(trainer)
     tf32 = torch.get_float32_matmul_precision() != "highest" and device.type == "cuda"
     used = words.get(precision, precision) + (", TF32 products" if tf32 else "")
     return f"{f'{n} x ' if n > 1 else ''}{name}{threads}; {used}"
@@ -122,8 +125,7 @@ def _encoder(run: Run, parts: Parts) -> str:
 
 def _sees(encoder: Encoder, unit: str) -> str:
     if encoder.reach is None:
-        side = "all before it" if encoder.causal else "the whole sequence"
-        return side
+        return "everything before it" if encoder.causal else "the whole sequence"
     if encoder.causal:
         return f"{encoder.reach + encoder.stride:,} {unit}, none after it"
     return f"{2 * encoder.reach + encoder.stride:,} {unit}"

@@ -102,6 +102,8 @@ def _short(tested: Tested) -> Beside:
     sources = ", ".join(f"{name} {x[metric]:.3f}" for name, x in others.items()) + unit
     scores = _model_score(tested, test, np.ones(len(test), dtype=bool))
     line = " | ".join(["audit:" + (f" {scores}" if scores else ""), *filter(None, [sources, last])])
+    if tested.data.targets.kind == "track":  # their scores are of bins, those here of sums
+        others = {}
     return Beside([line], _intervals(tested, test, end), others)
 
 

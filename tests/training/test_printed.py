@@ -34,7 +34,7 @@ data items bp class N class N
 train N N N N
 valid N N N N
 test N N N N
-device: cpu, N threads; N-bit floats
+device: cpu, N thread; N-bit floats
 encoder: cnn, N parameters; an output sees N bp
 model: N trained parameters, with the decoder
 monitored: valid_loss; the lowest makes best.ckpt and is marked *

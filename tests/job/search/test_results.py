@@ -9,6 +9,7 @@ import re
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import hypothesis.strategies as st
@@ -24,6 +25,7 @@ from seqmodel.job.results.naming import names_of
 from seqmodel.job.results.result import mode
 from seqmodel.job.results.table import mean_sd, results
 from seqmodel.job.results.text import as_text, write
+from seqmodel.job.status_table import status
 
 
 @pytest.fixture
@@ -51,6 +53,22 @@ def test_one_row_a_replicate_with_what_varies(root):
 def test_a_run_is_named_by_what_varies_among_those_shown(root):
     assert results(str(root)).names[:2] == ["lr=0.0001, seed=0", "lr=0.0001, seed=1"]
     assert results(str(root)).where("seed=1").names == ["lr=0.0001", "lr=0.001"]
+
+
+def test_tables_of_runs_begin_with_what_varies(root, capsys):
+    for verb in ("status", "results"):
+        assert main([verb, str(root)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        name = "lr=0.0001, seed=0" if verb == "status" else r"0.0001 +0 "
+        assert re.match(name, lines[1])
+    long = [{"fasta": [f"{'x' * 170}{i}.fa"]} for i in range(2)]
+    for i, hparams in enumerate(long):
+        run_folders.write_run(root / "long", name=f"cut~{i}", **hparams)
+    assert status(str(root / "long")).names() == [f"fasta={x['fasta'][0]}" for x in long]
+    Path(status(str(root / "long"))[0].folder, "hparams.json").write_text("{")
+    assert status(str(root / "long")).names()[1] == "version_0"  # only one has a record
+    rows = status(str(root)).rows()
+    assert [Path(row[-1]).name for row in rows] == ["version_0"] * len(rows)
 
 
 @pytest.mark.parametrize(
