@@ -69,7 +69,8 @@ def shown(rows: Sequence[Row]) -> list[Row]:
     names = [n for n in (rows[0] if rows else {}) if n != "folder"]
     names = [n for n in names if any(row[n] not in (None, "") for row in rows)]
     of_run = ("run", "version", "state", "reason")
-    varying = [n for n in names[: names.index("monitor")] if n not in of_run]
+    before = list(rows[0])[: list(rows[0]).index("monitor")] if rows else []
+    varying = [n for n in before if n in names and n not in of_run]
     if not varying:
         return [{n: row[n] for n in names} for row in rows]
     if len({row.get("version") for row in rows}) == 1:

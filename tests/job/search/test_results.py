@@ -89,6 +89,14 @@ def test_a_name_is_whole_and_its_own(runs, names):
     assert names_of(runs, folders) == names
 
 
+def test_runs_that_wait_are_shown_although_none_has_a_score(tmp_path):
+    for lr in (0.1, 0.2):
+        run_folders.write_run(tmp_path, state="queued", lr=lr)
+    head, *rows = repr(results(str(tmp_path))).splitlines()
+    assert head.split()[:2] == ["lr", "state"]
+    assert [row.split()[:2] for row in rows[:2]] == [["0.1", "created"], ["0.2", "created"]]
+
+
 def test_replicates_are_runs_that_differ_in_their_seed(root):
     groups = {g["lr"]: g for g in results(str(root)).grouped()}
     assert {lr: (g["replicates"], g["complete"]) for lr, g in groups.items()} == {
