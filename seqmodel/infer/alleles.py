@@ -1,13 +1,13 @@
-"""The windows of REF and ALT that a variant is scored by.
+"""Windows of the REF and ALT alleles by which a variant is scored.
 
-First stage of scoring variants: alleles in, ids of windows out. A window has the length that the
-model reads; in reading direction the first base that differs has index `index` on either strand.
-Both alleles have one flank at the same place: the left one (align="left") or the right one.
-Leaves out files of variants and models.
+This stage turns alleles into ids of windows. A window has the length that the model reads. In
+reading direction, the first base that differs has index `index` on either strand. One flank of both
+alleles is at the same place: the left flank (align="left") or the right flank. Variant files and
+models are handled elsewhere.
 
-An insertion or deletion within a repeat can be written at several places; it is read at the
-leftmost one in reading direction, so that its score depends neither on how it was written nor on
-the strand. See docs/decisions/variant-windows.md.
+An insertion or deletion within a repeat can be written at several positions. It is placed at the
+leftmost one in reading direction, so its score does not depend on how it was written or on the
+strand. See docs/decisions/variant-windows.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ALIGNMENTS = ("left", "right")
 
 @dataclass(frozen=True)
 class Alleles:
-    """One ALT allele against the genome a row, trimmed of what both alleles share."""
+    """Alleles trimmed of the bases that REF and ALT share; one ALT allele in each row."""
 
     contig: np.ndarray
     """Number of the contig, int64 [n]."""
@@ -46,7 +46,7 @@ class Alleles:
     def of(
         cls, contig: np.ndarray, pos: np.ndarray, n_ref: np.ndarray, alt: Sequence[np.ndarray]
     ) -> Alleles:
-        """Alleles whose ALT bases are an array each."""
+        """Make alleles from one array of ALT bases for each."""
         n_alt = np.fromiter(map(len, alt), dtype=np.int64, count=len(alt))
         bases = np.concatenate([np.empty(0, dtype=np.uint8), *alt])
         return cls(contig, pos, n_ref, n_alt, np.cumsum(n_alt) - n_alt, bases)
@@ -55,7 +55,7 @@ class Alleles:
         return len(self.pos)
 
     def select(self, rows: np.ndarray | slice) -> Alleles:
-        """The alleles of these rows."""
+        """Select the alleles of these rows."""
         return Alleles(
             contig=self.contig[rows],
             pos=self.pos[rows],
@@ -66,14 +66,14 @@ class Alleles:
         )
 
     def alt(self, i: int) -> np.ndarray:
-        """Ids of the bases of ALT allele `i`, uint8 [n_alt]."""
+        """Return the ids of the bases of ALT allele `i`, uint8 [n_alt]."""
         return self.bases[self.at[i] : self.at[i] + self.n_alt[i]]
 
 
 def trim(ref: AnyStr, alt: AnyStr) -> tuple[int, AnyStr, AnyStr]:
-    """Bases before the first that differs, and both alleles without what they share.
+    """Return the number of bases before the first difference, and both alleles trimmed.
 
-    What both end with is taken off first, then what both begin with, as `bcftools norm` does.
+    The shared suffix is removed first, then the shared prefix, as in `bcftools norm`.
     """
     n = min(len(ref), len(alt))
     end = 0
@@ -86,16 +86,16 @@ def trim(ref: AnyStr, alt: AnyStr) -> tuple[int, AnyStr, AnyStr]:
 
 
 class AlleleWindows:
-    """Reads the windows of alleles out of a genome.
+    """Read the windows of alleles from a genome.
 
     Args:
-        codes: the genome, such as a SequenceStore.
-        alphabet: what its codes mean.
-        length: length of the windows, L.
-        index: index of the first base that differs; (L - 1) // 2 unless given.
+        codes: Genome, such as a SequenceStore.
+        alphabet: Alphabet of the genome.
+        length: Length of the windows, L.
+        index: Index of the first base that differs. Default: (L - 1) // 2.
 
     Raises:
-        HparamError: `index` is outside of the window.
+        HparamError: `index` is outside the window.
     """
 
     def __init__(
@@ -105,13 +105,13 @@ class AlleleWindows:
         self.index = (length - 1) // 2 if index is None else index
         if not 0 <= self.index < length:
             raise HparamError(
-                f"--variant_index={index} is outside of the window of {length} bases; choose one "
+                f"--variant_index={index} is outside the window of {length} bp; choose one "
                 f"from 0 to {length - 1}"
             )
         self._reader = WindowReader(codes, alphabet, length)
 
     def placed(self, alleles: Alleles, flip: bool) -> Alleles:
-        """The same alleles; an insertion or deletion is at its leftmost place, as it is read."""
+        """Move each insertion or deletion to its leftmost place in reading direction."""
         rows = np.flatnonzero((alleles.n_ref == 0) != (alleles.n_alt == 0))
         if not len(rows):
             return alleles
@@ -125,16 +125,16 @@ class AlleleWindows:
         return replace(alleles, pos=pos, at=at, bases=np.concatenate(bases))
 
     def start(self, alleles: Alleles, flip: bool) -> np.ndarray:
-        """Where the window of each (placed) allele starts on its contig, int64 [n]; it may be < 0.
+        """Return the window start of each placed allele on its contig, int64 [n]; may be < 0.
 
-        On the minus strand (`flip`) the first base in reading direction is the last one replaced.
+        On the minus strand (`flip`), the first base in reading direction is the last one replaced.
         """
         if not flip:
             return alleles.pos - self.index
         return alleles.pos + alleles.n_ref - (self.length - self.index)
 
     def ref(self, contig: np.ndarray, start: np.ndarray, flip: bool) -> np.ndarray:
-        """Ids of the genome in windows, in reading direction, uint8 [n, L]; padded at its ends."""
+        """Return ids of REF windows in reading direction, uint8 [n, L], padded at contig ends."""
         flips = np.full(len(start), flip)
         plan = plan_windows(
             self.codes.offsets, self.codes.lengths, contig, start, self.length, flips
@@ -149,14 +149,14 @@ class AlleleWindows:
         align: str,
         of: np.ndarray | slice = slice(None),
     ) -> np.ndarray:
-        """Ids of the ALT windows of (placed) alleles, uint8 [n, L].
+        """Return the ids of the ALT windows of placed alleles, uint8 [n, L].
 
         Args:
-            alleles: as `placed` gives them for this strand.
+            alleles: Result of `placed` for this strand.
             ref: REF windows, uint8 [m, L].
-            flip: the minus strand.
-            align: the flank, in reading direction, that lies as in the REF window: left or right.
-            of: row of `ref` of each allele; by default they are in the same order.
+            flip: Whether to read the minus strand.
+            align: Flank, in reading direction, that keeps its place in the window: left or right.
+            of: Row of `ref` of each allele. Default: the same order.
         """
         out = ref[of].copy() if isinstance(of, slice) else ref[of]
         is_snv = (alleles.n_ref == 1) & (alleles.n_alt == 1)
@@ -174,14 +174,15 @@ class AlleleWindows:
     def _haplotype(
         self, alleles: Alleles, i: int, start: int, flip: bool, keeps_start: bool
     ) -> np.ndarray:
-        """Ids of one ALT window in reading direction, uint8 [L].
+        """Return the ids of one ALT window in reading direction, uint8 [L].
 
         Args:
-            alleles: placed alleles.
-            i: the row.
-            start: where its REF window starts.
-            flip: the minus strand.
-            keeps_start: the ALT window starts where the REF window does; else it ends there.
+            alleles: Placed alleles.
+            i: Row of the allele.
+            start: Start of its REF window.
+            flip: Whether to read the minus strand.
+            keeps_start: The ALT window starts at the start of the REF window. Otherwise it ends at
+                the end of the REF window.
         """
         contig, pos, alt = int(alleles.contig[i]), int(alleles.pos[i]), alleles.alt(i)
         end, length = pos + int(alleles.n_ref[i]), self.length
@@ -196,7 +197,7 @@ class AlleleWindows:
         return self._complement(window[::-1]) if flip else window
 
     def _bases(self, contig: int, start: int, end: int) -> np.ndarray:
-        """Ids of contig[start:end], uint8; padding where that is beyond its ends."""
+        """Return the ids of contig[start:end], uint8, padded beyond the ends of the contig."""
         n, at = int(self.codes.lengths[contig]), int(self.codes.offsets[contig])
         lo, hi = min(max(start, 0), n), min(max(end, 0), n)
         found = self.codes.data[at + lo : at + max(lo, hi)]
@@ -207,12 +208,12 @@ class AlleleWindows:
         return out
 
     def _shifted(self, alleles: Alleles, i: int, flip: bool) -> tuple[int, np.ndarray]:
-        """Position and ALT bases of an insertion or deletion at its leftmost place, as read."""
+        """Return position and ALT bases of an insertion or deletion at its leftmost place."""
         contig, pos, n_ref = int(alleles.contig[i]), int(alleles.pos[i]), int(alleles.n_ref[i])
         alt = alleles.alt(i)
         unit = alt if len(alt) else self._bases(contig, pos, pos + n_ref)
         n, n_new = 0, self.length
-        while n_new == self.length:  # mostly once: a repeat is seldom longer than a window
+        while n_new == self.length:  # usually one pass: a repeat is rarely longer than a window
             at = pos + n_ref + n if flip else pos - n - self.length
             bases = self._bases(contig, at, at + self.length)
             turned = np.roll(unit, -n) if flip else np.roll(unit, n)[::-1]
@@ -223,10 +224,10 @@ class AlleleWindows:
         return pos - n, np.roll(alt, n) if len(alt) else alt
 
     def _n_equal(self, a: np.ndarray, b: np.ndarray) -> int:
-        """How many ids are equal before the first that differs or is no base."""
+        """Count the equal ids before the first one that differs or is not a base."""
         differs = (a != b) | (a >= self.alphabet.n_letters)
         return int(differs.argmax()) if differs.any() else len(a)
 
     def _complement(self, ids: np.ndarray) -> np.ndarray:
-        assert self.alphabet.complement_table is not None  # only strands of a complement are read
+        assert self.alphabet.complement_table is not None  # a complement exists
         return self.alphabet.complement_table[ids]

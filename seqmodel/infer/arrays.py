@@ -1,7 +1,7 @@
-"""Formats of arrays: .npz, .h5, and .h5ad for one vector a row.
+"""Array formats: .npz, .h5, and .h5ad for one vector per row.
 
-`.h5ad` has the layout of anndata's on-disk specification 0.1.0 (dense X, data frames obs and var);
-anndata itself is not needed.
+`.h5ad` follows anndata's on-disk specification 0.1.0 (dense X, data frames obs and var). The
+package anndata is not needed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from seqmodel.extras import optional
 from seqmodel.files import writing
 
 Pieces = Callable[[], Iterator[bytes]]
-_CONSTANT = "constant "  # before the name of an array that belongs to all rows
-_SIZES = "sizes "  # before that of one which becomes offsets: [n] sizes, [n + 1] offsets
+_CONSTANT = "constant "  # prefix of an array that belongs to all rows
+_SIZES = "sizes "  # prefix of an array of sizes [n] that becomes offsets [n + 1]
 MATRICES = ("embeddings", "predictions")
 """Arrays that become X, the first that is there."""
 
@@ -33,7 +33,7 @@ class ArrayFormat:
         self.kind = kind
 
     def piece(self, rows: Any, *, first: bool) -> bytes:
-        """The arrays as .npz."""
+        """Return the arrays as .npz bytes."""
         buffer = io.BytesIO()
         constants = {f"{_CONSTANT}{name}": x for name, x in rows.constants.items()}
         sizes = {f"{_SIZES}{name}": x for name, x in rows.sizes.items()}
@@ -42,18 +42,18 @@ class ArrayFormat:
         return buffer.getvalue()
 
     def join(self, pieces: Pieces, out: str) -> None:
-        """Each array along its first axis, in one file."""
+        """Concatenate each array along its first axis into one file."""
         shapes, dtypes = self.shapes(pieces)
         with writing(out, RunError) as file:
             if self.kind == "npz":
                 self._npz(pieces, file, shapes, dtypes)
                 return
-            names = {own_name(x).replace("/", "|"): x for x in shapes}  # a slash would be a group
+            names = {own_name(x).replace("/", "|"): x for x in shapes}  # a slash makes a group
             with h5py_module().File(file, "w") as store:
                 self.fill(pieces, store, names, shapes, dtypes)
 
     def shapes(self, pieces: Pieces) -> tuple[dict[str, tuple[int, ...]], dict[str, np.dtype[Any]]]:
-        """Shape and type of each whole array."""
+        """Return the shape and type of each whole array."""
         shapes: dict[str, tuple[int, ...]] = {}
         dtypes: dict[str, np.dtype] = {}
         for piece in pieces():
@@ -68,7 +68,7 @@ class ArrayFormat:
         return shapes, dtypes
 
     def constant(self, pieces: Pieces, name: str) -> np.ndarray | None:
-        """An array that belongs to all rows, if it is there."""
+        """Return an array that belongs to all rows, if present."""
         return arrays_of(next(pieces())).get(f"{_CONSTANT}{name}")
 
     def _npz(self, pieces: Pieces, file: Any, shapes: dict, dtypes: dict) -> None:
@@ -89,7 +89,7 @@ class ArrayFormat:
     def fill(
         self, pieces: Pieces, store: Any, names: Mapping[str, str], shapes: dict, dtypes: dict
     ) -> None:
-        """Writes arrays into a group of HDF5; `names` has theirs there and here."""
+        """Write arrays into an HDF5 group; `names` maps names in the group to names here."""
         for own, name in names.items():
             is_text = dtypes[name].kind == "U"
             dtype = h5py_module().string_dtype() if is_text else dtypes[name]
@@ -101,28 +101,28 @@ class ArrayFormat:
 
 
 def own_name(name: str) -> str:
-    """The name of an array without the mark of its kind."""
+    """Return the name of an array without the prefix of its kind."""
     return name.removeprefix(_CONSTANT).removeprefix(_SIZES)
 
 
 class AnnDataFormat:
-    """An array [n, C] as X; what else there is of each row as obs."""
+    """Write an array [n, C] as X and the other columns as obs."""
 
     name = ""
 
     def piece(self, rows: Any, *, first: bool) -> bytes:
-        """The arrays as .npz.
+        """Return the arrays as .npz bytes.
 
         Raises:
-            RunError: there is no array of one vector a row.
+            RunError: No array has one vector per row.
         """
         matrix = next((rows.arrays[x] for x in MATRICES if x in rows.arrays), None)
         if matrix is None or matrix.ndim != 2:
-            raise RunError(f"{self.name}: holds one vector a row; choose .npz or .h5")
+            raise RunError(f"{self.name}: .h5ad holds one vector per row; choose .npz or .h5")
         return ArrayFormat("h5").piece(rows, first=first)
 
     def join(self, pieces: Pieces, out: str) -> None:
-        """All rows in one file."""
+        """Write all rows into one file."""
         with writing(out, RunError) as file, h5py_module().File(file, "w") as store:
             _mark(store, "anndata", "0.1.0")
             self._fill(ArrayFormat("h5"), pieces, store)
@@ -147,7 +147,7 @@ class AnnDataFormat:
 def _frame(
     store: Any, name: str, n: int, columns: Sequence[str], index: np.ndarray | None = None
 ) -> Any:
-    """A data frame without its columns; its index has the numbers from 0, or names."""
+    """Write a data frame without columns; its index is the numbers from 0, or names."""
     group = store.create_group(name)
     _mark(group, "dataframe", "0.2.0")
     group.attrs["_index"] = "_index"
@@ -165,7 +165,7 @@ def _mark(item: Any, kind: str, version: str) -> None:
 
 
 def _blocks(name: str, pieces: Iterator[bytes]) -> Iterator[np.ndarray]:
-    """What an array is made of: one piece, if it belongs to all rows; offsets follow from sizes."""
+    """Yield the pieces of an array: one piece if it belongs to all rows; sizes become offsets."""
     blocks = (arrays_of(x)[name] for x in pieces)
     if name.startswith(_CONSTANT):
         yield next(blocks)
@@ -181,7 +181,7 @@ def _blocks(name: str, pieces: Iterator[bytes]) -> Iterator[np.ndarray]:
 
 
 def arrays_of(piece: bytes) -> dict[str, np.ndarray]:
-    """The arrays of a piece, by name."""
+    """Read the arrays of a piece, by name."""
     with np.load(io.BytesIO(piece)) as archive:
         return dict(archive)
 

@@ -1,13 +1,14 @@
-"""How much each letter of a sequence contributes to a score: the methods, and what they give.
+"""Attribution methods: the contribution of each position of a sequence to a score.
 
-    ism                   scores with each letter at each position, less their mean there
-    gradient              the gradient, less its mean over the letters of a position
-    input_x_gradient      the gradient
-    integrated_gradients  its mean along the line from a baseline, relative to the baseline
+    ism                   score with each letter at each position, minus their mean at the position
+    gradient              gradient, minus its mean over the letters at a position
+    input_x_gradient      gradient
+    integrated_gradients  mean gradient along the line from a baseline, relative to the baseline
     deeplift              DeepLIFT multipliers (tangermeme), relative to the baseline
 
-Each gives one number for each letter at each position, the hypothetical contribution; that of the
-letter which is there is its contribution. Leaves out files (attribute_files.py), logos (logo.py).
+Each method gives one number for each letter at each position, the hypothetical contribution. The
+number of the observed letter is its contribution. attribute_files.py writes files and logo.py draws
+logos.
 """
 
 from __future__ import annotations
@@ -43,19 +44,19 @@ gradient that jumps, as behind a ReLU, comes no closer."""
 
 @dataclass
 class Attributions:
-    """Contributions of letters to scores: N sequences of L letters of A kinds, T targets.
+    """Contributions to scores: N sequences of length L, alphabet of A letters, T targets.
 
     Attributes:
-        method: that made them.
-        targets: names of the targets.
-        letters: of the alphabet.
-        one_hot: the sequences, float32 [N, A, L]; zeros at padding.
-        all_hypothetical: contributions of each letter, float32 [N, T, A, L].
-        scores: of the sequences, float32 [N, T].
-        deltas: by how much the contributions do not sum up to the difference of scores from the
-            baseline, float32 [N, T]; None for methods without a baseline.
-        rows: numbers of the input rows that the sequences are.
-        left_out: numbers of the input rows that have letters which are not known, or none at all.
+        method: Name of the method.
+        targets: Names of the targets.
+        letters: Letters of the alphabet.
+        one_hot: Sequences, float32 [N, A, L]; zeros at padding.
+        all_hypothetical: Hypothetical contributions, float32 [N, T, A, L].
+        scores: Scores of the sequences, float32 [N, T].
+        deltas: Convergence delta: the difference of scores from the baseline, minus the sum of the
+            contributions, float32 [N, T]. None for methods without a baseline.
+        rows: Row number of each sequence in the input.
+        left_out: Row numbers of inputs that are empty or have unknown letters.
     """
 
     method: str
@@ -72,13 +73,13 @@ class Attributions:
         return len(self.rows)
 
     def target(self, name: str) -> Attributions:
-        """Those of one target.
+        """Select one target.
 
         Raises:
-            HparamError: there is none of that name.
+            HparamError: No target has that name.
         """
         if name not in self.targets:
-            raise HparamError(f"no target {name!r} here; there are {', '.join(self.targets)}")
+            raise HparamError(f"no target {name!r}; the targets are {', '.join(self.targets)}")
         i = self.targets.index(name)
         return replace(
             self,
@@ -90,35 +91,35 @@ class Attributions:
 
     @property
     def hypothetical(self) -> np.ndarray:
-        """Contributions of each letter to the one target, [N, A, L].
+        """Hypothetical contributions of each letter to the only target, [N, A, L].
 
         Raises:
-            HparamError: there are several targets.
+            HparamError: There are several targets.
         """
         return self.all_hypothetical[:, self._only()]
 
     @property
     def contributions(self) -> np.ndarray:
-        """Contributions of the letters that are there to the one target, [N, L]."""
+        """Contributions of the observed letters to the only target, [N, L]."""
         return (self.hypothetical * self.one_hot).sum(1)
 
     @property
     def effects(self) -> np.ndarray:
-        """Changes of the score of the one target by each letter in place of that there, [N, A, L].
+        """Change of the score of the only target by each substitution, [N, A, L].
 
-        Exact for ism, to first order for the other methods.
+        Exact for ism, a first-order approximation for the other methods.
         """
         known = self.one_hot.any(1, keepdims=True)
         return (self.hypothetical - self.contributions[:, None]) * known
 
     def logo(self, i: int, start: int | None = None, end: int | None = None) -> Logo:
-        """The contributions of sequence `i` as letters; a notebook shows them.
+        """Draw the contributions of sequence `i` as a logo; a notebook shows it.
 
         Args:
-            i: number of the sequence among those here.
-            start: first position; None for the whole sequence, or the most telling 100 of one that
-                is longer than 200.
-            end: behind the last.
+            i: Index of the sequence.
+            start: First position. None means the whole sequence, or the 100 positions with the
+                largest contributions if it is longer than 200.
+            end: Position after the last one.
         """
         values = self.hypothetical[i] * self.one_hot[i]
         length = int(self.one_hot[i].any(0).sum())
@@ -129,14 +130,14 @@ class Attributions:
     def _only(self) -> int:
         if len(self.targets) != 1:
             raise HparamError(
-                f"there are {len(self.targets)} targets: take one, such as "
+                f"there are {len(self.targets)} targets; select one, such as "
                 f".target({self.targets[0]!r})"
             )
         return 0
 
 
 def joined(parts: Sequence[Attributions]) -> Attributions:
-    """Several of the same model and method as one."""
+    """Concatenate attributions of one model and method."""
     deltas = [x.deltas for x in parts if x.deltas is not None]
     return replace(
         parts[0],
@@ -150,7 +151,7 @@ def joined(parts: Sequence[Attributions]) -> Attributions:
 
 
 def telling(contributions: np.ndarray, width: int) -> tuple[int, int]:
-    """Start and end of the `width` positions with the most contribution, of either sign."""
+    """Return start and end of the `width` positions with the largest absolute contributions."""
     sums = np.concatenate(([0.0], np.cumsum(np.abs(contributions))))
     width = min(width, len(contributions))
     start = int(np.argmax(sums[width:] - sums[: len(sums) - width]))
@@ -158,7 +159,7 @@ def telling(contributions: np.ndarray, width: int) -> tuple[int, int]:
 
 
 class Found(NamedTuple):
-    """What a method gives for a batch: [N, T, A, L], [N, T] and [N, T] or None."""
+    """Result of a method for a batch: [N, T, A, L], [N, T], and [N, T] or None."""
 
     hypothetical: Tensor
     scores: Tensor
@@ -166,21 +167,21 @@ class Found(NamedTuple):
 
 
 class Attributor:
-    """A method, ready for batches of sequences.
+    """An attribution method for batches of sequences.
 
     Args:
-        network: of the model.
-        alphabet: of the model.
-        targets: names of all targets of the model.
-        target: name of one, "all", or None for the only one.
-        method: one of METHODS.
-        batch_size: sequences, or mutants, at a time.
-        length: of the sequences, with padding.
-        baseline: one of BASELINES, for methods that have one; None for that of the method.
-        device: where the model is.
+        network: Network of the model.
+        alphabet: Alphabet of the model.
+        targets: Names of all targets of the model.
+        target: Name of a target, "all", or None for the only target.
+        method: One of METHODS.
+        batch_size: Number of sequences or mutants in a batch.
+        length: Length of the sequences, with padding.
+        baseline: One of BASELINES, for methods that use one. None means the default of the method.
+        device: Device of the model.
 
     Raises:
-        HparamError: the model has no such target, or no score of a whole sequence.
+        HparamError: The model has no such target, or no score of a whole sequence.
     """
 
     def __init__(
@@ -200,8 +201,8 @@ class Attributor:
             raise HparamError(f"method={method!r}: choose one of {', '.join(METHODS)}")
         if not network.tasks[0].predicts_targets:
             raise HparamError(
-                "attribute needs a score of the whole sequence; this model predicts letters, it "
-                "has no targets"
+                "attribute needs a score of the whole sequence; this model predicts single "
+                "positions and has no targets"
             )
         self.targets = chosen_targets(targets, target)
         self.baseline = baseline_of(method, baseline)
@@ -219,10 +220,10 @@ class Attributor:
         self._range = [np.inf, -np.inf]
 
     def __call__(self, ids: np.ndarray, pad: np.ndarray | None) -> Attributions:
-        """The contributions of sequences [N, L], of which those with unknown letters are left out.
+        """Return the contributions of sequences [N, L], without those that have unknown letters.
 
         Raises:
-            HparamError: the baseline cannot be made of one of them.
+            HparamError: A sequence has no baseline.
         """
         known = ids < self.alphabet.n_letters
         whole = known.all(1) if pad is None else (known | pad).all(1) & known.any(1)
@@ -258,13 +259,13 @@ class Attributor:
         )
 
     def warn(self) -> None:
-        """Warns of a convergence delta that is large beside the range of all scores so far."""
+        """Warn if a convergence delta is large compared with the range of all scores so far."""
         low, high = self._range
         if np.isfinite(low) and self.largest > MAX_DELTA[self.method] * (high - low):
             warnings.warn(
-                f"{self.method}: contributions miss the difference of scores by up to "
-                f"{self.largest:.2g} (scores are from {low:.3g} to {high:.3g}); something in the "
-                "model is neither linear nor known to the method: compare with --method=ism",
+                f"{self.method}: contributions differ from the difference of scores by up to "
+                f"{self.largest:.2g} (scores range from {low:.3g} to {high:.3g}); "
+                "the model has an operation that the method does not support; use --method=ism",
                 stacklevel=2,
             )
 
@@ -298,7 +299,7 @@ class Attributor:
     def _of_target(
         self, x: Tensor, ids: Tensor, pad: Tensor | None, target: int
     ) -> tuple[Tensor, Tensor]:
-        """Hypothetical contributions [N, L, A] to one target, and convergence deltas [N]."""
+        """Return hypothetical contributions [N, L, A] to one target, and convergence deltas [N]."""
         if self.baseline is None:
             slope = self._gradient(x, pad, target)[0]
             centre = slope.mean(-1, keepdim=True) if self.method == "gradient" else 0.0
@@ -323,7 +324,7 @@ class Attributor:
     def _along(
         self, x: Tensor, base: Tensor, pad: Tensor | None, target: int
     ) -> tuple[Tensor, Tensor]:
-        """The mean gradient on the line from `base` to `x` (Gauss-Legendre), and the difference."""
+        """Return the mean gradient from `base` to `x` (Gauss-Legendre), and the difference."""
         nodes, weights = np.polynomial.legendre.leggauss(N_STEPS)
         total = torch.zeros_like(x)
         for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
@@ -335,14 +336,14 @@ class Attributor:
     def _deeplift(
         self, x: Tensor, base: Tensor, pad: Tensor | None, target: int
     ) -> tuple[Tensor, Tensor]:
-        """DeepLIFT multipliers between `base` and `x`, and the difference of scores."""
+        """Return DeepLIFT multipliers between `base` and `x`, and the difference of scores."""
         deep_lift_shap = _tangermeme()[0]
         both = [m for m in self.network.modules() if isinstance(m, BothStrands)]
         for module in both:
             module.together = False
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # its deltas: ours are relative to the range
+                warnings.simplefilter("ignore")  # ours are relative to the range
                 slope = deep_lift_shap(
                     _ChannelsFirst(self.scores).eval(),
                     x.mT.contiguous(),
@@ -374,7 +375,7 @@ class Attributor:
         for i, n in enumerate(n_known):
             one = x[i : i + 1, :n].mT.contiguous().cpu()
             several = one.expand(N_SHUFFLES, -1, -1).contiguous()
-            with warnings.catch_warnings(), suppress(ValueError):  # of AAAA: its only shuffle
+            with warnings.catch_warnings(), suppress(ValueError):  # AAAA has only one shuffle
                 warnings.simplefilter("ignore")
                 several = shuffle(several, n=1, random_state=list(range(N_SHUFFLES)))[:, 0]
             found[:, i, :n] = several.mT.to(x)
@@ -382,7 +383,7 @@ class Attributor:
 
 
 class _ChannelsFirst(nn.Module):
-    """Scores of one-hot rows [N, A, L], with the padding as 0 and 1."""
+    """Network that scores one-hot rows [N, A, L], with the padding as 0 and 1."""
 
     def __init__(self, scores: Scores) -> None:
         super().__init__()
@@ -393,7 +394,7 @@ class _ChannelsFirst(nn.Module):
 
 
 class _Given:
-    """References of the sequences of one batch, in the form in which tangermeme asks for them."""
+    """References of the sequences of one batch, in the form that tangermeme expects."""
 
     def __init__(self, base: Tensor) -> None:
         self.base = base
@@ -403,10 +404,10 @@ class _Given:
 
 
 def chosen_targets(names: Sequence[str], target: str | None) -> tuple[str, ...]:
-    """The targets that are meant.
+    """Return the chosen targets.
 
     Raises:
-        HparamError: there is none of that name, or several and none is named.
+        HparamError: No target has that name, or there are several and none is named.
     """
     shown = ", ".join(names[:20])
     if target == "all" and "all" not in names:
@@ -415,18 +416,18 @@ def chosen_targets(names: Sequence[str], target: str | None) -> tuple[str, ...]:
         return (names[0],)
     if target is None:
         raise HparamError(
-            f"the model has {len(names)} targets ({shown}): set target to one, or all"
+            f"the model has {len(names)} targets ({shown}); set target to one of them, or to all"
         )
     if target not in names:
-        raise HparamError(f"no target {target!r}; the model has {shown}")
+        raise HparamError(f"no target {target!r}; the targets are {shown}")
     return (target,)
 
 
 def baseline_of(method: str, baseline: str | None) -> str | None:
-    """The baseline of a method; None for those that have none.
+    """Return the baseline of a method; None if the method uses none.
 
     Raises:
-        HparamError: it is not known, or the method has none.
+        HparamError: The baseline is unknown, or the method uses none.
     """
     if baseline is None:
         return _DEFAULT_BASELINE.get(method)

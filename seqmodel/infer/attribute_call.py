@@ -1,4 +1,4 @@
-"""`model.attribute(...)`: contributions of letters for sequences, or for files as of the verb."""
+"""`model.attribute(...)`: contributions for sequences, or for files as in the verb."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _CHUNK_LETTERS = 1 << 16
 
 
 def input_of(model: Any, hparams: Hparams) -> tuple[Any, Reading]:
-    """The inputs that a command or a call names, and how they are read.
+    """Return the inputs of a command or a call, and how to read them.
 
     Raises:
-        HparamError: the length of sequences is not known.
+        HparamError: The length of the sequences is unknown.
     """
     if model.seq_len is None:
         raise HparamError(
-            "the checkpoint does not say the length of its sequences; give --seq_len, or "
+            "the checkpoint does not record the length of its sequences; set --seq_len or use "
             "seqmodel.load(path, seq_len=...)"
         )
     rows = hparams.chunk_rows or max(1, min(16384, _CHUNK_LETTERS // model.seq_len))
@@ -39,7 +39,7 @@ def input_of(model: Any, hparams: Hparams) -> tuple[Any, Reading]:
 
 
 def attributor_of(model: Any, hparams: Hparams, length: int) -> Attributor:
-    """The method that is asked for, ready for the model."""
+    """Return the requested method for the model."""
     return Attributor(
         model.network,
         model.alphabet,
@@ -56,16 +56,16 @@ def attributor_of(model: Any, hparams: Hparams, length: int) -> Attributor:
 def attributions_of(
     model: Any, sequences: Any, how: Mapping[str, Any], files: Mapping[str, Any]
 ) -> Attributions:
-    """Contributions for sequences, or for files as of `seqmodel attribute`.
+    """Return contributions for sequences, or for files as in `seqmodel attribute`.
 
     Args:
-        model: the model.
-        sequences: texts, ids or one-hot rows; None for files.
-        how: method, target, baseline and batch_size.
-        files: options of `seqmodel attribute`, by name.
+        model: Model.
+        sequences: Texts, ids or one-hot rows; None for files.
+        how: Method, target, baseline and batch_size.
+        files: Options of `seqmodel attribute`, by name.
 
     Raises:
-        SequenceError, HparamError: as `Model.attribute`.
+        SequenceError, HparamError: See `Model.attribute`.
     """
     if sequences is None:
         hparams = checked_input(AttributeHparams, "attribute", {**how, **files})
@@ -100,14 +100,14 @@ def attributions_of(
 
 
 def _ids(one_hot: np.ndarray, row: int, alphabet: Alphabet) -> np.ndarray:
-    """The letters of one-hot rows; rows of zeros are letters that are not known.
+    """Convert one-hot rows to ids; rows of zeros become unknown letters.
 
     Raises:
-        HparamError: there is something else than 0 and 1.
+        HparamError: A value is neither 0 nor 1.
     """
     sums = one_hot.sum(1)
     if not (np.isin(one_hot, (0, 1)).all() and np.isin(sums, (0, 1)).all()):
-        raise HparamError(f"row {row}: attribute needs one letter at each position; give texts")
+        raise HparamError(f"row {row}: attribute needs one letter per position; use texts")
     ids = one_hot.argmax(1).astype(np.uint8)
     ids[sums == 0] = alphabet.unknown_id
     return ids
@@ -116,7 +116,7 @@ def _ids(one_hot: np.ndarray, row: int, alphabet: Alphabet) -> np.ndarray:
 def windows_of(
     chunk: Chunk, alphabet: Alphabet, length: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The windows of a chunk: ids [M, L], and what is padding."""
+    """Return the windows of a chunk: ids [M, L] and the mask of padding."""
     if not len(chunk.row):
         return np.zeros((0, length), dtype=np.uint8), None
     reader = WindowReader(chunk.codes, alphabet, length)

@@ -1,14 +1,14 @@
-"""`seqmodel attribute`: contributions of letters as files, in parts; and logos of some of them.
+"""`seqmodel attribute`: write contributions in parts, and draw logos of some sequences.
 
-Names of all files begin with what `--out` says; row i of each is line i of the .bed file.
+All file names start with the value of `--out`. Row i of each file is line i of the .bed file.
 
-    .ohe.npz, .hypothetical.npz   arr_0, float32 [N, A, L]: what `modisco motifs -s -a` reads
-    .bed                          where the sequences are, and their scores
-    .attribute.json               how it was made, which inputs were left out, convergence deltas
-    .bw, .effects.tsv.gz          contributions along contigs; effects of single-letter changes
+    .ohe.npz, .hypothetical.npz   arr_0, float32 [N, A, L], the input of `modisco motifs -s -a`
+    .bed                          places of the sequences and their scores
+    .attribute.json               settings, inputs left out, convergence deltas
+    .bw, .effects.tsv.gz          contributions along contigs; effects of substitutions
     .html, .<i>.svg               logos
 
-With several targets, files of one target have its name before their suffix.
+With several targets, the name of the target precedes the suffix.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ LOGO_WIDTH = 100
 
 
 def command(hparams: AttributeHparams) -> dict[str, int] | None:
-    """Computes contributions and writes the files; counts of inputs, None if parts are missing.
+    """Write the files; return counts of inputs, or None if parts are missing.
 
     Raises:
-        SeqmodelError: something that the user can correct.
+        SeqmodelError: The user can correct the input.
     """
     (prefix,) = hparams.out
     header = read_header(hparams.checkpoints[0])
@@ -81,16 +81,16 @@ class Outs:
         self.bigwig, self.effects = bigwig, effects
 
     def path(self, suffix: str) -> str:
-        """A file of all targets."""
+        """Return the path of a file for all targets."""
         return f"{self.prefix}{suffix}"
 
     def of(self, target: str, suffix: str) -> str:
-        """A file of one target."""
+        """Return the path of a file for one target."""
         middle = "" if len(self.targets) == 1 else f".{quote(target, safe=' +()=,')}"
         return f"{self.prefix}{middle}{suffix}"
 
     def all(self) -> list[str]:
-        """Those that are written in parts."""
+        """Return the paths of files that are written in parts."""
         found = [self.path(x) for x in (".ohe.npz", ".bed", ".attribute.json")]
         kinds = [".hypothetical.npz"]
         kinds += [".bw"] if self.bigwig else []
@@ -99,7 +99,7 @@ class Outs:
 
 
 class Writer:
-    """Makes Rows of a Chunk."""
+    """Turn a Chunk into Rows."""
 
     def __init__(self, attributor: Attributor, outs: Outs, length: int, overlap: Overlap) -> None:
         self.attributor, self.outs, self.length = attributor, outs, length
@@ -107,7 +107,7 @@ class Writer:
         self.alphabet = attributor.alphabet
 
     def __call__(self, chunk: Chunk) -> Rows:
-        """The rows of a chunk: its columns are all inputs, its arrays those that were computed."""
+        """Return the rows of a chunk: columns for all inputs, arrays for the computed ones."""
         ids, pad = windows_of(chunk, self.alphabet, self.length)
         found = self.attributor(ids, pad)
         self.overlap.add(chunk)
@@ -164,7 +164,7 @@ class Writer:
         }
 
     def _place(self, chunk: Chunk, row: int, window: int) -> tuple[str, int, int, str, str]:
-        """Contig, start and end of the letters of a window, name and strand."""
+        """Return contig, start and end of a window, its name and its strand."""
         start = int(chunk.start[window])
         size = int(chunk.codes.lengths[chunk.contig[window]])
         first, last = max(start, 0), min(start + self.length, size)
@@ -213,14 +213,14 @@ class Writer:
 
 
 def _names(chunk: Chunk) -> list[str]:
-    """Names of the contigs that the windows are on."""
+    """Return the names of the contigs of the windows."""
     return list(getattr(chunk.codes, "names", ()))
 
 
 def on_plus(
     alphabet: Alphabet, place: Sequence[Any], p: int, ref: int, alt: int
 ) -> tuple[int, str, str]:
-    """1-based position on the contig, REF and ALT on its + strand, of letter p of a window."""
+    """Return the 1-based position on the contig, and REF and ALT on its + strand, of position p."""
     _, first, last, _, strand = place
     table = alphabet.complement_table
     if strand == "-" and table is not None:
@@ -229,7 +229,7 @@ def on_plus(
 
 
 def _bed(places: Sequence[tuple[str, int, int, str, str]], scores: np.ndarray) -> str:
-    """BED6, and the score for each target."""
+    """Format BED6 lines with the score for each target."""
     lines = []
     for (contig, first, last, name, strand), score in zip(places, scores, strict=True):
         words = [contig, first, last, name or ".", 0, strand, *(f"{x:.6g}" for x in score)]
@@ -238,10 +238,10 @@ def _bed(places: Sequence[tuple[str, int, int, str, str]], scores: np.ndarray) -
 
 
 def plot(outs: Outs, alphabet: Alphabet, n: int, method: str) -> None:
-    """Draws the first `n` sequences, of each target: SVG files and a page.
+    """Draw the first `n` sequences for each target: SVG files and a page.
 
     Raises:
-        RunError: a file cannot be read or written.
+        RunError: A file cannot be read or written.
     """
     windows, stretches = [], []
     for i, target, window in _windows(outs, alphabet, n):
@@ -281,7 +281,7 @@ def _label(alphabet: Alphabet, place: Sequence[Any], p: int, ref: str, alt: str)
 
 
 def _first(path: str, n: int) -> np.ndarray:
-    """The first `n` rows of the array in an .npz file; no more of it is read."""
+    """Read only the first `n` rows of the array in an .npz file."""
     with (
         reading(path, RunError, ".npz"),
         zipfile.ZipFile(path) as archive,
@@ -289,7 +289,7 @@ def _first(path: str, n: int) -> np.ndarray:
     ):
         read = np.lib.format.read_array_header_1_0
         if np.lib.format.read_magic(file) != (1, 0):
-            read = np.lib.format.read_array_header_2_0  # that of files we write
+            read = np.lib.format.read_array_header_2_0  # the layout of files that seqmodel writes
         shape, _, dtype = read(file)
         shape = (min(n, shape[0]), *shape[1:])
         data = file.read(math.prod(shape) * dtype.itemsize)

@@ -1,7 +1,7 @@
-"""Scores of random SNVs, with which those of a file are compared: `--background=N`.
+"""Scores of random SNVs for comparison with the SNVs of a file: `--background=N`.
 
-The random SNVs have the trinucleotides and ALT bases of the SNVs in the file, in equal proportions:
-mutations are not equally frequent in all contexts. They depend on the genome and the file alone.
+Mutation rates differ between contexts, so the random SNVs have the same proportions of
+trinucleotides and ALT bases as the SNVs in the file. They depend on the genome and the file only.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _SEED, _DRAWN, _MOST_ROUNDS = 20, 1 << 16, 200
 
 
 def random_snvs(codes: Codes, n_letters: int, alleles: Alleles, n: int, reach: int) -> Alleles:
-    """SNVs at random places whose windows lie within their contigs.
+    """Draw SNVs at random positions whose windows lie within their contigs.
 
     Args:
-        codes: the genome.
-        n_letters: number of letters of its alphabet.
-        alleles: SNVs of which context and ALT are taken, in their proportions; all if it is empty.
-        n: how many.
-        reach: letters on either side that must be of the contig.
+        codes: Genome.
+        n_letters: Number of letters of its alphabet.
+        alleles: SNVs that set the proportions of contexts and ALT bases. If empty, all are used.
+        n: Number of SNVs to draw.
+        reach: Number of bases on either side that must lie on the contig.
     """
     rng = np.random.default_rng(_SEED)
     wanted = np.arange(n_letters**4)
@@ -60,7 +60,7 @@ def random_snvs(codes: Codes, n_letters: int, alleles: Alleles, n: int, reach: i
 
 
 def quantiles(values: Values, background: Values, names: Sequence[str]) -> Values:
-    """Proportion of the background with a lower score, half of that with an equal one, float32."""
+    """Return the proportion of the background with a lower score; ties count half. float32."""
     found: Values = {}
     for name in names:
         out = np.full(values[name].shape, np.nan, dtype=np.float32)
@@ -76,7 +76,7 @@ def quantiles(values: Values, background: Values, names: Sequence[str]) -> Value
 def _kinds(
     codes: Codes, n_letters: int, contig: np.ndarray, pos: np.ndarray, base: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Number of the trinucleotide and ALT of SNVs, and whether these are known, and differ."""
+    """Return the number of trinucleotide and ALT of SNVs, and whether they are known and differ."""
     inside = (pos >= 1) & (pos < codes.lengths[contig] - 1)
     at = np.where(inside, codes.offsets[contig] + pos, codes.offsets[contig] + 1)
     three = np.stack([codes.data[np.minimum(at + i, len(codes.data) - 1)] for i in (-1, 0, 1)])

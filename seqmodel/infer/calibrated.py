@@ -1,7 +1,7 @@
-"""calibration.json beside a checkpoint: what `seqmodel calibrate` found, and how it is applied.
+"""calibration.json beside a checkpoint: the result of `seqmodel calibrate`, and its use.
 
-One file holds the calibrations of all checkpoints of its folder, by their names; each has the
-SHA-256 of the checkpoint, so that another one of that name is not taken for it.
+One file holds the calibrations of all checkpoints in its folder, by name. Each has the SHA-256 of
+its checkpoint, so a new checkpoint with the same name is not confused with the old one.
 """
 
 from __future__ import annotations
@@ -21,56 +21,56 @@ _MOST = 1e9
 
 
 class Calibration(NamedTuple):
-    """What logits are multiplied with, and what is added: one number for all targets, or each."""
+    """Scale and shift of the logits: one number for all targets, or one for each."""
 
     scale: list[float]
     shift: list[float]
 
     def of(self, logits: Tensor) -> Tensor:
-        """The calibrated logits, [N, T]."""
+        """Return the calibrated logits, [N, T]."""
         return logits * logits.new_tensor(self.scale) + logits.new_tensor(self.shift)
 
 
 def calibration_path(checkpoint: str) -> str:
-    """The file beside a checkpoint."""
+    """Return the path of calibration.json beside a checkpoint."""
     return os.path.join(os.path.dirname(checkpoint), NAME)
 
 
 def read_calibration(checkpoint: str, n_targets: int) -> Calibration:
-    """The calibration of a checkpoint.
+    """Read the calibration of a checkpoint.
 
     Args:
-        checkpoint: its path.
-        n_targets: number of its targets.
+        checkpoint: Path of the checkpoint.
+        n_targets: Number of its targets.
 
     Raises:
-        CheckpointError: there is none, it is of another checkpoint, or the file is damaged.
+        CheckpointError: The file is missing or damaged, or it belongs to another checkpoint.
     """
     path = calibration_path(checkpoint)
     if (why := problem(path)) is not None:
         raise CheckpointError(
-            f"{path}: cannot be read ({why}); write it by: seqmodel calibrate {checkpoint}"
+            f"{path}: cannot be read ({why}); to write it, run: seqmodel calibrate {checkpoint}"
         )
     entry = _entries(path).get(os.path.basename(checkpoint))
     fits = entry is not None and len(entry["scale"]) in (1, n_targets)
     if entry is None or not fits or entry["sha256"] != sha256_of(checkpoint, CheckpointError):
         raise CheckpointError(
-            f"{path} has no calibration of {checkpoint} as it is now; write it by: seqmodel "
+            f"{path} has no calibration of the current {checkpoint}; to write it, run: seqmodel "
             f"calibrate {checkpoint}"
         )
     return Calibration(entry["scale"], entry["shift"])
 
 
 def write_calibration(checkpoint: str, found: Calibration, about: dict[str, Any]) -> str:
-    """Writes the calibration of a checkpoint beside it; those of others stay. Returns the path.
+    """Write the calibration of a checkpoint beside it and return the path; keep the others.
 
     Args:
-        checkpoint: path of the checkpoint.
-        found: its calibration.
-        about: what else the file says of it.
+        checkpoint: Path of the checkpoint.
+        found: Calibration of the checkpoint.
+        about: Other facts to record.
 
     Raises:
-        CheckpointError: the file that is there is damaged, or it cannot be written.
+        CheckpointError: The existing file is damaged, or the file cannot be written.
     """
     path = calibration_path(checkpoint)
     entries = _entries(path) if os.path.lexists(path) else {}
@@ -91,7 +91,7 @@ def _entries(path: str) -> dict[str, dict[str, Any]]:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
         reason = f"{type(e).__name__}: {e}"
     raise CheckpointError(
-        f"{path}: is no calibration ({reason}); remove it and calibrate the checkpoint again"
+        f"{path} is not a calibration ({reason}); remove it and calibrate the checkpoint again"
     )
 
 

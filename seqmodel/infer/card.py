@@ -1,4 +1,4 @@
-"""The model card of an exported model: what it is, its data, its scores, how to load it."""
+"""Model card of an exported model: architecture, data, scores, and how to load it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _MOST = 20
 
 
 def scores_of(path: str) -> dict[str, float]:
-    """The scores of the test split that its run logged; empty where the run is not found.
+    """Return the test scores that the run logged; empty if the run is not found.
 
-    Only the best checkpoint of a run is scored.
+    A run scores only its best checkpoint.
     """
     file = Path(path).absolute()
     found: dict[str, float] = {}
@@ -31,12 +31,12 @@ def scores_of(path: str) -> dict[str, float]:
 
 
 def card(header: Mapping[str, Any], scores: Mapping[str, float], name: str) -> str:
-    """The card as Markdown, with the metadata that model hubs read.
+    """Return the card as Markdown, with the metadata that model hubs read.
 
     Args:
-        header: of the checkpoint.
-        scores: of the test split.
-        name: of the model.
+        header: Header of the checkpoint.
+        scores: Scores on the test split.
+        name: Name of the model.
     """
     hparams, targets, alphabet = (
         header["hparams"],
@@ -54,7 +54,7 @@ def card(header: Mapping[str, Any], scores: Mapping[str, float], name: str) -> s
         "",
         "| | |",
         "|---|---|",
-        f"| input | {_shown(header['seq_len'])} letters of {letters} ({alphabet.get('name')}) |",
+        f"| input | {_shown(header['seq_len'])} positions of {letters} ({alphabet.get('name')}) |",
         f"| targets | {_listed(names)} |",
         f"| encoder | {hparams.get('encoder')} |",
         f"| decoder | {hparams.get('decoder')} |",

@@ -1,4 +1,4 @@
-"""What the verbs share: the model, the stamp of their parts, progress on a terminal.
+"""Shared code of the verbs: the model, the stamp of their parts, progress on a terminal.
 
 parts = parts_of("predict", hparams, digests)
 if not parts.is_done():                # a command that is repeated loads no model
@@ -32,10 +32,10 @@ _DEVICES = {"auto": None, "cpu": "cpu", "gpu": "cuda", "mps": "mps"}
 
 
 def model_of(hparams: ApplyHparams | ExportHparams) -> Model:
-    """The model, or the ensemble, that a command names, on the device that it names.
+    """Load the model or the ensemble of a command on its device.
 
     Raises:
-        CheckpointError, HparamError: as `load`.
+        CheckpointError, HparamError: See `load`.
     """
     if hparams.n_threads:
         torch.set_num_threads(hparams.n_threads)
@@ -51,16 +51,16 @@ def model_of(hparams: ApplyHparams | ExportHparams) -> Model:
 
 
 def parts_of(verb: str, hparams: ApplyHparams, digests: Mapping[str, str] | None = None) -> Parts:
-    """The parts that a command makes, stamped with all that decides on their content.
+    """Return the parts of a command, stamped with everything that determines their content.
 
     Args:
-        verb: name of the verb.
-        hparams: what it was given.
-        digests: SHA-256 of input files by path, where they are known already.
+        verb: Name of the verb.
+        hparams: Hyperparameters of the verb.
+        digests: SHA-256 of input files by path, if already known.
 
     Raises:
-        RunError: the outputs exist, or were begun by another command.
-        HparamError: threads or a device that this host does not have.
+        RunError: The outputs exist, or another command started them.
+        HparamError: This host does not have the threads or the device.
     """
     check_number("n_threads", hparams.n_threads)
     device_of(_DEVICES[hparams.accelerator])  # before a folder of parts is made
@@ -70,14 +70,14 @@ def parts_of(verb: str, hparams: ApplyHparams, digests: Mapping[str, str] | None
 
 
 def stamp_of(verb: str, hparams: ApplyHparams, digests: Mapping[str, str]) -> dict[str, Any]:
-    """Version, verb, SHA-256 of each file that is read, and the options that change the output."""
+    """Return version, verb, SHA-256 of each input file, and the options that change the output."""
     declared = type(hparams).default_hparams().declared
     files: dict[str, str] = {}
     counts: dict[str, int] = {}
     for flag, path in files_to_read(declared, hparams.hparams):
         counts[flag] = number = counts.get(flag, 0) + 1
         files[f"{flag} {number}"] = digests.get(path) or sha256_of(path, HparamError)
-        if path.endswith(".safetensors"):  # of an exported model: the rest of it is beside
+        if path.endswith(".safetensors"):  # an exported model has more files beside it
             config = os.path.join(os.path.dirname(path), CONFIG)
             files[f"{flag} {number} {CONFIG}"] = sha256_of(config, HparamError)
     flags = {x[2:] for x in counts}
@@ -87,7 +87,7 @@ def stamp_of(verb: str, hparams: ApplyHparams, digests: Mapping[str, str]) -> di
 
 
 def chunk_rows_of(hparams: ApplyHparams, seq_len: int | None) -> int:
-    """Number of inputs in a part; it follows from what was given and the length that is read."""
+    """Return the number of inputs in a part; it depends on the options and the window length."""
     return hparams.chunk_rows or max(1, min(_CHUNK_ROWS, _CHUNK_LETTERS // (seq_len or 1024)))
 
 
@@ -97,18 +97,18 @@ def run(
     compute: Callable[[Any], Rows],
     n_rows: int | None = None,
 ) -> dict[str, int] | None:
-    """Makes the missing parts and joins them, with a progress bar on a terminal.
+    """Make the missing parts and join them, with a progress bar on a terminal.
 
     Args:
-        parts: where they are written.
-        chunks: the inputs, `chunk_rows` at a time; at least one chunk, which may be empty.
-        compute: makes Rows of a chunk.
-        n_rows: number of all inputs, if it is known.
+        parts: Parts to write.
+        chunks: Inputs, `chunk_rows` at a time; at least one chunk, which may be empty.
+        compute: Function that turns a chunk into Rows.
+        n_rows: Number of all inputs, if known.
 
     Returns:
-        Counts by status, or None where parts of other processes are missing.
+        Counts by status, or None if parts of other processes are missing.
     """
-    gc.freeze()  # what is there stays: a search for garbage in all of torch costs as much as a part
+    gc.freeze()  # existing objects stay: collecting garbage in all of torch costs as much as a part
     try:
         return apply(parts, shown(chunks, n_rows), compute)
     finally:
@@ -116,7 +116,7 @@ def run(
 
 
 def shown(chunks: Iterable[Sized], n_rows: int | None) -> Iterator[Any]:
-    """The chunks, with a progress bar on a terminal."""
+    """Yield the chunks, with a progress bar on a terminal."""
     from tqdm import tqdm
 
     with tqdm(

@@ -1,4 +1,4 @@
-"""Variants with their scores, a block at a time: what `seqmodel variants` and Model.variants share.
+"""Score variants in blocks: the shared code of `seqmodel variants` and Model.variants.
 
 source = open_variants("in.vcf.gz")                  # vcf.py
 effects = Effects(model, store, source, options)     # records.py, alleles.py, scores.py
@@ -49,7 +49,7 @@ _CONTEXT_RECORDS = 10_000
 
 @dataclass(frozen=True)
 class Options:
-    """How variants are scored; see `seqmodel variants --help`."""
+    """Options of scoring; see `seqmodel variants --help`."""
 
     scores: Sequence[str] | None = None
     ref_mismatch: str = "skip"
@@ -71,24 +71,24 @@ class Options:
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise HparamError(
-                    f"{name}={getattr(self, name)!r}: choose one of {', '.join(values)}"
+                    f"{name}={getattr(self, name)!r}; choose one of {', '.join(values)}"
                 )
         if self.batch_size is not None and self.batch_size < 1:
             raise HparamError(f"batch_size={self.batch_size}: must be 1 or more")
 
 
 class Effects:
-    """Scores blocks of variants.
+    """Score blocks of variants.
 
     Args:
-        model: the model.
-        store: the genome.
-        source: the variants.
-        options: how they are scored.
-        aliases: file with other names of contigs.
+        model: Model.
+        store: Genome.
+        source: Variants.
+        options: Options of scoring.
+        aliases: Path of a file with other names of contigs.
 
     Raises:
-        VariantError: the variants are of another genome.
+        VariantError: The variants belong to another genome.
     """
 
     def __init__(
@@ -128,14 +128,14 @@ class Effects:
         check_build(self._reader, source)
 
     def annotate(self, about: str, targets: Sequence[str] | None = None) -> None:
-        """Makes VCF text too.
+        """Add VCF text to the rows.
 
         Args:
-            about: what computed it, for the header.
-            targets: names of the targets that get a field; all by default.
+            about: Description of the computation for the header.
+            targets: Names of the targets that get a field. Default: all.
 
         Raises:
-            HparamError: there would be too many fields.
+            HparamError: There would be too many fields.
         """
         names = self.names
         for target in targets or ():
@@ -145,15 +145,15 @@ class Effects:
             names = [x for x in self.names if x in wanted or x in self._columns_of]
         elif len(names) > MAX_FIELDS:
             raise HparamError(
-                f"the VCF would get {len(names)} fields in INFO; name the targets that get one by "
-                f"--vcf_targets, or choose fewer --scores (at most {MAX_FIELDS} without)"
+                f"the VCF would have {len(names)} INFO fields, the maximum is {MAX_FIELDS}; choose "
+                "targets with --vcf_targets, or fewer --scores"
             )
         self._annotated = np.array([self.names.index(x) for x in names], dtype=np.int64)
         sizes = dict(zip(self.store.names, self.store.lengths.tolist(), strict=True))
         self.annotation = Annotation(names, self.source.header, about, sizes)
 
     def __call__(self, block: Block) -> Rows:
-        """The rows of a block, one an ALT allele."""
+        """Return the rows of a block, one for each ALT allele."""
         alleles = self._reader.rows(block)
         found = self._scored(alleles)
         values = {
@@ -175,7 +175,7 @@ class Effects:
         return Rows(columns, dict(values), {**counts, **({"nan": n} if n else {})}, vcf=vcf)
 
     def warn(self) -> None:
-        """Warns if variants are where the model was trained, or scores are no numbers."""
+        """Warn if variants lie where the model was trained, or if scores are NaN."""
         if self.n_trained:
             percent = 100 * self.n_trained / self.n_seen
             warnings.warn(
@@ -205,7 +205,7 @@ class Effects:
         return {"index": index, "contig": contig, "pos": pos, "ref": ref, "alt": _decoded(rows.alt)}
 
     def _scored(self, rows: AlleleRows) -> Values:
-        """The scores of all rows, NaN where they are not scored; sets the status of edges."""
+        """Return the scores of all rows, NaN if not scored; set the status of rows at edges."""
         n = len(rows.status)
         shapes = {x: (n, len(self._scorer.names(x))) for x in self._scorer.columns}
         found = {k: np.full(x, np.nan, dtype=np.float32) for k, x in shapes.items()}
@@ -226,7 +226,7 @@ class Effects:
 
     @cached_property
     def _background(self) -> Values:
-        """Scores of random SNVs that are like those at the beginning of the file."""
+        """Score random SNVs that resemble those at the beginning of the file."""
         found = [self._snvs(x) for x in first_of(self.source, _CONTEXT_RECORDS)]
         contig, pos, bases = (np.concatenate(x) for x in zip(*found, strict=True))
         one = np.ones_like(pos)
@@ -235,14 +235,14 @@ class Effects:
         drawn = random_snvs(self.store, self.model.alphabet.n_letters, snvs, n, length)
         if len(drawn) < n:
             warnings.warn(
-                f"--background: only {len(drawn):,} of {n:,} random SNVs were found in the genome "
-                "with the contexts of the file's",
+                f"--background: the genome has only {len(drawn):,} of {n:,} random SNVs with the "
+                "contexts of the file",
                 stacklevel=2,
             )
         return self._scorer(self.windows, drawn)
 
     def _snvs(self, block: Block) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Contig, position and ALT base of the SNVs of a block that are scored."""
+        """Return contig, position and ALT base of the scored SNVs of a block."""
         rows = self._reader.rows(block)
         x = rows.alleles
         is_snv = (rows.status < N_SCORED) & (x.n_ref == 1) & (x.n_alt == 1)
@@ -251,9 +251,9 @@ class Effects:
     def _inside(
         self, rows: AlleleRows, at: np.ndarray, windows: AlleleWindows, alleles: Alleles
     ) -> np.ndarray:
-        """Which of the alleles are scored, as far as the ends of contigs decide."""
+        """Return which alleles are scored, given the ends of contigs."""
         length, index, end = windows.length, windows.index, alleles.pos + alleles.n_ref
-        brought = np.maximum(alleles.n_ref - alleles.n_alt, 0)  # bases that follow a deletion
+        brought = np.maximum(alleles.n_ref - alleles.n_alt, 0)  # bases after a deletion
         left = np.minimum(alleles.pos - index, end - length + index) - brought
         right = np.maximum(alleles.pos - index + length, end + index) + brought
         beyond = (left < 0) | (right > windows.codes.lengths[alleles.contig])
@@ -266,27 +266,27 @@ class Effects:
 
 
 class Variants:
-    """Scores of variants: iterate for DataFrames of `chunk_rows` records, or take `.table()`."""
+    """Scores of variants: iterate over DataFrames of `chunk_rows` records, or call `.table()`."""
 
     def __init__(self, effects: Effects, chunk_rows: int) -> None:
         self._effects, self._chunk_rows = effects, chunk_rows
 
     def __iter__(self) -> Iterator[Any]:
-        """DataFrames, one row an ALT allele."""
+        """Yield DataFrames with one row for each ALT allele."""
         import pandas as pd
 
         for block in self._effects.source.blocks(self._chunk_rows):
             yield pd.DataFrame(dict(self._effects(block).columns))
 
     def table(self) -> Any:
-        """All rows in one DataFrame."""
+        """Return all rows in one DataFrame."""
         import pandas as pd
 
         return pd.concat(list(self), ignore_index=True)
 
 
 class Windows(NamedTuple):
-    """The windows of an allele as text, in reading direction."""
+    """Windows of an allele as text, in reading direction."""
 
     ref: str
     alt: str
@@ -302,11 +302,11 @@ def variants_of(
     cache_dir: str | None = None,
     **options: Any,
 ) -> Variants:
-    """The scores of variants in a file, a DataFrame, or a list; see Model.variants."""
+    """Score the variants of a file, a DataFrame or a list; see Model.variants."""
     unknown = [x for x in options if x not in Options.__dataclass_fields__]
     if unknown:
         known = ", ".join(Options.__dataclass_fields__)
-        raise HparamError(f"variants has no option {unknown[0]!r}; it has {known}")
+        raise HparamError(f"variants has no option {unknown[0]!r}; its options are {known}")
     source = source_of(variants)
     store = SequenceStore.open(fasta, model.alphabet, cache_dir, quiet=True)
     effects = Effects(model, store, source, Options(**options), contig_aliases)
@@ -314,7 +314,7 @@ def variants_of(
 
 
 def source_of(variants: Any) -> Source:
-    """The variants of a path, a DataFrame with contig, pos, ref and alt, or a list."""
+    """Open the variants of a path, a DataFrame with contig, pos, ref and alt, or a list."""
     if hasattr(variants, "columns"):
         rows = variants[["contig", "pos", "ref", "alt"]]
         return Typed(list(rows.itertuples(index=False, name=None)))
@@ -335,9 +335,9 @@ def texts_of(
     variant_index: int | None = None,
     cache_dir: str | None = None,
 ) -> Windows:
-    """The windows of an allele; see Model.alleles."""
+    """Return the windows of an allele; see Model.alleles."""
     if strand not in ("+", "-") or align not in ALIGNMENTS:
-        raise HparamError(f"strand={strand!r}, align={align!r}: choose + or -, and left or right")
+        raise HparamError(f"strand={strand!r}, align={align!r}; choose + or -, and left or right")
     store = SequenceStore.open(fasta, model.alphabet, cache_dir, quiet=True)
     windows, source = windows_of(model, store, variant_index), Typed([variant])
     names = ContigNames(Contigs(store.names, store.lengths), source)
@@ -345,7 +345,7 @@ def texts_of(
     rows = RecordReader(store, model.alphabet, names, "error", 1 << 40).rows(block)
     if rows.status[0] >= N_SCORED:
         status = STATUSES[rows.status[0]]
-        raise HparamError(f"{':'.join(map(str, variant))} has no windows, its status is {status}")
+        raise HparamError(f"{':'.join(map(str, variant))} has no windows; its status is {status}")
     flip = strand == "-"
     alleles = windows.placed(rows.alleles.select(slice(0, 1)), flip)
     ref = windows.ref(alleles.contig, windows.start(alleles, flip), flip)
@@ -354,7 +354,7 @@ def texts_of(
 
 
 def windows_of(model: Any, codes: Codes, index: int | None) -> AlleleWindows:
-    """What reads the windows of a model.
+    """Return the reader of the windows of a model.
 
     Raises:
         HparamError: the length of its sequences is not known.

@@ -1,4 +1,4 @@
-"""`seqmodel embed`: files of sequences in, files of embeddings out, in parts."""
+"""`seqmodel embed`: read files of sequences, write files of embeddings, in parts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from seqmodel.infer.model import Model
 from seqmodel.infer.predict import inputs_of, parts_for, store_for
 from seqmodel.infer.rows import Predictor, Shown
 
-_CHUNK_VALUES = 1 << 26  # numbers in memory where all positions are kept
+_CHUNK_VALUES = 1 << 26  # numbers in memory if all positions are kept
 
 
 class Embedder:
-    """Makes Rows of a Chunk."""
+    """Turn a Chunk into Rows."""
 
     def __init__(self, model: Model, hparams: EmbedHparams) -> None:
         shown = Shown(
@@ -31,7 +31,7 @@ class Embedder:
         self.overlap = self._rows.overlap
 
     def __call__(self, chunk: Chunk) -> Rows:
-        """The rows of a chunk: `embeddings`; or `values` of all positions, and `offsets`."""
+        """Return the rows of a chunk: `embeddings`, or `values` of all positions and `offsets`."""
         rows = self._rows(chunk)
         values = rows.arrays["predictions"]
         arrays = {name: x for name, x in rows.arrays.items() if name != "predictions"}
@@ -46,10 +46,10 @@ class Embedder:
 
 
 def command(hparams: EmbedHparams) -> dict[str, int] | None:
-    """Embeds, and writes the outputs; counts of inputs by status, None if parts are missing.
+    """Embed and write the outputs; return counts of inputs by status, None if parts are missing.
 
     Raises:
-        SeqmodelError: something that the user can correct.
+        SeqmodelError: The user can correct the input.
     """
     store = store_for(hparams)
     parts = parts_for("embed", hparams, store)

@@ -1,4 +1,4 @@
-"""Embeddings: what an encoder, or one of its layers, makes of sequences, pooled or by position."""
+"""Embeddings of sequences: outputs of an encoder or of a layer, pooled or per position."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def embeddings(
     layer: str | int | None = None,
     batch_size: int | None = None,
 ) -> np.ndarray | list[np.ndarray]:
-    """The embedding of each sequence, [N, C]; with pool="none" a list of N arrays [L', C].
+    """Return the embedding of each sequence, [N, C]; with pool="none", a list of N arrays [L', C].
 
     Raises:
-        HparamError: there is no such layer or pool, or the model is an ensemble.
+        HparamError: The layer or pool is unknown, or the model is an ensemble.
     """
     found = model.each_batch(sequences, batch_size, embedder(model, pool, layer))
     if pool != "none":
@@ -39,17 +39,17 @@ def embeddings(
 def embedder(
     model: Any, pool: str = "mean", layer: str | int | None = None
 ) -> Callable[[Tensor, Tensor | None], Tensor]:
-    """Makes embeddings [N, C] of a batch and its padding.
+    """Return a function that embeds a batch and its padding, [N, C].
 
-    With pool="none" [N, L', C + 1]: the last channel is 1 where there is no padding, else 0.
+    With pool="none" it returns [N, L', C + 1]; the last channel is 0 at padding, otherwise 1.
 
     Raises:
-        HparamError: there is no such layer or pool, or the model is an ensemble.
+        HparamError: The layer or pool is unknown, or the model is an ensemble.
     """
     if len(model.members) > 1:
         raise HparamError(
-            f"{len(model.members)} checkpoints: embeddings of different models have nothing in "
-            "common; give one"
+            f"{len(model.members)} checkpoints: embeddings of different models cannot be "
+            "averaged; give one checkpoint"
         )
     if pool not in POOLS:
         raise HparamError(f"pool={pool!r}: choose one of {', '.join(POOLS)}")
@@ -73,12 +73,12 @@ def embedder(
 
 
 def pooled(encoded: Tensor, pad: Tensor | None, pool: str) -> Tensor:
-    """Positions [N, L', C] made one, [N, C], without those that are padding."""
-    if pad is None:  # the same bits as with padding of no position, in less time
+    """Pool positions [N, L', C] to [N, C], without padding."""
+    if pad is None:  # the same bits as with an empty mask, in less time
         if pool == "max":
             return encoded.amax(1)
         return encoded[:, 0] if pool == "first" else encoded.sum(1) / encoded.shape[1]
-    if pool == "first":  # padding may be before a sequence
+    if pool == "first":  # padding may precede a sequence
         at = (~pad).to(torch.uint8).argmax(1)
         return encoded[torch.arange(len(encoded), device=encoded.device), at]
     if pool == "max":
@@ -88,10 +88,10 @@ def pooled(encoded: Tensor, pad: Tensor | None, pool: str) -> Tensor:
 
 
 def layer_of(task: nn.Module, layer: str | int) -> nn.Module:
-    """The submodule that a number means, or a name in the encoder, the task or what is wrapped.
+    """Return the submodule for a number, or for a name in the encoder, task or wrapped module.
 
     Raises:
-        HparamError: there is none.
+        HparamError: The model has no such layer.
     """
     encoder: Any = task.encoder
     inner = encoder.encoder if isinstance(encoder, BothStrands) else encoder
@@ -105,16 +105,16 @@ def layer_of(task: nn.Module, layer: str | int) -> nn.Module:
             return found[str(layer)]
     root = getattr(inner, "module", inner)
     some = [name for name, _ in root.named_modules() if name][:20]
-    raise HparamError(f"layer={layer!r}: the model has no such layer; it has {', '.join(some)}")
+    raise HparamError(f"layer={layer!r}: no such layer; choose one of {', '.join(some)}")
 
 
 def encoded_at(
     encoder: Encoder, task: nn.Module, x: Tensor, pad: Tensor | None, layer: nn.Module | None
 ) -> tuple[Tensor, Tensor | None]:
-    """What the encoder gives, or one of its layers, [N, L', C] or [N, C], and what is padding.
+    """Return the output of the encoder or of a layer, [N, L', C] or [N, C], and the padding.
 
     Raises:
-        HparamError: the layer is not used, or gives another shape.
+        HparamError: The layer is not used, or returns another shape.
     """
     if layer is None:
         return encoder(x, pad), encoder.out_pad(pad)
@@ -132,7 +132,7 @@ def encoded_at(
 
 
 class _Found(Exception):
-    """Ends a forward pass once the layer has given its output."""
+    """Raised to end a forward pass after the layer returned its output."""
 
 
 def _hooked(
@@ -150,17 +150,17 @@ def _hooked(
     stride = -(-length // n_positions)
     if -(-length // stride) != n_positions:
         raise HparamError(
-            f"layer {name} gives {n_positions} positions for {length} letters, so which of them "
-            "are padding is not known; give sequences of full length"
+            f"layer {name} returns {n_positions} positions for an input of length {length}, so "
+            "the padded positions are unknown; use sequences of full length"
         )
     return output, pad[:, ::stride]
 
 
 def _output(network: nn.Module, x: Tensor, pad: Tensor | None, layer: nn.Module) -> Tensor:
-    """What the layer gives, [N, C], [N, L', C] or [N, C, L'].
+    """Return the output of the layer, [N, C], [N, L', C] or [N, C, L'].
 
     Raises:
-        HparamError: it is not used, or gives something else.
+        HparamError: The layer is not used, or returns something else.
     """
     given: list[Any] = []
 
@@ -181,15 +181,15 @@ def _output(network: nn.Module, x: Tensor, pad: Tensor | None, layer: nn.Module)
         output = output[0]
     if not isinstance(output, Tensor) or output.ndim not in (2, 3) or len(output) != len(x):
         what = "is not used" if not given else f"gives {_shape(output)}"
-        raise HparamError(f"layer {name} {what}; one that gives [N, C] or [N, L', C] is needed")
+        raise HparamError(f"layer {name} {what}; choose a layer that returns [N, C] or [N, L', C]")
     return output
 
 
 def _channels_first(network: nn.Module, x: Tensor, output: Tensor, layer: nn.Module) -> bool:
-    """Whether the last axis is that of positions: it is shorter for a shorter sequence."""
+    """Return whether the last axis is positions: it is shorter for a shorter sequence."""
     try:
         shorter = _output(network, x[:1, : x.shape[1] // 2], None, layer).shape
-    except (RuntimeError, ValueError, IndexError, SeqmodelError):  # it reads one length alone
+    except (RuntimeError, ValueError, IndexError, SeqmodelError):  # the model reads only one length
         return output.shape[2] == x.shape[1] != output.shape[1]
     return shorter[1] == output.shape[1] and shorter[2] != output.shape[2]
 
@@ -199,5 +199,5 @@ def _shape(output: Any) -> str:
 
 
 def split(values: np.ndarray) -> list[np.ndarray]:
-    """Of [N, L', C + 1], of which the last channel says what is there, the rows of each."""
+    """Split [N, L', C + 1] into the rows of each sequence by the last channel."""
     return [x[x[:, -1] == 1, :-1] for x in values]

@@ -1,6 +1,6 @@
-"""`seqmodel export`: a model as a folder to publish, as ONNX, or as a program of torch.export.
+"""`seqmodel export`: write a model as a folder to publish, as ONNX, or with torch.export.
 
-Each is checked at once: five example sequences must get the same outputs again.
+Each export is checked: five example sequences must give the same outputs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TOLERANCE = 1e-4
 
 
 class Exported(nn.Module):
-    """Predictions, or logits, for full-length sequences of one layout: what is exported."""
+    """The exported module: predictions or logits for full-length sequences in one layout."""
 
     def __init__(self, model: Any, layout: str, logits: bool) -> None:
         super().__init__()
@@ -41,16 +41,16 @@ class Exported(nn.Module):
         self.eval()
 
     def forward(self, sequence: Tensor) -> Tensor:
-        """The outputs for one-hot floats [N, A, L] or [N, L, A], or ids [N, L]."""
+        """Return the outputs for one-hot floats [N, A, L] or [N, L, A], or ids [N, L]."""
         outputs = self.module(sequence)
         return outputs if self.logits else self.task.predictions(outputs)
 
 
 def command(hparams: ExportHparams) -> list[str]:
-    """Exports a model to each of `--to`; the paths that were written.
+    """Export a model to each path in `--to`; return the written paths.
 
     Raises:
-        SeqmodelError: something that the user can correct.
+        SeqmodelError: The user can correct the input.
     """
     for to in hparams.to:
         _refuse_existing(to, hparams.overwrite)
@@ -68,23 +68,23 @@ def export(
     logits: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Writes a model as a folder, `.onnx` or `.pt2`, and checks what was written.
+    """Write a model as a folder, `.onnx` or `.pt2`, and check the result.
 
     Args:
-        model: the model (model.py).
-        to: path; its suffix chooses the format.
-        layout: of the input of .onnx and .pt2: "NAL", "NLA", or "NL" for ids.
-        logits: .onnx and .pt2 give logits instead of predictions.
-        overwrite: replace what is there.
+        model: Model (model.py).
+        to: Path; its suffix selects the format.
+        layout: Layout of the input of .onnx and .pt2: "NAL", "NLA", or "NL" for ids.
+        logits: .onnx and .pt2 return logits instead of predictions.
+        overwrite: Replace an existing file or folder.
 
     Raises:
-        RunError: it cannot be written, or does not give the outputs of the model.
-        HparamError: the model cannot be exported in this way.
+        RunError: The export cannot be written, or its outputs differ from the model.
+        HparamError: The model does not support this format.
     """
     to = os.fspath(to)
     _refuse_existing(to, overwrite)
     if model.seq_len is None:
-        raise HparamError("the model has no length of sequences; give --seq_len")
+        raise HparamError("the model has no sequence length; set --seq_len")
     if to.endswith(".onnx"):
         _onnx(model, to, layout, logits)
     elif to.endswith(".pt2"):
@@ -94,7 +94,7 @@ def export(
 
 
 def examples_of(model: Any) -> list[str]:
-    """Five random sequences; the last has unknown letters, if the alphabet has any."""
+    """Return five random sequences; the last has unknown letters, if the alphabet has any."""
     letters, unknown = list(model.alphabet.letters), model.alphabet.ambiguous[:1]
     drawn = np.random.default_rng(0).choice(letters, (N_EXAMPLES, model.seq_len))
     if unknown:
@@ -105,7 +105,7 @@ def examples_of(model: Any) -> list[str]:
 def _refuse_existing(to: str, overwrite: bool) -> None:
     is_there = os.path.exists(to) and not (os.path.isdir(to) and not os.listdir(to))
     if is_there and not overwrite:
-        raise RunError(f"{to}: is there already; choose another --to, or set --overwrite")
+        raise RunError(f"{to} exists already; choose another --to, or set --overwrite")
 
 
 # a folder to publish
@@ -119,7 +119,7 @@ def _folder(model: Any, to: str) -> None:
         )
     member = model.members[0]
     if not os.path.isfile(member.path):
-        raise HparamError(f"{member.path}: the model has no file yet; save it, and load that")
+        raise HparamError(f"{member.path}: the model has no file yet; save it and load the file")
     header = checkpoint.header_of(checkpoint.load(member.path))
     weights = {
         n: x.detach().cpu().contiguous().clone() for n, x in member.task.state_dict().items()
@@ -141,7 +141,7 @@ def _folder(model: Any, to: str) -> None:
 
 
 def example_table(model: Any, texts: list[str], predicted: np.ndarray) -> str:
-    """The examples and their predictions as TSV; several values of a target are one JSON list."""
+    """Return examples and predictions as TSV; several values of a target are a JSON list."""
     names = list(model.targets.names or model.alphabet.letters)
     lines = ["\t".join(["sequence", *names])]
     for text, row in zip(texts, predicted, strict=True):
@@ -167,7 +167,7 @@ def _input(model: Any, layout: str) -> Tensor:
 
 
 def _traced(model: Any, to: str, layout: str, logits: bool) -> tuple[Any, Tensor, np.ndarray]:
-    """The exported program, the five inputs and what torch gives for them."""
+    """Return the exported program, the five inputs and their outputs."""
     module = Exported(model, layout, logits)
     x = _input(model, layout)
     n = torch.export.Dim("n", min=1)
@@ -213,7 +213,7 @@ def _onnx(model: Any, to: str, layout: str, logits: bool) -> None:
             )
     except Exception as e:  # of many classes, most of them private to torch
         raise HparamError(
-            f"--to={to}: the model has an operation that ONNX has not: {_first_line(e)}; export a "
+            f"--to={to}: the model has an operation that ONNX lacks: {_first_line(e)}; export a "
             ".pt2 or a folder"
         ) from e
     assert made is not None, "torch gives a program where it is not told a file"
@@ -226,17 +226,17 @@ def _onnx(model: Any, to: str, layout: str, logits: bool) -> None:
 
 
 def _compare(to: str, found: np.ndarray, wanted: np.ndarray) -> None:
-    """Refuses outputs that are not those of the model.
+    """Check that the outputs equal those of the model.
 
     Raises:
-        RunError: with the largest difference.
+        RunError: They differ; the message has the largest difference.
     """
     largest = np.nanmax(np.abs(wanted), initial=1e-6)
     difference = np.nanmax(np.abs(found - wanted), initial=0.0)
     same_shape = found.shape == wanted.shape and (np.isnan(found) == np.isnan(wanted)).all()
     if not same_shape or difference > TOLERANCE * largest:
         raise RunError(
-            f"{to}: was written, but gives other outputs than the model for five examples (largest "
+            f"{to} was written, but its outputs for five examples differ from the model (largest "
             f"difference {difference:.3g}); do not use it, and report this"
         )
 

@@ -1,7 +1,7 @@
-"""Formats in which verbs write: rows become pieces, and pieces become a file.
+"""Output formats of the verbs: rows become pieces, and pieces become a file.
 
-A format makes one piece (bytes) of the rows of one part, and a file of all pieces in order. Memory
-stays that of one piece.
+A format turns the rows of one part into one piece (bytes), and all pieces in order into a file.
+Memory is that of one piece.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from seqmodel.infer.vcf_out import VcfFormat
 
 
 class Track(NamedTuple):
-    """Values of stretches of contigs; stretches that overlap are averaged where they do."""
+    """Values along stretches of contigs; overlapping stretches are averaged."""
 
     names: Sequence[str]
     """Names of all contigs, in their order."""
@@ -42,19 +42,19 @@ class Track(NamedTuple):
 
 @dataclass
 class Rows:
-    """What some inputs gave, a row an input.
+    """Results for some inputs, one row for each input.
 
     Attributes:
-        columns: by name, n values each; what a table shows, in its order.
-        arrays: by name, [n, ...] each; what .npz and .h5 keep.
-        counts: number of rows by status, and of outputs that are not a number.
-        constants: arrays that belong to all rows, by name; .npz and .h5 keep them once.
-        sizes: how many of the entries of a ragged array each row has, int64 [n], by the name under
-            which .npz and .h5 keep the offsets, [n + 1]: row i has entries offsets[i:i + 2].
-        tracks: what is written along contigs, by the name of the output file.
-        vcf: header and records of VCF, for rows that are variants.
-        lines: text, by the name of the output file.
-        summary: what is written once for all rows, see SummaryFormat.
+        columns: Columns of a table by name, in order, n values each.
+        arrays: Arrays for .npz and .h5 by name, [n, ...] each.
+        counts: Number of rows by status, and number of NaN outputs.
+        constants: Arrays that belong to all rows, by name; .npz and .h5 keep them once.
+        sizes: Number of entries of each row in a ragged array, int64 [n], by the name under which
+            .npz and .h5 keep the offsets, [n + 1]: row i has entries offsets[i:i + 2].
+        tracks: Values along contigs, by the name of the output file.
+        vcf: Header and records of VCF, for rows that are variants.
+        lines: Text, by the name of the output file.
+        summary: Values written once for all rows; see SummaryFormat.
     """
 
     columns: Mapping[str, Sequence[object] | np.ndarray]
@@ -72,18 +72,18 @@ class Rows:
 
 
 class Format(Protocol):
-    """A kind of file; `name` is that of the file itself."""
+    """A file format; `name` is the name of the file."""
 
     name: str
 
     def piece(self, rows: Rows, *, first: bool) -> bytes:
-        """The bytes that keep these rows; `first` for the part at the beginning."""
+        """Return these rows as bytes; `first` marks the first part."""
 
     def join(self, pieces: Pieces, out: str) -> None:
-        """Writes the file `out` of all pieces, which `pieces()` gives in order, whole.
+        """Write the whole file `out` from all pieces, which `pieces()` yields in order.
 
         Raises:
-            RunError: it cannot be written.
+            RunError: The file cannot be written.
         """
 
 
@@ -91,7 +91,7 @@ _TEXT_ROWS = 2048
 
 
 class TextFormat:
-    """Tables as text; compressed ones are made of one gzip member a part."""
+    """Tables as text; compressed files have one gzip member for each part."""
 
     name = ""
 
@@ -99,16 +99,16 @@ class TextFormat:
         self.separator, self.packed = separator, packed
 
     def piece(self, rows: Rows, *, first: bool) -> bytes:
-        """Lines, after one with the names of the columns if `first`."""
+        """Return the lines; `first` adds the line of column names."""
         head = [self._lines([[x] for x in rows.columns])] if first else []
-        # as texts, rows take ten times their memory
+        # rows take ten times their memory as text
         starts = range(0, len(rows), _TEXT_ROWS)
         parts = ([x[i : i + _TEXT_ROWS] for x in rows.columns.values()] for i in starts)
         raw = b"".join([*head, *map(self._lines, parts)])
         return gzip.compress(raw, 6, mtime=0) if self.packed and raw else raw
 
     def join(self, pieces: Pieces, out: str) -> None:
-        """All lines in one file."""
+        """Write all lines into one file."""
         with writing(out, RunError) as file:
             for piece in pieces():
                 file.write(piece)
@@ -120,14 +120,14 @@ class TextFormat:
 
     def _texts(self, values: Sequence[object] | np.ndarray) -> list[str]:
         if isinstance(values, np.ndarray) and values.dtype.kind == "f":
-            # 7 digits give a float32 back but for its last bit, 9 and 17 all of it
+            # 7 digits restore a float32 except its last bit; 9 and 17 restore it exactly
             digits = 9 if values.dtype.itemsize == 4 else 17
             return ["" if x != x else f"{x:.{digits}g}" for x in values.tolist()]
         if isinstance(values, np.ndarray) and values.dtype.kind in "iub":
             return list(map(str, values.tolist()))
         texts = ["" if x is None else str(x) for x in values]
         special = ("\n", "\r", '"', self.separator)
-        together = "".join(texts)  # mostly none has one: looked at once
+        together = "".join(texts)  # usually none has one: one look is enough
         if not any(s in together for s in special):
             return texts
         return [self._quoted(x) if any(s in x for s in special) else x for x in texts]
@@ -138,12 +138,12 @@ class TextFormat:
 
 
 class ParquetFormat:
-    """Parquet, one row group a part."""
+    """Parquet with one row group for each part."""
 
     name = ""
 
     def piece(self, rows: Rows, *, first: bool) -> bytes:
-        """The rows as a Parquet file."""
+        """Return the rows as a Parquet file."""
         arrow = _pyarrow()
         buffer = io.BytesIO()
         columns = {k: _column(v) for k, v in rows.columns.items()}
@@ -151,7 +151,7 @@ class ParquetFormat:
         return buffer.getvalue()
 
     def join(self, pieces: Pieces, out: str) -> None:
-        """All row groups in one file."""
+        """Write all row groups into one file."""
         parquet = _pyarrow().parquet
         with writing(out, RunError) as file:
             writer = None
@@ -168,9 +168,9 @@ HELD = 20_000_000
 
 
 class TrackFormat:
-    """bigWig, or bedGraph text: values along contigs, sorted, the mean where stretches overlap.
+    """bigWig or bedGraph: sorted values along contigs, averaged where stretches overlap.
 
-    Memory is that of the stretches of one contig, or of all if they are at most `HELD`.
+    Memory is that of the stretches of one contig, or of all contigs up to `HELD` stretches.
     """
 
     name = ""
@@ -179,7 +179,7 @@ class TrackFormat:
         self.kind = kind
 
     def piece(self, rows: Rows, *, first: bool) -> bytes:
-        """The stretches as .npz; names and sizes of contigs in the first."""
+        """Return the stretches as .npz; the first piece has the names and sizes of contigs."""
         track = rows.tracks[self.name]
         keep = ~np.isnan(track.value) & (track.end > track.start)
         arrays = {x: getattr(track, x)[keep] for x in ("contig", "start", "end", "value")}
@@ -190,7 +190,7 @@ class TrackFormat:
         return buffer.getvalue()
 
     def join(self, pieces: Pieces, out: str) -> None:
-        """All stretches in one file."""
+        """Write all stretches into one file."""
         if self.kind == "bw":
             self._bigwig(pieces, out)
             return
@@ -203,15 +203,15 @@ class TrackFormat:
 
     def _bigwig(self, pieces: Pieces, out: str) -> None:
         first = arrays_of(next(pieces()))
-        # only with their names can contigs without values be left out; readers want one at least
+        # names are needed to leave out contigs without values; readers need at least one contig
         sizes = dict(zip(first["names"].tolist(), first["sizes"].tolist(), strict=True))
         stretches = self._stretches(pieces)
         begin = next(stretches, None)
         if begin is None:
-            raise RunError(f"{out}: no window has a value, and a bigWig file needs one")
-        aside = f"{out}.new.bw"  # the next process that joins replaces it, if this one is killed
+            raise RunError(f"{out}: no window has a value; a bigWig file needs at least one")
+        aside = f"{out}.new.bw"  # if killed here, the next join replaces it
         try:
-            # closes the file
+            # this closes the file
             _pybigtools().open(aside, "w").write(sizes, itertools.chain([begin], stretches))
             os.replace(aside, out)
         except (OSError, RuntimeError, ValueError) as e:
@@ -221,7 +221,7 @@ class TrackFormat:
                 os.unlink(aside)
 
     def _stretches(self, pieces: Pieces) -> Iterator[tuple[str, int, int, float]]:
-        """(contig, start, end, mean), sorted by the name of the contig, then by start."""
+        """Yield (contig, start, end, mean), sorted by contig name, then by start."""
         names = arrays_of(next(pieces()))["names"].tolist()
         used: set[int] = set()
         n = 0
@@ -229,7 +229,7 @@ class TrackFormat:
             numbers = arrays_of(piece)["contig"]
             used.update(np.unique(numbers).tolist())
             n += len(numbers)
-        held = list(map(arrays_of, pieces())) if n <= HELD else None  # else read for each contig
+        held = list(map(arrays_of, pieces())) if n <= HELD else None  # read again for each contig
         for number in sorted(used, key=lambda i: names[i]):
             found = [self._on(x, number) for x in held or map(arrays_of, pieces())]
             start, end, value = (np.concatenate(x) for x in zip(*found, strict=True))
@@ -244,7 +244,7 @@ class TrackFormat:
 def means(
     start: np.ndarray, end: np.ndarray, value: np.ndarray
 ) -> tuple[list[int], list[int], list[float]]:
-    """Stretches that do not overlap, sorted: start, end, and the mean of those that were there."""
+    """Return sorted stretches without overlap: start, end, and the mean of the given values."""
     order = np.argsort(start, kind="stable")
     start, end, value = start[order], end[order], value[order].astype(np.float64)
     if len(start) < 2 or (end[:-1] <= start[1:]).all():
@@ -252,7 +252,7 @@ def means(
     edges = np.unique(np.concatenate((start, end)))
     first, last = np.searchsorted(edges, start), np.searchsorted(edges, end)
     n = last - first
-    # each stretch once for each piece between two edges that it covers
+    # repeat each stretch for each piece between two edges that it covers
     where = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + np.repeat(first, n)
     counts = np.bincount(where, minlength=len(edges) - 1)
     sums = np.bincount(where, np.repeat(value, n), minlength=len(edges) - 1)
@@ -286,10 +286,10 @@ ARRAYS = (".npz", ".h5", ".h5ad")
 
 
 def format_of(path: str) -> Format:
-    """The format that the suffix of `path` names.
+    """Return the format for the suffix of `path`.
 
     Raises:
-        RunError: there is none, or the package that it needs is missing.
+        RunError: The suffix is unknown, or its package is not installed.
     """
     suffix = suffix_of(path)
     if suffix == ".parquet":
@@ -304,19 +304,19 @@ def format_of(path: str) -> Format:
 
 
 def suffix_of(path: str) -> str:
-    """The suffix of `path` that names a format, in lower case.
+    """Return the suffix of `path` that names a format, in lower case.
 
     Raises:
-        RunError: there is none.
+        RunError: The suffix is unknown.
     """
     for suffix in sorted(FORMATS, key=len, reverse=True):
         if path.lower().endswith(suffix):
             return suffix
-    raise RunError(f"--out={path}: no format has this suffix; choose one of {', '.join(FORMATS)}")
+    raise RunError(f"--out={path}: unknown suffix; choose one of {', '.join(FORMATS)}")
 
 
 def _column(values: Sequence[Any] | np.ndarray) -> Any:
-    """A column of Parquet; of lists of one length where there are several numbers a row."""
+    """Return a Parquet column; several numbers per row become lists of a fixed length."""
     arrow = _pyarrow()
     if isinstance(values, np.ndarray) and values.ndim == 2:
         flat = arrow.array(np.ascontiguousarray(values).reshape(-1))

@@ -1,4 +1,4 @@
-"""The inputs that a command or a call names, and predictions of them as a DataFrame."""
+"""Inputs of a command or a call, and their predictions as a DataFrame."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def source_of(
     store: SequenceStore | None,
     trained_anchor: str | None,
 ) -> Source:
-    """The inputs that a command names.
+    """Open the inputs of a command.
 
     Args:
-        hparams: the command.
-        how: how inputs become windows.
-        store: the sequences of intervals and tiles.
-        trained_anchor: the anchor of intervals in the training, which holds if none is given.
+        hparams: Hyperparameters of the command.
+        how: How inputs become windows.
+        store: Sequences of intervals and tiles.
+        trained_anchor: Anchor of intervals during training, the default.
     """
     keep = getattr(hparams, "keep_columns", [])
     if hparams.table:
@@ -52,15 +52,15 @@ def source_of(
 
 
 def store_of(hparams: Hparams, alphabet: Alphabet) -> SequenceStore:
-    """The sequences of `--fasta`, read with the alphabet of the model."""
+    """Open the sequences of `--fasta` with the alphabet of the model."""
     return SequenceStore.open(hparams.fasta, alphabet, hparams.cache_dir)
 
 
 def checked_input(cls: type[InputHparams], verb: str, options: Mapping[str, Any]) -> InputHparams:
-    """The hyperparameters of a verb that a call gives, whose model is there already.
+    """Return the hyperparameters of a verb for a call on a loaded model.
 
     Raises:
-        HparamError: an option is unknown, or the inputs do not go together or are not there.
+        HparamError: An option is unknown, or inputs are missing or do not fit together.
     """
     declared = cls.default_hparams().declared
     unknown = next((x for x in options if x not in declared), None)
@@ -73,19 +73,19 @@ def checked_input(cls: type[InputHparams], verb: str, options: Mapping[str, Any]
 
 
 def frame_of(model: Any, options: Mapping[str, Any]) -> Any:
-    """Predictions for files as a DataFrame, of the columns that `seqmodel predict` writes.
+    """Return predictions for files as a DataFrame with the columns of `seqmodel predict`.
 
     Args:
-        model: the model.
-        options: of `seqmodel predict`, by name.
+        model: Model.
+        options: Options of `seqmodel predict`, by name.
 
     Raises:
-        HparamError: an option is unknown, or the inputs do not go together.
+        HparamError: An option is unknown, or the inputs do not fit together.
     """
     hparams = checked_input(PredictHparams, "predict", options)
     if model.seq_len is None:
         raise HparamError(
-            "the checkpoint has no length of sequences: seqmodel.load(path, seq_len=...)"
+            "the checkpoint has no sequence length; use seqmodel.load(path, seq_len=...)"
         )
     store = store_of(hparams, model.alphabet) if hparams.intervals or hparams.tiles else None
     how = Reading(model.alphabet, model.seq_len, hparams.too_long)

@@ -1,4 +1,4 @@
-"""A batch that does not fit into the memory of the device is computed in halves."""
+"""Compute a batch in halves if it does not fit into the memory of the device."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ T = TypeVar("T")
 
 
 class Halving:
-    """Computes batches; once one did not fit, those that follow are as small as what did.
+    """Compute batches; after a batch did not fit, later ones use the size that did.
 
     Args:
-        batch_size: rows in a batch; the first batch that is cut is reported in a warning.
+        batch_size: Number of rows in a batch. The first batch that is split causes a warning.
     """
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = self._most = batch_size
 
     def __call__(self, n: int, compute: Callable[[slice], T]) -> list[T]:
-        """What `compute` makes of the rows 0 to n, in order, in as few pieces as the memory allows.
+        """Apply `compute` to the rows 0 to n in order, in as few pieces as the memory allows.
 
         Raises:
-            RunError: a single row does not fit.
+            RunError: A single row does not fit.
         """
         return self._piece(0, n, compute)
 
@@ -50,8 +50,8 @@ class Halving:
             torch.cuda.empty_cache()
         if self._most == self.batch_size:
             warnings.warn(
-                f"a batch of {n} does not fit into memory; it is computed in halves, so that the "
-                "last digits may differ from those of another machine. Lower --batch_size",
+                f"a batch of {n} does not fit into memory and is computed in halves; the last "
+                "digits may differ from those on another host; lower --batch_size",
                 stacklevel=2,
             )
         self._most = -(-n // 2)
@@ -64,7 +64,7 @@ def in_batches(
     device: torch.device,
     compute: Callable[[Tensor, Tensor | None], Tensor],
 ) -> list[Tensor]:
-    """What `compute` makes of batches of sequences and their padding, in pieces, on the CPU."""
+    """Apply `compute` to batches of sequences and their padding; return the results on the CPU."""
     halving, found = Halving(batch_size), []
     for x, pad in batches:
 

@@ -1,11 +1,11 @@
-"""What a model is applied to: files in, chunks of windows out, in constant memory.
+"""Inputs of a model: read files as chunks of windows, in constant memory.
 
     Records      whole records of FASTA files
-    Table        the rows of a CSV, TSV or Parquet file that has a column of sequences
+    Table        rows of a CSV, TSV or Parquet file with a column of sequences
     IntervalsOf  intervals of FASTA files
     Tiles        windows over whole contigs
 
-Row i is input i, always: what cannot be read by the model has no window, and `status` says why.
+Row i is always input i. An input that the model cannot read has no window; `status` says why.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from seqmodel.errors import IntervalError, LabelError, SequenceError
 
 STATUSES = ("ok", "padded", "cut", "outside", "too_short", "bad_letter")
 OK, PADDED, CUT, OUTSIDE, TOO_SHORT, BAD_LETTER = range(len(STATUSES))
-_MOST_LETTERS = 1 << 26  # of the texts of one chunk
+_MOST_LETTERS = 1 << 26  # characters in the texts of one chunk
 
 
 class Places(NamedTuple):
-    """Intervals on contigs, one a row; what tracks are written of."""
+    """Intervals on contigs, one for each row, along which tracks are written."""
 
     contig: np.ndarray
     start: np.ndarray
@@ -49,18 +49,18 @@ class Places(NamedTuple):
 
 @dataclass
 class Chunk:
-    """Some inputs, and the windows in which the model reads them.
+    """Some inputs and the windows in which the model reads them.
 
     Attributes:
-        columns: what the output shows of each input, by name, n values each.
-        kept: columns of the input file that are shown as well.
-        status: number in STATUSES, uint8 [n].
-        codes: the sequences.
-        row: the input that each window is of, ascending, int64 [m].
-        contig: sequence of each window in `codes`, int64 [m].
-        start: where it starts there, which may be < 0, int64 [m].
-        flip: whether it is read as reverse complement, bool [m].
-        places: where the inputs are on contigs, if they are.
+        columns: Columns of the output, by name, n values each.
+        kept: Columns of the input file that are copied to the output.
+        status: Index in STATUSES, uint8 [n].
+        codes: Sequences.
+        row: Input of each window, ascending, int64 [m].
+        contig: Sequence of each window in `codes`, int64 [m].
+        start: Start of each window there, may be < 0, int64 [m].
+        flip: Whether a window is read as reverse complement, bool [m].
+        places: Places of the inputs on contigs, if they have any.
     """
 
     columns: dict[str, Any]
@@ -82,11 +82,11 @@ class Reading:
     """How inputs become windows.
 
     Attributes:
-        alphabet: of the model.
-        length: letters of a window, L.
-        too_long: what to do with a sequence that is longer: None (refuse it), "center",
-            "tile_mean" or "tile_max".
-        chunk_rows: inputs in a chunk.
+        alphabet: Alphabet of the model.
+        length: Length of a window, L.
+        too_long: How to handle a longer sequence: None (refuse it), "center", "tile_mean" or
+            "tile_max".
+        chunk_rows: Number of inputs in a chunk.
     """
 
     alphabet: Alphabet
@@ -96,12 +96,12 @@ class Reading:
 
     @property
     def tiles(self) -> bool:
-        """Whether a sequence that is too long is read in several windows."""
+        """Whether a sequence that is too long is split into several windows."""
         return self.too_long is not None and self.too_long.startswith("tile")
 
 
 class Texts(NamedTuple):
-    """Sequences as text: what to call them, their bytes, and columns that are kept."""
+    """Sequences as text: their names, their bytes, and copied columns."""
 
     wheres: list[str]
     names: list[str]
@@ -116,7 +116,7 @@ class Records:
         self.paths, self.how, self.n_rows = list(paths), how, None
 
     def chunks(self) -> Iterator[Chunk]:
-        """The records, in the order of the files."""
+        """Yield the records in the order of the files."""
         return _text_chunks(self._records(), self.how, {"name": 1}, [])
 
     def _records(self) -> Iterator[tuple[str, str, bytes, list[str]]]:
@@ -145,12 +145,11 @@ class Table:
     """Rows of a CSV, TSV or Parquet file.
 
     Args:
-        path: the file.
-        how: how rows become windows.
-        column: the column with the sequences, by name, or by number from 1 where there is no line
-            of names.
-        keep: columns that are shown too; "all" for all others.
-        quotes: what double quotes mean, as `--quotes`.
+        path: Path of the file.
+        how: How rows become windows.
+        column: Column of sequences, by name, or by number from 1 if the file has no header.
+        keep: Other columns to copy to the output; "all" for all of them.
+        quotes: Meaning of double quotes; see `--quotes`.
     """
 
     def __init__(
@@ -165,7 +164,7 @@ class Table:
         self._keep = {x: column_in(path, x, self._header) for x in keep}
 
     def chunks(self) -> Iterator[Chunk]:
-        """The rows, in order."""
+        """Yield the rows in order."""
         return _text_chunks(self._rows(), self.how, {}, list(self._keep))
 
     def _names(self) -> list[str]:
@@ -185,8 +184,8 @@ class Table:
             width = width or len(fields)
             if len(fields) != width or at >= width:
                 raise LabelError(
-                    f"{self.path} line {line}: {len(fields)} columns, the first line has {width} "
-                    "(is it cut short, or is there a separator in a field?)"
+                    f"{self.path} line {line}: {len(fields)} columns, but the first has {width}; "
+                    "is the file truncated, or does a field contain a separator?"
                 )
             text = fields[at].strip().encode("utf-8", "surrogateescape")
             yield f"{self.path} line {line}", "", text, [fields[i] for i in keep]
@@ -204,12 +203,12 @@ class IntervalsOf:
     """Intervals of FASTA files.
 
     Args:
-        store: the sequences.
-        contigs: their contigs, with other names by which they are known.
-        lines: the intervals.
-        how: how they become windows.
-        anchor: base of an interval that is at index L // 2 of its window: "middle", "five_prime",
-            "summit"; None for the summit where a file has some, else the middle.
+        store: Sequences.
+        contigs: Contigs of the sequences, with their aliases.
+        lines: Intervals.
+        how: How intervals become windows.
+        anchor: Base of an interval that is at index L // 2 of its window: "middle", "five_prime"
+            or "summit". None means the summit if the file has summits, otherwise the middle.
     """
 
     def __init__(
@@ -224,12 +223,12 @@ class IntervalsOf:
         self.anchor, self.n_rows = anchor, None
         if anchor == "summit" and lines.kind != "narrowpeak":
             raise IntervalError(
-                f"{lines.path}: --anchor=summit, but only .narrowPeak files name summits; "
-                "set it to middle or five_prime"
+                f"{lines.path}: --anchor=summit, but only .narrowPeak files have summits; "
+                "set --anchor to middle or five_prime"
             )
 
     def chunks(self) -> Iterator[Chunk]:
-        """The intervals, in the order of the file."""
+        """Yield the intervals in the order of the file."""
         any_known = False
         for rows in _cut(self.lines, self.how.chunk_rows):
             chunk = self._chunk(rows)
@@ -257,7 +256,7 @@ class IntervalsOf:
         size = self.contigs.lengths[contig] if len(self.contigs) else np.zeros_like(contig)
         outside = (contig < 0) | (end <= 0) | (start >= size)
         first = self._starts(rows, start, end, flip)
-        # too long: several windows side by side, the last ends with the interval
+        # too long: adjacent windows, the last of which ends with the interval
         counts = np.ones(len(rows), dtype=np.int64)
         long = end - start > how.length
         if how.tiles:
@@ -280,7 +279,7 @@ class IntervalsOf:
     def _starts(
         self, rows: list[Line], start: np.ndarray, end: np.ndarray, flip: np.ndarray
     ) -> np.ndarray:
-        """Where the window of each interval starts, as in training (Intervals.anchored)."""
+        """Return the window start of each interval, as in training (Intervals.anchored)."""
         length = self.how.length
         if self.anchor == "five_prime":
             base = np.where(flip, end - 1, start)
@@ -297,14 +296,14 @@ class IntervalsOf:
 
 
 class Tiles:
-    """Windows of L letters every `stride` letters over whole contigs.
+    """Windows of length L every `stride` positions over whole contigs.
 
     Args:
-        store: the sequences.
-        how: how they are read.
-        stride: letters from the start of a window to the start of the next; None for L.
-        names: only these contigs.
-        incomplete: the window that reaches beyond the end of its contig: "drop" or "pad".
+        store: Sequences.
+        how: How sequences become windows.
+        stride: Distance between the starts of consecutive windows; None means L.
+        names: Only these contigs.
+        incomplete: "drop" or "pad" a window that reaches beyond the end of its contig.
     """
 
     def __init__(
@@ -320,7 +319,7 @@ class Tiles:
         sizes = store.lengths[self.numbers]
         room = sizes - how.length
         counts = np.where(room >= 0, room // self.stride + 1, 0)
-        if incomplete == "pad":  # no tile that brings nothing new
+        if incomplete == "pad":  # no tile without new positions
             counts = np.maximum(-(-room // self.stride), 0) + 1
             counts[sizes == 0] = 0
         self._ends = np.cumsum(counts)
@@ -328,7 +327,7 @@ class Tiles:
         self.n_rows = int(counts.sum())
 
     def chunks(self) -> Iterator[Chunk]:
-        """The windows, contig by contig."""
+        """Yield the windows contig by contig."""
         step, length = self.how.chunk_rows, self.how.length
         for first in range(0, max(self.n_rows, 1), step):
             number = np.arange(first, min(first + step, self.n_rows))
@@ -350,7 +349,7 @@ class Tiles:
 
 
 def with_index(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """The chunks with the number of each input among all, as their first column."""
+    """Yield the chunks with the number of each input as the first column."""
     first = 0
     for chunk in chunks:
         index = np.arange(first, first + len(chunk), dtype=np.int64)
@@ -365,7 +364,7 @@ def _text_chunks(
     shows: Mapping[str, int],
     keep: list[str],
 ) -> Iterator[Chunk]:
-    """Chunks of (where, name, text, kept columns); there is at least one."""
+    """Yield chunks of (where, name, text, copied columns); at least one."""
     at, found, n_letters, n_done = Texts([], [], [], []), 0, 0, 0
     for where, name, raw, kept in rows:
         at.wheres.append(where)
@@ -401,14 +400,14 @@ def _text_chunk(
 def _text_windows(
     sizes: np.ndarray, bad: np.ndarray, how: Reading, where: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The input of each window, and its start in the sequence."""
+    """Return the input of each window and its start in the sequence."""
     length = how.length
     long = sizes > length
     if how.too_long is None and long.any():
         i = int(np.flatnonzero(long)[0])
         raise SequenceError(
-            f"{where(i)} has {sizes[i]:,} letters, but the model was trained on sequences of "
-            f"{length:,}; cut it, or set --too_long to center, tile_mean or tile_max"
+            f"{where(i)} has length {sizes[i]:,}, but the model was trained on length {length:,}; "
+            "cut it, or set --too_long to center, tile_mean or tile_max"
         )
     counts = np.where(long, -(-sizes // length), 1) if how.tiles else np.ones_like(sizes)
     counts[(sizes == 0) | bad] = 0
@@ -428,14 +427,14 @@ def _tile_starts(
     end: np.ndarray,
     length: int,
 ) -> np.ndarray:
-    """Starts of windows side by side; the last one of a row ends where the row ends."""
+    """Return the starts of adjacent windows; the last window of a row ends with the row."""
     number = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
     tiled = np.minimum(start[row] + number * length, end[row] - length)
     return np.where(long[row], tiled, at)
 
 
 def _encoded(raw: list[bytes], alphabet: Alphabet) -> tuple[CodeArray, np.ndarray]:
-    """The sequences as ids, and which have a character that is not of the alphabet, bool [n]."""
+    """Return the sequences as ids, and which have a character outside the alphabet, bool [n]."""
     sizes = np.fromiter(map(len, raw), np.int64, len(raw))
     if alphabet.is_single:
         codes = np.frombuffer(b"".join(raw).translate(alphabet.encode_table), dtype=np.uint8)
@@ -455,7 +454,7 @@ def _encoded(raw: list[bytes], alphabet: Alphabet) -> tuple[CodeArray, np.ndarra
 
 
 def _cut(items: Iterable[object], size: int) -> Iterator[list[Any]]:
-    """Lists of `size` items, the last with fewer; at least one list, which may be empty."""
+    """Yield lists of `size` items, the last one shorter; at least one list, which may be empty."""
     part: list[Any] = []
     n_done = 0
     for item in items:

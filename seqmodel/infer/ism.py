@@ -1,8 +1,8 @@
-"""In-silico mutagenesis: the scores of a sequence with each letter at each position.
+"""In-silico mutagenesis: scores of a sequence with each letter at each position.
 
-The plain way is a forward pass for each of the (A - 1) L sequences with one other letter. Where no
-letter changes what the encoder gives further away than its `reach`, the local way encodes the
-window around each letter alone, and puts it into the encoding of the sequence.
+The plain method computes a forward pass for each of the (A - 1) L substitutions. If a substitution
+does not change the output of the encoder beyond its `reach`, the local method encodes only the
+window around it and inserts the result into the encoding of the sequence.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from seqmodel.model.strand import reverse_complement
 
 TOLERANCE = 1e-4
 N_CHECKED = 8
-_IN_CACHE = 32  # windows and encodings of so many mutants stay in the caches of a CPU
+_IN_CACHE = 32  # windows and encodings of this many mutants fit into the caches of a CPU
 
 
 class Mutants(NamedTuple):
-    """Sequences with one other letter, int64 [M] each: which sequence, where, and its id."""
+    """Substitutions, int64 [M] each: sequence, position, and id of the new letter."""
 
     row: Tensor
     position: Tensor
     letter: Tensor
 
     def batches(self, size: int) -> list[Mutants]:
-        """The mutants, `size` at a time."""
+        """Yield the mutants, `size` at a time."""
         return [Mutants(*x) for x in zip(*(y.split(size) for y in self), strict=True)]
 
 
 class Scores(nn.Module):
-    """One number a sequence and target: the logit, or the logarithm of the counts of all bins.
+    """One score per sequence and target: the logit, or the logarithm of the total count.
 
     Args:
-        network: gives logits [N, T] or [N, L', T], as an Ensemble.
-        targets: numbers of the targets.
+        network: Network or Ensemble that returns logits [N, T] or [N, L', T].
+        targets: Numbers of the targets.
     """
 
     def __init__(self, network: Any, targets: list[int]) -> None:
@@ -48,11 +48,11 @@ class Scores(nn.Module):
         self.network, self.targets = network, targets
 
     def forward(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
-        """Scores [N, T] of ids [N, L] or one-hot rows [N, L, A]."""
+        """Return scores [N, T] of ids [N, L] or one-hot rows [N, L, A]."""
         return self.of(self.network(x, pad), pad)
 
     def of(self, outputs: Tensor, pad: Tensor | None) -> Tensor:
-        """Scores of the outputs of the network, given the padding of its input."""
+        """Return scores of the outputs of the network, given the padding of its input."""
         outputs = outputs[..., self.targets]
         if outputs.ndim == 2:
             return outputs
@@ -79,15 +79,17 @@ def mutagenesis(
     local: bool = True,
     halving: Halving | None = None,
 ) -> Tensor:
-    """Scores with each letter at each position, [N, L, A, T]; at padding those of the sequence.
+    """Return scores with each letter at each position, [N, L, A, T].
+
+    Padded positions have the score of the sequence.
 
     Args:
-        scores: of the model.
-        ids: sequences of known letters [N, L].
-        pad: where they have ended.
-        batch_size: sequences, or mutants, at a time.
-        local: take the local way where the model allows it, see `is_local`.
-        halving: cuts batches of mutants that do not fit into memory.
+        scores: Scores of the model.
+        ids: Sequences of known letters, [N, L].
+        pad: Mask of padding.
+        batch_size: Number of sequences or mutants in a batch.
+        local: Use the local method if the model allows it; see `is_local`.
+        halving: Splits batches of mutants that do not fit into memory.
     """
     halving = halving or Halving(batch_size)
     n_letters = scores.network.tasks[0].alphabet.n_letters
@@ -114,13 +116,13 @@ def _put(
     mutants: Mutants,
     at: slice,
 ) -> None:
-    """Writes the scores of some of the mutants into `values`."""
+    """Write the scores of some mutants into `values`."""
     some = Mutants(*(x[at] for x in mutants))
     values[some] = scores.of(outputs_of(some), None if pad is None else pad[some.row])
 
 
 def all_mutants(ids: Tensor, pad: Tensor | None, n_letters: int) -> Mutants:
-    """Each other letter at each position that is not padding, by sequence, then position."""
+    """Return all substitutions outside padding, ordered by sequence, then position."""
     known = torch.ones_like(ids, dtype=torch.bool) if pad is None else ~pad
     row, position = known.nonzero(as_tuple=True)
     shift = torch.arange(1, n_letters, device=ids.device)
@@ -130,7 +132,7 @@ def all_mutants(ids: Tensor, pad: Tensor | None, n_letters: int) -> Mutants:
 
 
 def plain(network: Any, ids: Tensor, pad: Tensor | None) -> Callable[[Mutants], Tensor]:
-    """A function that gives the outputs for mutants by whole forward passes."""
+    """Return a function that computes the outputs for mutants by whole forward passes."""
 
     def outputs_of(mutants: Mutants) -> Tensor:
         x = ids[mutants.row]
@@ -141,7 +143,7 @@ def plain(network: Any, ids: Tensor, pad: Tensor | None) -> Callable[[Mutants], 
 
 
 class Local:
-    """Gives the outputs for mutants of a few sequences, encoding the windows that they change."""
+    """Compute outputs for mutants of a few sequences by encoding only the changed windows."""
 
     def __init__(self, network: Any, ids: Tensor, pad: Tensor | None) -> None:
         self.network, self.pad = network, pad
@@ -152,7 +154,7 @@ class Local:
         network.of_each(ids, lambda task: self._encode(task, ids))
 
     def __call__(self, mutants: Mutants) -> Tensor:
-        """Outputs, as those of the network."""
+        """Return outputs like those of the network."""
         each = self.network.of_each(mutants.row, lambda task: self._outputs(task, mutants))
         return each[0] if len(each) == 1 else torch.stack(each).mean(0)
 
@@ -177,23 +179,23 @@ class Local:
 
 
 class _Strand:
-    """Some sequences on one strand, with their encodings."""
+    """Sequences on one strand with their encodings."""
 
     def __init__(self, task: Any, ids: Tensor, pad: Tensor | None) -> None:
         self.task, stride = task, task.encoder.stride
         self.encoded = task.encoder(ids, pad)
         self.out_pad = task.encoder.out_pad(pad)
-        # whole outputs, so that all windows have one length
+        # whole outputs, so all windows have one length
         rest = -ids.shape[1] % stride
         self.ids = nn.functional.pad(ids, (0, rest), value=task.alphabet.pad_id)
         self.pad = pad
         if rest:
             pad = torch.zeros_like(ids, dtype=torch.bool) if pad is None else pad
             self.pad = nn.functional.pad(pad, (0, rest), value=True)
-        self.near = -(-task.encoder.reach // stride)  # outputs on each side that a letter changes
+        self.near = -(-task.encoder.reach // stride)  # outputs on each side that change
 
     def outputs(self, mutants: Mutants) -> Tensor:
-        """What the decoder gives for mutants."""
+        """Return the outputs of the decoder for mutants."""
         stride, device = self.task.encoder.stride, self.ids.device
         n_outputs, near = self.encoded.shape[1], self.near
         at = mutants.position // stride
@@ -205,7 +207,7 @@ class _Strand:
         pad = None if self.pad is None else self.pad[mutants.row[:, None], where]
         pad = pad if pad is not None and bool(pad.any()) else None
         encoded = self.task.encoder(window, pad)
-        # the outputs that the letter can change; those near a cut end of the window are wrong
+        # outputs that the substitution can change; those near a cut end of the window are wrong
         changed = (at - near).clamp(0, n_outputs - (2 * near + 1))[:, None]
         changed = changed + torch.arange(2 * near + 1, device=device)
         new = encoded[torch.arange(len(at), device=device)[:, None], changed - first[:, None]]
@@ -216,7 +218,7 @@ class _Strand:
 
 
 def has_windows(network: Any, length: int) -> bool:
-    """Whether the window that a letter can change is shorter than the sequence in each model."""
+    """Return whether the window that one position can change is shorter than the sequence."""
     for task in network.tasks:
         encoder = task.encoder
         if encoder.reach is None:
@@ -228,7 +230,7 @@ def has_windows(network: Any, length: int) -> bool:
 
 
 def is_aligned(network: Any, ids: Tensor, pad: Tensor | None) -> bool:
-    """Whether an encoder of both strands cuts the other one at the same places in a window."""
+    """Return whether an encoder of both strands aligns its strides on both strands of a window."""
     n_known = torch.tensor([ids.shape[1]]) if pad is None else (~pad).sum(1)
     encoders = [task.encoder for task in network.tasks]
     return not any(bool((n_known % x.stride).any()) for x in encoders if x.symmetric)
@@ -242,10 +244,10 @@ def is_local(
     device: Any = "cpu",
     halving: Halving | None = None,
 ) -> bool:
-    """Whether the local way gives what the plain way gives, tried for eight random mutants.
+    """Return whether the local method equals the plain method on eight random mutants.
 
-    The mutants are of a random sequence, two of them at its ends. Warns where the two ways differ
-    by more than 1e-4 of the largest change.
+    The mutants are of one random sequence, two of them at its ends. Warns if the methods differ by
+    more than 1e-4 of the largest change.
     """
     halving = halving or Halving(batch_size)
     network = scores.network
@@ -271,9 +273,9 @@ def is_local(
     if difference <= TOLERANCE * largest + 2e-6 * one.abs().max():
         return True
     warnings.warn(
-        f"a letter changes outputs further away than the reach that the encoder declares "
-        f"({float(difference):.2g} of {float(largest):.2g}); whole sequences are encoded for each "
-        "letter, which is slower",
+        f"a substitution changes outputs beyond the reach that the encoder declares "
+        f"({float(difference):.2g} of {float(largest):.2g}); each mutant is encoded as a whole "
+        "sequence, which is slower",
         stacklevel=2,
     )
     return False

@@ -1,7 +1,7 @@
-"""A trained model, or an ensemble of such, that predicts: `seqmodel.load("best.ckpt")`.
+"""A trained model, or an ensemble of models, that predicts: `seqmodel.load("best.ckpt")`.
 
-Nothing of the training data need exist: the checkpoint has the alphabet, the targets, the length
-of the sequences, and what the model was trained on.
+The training data are not needed: the checkpoint has the alphabet, the targets, the length of the
+sequences, and a description of the training data.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ LAYOUTS = ("NL", "NLA", "NAL")
 
 
 class TrainedOn(NamedTuple):
-    """What a model, or any of an ensemble, was trained on.
+    """The training data of a model, or of all models of an ensemble.
 
-    None: a checkpoint of version 0.1 does not say.
+    Values are None if a checkpoint of version 0.1 does not record them.
 
     Attributes:
-        contigs: contigs, or records, of FASTA files with training windows: length, number of
+        contigs: Contigs or records of FASTA files with training windows: length, number of
             windows, start of the first, end of the last. Empty for tables and arrays.
-        n_contigs: number of them; more than in `contigs` if there are over 100,000.
-        splits: number of items by the name of the split.
-        data: size and SHA-256 of each file of data, by path.
+        n_contigs: Number of these contigs; `contigs` lists at most 100,000.
+        splits: Number of items by the name of the split.
+        data: Size and SHA-256 of each data file, by path.
     """
 
     contigs: dict[str, list[int]] | None
@@ -59,7 +59,7 @@ class TrainedOn(NamedTuple):
     data: dict[str, dict[str, Any]]
 
     def joined(self, other: TrainedOn) -> TrainedOn:
-        """What either was trained on; unknown if that of one is."""
+        """Combine the training data of both; unknown if either is unknown."""
         if self.contigs is None or other.contigs is None:
             contigs, n_contigs = None, None
         else:
@@ -70,7 +70,7 @@ class TrainedOn(NamedTuple):
 
 
 class Member(NamedTuple):
-    """One model of an ensemble: its checkpoint, its task, and what else the file says."""
+    """One model of an ensemble: its checkpoint, its task, and the rest of the header."""
 
     path: str
     task: Task
@@ -80,22 +80,22 @@ class Member(NamedTuple):
     trained_on: TrainedOn
     anchor: str | None = None
     bin_len: int = 1
-    rows: np.ndarray | None = None  # digests of the sequences that it was trained on
+    rows: np.ndarray | None = None  # digests of the training sequences
 
 
 class Model:
-    """A trained model, or an ensemble whose logits, or probabilities, are averaged.
+    """A trained model, or an ensemble that averages logits or probabilities.
 
     Attributes:
-        members: the models, one a checkpoint.
-        task: name of the task: classify, multilabel, regress, profile, masked, causal, or that of
-            a plugin.
-        targets: kind and names of what is predicted.
-        alphabet: of the sequences.
-        seq_len: letters of the sequences that it was trained on; None if that is not known.
-        trained_on: what it was trained on.
-        ensemble_of: what the mean over several models is taken of, "logit" or "probability".
-        device: where it is.
+        members: Models, one for each checkpoint.
+        task: Name of the task: classify, multilabel, regress, profile, masked, causal, or the
+            task of a plugin.
+        targets: Kind and names of the targets.
+        alphabet: Alphabet of the sequences.
+        seq_len: Length of the training sequences; None if unknown.
+        trained_on: Training data.
+        ensemble_of: Quantity that an ensemble averages, "logit" or "probability".
+        device: Device of the model.
     """
 
     def __init__(
@@ -119,18 +119,18 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device of the model."""
         tensors = itertools.chain(self.network.parameters(), self.network.buffers())
         return next((x.device for x in tensors), torch.device("cpu"))
 
     def to(self, device: str | torch.device) -> Model:
-        """Moves the model to a device; returns the model itself."""
+        """Move the model to a device and return the model."""
         self.network.to(device_of(device))
         return self
 
     @property
     def bin_len(self) -> int:
-        """Letters in a bin of the outputs of a profile."""
+        """Length of an output bin of a profile, in positions."""
         return self.members[0].bin_len
 
     def predict(
@@ -142,31 +142,31 @@ class Model:
         calibrated: bool = False,
         **files: Any,
     ) -> Any:
-        """Predictions, float32; row i is that of sequence i.
+        """Return predictions, float32; row i belongs to sequence i.
 
         - classify, multilabel: probabilities [N, T].
         - regress: numbers [N, T].
-        - profile: the expected value of each bin and track, [N, bins, T].
-        - masked: the probability of each letter at each position, [N, L, A], given all letters.
-          Mask positions with ids (`alphabet.mask_id`).
-        - causal: at position i the probability of each letter at i + 1, [N, L, A].
+        - profile: expected value of each bin and track, [N, bins, T].
+        - masked: probability of each letter at each position, [N, L, A], given the whole
+          sequence. To mask positions, use ids (`alphabet.mask_id`).
+        - causal: at position i, the probability of each letter at i + 1, [N, L, A].
 
         Positions and bins of padding are NaN.
 
         Args:
-            sequences: texts, in any case; ids [N, L]; or one-hot floats [N, L, A]. Shorter ones
+            sequences: Texts in any case, ids [N, L], or one-hot floats [N, L, A]. Shorter sequences
                 are padded at their end, as in training.
-            logits: give what comes before the softmax, the sigmoid or, for profiles, the exp.
-            batch_size: sequences at a time; None for that of the training.
-            calibrated: apply what `seqmodel calibrate` wrote beside the checkpoint.
-            **files: in place of sequences, files as of `seqmodel predict`: fasta (alone, or with
-                intervals or tiles=True), or table, and further options of that verb by their
-                names. The answer is then a DataFrame, as the verb writes it.
+            logits: Return values before the softmax, the sigmoid or, for profiles, the exp.
+            batch_size: Number of sequences in a batch. None means the training batch size.
+            calibrated: Apply the calibration that `seqmodel calibrate` wrote beside the checkpoint.
+            **files: Input files instead of sequences, as for `seqmodel predict`: fasta (alone, or
+                with intervals or tiles=True) or table, and other options of that verb by name. The
+                result is then a DataFrame with the columns that the verb writes.
 
         Raises:
-            SequenceError: naming the row that is too long, empty, or not of the alphabet.
-            HparamError: sequences and files are given, or neither.
-            CheckpointError: the model was not calibrated.
+            SequenceError: A row is too long, empty, or not in the alphabet; the message names it.
+            HparamError: Both sequences and files are given, or neither.
+            CheckpointError: The model was not calibrated.
         """
         if calibrated:
             again = self.calibrated().predict
@@ -175,16 +175,18 @@ class Model:
             from seqmodel.infer.frame import frame_of
 
             if sequences is not None:
-                raise HparamError(f"predict got sequences and {', '.join(files)}; give one of them")
+                raise HparamError(
+                    f"predict takes sequences or files; it got sequences and {', '.join(files)}"
+                )
             return frame_of(self, {**files, "logits": logits, "batch_size": batch_size})
         found = [x.numpy() for x in self._outputs(sequences, batch_size, logits)]
         return found[0] if len(found) == 1 else np.concatenate(found)
 
     def calibrated(self) -> Model:
-        """This model with the calibration of each checkpoint; see `seqmodel calibrate`.
+        """Return this model with the calibration of each checkpoint; see `seqmodel calibrate`.
 
         Raises:
-            CheckpointError: a checkpoint has none, or is another than the one calibrated.
+            CheckpointError: A checkpoint has no calibration, or it changed since.
         """
         found = copy(self)
         each = [read_calibration(x.path, self.targets.n) for x in self.members]
@@ -192,37 +194,38 @@ class Model:
         return found
 
     def variants(self, variants: Any, fasta: Any, **options: Any) -> Any:
-        """Scores of variants: what the model gives for ALT, against REF.
+        """Score variants by comparing the output for ALT with the output for REF.
 
-        Iterate for DataFrames of `chunk_rows` records each, or take `.table()` for all: a row an
-        ALT allele, with a column a score of a target, as `seqmodel variants` writes them.
+        Iterate over DataFrames of `chunk_rows` records, or call `.table()` for all. A DataFrame
+        has a row for each ALT allele and a column for each score of a target, as in the output of
+        `seqmodel variants`.
 
         Args:
-            variants: path of a VCF, BCF or table; a DataFrame with contig, pos (from 1), ref and
-                alt; or a list of texts `20:42984264:G:A` or such tuples.
-            fasta: path of the genome, or several.
-            **options: those of `seqmodel variants`: scores, ref_mismatch, edge, indel_align,
+            variants: Path of a VCF, BCF or table; a DataFrame with contig, pos (1-based), ref and
+                alt; or a list of texts such as `20:42984264:G:A` or of tuples.
+            fasta: Path of the genome, or several paths.
+            **options: Options of `seqmodel variants`: scores, ref_mismatch, edge, indel_align,
                 strands, variant_index, max_indel, batch_size, chunk_rows, contig_aliases,
                 cache_dir.
 
         Raises:
-            VariantError: a file is malformed, or of another genome.
+            VariantError: A file is malformed or belongs to another genome.
         """
         from seqmodel.infer.effects import variants_of
 
         return variants_of(self, variants, fasta, **options)
 
     def alleles(self, contig: str, pos: int, ref: str, alt: str, fasta: Any, **options: Any) -> Any:
-        """The windows that a variant is scored by, as text: `.ref` and `.alt`, for looking.
+        """Return the windows by which a variant is scored, as text: `.ref` and `.alt`.
 
         Args:
-            contig: name of the contig.
-            pos: position of the first letter of `ref`, from 1.
+            contig: Name of the contig.
+            pos: 1-based position of the first base of `ref`.
             ref: REF as in VCF.
-            alt: ALT.
-            fasta: path of the genome, or several.
+            alt: ALT as in VCF.
+            fasta: Path of the genome, or several paths.
             **options: strand ("+" or "-"), align ("left" or "right": the flank of an insertion or
-                deletion that lies as in the REF window), variant_index, cache_dir.
+                deletion that keeps its place in the window), variant_index, cache_dir.
         """
         from seqmodel.infer.effects import texts_of
 
@@ -236,32 +239,32 @@ class Model:
         layer: str | int | None = None,
         batch_size: int | None = None,
     ) -> Any:
-        """What the encoder makes of each sequence, float32 [N, C]; of padding nothing enters.
+        """Return the embedding of each sequence, float32 [N, C]; padding has no effect.
 
         Args:
-            sequences: as for `predict`.
-            pool: "mean", "max" or "first" position; "none" for all: a list of arrays [L', C].
-            layer: what to give in place of the encoder's output: a number, 0 for the embedding and
-                k for block k, or the name of a submodule, such as "blocks.1".
-            batch_size: sequences at a time; None for that of the training.
+            sequences: See `predict`.
+            pool: "mean", "max" or "first" position; "none" returns a list of arrays [L', C].
+            layer: Layer instead of the encoder's output: a number (0 is the embedding, k is block
+                k) or the name of a submodule, such as "blocks.1".
+            batch_size: Number of sequences in a batch. None means the training batch size.
 
         Raises:
-            SequenceError: as `predict`.
-            HparamError: there is no such layer or pool, or this is an ensemble.
+            SequenceError: See `predict`.
+            HparamError: The layer or pool is unknown, or this is an ensemble.
         """
         from seqmodel.infer.embedding import embeddings
 
         return embeddings(self, sequences, pool, layer, batch_size)
 
     def module(self, layout: str = "NAL", target: str | None = None) -> nn.Module:
-        """The model as a module on one-hot floats, for tools such as captum and tangermeme.
+        """Return the model as a torch module, for tools such as captum and tangermeme.
 
         Args:
-            layout: of its input: "NAL", "NLA", or "NL" for ids.
-            target: name of the one target to give, [N, 1]; None for all.
+            layout: Layout of its input: "NAL" or "NLA" for one-hot floats, "NL" for ids.
+            target: Name of the only target to return, [N, 1]; None means all targets.
 
         Returns:
-            A module that gives logits, in evaluation mode; it shares the weights.
+            A module in evaluation mode that returns logits and shares the weights.
         """
         if layout not in LAYOUTS:
             raise HparamError(f"layout={layout!r}: choose one of {', '.join(LAYOUTS)}")
@@ -277,25 +280,28 @@ class Model:
         batch_size: int | None = None,
         **files: Any,
     ) -> Attributions:
-        """How much each letter contributes to the score of a target: its logit, or its number.
+        """Return the contribution of each position to the score of a target: its logit or number.
 
-        The score of a profile is the logarithm of the expected counts of all its bins.
+        The score of a profile is the logarithm of its expected total count.
 
         Args:
-            sequences: texts, ids [N, L] or one-hot [N, L, A]; those with letters that are not known
-                are left out.
+            sequences: Texts, ids [N, L] or one-hot [N, L, A]. Sequences with unknown letters are
+                left out.
             method: "ism", "gradient", "input_x_gradient", "integrated_gradients" or "deeplift".
-            target: name of the target, "all", or None for the only one.
-            baseline: of integrated_gradients and deeplift: "uniform", "zeros" or "shuffled".
-            batch_size: sequences, or mutants, at a time; None for that of the training.
-            **files: in place of sequences, files as of `seqmodel attribute`, by their names.
+            target: Name of the target, "all", or None for the only target.
+            baseline: Baseline of integrated_gradients and deeplift: "uniform", "zeros" or
+                "shuffled".
+            batch_size: Number of sequences or mutants in a batch. None means the training batch
+                size.
+            **files: Input files instead of sequences, as for `seqmodel attribute`, by name.
 
         Returns:
             An object with `contributions`, `hypothetical`, `effects` and `logo(i)`.
 
         Raises:
-            SequenceError: naming the row that is too long, empty, or not of the alphabet.
-            HparamError: sequences and files are given, or neither; the model has no such target.
+            SequenceError: A row is too long, empty, or not in the alphabet; the message names it.
+            HparamError: Both sequences and files are given, or neither; or the model has no such
+                target.
         """
         from seqmodel.infer.attribute_call import attributions_of
 
@@ -306,14 +312,14 @@ class Model:
         return attributions_of(self, sequences, how, files)
 
     def target_index(self, name: str) -> int:
-        """Number of the target `name` among the outputs.
+        """Return the number of the target `name` among the outputs.
 
         Raises:
-            HparamError: there is none.
+            HparamError: The model has no such target.
         """
         names = self.targets.names or self.alphabet.letters
         if name not in names:
-            raise HparamError(f"no target {name!r}; the model has {', '.join(names[:20])}")
+            raise HparamError(f"no target {name!r}; the targets are {', '.join(names[:20])}")
         return names.index(name)
 
     def _outputs(self, sequences: Sequences, batch_size: int | None, logits: bool) -> list[Tensor]:
@@ -329,16 +335,16 @@ class Model:
         batch_size: int | None,
         compute: Callable[[Tensor, Tensor | None], Tensor],
     ) -> list[Tensor]:
-        """What `compute` makes of each batch, on the CPU; one without rows if there are none.
+        """Yield the result of `compute` for each batch, on the CPU; one empty batch without input.
 
         Args:
-            sequences: as for `predict`.
-            batch_size: sequences at a time; None for that of the training.
-            compute: is called with ids or one-hot rows, and what is padding.
+            sequences: See `predict`.
+            batch_size: Number of sequences in a batch. None means the training batch size.
+            compute: Function of ids or one-hot rows, and of the mask of padding.
         """
         rows = rows_of(sequences, self.alphabet)
         n_rows = len(rows)
-        if not n_rows:  # so that an empty answer has its shape
+        if not n_rows:  # an empty result needs its shape
             rows = [np.full(self.seq_len or 1, self.alphabet.unknown_id, dtype=np.uint8)]
         length = checked_length(rows, self.seq_len)
         size = self.members[0].batch_size if batch_size is None else batch_size
@@ -350,7 +356,7 @@ class Model:
         return found if n_rows else [found[0][:0]]
 
     def shown(self, each: Sequence[Tensor], pad: Tensor | None, *, logits: bool = False) -> Tensor:
-        """What is predicted, or the logits, of the logits of each member; NaN where padded."""
+        """Return predictions or logits from the logits of each member; NaN at padding."""
         task = self.members[0].task
         if not logits and self.ensemble_of == "probability":
             outputs = torch.stack([task.predictions(x) for x in each]).mean(0)
@@ -378,26 +384,26 @@ def load(
     precision: str = "32",
     **hparams: object,
 ) -> Model:
-    """The model in a checkpoint, or the ensemble of those in several; no training data are read.
+    """Load a model from a checkpoint, or an ensemble from several, without training data.
 
     Args:
-        path: the checkpoint, or a folder that `seqmodel export` wrote; or several.
-        device: "cpu", "cuda", "cuda:1", ...; None for the GPU if there is one.
-        seq_len: length of the sequences, for a checkpoint that does not say it.
-        plugins: modules that the checkpoint names and that you trust: they are imported.
-        trust_plugins: import whatever plugins the checkpoint names.
-        ensemble_of: take the mean over several models of their "logit" or their "probability".
-        precision: of the forward pass: "32", "16-mixed" or "bf16-mixed".
-        **hparams: hyperparameters in place of those in the checkpoint. Needed for those that are
-            not taken from a file (`hf_path`, `hf_trust_remote_code`).
+        path: Path of a checkpoint or of a folder from `seqmodel export`, or several paths.
+        device: "cpu", "cuda", "cuda:1", ... None means the GPU if there is one.
+        seq_len: Length of the sequences, for a checkpoint that does not record it.
+        plugins: Modules that the checkpoint names and that you trust; they are imported.
+        trust_plugins: Import all plugins that the checkpoint names.
+        ensemble_of: Average the "logit" or the "probability" of several models.
+        precision: Precision of the forward pass: "32", "16-mixed" or "bf16-mixed".
+        **hparams: Hyperparameters that replace those in the checkpoint. Required for values that
+            are never read from a file (`hf_path`, `hf_trust_remote_code`).
 
     Raises:
-        CheckpointError: a file is hostile, damaged or newer, or the models do not go together.
-        HparamError: the checkpoint names plugins or values that need your word.
+        CheckpointError: A file is hostile, damaged or newer, or the models do not fit together.
+        HparamError: The checkpoint names plugins or values that need your consent.
     """
     paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     if not paths:
-        raise CheckpointError("no checkpoint was given; give the path of a .ckpt file, or several")
+        raise CheckpointError("no checkpoint was given; give the path of one or more .ckpt files")
     given = {**hparams, "trust_plugins": trust_plugins}
     if plugins is not None:
         given["plugins"] = [plugins] if isinstance(plugins, str) else list(plugins)
@@ -421,7 +427,7 @@ def _member(path: str, given: dict[str, object], seq_len: int | None) -> Member:
     checkpoint.put_weights(task, saved, path, alphabet=alphabet.to_dict())
     known = own["seq_len"]
     if seq_len is not None and known not in (None, seq_len):
-        raise HparamError(f"seq_len={seq_len}: {path} was trained on sequences of {known} letters")
+        raise HparamError(f"seq_len={seq_len}: {path} was trained on sequences of length {known}")
     trained_on = TrainedOn(own["contigs"], own["n_contigs"], own["splits"], own["data"])
     name, size = run.values.task, run.values.batch_size
     anchor, bin_len = own["hparams"].get("anchor"), own["hparams"].get("bin_len") or 1
@@ -432,10 +438,10 @@ def _member(path: str, given: dict[str, object], seq_len: int | None) -> Member:
 
 
 def _refuse_other(first: Member, other: Member) -> None:
-    """Refuses models that are not of one ensemble.
+    """Check that the models fit into one ensemble.
 
     Raises:
-        CheckpointError: naming what differs.
+        CheckpointError: They differ; the message says in what.
     """
     a, b = first.task, other.task
     pairs = {
@@ -447,16 +453,16 @@ def _refuse_other(first: Member, other: Member) -> None:
     for what, (one, two) in pairs.items():
         if one != two and not (what == "seq_len" and None in (one, two)):
             raise CheckpointError(
-                f"{other.path} does not go with {first.path}: its {what} is {two}, not {one}; an "
-                "ensemble has one task, alphabet, length and list of targets"
+                f"{other.path} does not fit {first.path}: its {what} is {two}, not {one}; all "
+                "models of an ensemble need the same task, alphabet, length and targets"
             )
 
 
 def device_of(device: str | torch.device | None) -> torch.device:
-    """The device that is meant.
+    """Return the chosen device.
 
     Raises:
-        HparamError: there is none of that name here.
+        HparamError: This host has no such device.
     """
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"

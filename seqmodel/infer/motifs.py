@@ -1,7 +1,7 @@
-"""`seqmodel motifs`: what each filter of the first layer reads, as a MEME file.
+"""`seqmodel motifs`: motifs of the filters of the first layer, as a MEME file.
 
-A motif is the frequency of letters over all stretches at which the filter gives more than half of
-its largest value (Kelley et al. 2016, Basset).
+A motif is the frequency of letters over all stretches where the activation of the filter exceeds
+half of its maximum (Kelley et al. 2016, Basset).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ SHARE = 0.5
 
 
 def command(hparams: MotifsHparams) -> dict[str, int]:
-    """Writes the motifs, and those of the database that they match; counts of inputs.
+    """Write the motifs and their matches in the database; return counts of inputs.
 
     Raises:
-        HparamError: the model has no filters over letters.
-        RunError: a file is there already or cannot be written.
+        HparamError: The first layer has no filters over the sequence.
+        RunError: A file exists already or cannot be written.
     """
     (out,) = hparams.out
     if os.path.exists(out) and not hparams.overwrite:
-        raise RunError(f"{out}: is there already; choose another --out, or set --overwrite")
+        raise RunError(f"{out} exists already; choose another --out, or set --overwrite")
     if hparams.database:
         _memelite()
     model = model_of(hparams)
@@ -56,7 +56,7 @@ def command(hparams: MotifsHparams) -> dict[str, int]:
     write_file(out, as_meme(motifs, letters, scanner.n_sites), RunError)
     silent = len(scanner.n_sites) - len(motifs)
     if silent:
-        warnings.warn(f"{silent} filters never give more than 0 and have no motif", stacklevel=2)
+        warnings.warn(f"{silent} filters never exceed 0 and have no motif", stacklevel=2)
     if hparams.database:
         table = matches(motifs, hparams.database, hparams.max_p)
         write_file(f"{out.removesuffix('.meme')}.matches.tsv", table, RunError)
@@ -64,10 +64,10 @@ def command(hparams: MotifsHparams) -> dict[str, int]:
 
 
 class Scanner:
-    """Reads sequences with the first convolution of a model.
+    """Apply the first convolution of a model to sequences.
 
     Attributes:
-        n_sites: stretches that each filter reads.
+        n_sites: Number of stretches that activate each filter.
     """
 
     def __init__(self, model: Any) -> None:
@@ -84,12 +84,12 @@ class Scanner:
         self.n_sites = np.zeros(n, dtype=np.int64)
 
     def find_largest(self, ids: np.ndarray, pad: np.ndarray | None) -> None:
-        """Takes in the largest values of each filter."""
+        """Update the maximum of each filter."""
         values = self._values(ids)[0]
         self.largest = torch.maximum(self.largest, values.amax((0, 2)))
 
     def count(self, ids: np.ndarray, pad: np.ndarray | None) -> None:
-        """Counts the letters where values are more than half of the largest."""
+        """Count the letters where the activation exceeds half of the maximum."""
         values, x = self._values(ids)
         stretches = x.unfold(2, self.width, 1)  # [N, A, P, W]
         over = (values > SHARE * self.largest[:, None]) & (self.largest[:, None] > 0)
@@ -99,14 +99,14 @@ class Scanner:
             self.sums[f] += stretches[row, :, at].sum(0, dtype=torch.float64)
 
     def motifs(self) -> dict[str, np.ndarray]:
-        """Frequencies [A, W] of each filter that reads something, by its name."""
+        """Return frequencies [A, W] of each filter that has sites, by name."""
         sums = self.sums.cpu().numpy() + 1e-3
         shares = sums / sums.sum(1, keepdims=True)
         return {f"filter_{i}": shares[i] for i in range(len(shares)) if self.n_sites[i]}
 
     @torch.no_grad()
     def _values(self, ids: np.ndarray) -> tuple[Tensor, Tensor]:
-        """What filters give where all letters under them are there [N, F, P]; one-hot [N, A, L]."""
+        """Return activations [N, F, P] over known letters, and one-hot rows [N, A, L]."""
         x = self.table[torch.from_numpy(ids).long()].mT.to(self.device)
         conv = self.conv
         values = nn.functional.conv1d(x, self.weight, conv.bias, dilation=conv.dilation)
@@ -115,10 +115,10 @@ class Scanner:
 
 
 def _first_layer(encoder: nn.Module, n_letters: int) -> tuple[nn.Conv1d, Tensor]:
-    """The first convolution, and its weights [F, A, W] in the order of the alphabet.
+    """Return the first convolution, and its weights [F, A, W] in the order of the alphabet.
 
     Raises:
-        HparamError: there is none, or it does not read letters.
+        HparamError: The first layer is not a convolution of one-hot input.
     """
     wrapped = next((x for x in encoder.modules() if isinstance(x, WrappedEncoder)), None)
     if wrapped is None:
@@ -126,22 +126,22 @@ def _first_layer(encoder: nn.Module, n_letters: int) -> tuple[nn.Conv1d, Tensor]
         if own is not None and own.in_channels == n_letters:
             return own, own.weight
         raise HparamError(
-            f"motifs needs a first layer with filters over letters; {type(encoder).__name__} "
-            "has none: use a model with --encoder=cnn, dilated_conv or conv_lstm"
+            f"motifs needs a convolution as the first layer; {type(encoder).__name__} "
+            "has none; use a model with --encoder=cnn, dilated_conv or conv_lstm"
         )
     name, n_channels = type(wrapped.module).__name__, wrapped.n_channels
     conv = next((x for x in wrapped.modules() if isinstance(x, nn.Conv1d)), None)
     plain = conv is not None and (conv.groups, conv.dilation) == (1, (1,))
     if conv is None or not plain or conv.in_channels != n_channels or wrapped.layout == "NL":
         raise HparamError(
-            "motifs needs a first layer with filters over letters: a Conv1d of "
-            f"{n_channels} channels, not dilated, that reads one-hot input; {name} has none"
+            "motifs needs a first layer that is a Conv1d of one-hot input with "
+            f"{n_channels} channels and without dilation; {name} has none"
         )
     return conv, conv.weight[:, wrapped.order]
 
 
 def _signs(encoder: nn.Module, conv: nn.Conv1d) -> Tensor:
-    """-1 for filters whose values the batch norm behind them turns around."""
+    """Return -1 for filters whose sign the following batch norm inverts, otherwise 1."""
     for block in encoder.modules():
         norm = getattr(block, "norm", None)
         if getattr(block, "conv", None) is conv and isinstance(norm, nn.BatchNorm1d):
@@ -150,7 +150,7 @@ def _signs(encoder: nn.Module, conv: nn.Conv1d) -> Tensor:
 
 
 def as_meme(motifs: dict[str, np.ndarray], letters: str, n_sites: np.ndarray) -> str:
-    """Motifs in MEME's minimal format, version 4."""
+    """Format motifs in MEME's minimal format, version 4."""
     share = 1 / len(letters)
     background = " ".join(f"{x} {share:.4f}" for x in letters)
     lines = ["MEME version 4", "", f"ALPHABET= {letters}", "", "strands: + -", ""]
@@ -168,19 +168,19 @@ def as_meme(motifs: dict[str, np.ndarray], letters: str, n_sites: np.ndarray) ->
 
 
 def matches(motifs: dict[str, np.ndarray], database: str, max_p: float) -> str:
-    """A table of the motifs of a database that are like ours, by Tomtom's p-value.
+    """Return a table of matching motifs in a database, by Tomtom's p-value.
 
     Raises:
-        HparamError: the file has no motif.
+        HparamError: The file has no motif.
     """
     tomtom, read_meme = _memelite()
     known = read_meme(database)
     if not known:
-        raise HparamError(f"--database={database}: has no motif in MEME's format")
+        raise HparamError(f"--database={database} has no motif in MEME format")
     lines = ["filter\tmotif\tp\toffset\tstrand"]
     if motifs:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a database of few motifs
+            warnings.simplefilter("ignore")  # the database has few motifs
             p, _, offset, _, strand = tomtom(list(motifs.values()), list(known.values()))[:5]
         for i, name in enumerate(motifs):
             for j in np.argsort(p[i], kind="stable"):

@@ -1,4 +1,4 @@
-"""Formats of files that a verb names itself: what they hold goes by the name of the file."""
+"""Formats of files that a verb names itself: the file name selects the content."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from seqmodel.infer.arrays import ArrayFormat, Pieces
 
 
 class OneArrayFormat(ArrayFormat):
-    """The array that has the name of the file, as `arr_0` in .npz: what TF-MoDISco reads."""
+    """The array with the name of the file, as `arr_0` in .npz, the input of TF-MoDISco."""
 
     def __init__(self) -> None:
         super().__init__("npz")
 
     def piece(self, rows: Any, *, first: bool) -> bytes:
-        """The array as .npz."""
+        """Return the array as .npz bytes."""
         buffer = io.BytesIO()
         np.savez(buffer, arr_0=rows.arrays[self.name])
         return buffer.getvalue()
 
 
 class LinesFormat:
-    """The text that has the name of the file."""
+    """The text with the name of the file."""
 
     name = ""
 
@@ -36,12 +36,12 @@ class LinesFormat:
         self.packed = packed
 
     def piece(self, rows: Any, *, first: bool) -> bytes:
-        """The text; its first line, that names columns, is in the first part alone."""
+        """Return the text; only the first part has the line of column names."""
         raw = rows.lines[self.name].encode("utf-8", "surrogateescape")
         return gzip.compress(raw, 6, mtime=0) if self.packed and raw else raw
 
     def join(self, pieces: Pieces, out: str) -> None:
-        """All texts in one file."""
+        """Write all texts into one file."""
         with writing(out, RunError) as file:
             for piece in pieces():
                 file.write(piece)
@@ -50,18 +50,18 @@ class LinesFormat:
 class SummaryFormat:
     """One JSON object for all rows.
 
-    `left_out` is a list and joined, numbers named `n_*` are added up, of `largest_*` and
-    `smallest_*` the largest and smallest is taken; all else is the same in each part.
+    `left_out` lists are concatenated, `n_*` are summed, `largest_*` and `smallest_*` are the
+    maximum and the minimum. All other values are equal in each part.
     """
 
     name = ""
 
     def piece(self, rows: Any, *, first: bool) -> bytes:
-        """The object of these rows."""
+        """Return the object of these rows."""
         return json.dumps(rows.summary).encode()
 
     def join(self, pieces: Pieces, out: str) -> None:
-        """That of all rows."""
+        """Write the object of all rows."""
         found: dict[str, Any] = {}
         for piece in pieces():
             for name, value in json.loads(piece).items():

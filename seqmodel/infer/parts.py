@@ -1,14 +1,14 @@
-"""Outputs that are written in parts: killed and started again, or shared out, they are the same.
+"""Outputs in parts: a resumed command, or several processes, write the same bytes.
 
 `OUT.parts/` beside the first output holds
 
-    apply.json      what is computed: version, options, SHA-256 of checkpoints and inputs
-    00000000.part   what `chunk_rows` inputs gave, one piece for each output (a ZIP file, stored)
-    end.json        number of inputs, once one process has read them to their end
+    apply.json      the computation: version, options, SHA-256 of checkpoints and inputs
+    00000000.part   results of `chunk_rows` inputs, one piece for each output (a stored ZIP file)
+    end.json        number of inputs, written when a process has read all of them
 
-Which inputs a part has depends on the inputs alone, so any process may write any part, and two that
-write the same part write the same bytes. When all are there they are joined, under a lock, and
-removed; apply.json stays, so that the same command finds its work done.
+The inputs of a part depend only on the input files, so any process may write any part, and two
+processes write the same bytes. When all parts exist, they are joined under a lock and removed.
+apply.json stays, so the same command finds that its work is done.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from seqmodel.files import read_text, reading, remove_stale, write_file
 from seqmodel.infer.formats import Format, Rows, format_of
 
 STAMP, END = "apply.json", "end.json"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same bytes at any time of day
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so the bytes do not depend on it
 
 
 class Parts:
     """The outputs of one command, in parts.
 
     Args:
-        outs: paths of the outputs; their suffixes choose the formats.
-        stamp: what is computed, as plain values; another stamp is refused.
-        part: (k, n): this process makes every n-th part, from the k-th on; k counts from 1.
-        overwrite: replace outputs that are there and were not made by this command.
+        outs: Paths of the outputs; their suffixes select the formats.
+        stamp: Description of the computation as plain values. Another stamp is refused.
+        part: (k, n): this process makes every n-th part, starting from the k-th; k counts from 1.
+        overwrite: Replace existing outputs of other commands.
 
     Raises:
-        RunError: an output is there, or was begun with another stamp; the first difference is
-            named.
+        RunError: An output exists, or was started with another stamp. The message names the first
+            difference.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Parts:
         self.folder = f"{self.outs[0]}.parts"
         self.stamp = json.loads(json.dumps({**stamp, "outs": [os.path.basename(x) for x in outs]}))
         os.makedirs(self.folder, exist_ok=True)
-        with lock(os.path.join(self.folder, "begin")):  # of several processes one begins
+        with lock(os.path.join(self.folder, "begin")):  # one of several processes starts
             before = _read(os.path.join(self.folder, STAMP))
             if before is None or (overwrite and before != self.stamp):
                 self._begin(overwrite)
@@ -68,20 +68,20 @@ class Parts:
                 self._compare(before)
 
     def is_done(self) -> bool:
-        """Whether the outputs were joined, and are there."""
+        """Whether the outputs were joined and still exist."""
         end = _read(os.path.join(self.folder, END)) or {}
         return bool(end.get("joined")) and all(map(os.path.exists, self.outs))
 
     def wants(self, chunk: int) -> bool:
-        """Whether this process is to make the part of that number (from 0), which is not there."""
+        """Whether this process should make this missing part, numbered from 0."""
         k, n = self.part
         return chunk % n == k - 1 and not os.path.exists(self._path(chunk))
 
     def put(self, chunk: int, rows: Rows) -> None:
-        """Writes the part of that number, whole, to the disk.
+        """Write the whole part to the disk.
 
         Raises:
-            RunError: the disk is full, or another error of the system; nothing is lost.
+            RunError: The disk is full, or another system error occurred. No other part is lost.
         """
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as file:
@@ -99,12 +99,12 @@ class Parts:
         )
 
     def end(self, n_chunks: int) -> None:
-        """Says how many parts the inputs make."""
+        """Record how many parts the inputs make."""
         if _read(os.path.join(self.folder, END)) is None:
             self._write(END, {"n_chunks": n_chunks})
 
     def missing(self) -> list[int] | None:
-        """Numbers of the parts that are not there yet; None while the inputs were not read."""
+        """Return the numbers of the missing parts; None until all inputs were read."""
         end = _read(os.path.join(self.folder, END))
         if end is None:
             return None
@@ -112,25 +112,25 @@ class Parts:
         return [i for i in range(end["n_chunks"]) if os.path.basename(self._path(i)) not in there]
 
     def join(self) -> dict[str, int]:
-        """Makes the outputs of the parts, whole, then removes the parts; counts of inputs.
+        """Write the whole outputs from the parts, then remove the parts.
 
         Returns:
             Number of inputs "n", and by status.
 
         Raises:
-            RunError: parts are missing or damaged, or an output cannot be written.
+            RunError: Parts are missing or damaged, or an output cannot be written.
         """
         with lock(os.path.join(self.folder, "join")):
             end = _read(os.path.join(self.folder, END)) or {}
             if self.is_done():
-                self._clear()  # who joined them was killed in the middle of it
+                self._clear()  # the process that joined them was killed while it did
                 return end["counts"]
             missing = self.missing()
             if missing is None or missing:
                 what = "the inputs were not read to their end"
                 if missing is not None:
                     what = f"{len(missing)} of {end['n_chunks']} parts are missing"
-                raise RunError(f"{self.folder}: {what}; run the command that makes them, then join")
+                raise RunError(f"{self.folder}: {what}; make the parts, then merge them")
             n_chunks = end["n_chunks"]
             counts: Counter[str] = Counter()
             for i in range(n_chunks):
@@ -142,7 +142,7 @@ class Parts:
             return dict(counts)
 
     def _clear(self) -> None:
-        """Removes the parts, and what processes that were killed left of them or of an output."""
+        """Remove the parts, and leftovers of killed processes."""
         for path in glob.glob(f"{glob.escape(self.folder)}/*.part", include_hidden=True):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
@@ -167,9 +167,7 @@ class Parts:
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(self.folder, "begin.lock"))
                 os.rmdir(self.folder)  # made just now
-            raise RunError(
-                f"{there[0]}: is there already; choose another --out, or set --overwrite"
-            )
+            raise RunError(f"{there[0]} exists already; choose another --out, or set --overwrite")
         for name in os.listdir(self.folder):
             if name.endswith(".part") or name == END:
                 os.unlink(os.path.join(self.folder, name))
@@ -184,8 +182,8 @@ class Parts:
                 if keys:
                     name, old, new = f"{name} {keys[0]}", old.get(keys[0]), new.get(keys[0])
                 raise RunError(
-                    f"{self.folder}: begun with {name} {old!r}, now {new!r}; set it as it was, "
-                    "choose another --out, or set --overwrite to begin anew"
+                    f"{self.folder}: started with {name} {old!r}, now {new!r}; restore it, "
+                    "choose another --out, or set --overwrite to start again"
                 )
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
@@ -196,33 +194,33 @@ class Parts:
 
 
 def merge(folder: str) -> dict[str, int]:
-    """Joins the parts in `OUT.parts`, which other processes have made; counts of inputs.
+    """Join the parts in `OUT.parts` that other processes made; return counts of inputs.
 
     Raises:
-        RunError: it is no folder of parts, or parts are missing.
+        RunError: The folder has no parts, or parts are missing.
     """
     stamp = _read(os.path.join(folder, STAMP))
     if stamp is None:
-        raise RunError(f"{folder}: no folder of parts, there is no {STAMP} in it")
+        raise RunError(f"{folder} is not a folder of parts; it has no {STAMP}")
     above = os.path.dirname(os.path.abspath(folder))
     return Parts([os.path.join(above, x) for x in stamp["outs"]], stamp).join()
 
 
 def apply(parts: Parts, chunks: Iterable[Any], compute: Any) -> dict[str, int] | None:
-    """Makes the parts that are missing, and joins them where all are there.
+    """Make the missing parts, and join them if all exist.
 
     Args:
-        parts: where they are written.
-        chunks: the inputs, `chunk_rows` at a time; at least one chunk, which may be empty.
-        compute: makes Rows of a chunk.
+        parts: Parts to write.
+        chunks: Inputs, `chunk_rows` at a time; at least one chunk, which may be empty.
+        compute: Function that turns a chunk into Rows.
 
     Returns:
-        Counts by status, or None where parts of other processes are missing.
+        Counts by status, or None if parts of other processes are missing.
     """
     if not parts.is_done():
         number = -1
         for number, chunk in enumerate(chunks):
-            if parts.is_done():  # by another process meanwhile
+            if parts.is_done():  # another process did it meanwhile
                 break
             if parts.wants(number):
                 _put(parts, number, compute(chunk))
@@ -237,7 +235,7 @@ def _put(parts: Parts, number: int, rows: Rows) -> None:
     try:
         parts.put(number, rows)
     except RunError:
-        if not parts.is_done():  # else another process has joined the parts, and removed all
+        if not parts.is_done():  # otherwise, another process has joined and removed the parts
             raise
 
 

@@ -1,4 +1,4 @@
-"""`seqmodel predict`: files of sequences in, files of predictions out, in parts."""
+"""`seqmodel predict`: read files of sequences, write files of predictions, in parts."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from seqmodel.infer.rows import Predictor, Shown
 
 
 def command(hparams: PredictHparams) -> dict[str, int] | None:
-    """Predicts, and writes the outputs; counts of inputs by status, None if parts are missing.
+    """Predict and write the outputs; return counts of inputs by status, None if parts are missing.
 
     Raises:
-        SeqmodelError: something that the user can correct.
+        SeqmodelError: The user can correct the input.
     """
     headers = [read_header(x) for x in hparams.checkpoints]
     hparams.hparams.out, tracks = outs_of(hparams.out, headers[0].get("targets"))
@@ -52,34 +52,34 @@ def command(hparams: PredictHparams) -> dict[str, int] | None:
     counts = run(parts, with_index(source.chunks()), predictor, source.n_rows)
     predictor.warn()
     if counts and counts.get("nan"):
-        warnings.warn(f"{counts['nan']:,} inputs have an output that is NaN", stacklevel=2)
+        warnings.warn(f"{counts['nan']:,} inputs have a NaN output", stacklevel=2)
     return counts
 
 
 def store_for(hparams: ApplyHparams) -> SequenceStore | None:
-    """The sequences of intervals and tiles, with the alphabet of the model; None without these."""
+    """Open the sequences of intervals and tiles with the model's alphabet, if any."""
     if not (hparams.intervals or hparams.tiles):
         return None
-    alphabet = read_header(hparams.checkpoints[0])["alphabet"]  # None up to 0.1
+    alphabet = read_header(hparams.checkpoints[0])["alphabet"]  # None in checkpoints of 0.1
     return store_of(hparams, Alphabet.from_dict(alphabet or model_of(hparams).alphabet.to_dict()))
 
 
 def parts_for(verb: str, hparams: ApplyHparams, store: SequenceStore | None) -> Parts:
-    """The parts that a command makes; FASTA files that a store has are not read for it again."""
+    """Return the parts of a command, without reading FASTA files again if a store has them."""
     return parts_of(verb, hparams, {} if store is None else _digests(hparams.fasta, store))
 
 
 def inputs_of(
     hparams: ApplyHparams, model: Model, store: SequenceStore | None, chunk_rows: int | None = None
 ) -> Source:
-    """The inputs that a command names, as windows of the length that the model reads.
+    """Open the inputs of a command as windows of the length that the model reads.
 
     Raises:
-        HparamError: that length is not known, or the inputs do not go together.
+        HparamError: The length is unknown, or the inputs do not fit together.
     """
     if model.seq_len is None:
         raise HparamError(
-            f"{hparams.checkpoints[0]}: does not say the length of its sequences; give --seq_len"
+            f"{hparams.checkpoints[0]} does not record the length of its sequences; set --seq_len"
         )
     chunk_rows = chunk_rows or chunk_rows_of(hparams, model.seq_len)
     how = Reading(model.alphabet, model.seq_len, hparams.too_long, chunk_rows)
@@ -89,12 +89,12 @@ def inputs_of(
 def outs_of(
     outs: Sequence[str], targets: Mapping[str, Any] | None
 ) -> tuple[list[str], dict[str, int]]:
-    """The files that are written, and the number of the target of each that is a track.
+    """Return the output files, and the number of the target of each track.
 
-    A track holds one target: `out.bw` becomes `out.<target>.bw` where there are several.
+    A track holds one target: with several targets, `out.bw` becomes `out.<target>.bw`.
 
     Raises:
-        HparamError: the checkpoint does not have the targets.
+        HparamError: The checkpoint does not have the targets.
     """
     found: list[str] = []
     tracks: dict[str, int] = {}
@@ -104,7 +104,7 @@ def outs_of(
             found.append(out)
             continue
         if targets is None or not targets["names"]:
-            raise HparamError(f"--out={out}: the checkpoint names no targets; choose .npz or .h5")
+            raise HparamError(f"--out={out}: no target names in the checkpoint; choose .npz or .h5")
         for i, name in enumerate(targets["names"]):
             part = "" if len(targets["names"]) == 1 else f".{quote(name, safe=' +()=,')}"
             path = f"{out[: len(out) - len(suffix)]}{part}{out[len(out) - len(suffix) :]}"
@@ -112,7 +112,7 @@ def outs_of(
             tracks[os.path.basename(path)] = i
     twice = repeated(found)
     if twice is not None:
-        raise HparamError(f"--out={twice}: is written twice; give each output once")
+        raise HparamError(f"--out={twice} would be written twice; give each output once")
     return found, tracks
 
 

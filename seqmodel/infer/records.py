@@ -1,7 +1,6 @@
-"""Which alleles of a file can be scored: records become alleles of a genome, with a status each.
+"""Turn records of a variant file into alleles of a genome, with a status for each.
 
-Second stage of scoring variants, after vcf.py. SNVs are done a block at a time; only other kinds
-one by one.
+This stage follows vcf.py. SNVs are handled a block at a time, other variants one by one.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from seqmodel.infer.vcf import Block, Records, Source, first_of
 
 STATUSES = (
     "ok",
-    "padded",  # scored; a window reaches beyond the contig
-    "swapped",  # scored; the genome has the ALT allele
-    "vcf_ref",  # scored; the REF allele of the file is put in the place of the genome's
+    "padded",  # scored, but a window reaches beyond the contig
+    "swapped",  # scored, but the genome has the ALT allele
+    "vcf_ref",  # scored, with the REF allele of the file in place of the genome's
     "edge",
     "ref_mismatch",
     "no_contig",
@@ -48,14 +47,14 @@ _MITOCHONDRION = (b"M", b"MT")
 
 @dataclass
 class AlleleRows:
-    """ALT alleles of a block, in the order of the file; one row for a record without any.
+    """ALT alleles of a block in file order; a record without ALT has one row.
 
     Attributes:
-        record: index of the record in its block, int64 [n].
+        record: Index of the record in its block, int64 [n].
         alt: ALT as in the file.
-        status: index in STATUSES, uint8 [n].
-        alleles: what is compared with the genome, trimmed; without meaning where not scored.
-        given: REF of the file, as position and ids, of rows whose status is "vcf_ref".
+        status: Index in STATUSES, uint8 [n].
+        alleles: Trimmed alleles; meaningless for rows that are not scored.
+        given: REF of the file, as position and ids, for rows with status "vcf_ref".
     """
 
     record: np.ndarray
@@ -66,14 +65,14 @@ class AlleleRows:
 
 
 class ContigNames:
-    """Numbers of contigs by the names that a file of variants uses.
+    """Numbers of contigs by the names in a file of variants.
 
-    Names with and without `chr`, and M or MT, mean the same, but only if each name in the file is
-    then that of a contig.
+    Names with and without `chr`, and M and MT, are equivalent if this makes every name in the file
+    the name of a contig.
 
     Args:
-        contigs: the contigs of the genome, with their aliases.
-        source: the variants; all are looked through once there is a name that is not known.
+        contigs: Contigs of the genome, with their aliases.
+        source: Variants; the whole file is scanned once if a name is unknown.
     """
 
     def __init__(self, contigs: Contigs, source: Source) -> None:
@@ -81,14 +80,14 @@ class ContigNames:
         self._known = {_raw(x): i for x, i in contigs.numbers.items()}
 
     def numbers(self, names: Sequence[bytes]) -> np.ndarray:
-        """Number of the contig of each record, -1 where there is none, int64 [n]."""
+        """Return the contig number of each record, -1 if unknown, int64 [n]."""
         if not self._known.keys() >= set(names):
             self._known |= self._others
         return np.fromiter(map(self._known.get, names, repeat(-1)), np.int64, len(names))
 
     @cached_property
     def _others(self) -> dict[bytes, int]:
-        """Numbers of all names of the file that are not known as they are."""
+        """Return the numbers of all names in the file that need translation."""
         names = {
             line[: line.index(b"\t")]
             for block in self._source.blocks(1 << 16)
@@ -105,15 +104,15 @@ class ContigNames:
 
 
 class RecordReader:
-    """Makes alleles of records.
+    """Turn records into alleles.
 
     Args:
-        codes: the genome.
-        alphabet: what its codes mean.
-        names: numbers of its contigs.
-        ref_mismatch: what to do where REF is not in the genome: skip, error, swap, use_vcf.
-        max_indel: longest `<DEL>` that is scored; 0 for none.
-        substitutions: score only alleles that are as long as REF.
+        codes: Genome.
+        alphabet: Alphabet of the genome.
+        names: Numbers of its contigs.
+        ref_mismatch: How to handle a REF that differs from the genome: skip, error, swap, use_vcf.
+        max_indel: Length of the longest `<DEL>` to score; 0 scores none.
+        substitutions: Score only alleles that are as long as REF.
     """
 
     def __init__(
@@ -130,11 +129,11 @@ class RecordReader:
         self.substitutions = substitutions
 
     def rows(self, block: Block) -> AlleleRows:
-        """The alleles of a block.
+        """Return the alleles of a block.
 
         Raises:
-            VariantError: the block is malformed; or REF is not that of the genome, and this is to
-                be an error.
+            VariantError: The block is malformed, or REF differs from the genome and ref_mismatch
+                is error.
         """
         records = block.records
         one = _lengths(records.ref) * _lengths(records.alt) == 1
@@ -160,7 +159,7 @@ class RecordReader:
         return rows
 
     def mismatch(self, records: Records, i: int) -> str:
-        """What is wrong with REF of record `i`."""
+        """Describe the mismatch of REF in record `i`."""
         contig = int(self.names.numbers(records.contig[i : i + 1])[0])
         genome = np.frombuffer(self._genome(contig, records.pos[i] - 1, len(records.ref[i])), "u1")
         name, ref = (x.decode("utf-8", "replace") for x in (records.contig[i], records.ref[i]))
@@ -181,7 +180,7 @@ class RecordReader:
         contig: np.ndarray,
         pos: np.ndarray,
     ) -> None:
-        """Records whose REF and one ALT are one character."""
+        """Fill in records whose REF and only ALT have one character."""
         refs, alts = (b"".join([x[i] for i in single]) for x in (records.ref, records.alt))
         ref, alt = (self._ids(x) for x in (refs, alts))
         letter = np.frombuffer(alts, dtype=np.uint8)
@@ -221,7 +220,7 @@ class RecordReader:
         contig: np.ndarray,
         parsed: dict[int, list[tuple[bytes, int, int, int, bytes, tuple[int, bytes] | None]]],
     ) -> None:
-        """Records of other kinds."""
+        """Fill in all other records."""
         x, bases, n_bases = rows.alleles, [rows.alleles.bases], len(rows.alleles.bases)
         for i, found in parsed.items():
             for k, (alt, status, pos, n_ref, ids, given) in enumerate(found, int(first[i])):
@@ -237,7 +236,7 @@ class RecordReader:
     def _parsed(
         self, records: Records, i: int, contig: int, pos: int
     ) -> list[tuple[bytes, int, int, int, bytes, tuple[int, bytes] | None]]:
-        """Text, status, position, number of REF bases, ids of ALT, REF if not the genome's."""
+        """Return text, status, position, number of REF bases, ids of ALT, and REF if it differs."""
         ref = records.ref[i].translate(self.alphabet.encode_table)
         inside = contig >= 0 and pos >= 0 and pos + len(ref) <= self.codes.lengths[contig]
         genome = self._genome(contig, pos, len(ref)) if inside else b""
@@ -276,7 +275,7 @@ class RecordReader:
     def _differing(
         self, contig: int, pos: int, ref: bytes, alt: bytes
     ) -> tuple[int, tuple[int, bytes] | None]:
-        """Status of an allele whose REF is not in the genome, and REF where it is taken."""
+        """Return the status of an allele with another REF, and REF if it is used."""
         if self.ref_mismatch == "use_vcf":
             return VCF_REF, (pos, ref)
         if self.ref_mismatch == "swap" and max(ref) < self.alphabet.n_letters:
@@ -294,11 +293,11 @@ class RecordReader:
 
 
 def check_build(reader: RecordReader, source: Source) -> None:
-    """Refuses variants of another genome, by the first records of the file.
+    """Check by the first records that the variants belong to this genome.
 
     Raises:
-        VariantError: over 5 % of them have a REF that is not in the genome, or all have contigs
-            that it does not have.
+        VariantError: REF differs from the genome in more than 5 % of the records, or all contigs
+            are unknown.
     """
     n, n_wrong, any_known = 0, 0, False
     contig = b""
@@ -319,14 +318,14 @@ def check_build(reader: RecordReader, source: Source) -> None:
         raise VariantError(f"the variants: {reader.names.contigs.unknown(name)}")
     if n_wrong >= _MIN_MISMATCHES and n_wrong > _MISMATCH_PROP * n:
         raise VariantError(
-            f"{n_wrong} of the first {n} records have a REF that is not in the genome "
-            f"({'; '.join(examples)}): another genome build? Give the FASTA file of the variants, "
+            f"{n_wrong} of the first {n} records have a REF that differs from the genome "
+            f"({'; '.join(examples)}); is it another genome build? Use its FASTA file, "
             "or set --ref_mismatch=use_vcf"
         )
 
 
 def _kind(alt: bytes) -> int:
-    """Status of an ALT that is no bases, or OK."""
+    """Return the status of an ALT that is not a sequence of bases, or OK."""
     if alt in (b".", b""):
         return NO_ALT
     if alt == b"*":
@@ -339,7 +338,7 @@ def _kind(alt: bytes) -> int:
 
 
 def _deleted(records: Records, i: int) -> int:
-    """Number of bases that a `<DEL>` takes out, by END or SVLEN; 0 if it does not say."""
+    """Return the number of deleted bases of a `<DEL>`, from END or SVLEN; 0 if unknown."""
     info = records.info[i]
     values = dict(x.split(b"=", 1) for x in info.strip().split(b";") if b"=" in x)
     try:

@@ -1,7 +1,7 @@
-"""Chunks of windows in, rows of predictions out: what `predict` does between reading and writing.
+"""Turn chunks of windows into rows of predictions.
 
-Nothing here knows of files. The network is run batch by batch within a chunk, so which rows share
-a batch follows from the inputs alone.
+This module does not read or write files. The network runs batch by batch within a chunk, so the
+rows that share a batch depend on the inputs only.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ ADVICE = "choose .npz, .h5, .bw or .bedgraph.gz"
 
 @dataclass(frozen=True)
 class Shown:
-    """What is shown of predictions.
+    """Selection of values to output.
 
     Attributes:
-        logits: a column with the logit of each target as well.
-        reduce: of several windows of one input, "mean" or "max".
-        tables: outputs that hold one number for each target and row are written.
-        arrays: outputs that hold arrays are written.
-        tracks: number of the target of each output that is a track, by its file name.
-        log1p: tracks hold log(1 + value).
+        logits: Add a column with the logit of each target.
+        reduce: "mean" or "max" over several windows of one input.
+        tables: Some outputs hold one number for each target and row.
+        arrays: Some outputs hold arrays.
+        tracks: Number of the target of each track output, by its file name.
+        log1p: Tracks hold log(1 + value).
     """
 
     logits: bool = False
@@ -49,7 +49,7 @@ class Shown:
 
 
 class Values(NamedTuple):
-    """What was computed of the windows of a chunk, a row each; None where it is not shown."""
+    """Computed values of a chunk, one row for each window; None if not selected."""
 
     predictions: np.ndarray
     logits: np.ndarray | None
@@ -60,13 +60,13 @@ class Values(NamedTuple):
 
 
 class Overlap:
-    """How many inputs overlap what a model was trained on, or are sequences of its training data.
+    """Count inputs that overlap the training data, or that are training sequences.
 
     Attributes:
-        n_seen: inputs so far, of those that have a place on a contig.
-        n_trained: those that overlap.
-        n_whole: inputs so far that are whole sequences, if those of the training are known.
-        n_same: those that are, or whose reverse complement is, one of the training.
+        n_seen: Number of inputs with a place on a contig.
+        n_trained: Number of those that overlap training windows.
+        n_whole: Number of inputs that are whole sequences, if the training sequences are known.
+        n_same: Number of those that equal a training sequence, on either strand.
     """
 
     def __init__(self, model: Any) -> None:
@@ -76,7 +76,7 @@ class Overlap:
         self.n_whole = self.n_same = 0
 
     def add(self, chunk: Chunk) -> None:
-        """Counts the inputs of a chunk."""
+        """Count the inputs of a chunk."""
         self._add_rows(chunk)
         trained = self.trained
         if not trained or not len(chunk):
@@ -105,7 +105,7 @@ class Overlap:
         if self.rows is None or chunk.places is not None or not len(chunk):
             return
         codes = chunk.codes
-        # training refuses longer ones
+        # training rejects longer ones
         at = np.flatnonzero((codes.lengths > 0) & (codes.lengths <= (self.longest or np.inf)))
         begin = codes.offsets[at].tolist()
         bounds = zip(begin, codes.lengths[at].tolist(), strict=True)
@@ -114,7 +114,7 @@ class Overlap:
         self.n_same += int(np.isin(found, self.rows).sum())
 
     def warn(self) -> None:
-        """Warns if inputs are where the model was trained, or are what it was trained on."""
+        """Warn if inputs overlap the training data or are training sequences."""
         if self.n_same:
             percent = 100 * self.n_same / self.n_whole
             warnings.warn(
@@ -126,22 +126,22 @@ class Overlap:
             percent = 100 * self.n_trained / self.n_seen
             warnings.warn(
                 f"{percent:.0f} % of these inputs ({self.n_trained:,} of {self.n_seen:,}) overlap "
-                "what the model was trained on; their predictions say little about new sequences",
+                "the training data of the model; their predictions say little about new sequences",
                 stacklevel=2,
             )
 
 
 class Predictor:
-    """Makes Rows of a Chunk.
+    """Turn a Chunk into Rows.
 
     Args:
-        model: the model (model.py).
-        shown: what is shown.
-        batch_size: windows in a batch; None for the batch size of the training.
-        instead: makes something else than predictions of ids [N, L] and of what is padding.
+        model: Model (model.py).
+        shown: Selection of values.
+        batch_size: Number of windows in a batch. None means the training batch size.
+        instead: Function of ids [N, L] and the mask of padding that replaces the prediction.
 
     Attributes:
-        overlap: with what the model was trained on.
+        overlap: Counts of inputs that overlap the training data.
     """
 
     def __init__(
@@ -158,10 +158,10 @@ class Predictor:
         self.names = list(model.targets.names or model.alphabet.letters) if instead is None else []
 
     def __call__(self, chunk: Chunk) -> Rows:
-        """The rows of a chunk.
+        """Return the rows of a chunk.
 
         Raises:
-            HparamError: the outputs of the model do not go into the formats that were chosen.
+            HparamError: The chosen formats cannot hold the outputs of the model.
         """
         values = self._of_inputs(self._of_windows(chunk), chunk)
         self._refuse(values.predictions)
@@ -185,7 +185,7 @@ class Predictor:
         return Rows(columns, arrays, found, constants, self._tracks(chunk, values))
 
     def warn(self) -> None:
-        """Warns if inputs are where the model was trained."""
+        """Warn if inputs overlap the training data."""
         self.overlap.warn()
 
     def _refuse(self, predictions: np.ndarray) -> None:
@@ -196,7 +196,7 @@ class Predictor:
             )
 
     def _numbers(self, values: Values, taken: set[str]) -> dict[str, np.ndarray]:
-        """The columns with predictions, by name."""
+        """Return the columns of predictions, by name."""
         if values.predictions.ndim > 2:
             return {}
         found: dict[str, np.ndarray] = {}
@@ -227,7 +227,7 @@ class Predictor:
         for at in range(0, n, self.batch_size):
             ids, pad = reader.read(plan.part(at, min(at + self.batch_size, n)))
             parts += self._batch(ids, pad, n_of(ids, alphabet.unknown_id))
-        if not parts:  # so that no row has the shape of one
+        if not parts:  # zero rows need the shape of a row
             ids = np.full((1, length), alphabet.unknown_id, dtype=np.uint8)
             (empty,) = self._batch(ids, None, np.zeros(1, dtype=np.int64))
             return Values(*(None if x is None else x[:0] for x in empty))  # type: ignore[arg-type]  # in order
@@ -236,7 +236,7 @@ class Predictor:
     def _batch(
         self, ids: np.ndarray, pad: np.ndarray | None, n_unknown: np.ndarray
     ) -> list[Values]:
-        """A batch, in pieces where the device has too little memory for all of it."""
+        """Compute a batch, in pieces if the device has too little memory."""
 
         def part(x: slice) -> Values:
             return self._part(ids[x], None if pad is None else pad[x], n_unknown[x])
@@ -264,7 +264,7 @@ class Predictor:
         )
 
     def _of_inputs(self, x: Values, chunk: Chunk) -> Values:
-        """One row an input: NaN for inputs without a window, the mean or maximum of several."""
+        """Return one row per input: NaN without a window, mean or maximum of several."""
         n, row = len(chunk), chunk.row
         if len(row) == n and (row == np.arange(n)).all():
             return x
@@ -303,7 +303,7 @@ class Predictor:
         if not self.shown.tracks:
             return {}
         if chunk.places is None:
-            raise HparamError("tracks need places: give --fasta with --intervals or --tiles")
+            raise HparamError("tracks need coordinates; use --fasta with --intervals or --tiles")
         values, places = x.predictions, chunk.places
         partners = list(self.model.targets.partners)
         inside = chunk.status != STATUSES.index("outside")
@@ -325,7 +325,7 @@ class Predictor:
     def _bins(
         self, chunk: Chunk, values: np.ndarray, partners: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Bins of all windows, on the contig: start, end, contig and values [n bins, T]."""
+        """Return the bins of all windows: start, end, contig and values [n bins, T]."""
         values = values[chunk.row].copy()
         flip = chunk.flip
         values[flip] = values[flip][:, ::-1][:, :, partners]
@@ -340,15 +340,15 @@ class Predictor:
 
 
 def n_of(ids: np.ndarray, letter: int) -> np.ndarray:
-    """How often an id is in each row, int64 [n]."""
+    """Count an id in each row, int64 [n]."""
     return (ids == letter).sum(axis=1, dtype=np.int64)
 
 
 def as_frame(chunks: Iterable[Chunk], compute: Callable[[Chunk], Rows]) -> Any:
-    """The rows of all chunks as a DataFrame.
+    """Return the rows of all chunks as a DataFrame.
 
     Raises:
-        HparamError: pandas is missing.
+        HparamError: pandas is not installed.
     """
     pd = optional("pandas", "a DataFrame", "report", HparamError)
     frames = [pd.DataFrame(dict(compute(chunk).columns)) for chunk in chunks]
@@ -367,7 +367,7 @@ def _joined(parts: Sequence[Values]) -> Values:
 
 
 def _renamed(kept: Mapping[str, Any], taken: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns of the input; one that has the name of ours gets another."""
+    """Return the columns of the input, renamed if an output column has the same name."""
     ours = {*taken, "n_unknown", "status"}
     return {f"input_{name}" if name in ours else name: x for name, x in kept.items()}
 

@@ -1,10 +1,10 @@
-"""Scores of alleles: what a model gives for REF and ALT windows, compared.
+"""Scores of alleles: compare the outputs of a model for REF and ALT windows.
 
-Third stage of scoring variants, after the windows of alleles.py. Leaves out files.
+This stage follows alleles.py and does not read or write files.
 
-A score is the mean over both strands, and for insertions and deletions over the windows that have
-their left and their right flank in common with REF. Windows are computed once: one of REF for all
-alleles at a place, one for all alleles that are the same.
+A score is the mean over both strands and, for insertions and deletions, over the windows that share
+their left and their right flank with REF. Each window is computed once: one REF window for all
+alleles at a place, and one window for equal alleles.
 """
 
 from __future__ import annotations
@@ -50,35 +50,35 @@ Values = dict[str, np.ndarray]
 
 
 def chosen_scores(task: str, scores: Sequence[str] | None) -> tuple[str, ...]:
-    """The scores that are computed, those of the task by default.
+    """Return the names of the scores to compute, by default those of the task.
 
     Raises:
-        HparamError: the task has no such score.
+        HparamError: The task has no such score.
     """
     known = SCORES.get(task)
     if known is None:
-        raise HparamError(f"task {task!r} has no scores of variants; known are {', '.join(SCORES)}")
+        raise HparamError(f"task {task!r} has no variant scores, only {', '.join(SCORES)} have")
     for name in scores or ():
         if name not in known:
             raise HparamError(
-                f"--scores={name}: task {task} has no such score; choose of {', '.join(known)}"
+                f"--scores={name}: task {task} has no such score; choose from {', '.join(known)}"
             )
     return tuple(scores or DEFAULTS[task])
 
 
 class Scorer:
-    """Scores alleles by a model.
+    """Score alleles with a model.
 
     Args:
-        model: the model.
-        scores: names of the scores.
-        batch_size: windows in a batch.
-        indel_align: "both", "left" or "right": which flank of an ALT window lies as in REF.
+        model: Model.
+        scores: Names of the scores.
+        batch_size: Number of windows in a batch.
+        indel_align: "both", "left" or "right": the flank of an ALT window that matches REF.
         strands: "both" or "plus".
 
     Attributes:
-        columns: names of what is computed: the scores, and for an ensemble their spread, `_sd`.
-        targets: names of the targets; none for letters, which have one score for all.
+        columns: Names of the scores and, for an ensemble, of their standard deviations, `_sd`.
+        targets: Names of the targets; empty for masked and causal models, which have one score.
     """
 
     def __init__(
@@ -103,13 +103,13 @@ class Scorer:
             self.targets = model.targets.names
 
     def names(self, score: str) -> list[str]:
-        """Names of the columns of a score, one a target."""
+        """Return the names of the columns of a score, one for each target."""
         if score in _OF_EMBEDDINGS or not self.targets:
             return [score]
         return [f"{target}_{score}" for target in self.targets]
 
     def __call__(self, windows: AlleleWindows, alleles: Alleles) -> Values:
-        """The scores, by name, float32 [n, columns]; those of the genome's allele to the other."""
+        """Return scores by name, float32 [n, columns], from the genome's allele to the other."""
         found = {x: np.empty((len(alleles), len(self.names(x))), np.float32) for x in self.columns}
         unique, of = _unique(alleles)
         once = alleles.select(unique)
@@ -138,7 +138,7 @@ class Scorer:
 
     @property
     def suffixes(self) -> list[str]:
-        """Ends of the names of what is computed: of the whole model, and of each in an ensemble."""
+        """Return the suffixes of the columns: for the whole model and for each of an ensemble."""
         n = len(self.model.members)
         return ["", *(f"#{i}" for i in range(n))] if n > 1 else [""]
 
@@ -146,7 +146,7 @@ class Scorer:
     def batched(
         self, windows: np.ndarray, compute: Callable[[Tensor, Tensor | None], Values]
     ) -> Values:
-        """What `compute` gives for windows and their padding, batch by batch, one row a window."""
+        """Apply `compute` to windows and their padding, batch by batch; one row for each window."""
         step = self.batch_size
         parts = [
             part
@@ -160,18 +160,18 @@ class Scorer:
     def _batch(
         self, x: np.ndarray, compute: Callable[[Tensor, Tensor | None], Values]
     ) -> list[Values]:
-        """A batch, in pieces where the device has too little memory for all of it."""
+        """Compute a batch, in pieces if the device has too little memory."""
         return self._halving(len(x), lambda part: compute(*self._on_device(x[part])))
 
     def _on_device(self, x: np.ndarray) -> tuple[Tensor, Tensor | None]:
         device, pad_id = self.model.device, self.model.alphabet.pad_id
-        # padding begins or ends a window: two columns tell whether there is some
+        # padding is at the start or the end of a window: two columns show it
         has_pad = (x[:, 0] == pad_id).any() or (x[:, -1] == pad_id).any()
         pad = torch.from_numpy(x == pad_id).to(device) if has_pad else None
         return torch.from_numpy(x).to(device), pad
 
     def embedded(self, x: Tensor, pad: Tensor | None) -> Tensor:
-        """The mean over positions that are no padding of what the encoders give, [N, M, C]."""
+        """Return the mean encoding over positions without padding, for each model, [N, M, C]."""
         found = []
         for member in self.model.members:
             encoder = member.task.encoder
@@ -182,12 +182,12 @@ class Scorer:
             keep = (~out)[:, :, None].to(y)
             found.append((y * keep).sum(1) / keep.sum(1).clamp(min=1))
         if len({y.shape[1] for y in found}) > 1:
-            raise HparamError("--scores: the models of the ensemble have embeddings of other sizes")
+            raise HparamError("--scores: the embeddings of these models differ in size")
         return torch.stack(found, 1)
 
 
 class _Compared:
-    """Scores of what a model gives for whole windows."""
+    """Scores that compare the outputs for whole windows."""
 
     def __init__(self, scorer: Scorer) -> None:
         self.scorer, self.model, self.scores = scorer, scorer.model, scorer.scores
@@ -222,12 +222,12 @@ class _Compared:
         return found
 
     def _of_batch(self, x: Tensor, pad: Tensor | None, *, flip: bool) -> Values:
-        """What is compared of each window."""
+        """Return the values of each window that are compared."""
         found: dict[str, Tensor] = {}
         task = self.model.members[0].task
         if set(self.scores) - set(_OF_EMBEDDINGS):
             each = self.model.network.each(x, pad)
-            if flip and self.model.task != "causal":  # letters are compared as they are read
+            if flip and self.model.task != "causal":  # compared in reading direction
                 each = [task.complement_outputs(y) for y in each]
             found = self._of_outputs(each, x, pad)
             for y, suffix in zip(each, self.scorer.suffixes[1:], strict=False):
@@ -262,7 +262,7 @@ class _Compared:
         return {"value": values, "logit": _log_odds(model, each, values)}
 
     def _scores(self, ref: Values, alt: Values) -> Values:
-        """The scores, and those of each model of an ensemble."""
+        """Return the scores, and the scores of each model of an ensemble."""
         found: Values = {}
         for x in self.scorer.suffixes:
             own = [{k: y[f"{k}{x}"] for k in _COMPARED if f"{k}{x}" in y} for y in (ref, alt)]
@@ -291,15 +291,15 @@ class _Compared:
             return found | {k: wanted[k]() for k in own}
 
     def _joined(self, left: np.ndarray, right: np.ndarray, windows: AlleleWindows) -> np.ndarray:
-        """Profiles whose bins before the variant, and from it on, lie as in REF."""
+        """Return ALT profiles whose bins on both sides of the variant match the places in REF."""
         n_bins, size = left.shape[1], self.model.bin_len
-        before = (windows.length - n_bins * size) // 2  # outputs are in the middle of the window
+        before = (windows.length - n_bins * size) // 2  # outputs cover the middle of the window
         at = min(max(-(-(windows.index - before) // size), 0), n_bins)
         return np.concatenate([left[:, :at], right[:, at:]], axis=1)
 
 
 class _Masked:
-    """The log-likelihood ratio of the letters of substitutions, which are masked together."""
+    """Log-likelihood ratio of substitutions, whose positions are masked together."""
 
     def __init__(self, scorer: Scorer) -> None:
         self.scorer, self.model, self.scores = scorer, scorer.model, scorer.scores
@@ -333,7 +333,7 @@ class _Masked:
         return values
 
     def _logp(self, windows: np.ndarray, start: int, end: int) -> Values:
-        """Log-probability of each letter at some positions, float32 [n, end - start, A]."""
+        """Return log-probabilities of letters at some positions, float32 [n, end - start, A]."""
         model = self.model
 
         def compute(x: Tensor, pad: Tensor | None) -> Values:
@@ -355,14 +355,14 @@ def _numbers(x: Tensor) -> np.ndarray:
 
 
 def _picked(logp: np.ndarray, ids: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Sum over positions of the log-probability of known letters, float32 [n]."""
+    """Sum the log-probabilities of known letters over positions, float32 [n]."""
     known = inside & (ids < logp.shape[2])
     own = np.take_along_axis(logp, np.where(known, ids, 0)[:, :, None].astype(np.int64), axis=2)
     return np.where(known, own[:, :, 0], 0).sum(axis=1)
 
 
 def _log_odds(model: Any, each: Sequence[Tensor], values: Tensor) -> Tensor:
-    """Logarithm of the odds of each target."""
+    """Return the log-odds of each target."""
     if model.ensemble_of == "probability" and len(each) > 1:
         return torch.logit(values.double()).float()
     logits = model.shown(each, None, logits=True)
@@ -376,7 +376,7 @@ def _log_odds(model: Any, each: Sequence[Tensor], values: Tensor) -> Tensor:
 
 
 def _divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Jensen-Shannon divergence in bits of the shapes of profiles [n, bins, T], float64 [n, T]."""
+    """Return the Jensen-Shannon divergence in bits of profiles [n, bins, T], float64 [n, T]."""
     p, q = (x / x.sum(axis=1, keepdims=True, dtype=np.float64) for x in (p, q))
     middle = (p + q) / 2
     total = np.zeros((p.shape[0], p.shape[2]))
@@ -387,7 +387,7 @@ def _divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """One minus the cosine of embeddings [n, M, C], the mean over M, [n, 1]."""
+    """Return the cosine distance of embeddings [n, M, C], averaged over M, [n, 1]."""
     a, b = (x.astype(np.float64) for x in (a, b))
     norm = np.linalg.norm(a, axis=2) * np.linalg.norm(b, axis=2)
     return (1 - (a * b).sum(axis=2) / norm).mean(axis=1, keepdims=True)
@@ -398,7 +398,7 @@ def _l2(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _unique(alleles: Alleles) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the first of each allele, in order, and for each allele its number among them."""
+    """Return the first row of each distinct allele, in order, and each row's number among them."""
     one = alleles.n_alt == 1
     code = np.full(len(alleles), 255, dtype=np.int64)  # a deletion
     code[one] = alleles.bases[alleles.at[one]]
@@ -409,7 +409,7 @@ def _unique(alleles: Alleles) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _first_of(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the first of each combination of values, in order, and each row's number of it."""
+    """Return the first row of each combination of values, in order, and each row's number."""
     n = len(columns[0])
     if not n:
         return np.arange(0), np.arange(0)
@@ -427,7 +427,7 @@ def _first_of(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def turned(values: Values, rows: np.ndarray) -> None:
-    """Makes scores of the genome's allele to the other those of the other to the genome's."""
+    """Reverse scores: from the other allele to the genome's."""
     for name in _SIGNED:
         if name in values:
             values[name][rows] *= -1
@@ -437,5 +437,5 @@ def turned(values: Values, rows: np.ndarray) -> None:
 
 
 def n_nan(values: Values, rows: Any) -> int:
-    """How many of the scores of some rows are not a number."""
+    """Count the NaN scores of some rows."""
     return sum(int(np.isnan(x[rows]).sum()) for x in values.values())

@@ -1,7 +1,7 @@
-"""Sequences that a user gives, made ready as in training: ids or one-hot rows, and padding.
+"""Prepare sequences from a user as in training: ids or one-hot rows, and padding.
 
-A sequence begins at position 0, and padding follows up to the length that the model was trained
-on. Case does not matter; unknown letters follow the rule of the alphabet.
+A sequence starts at position 0 and is padded to the training length. Case is ignored; unknown
+letters follow the rule of the alphabet.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ Sequences = Iterable[str] | Iterable[bytes] | Iterable[np.ndarray] | np.ndarray
 
 
 def rows_of(sequences: Sequences, alphabet: Alphabet) -> Sequence[np.ndarray]:
-    """Each sequence as ids, uint8 [L], or as one-hot rows, float32 [L, A].
+    """Return each sequence as ids, uint8 [L], or as one-hot rows, float32 [L, A].
 
     Args:
-        sequences: texts; or arrays of ids [N, L], or one-hot [N, L, A], which may differ in length.
-        alphabet: of the model.
+        sequences: Texts, ids [N, L] or one-hot [N, L, A]; lengths may differ.
+        alphabet: Alphabet of the model.
 
     Raises:
-        SequenceError: naming the row that is empty, of another shape, or not of the alphabet.
+        SequenceError: A row is empty, has another shape, or is not in the alphabet.
     """
     if isinstance(sequences, (str, bytes)):
-        raise SequenceError("one text was given; give a list of sequences: predict([text])")
+        raise SequenceError("got one text instead of a list of sequences; use predict([text])")
     rows: list[Any] = list(sequences)
     if rows and all(isinstance(x, (str, bytes)) for x in rows):
         texts = [x if isinstance(x, str) else x.decode("latin-1") for x in rows]
@@ -57,28 +57,28 @@ def _array(row: object, i: int, alphabet: Alphabet) -> np.ndarray:
     if x.ndim == 2 and x.dtype.kind == "f" and len(x) and x.shape[1] == alphabet.n_letters:
         return x.astype(np.float32)
     raise SequenceError(
-        f"row {i}: {type(row).__name__} ({x.dtype}, shape {list(x.shape)}) is no sequence; "
+        f"row {i}: {type(row).__name__} ({x.dtype}, shape {list(x.shape)}) is not a sequence; "
         f"give texts, ids [L], or one-hot floats [L, {alphabet.n_letters}]"
     )
 
 
 def checked_length(rows: Sequence[np.ndarray], seq_len: int | None) -> int:
-    """The length to which all rows are padded.
+    """Return the length to which all rows are padded.
 
     Raises:
-        SequenceError: a row is longer than `seq_len`, or that is not known and lengths differ.
+        SequenceError: A row is longer than `seq_len`, or it is unknown and lengths differ.
     """
     lengths = [len(x) for x in rows]
     if seq_len is None and len(set(lengths)) != 1:
         raise SequenceError(
-            "the checkpoint does not say on which length its model was trained, and the sequences "
-            "have none in common; give it: seqmodel.load(path, seq_len=...)"
+            "the checkpoint does not record its training length, and the lengths of the sequences "
+            "differ; use seqmodel.load(path, seq_len=...)"
         )
     length = lengths[0] if seq_len is None else seq_len
     for i, n in enumerate(lengths):
         if n > length:
             raise SequenceError(
-                f"row {i}: {n} letters, but the model was trained on sequences of {length}; "
+                f"row {i}: length {n}, but the model was trained on length {length}; "
                 "cut the sequence"
             )
     return length
@@ -87,9 +87,9 @@ def checked_length(rows: Sequence[np.ndarray], seq_len: int | None) -> int:
 def batches_of(
     rows: Sequence[np.ndarray], length: int, batch_size: int, alphabet: Alphabet
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Batches in order: ids [N, L] or one-hot [N, L, A], and what is padding, bool [N, L].
+    """Yield batches in order: ids [N, L] or one-hot [N, L, A], and the padding, bool [N, L].
 
-    Each has at most `batch_size` rows, all ids or all one-hot.
+    Each batch has at most `batch_size` rows, all ids or all one-hot.
     """
     begin = 0
     for end in range(1, len(rows) + 1):

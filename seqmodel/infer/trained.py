@@ -1,4 +1,4 @@
-"""From hyperparameters to a trained model in one call: what `python seqmodel/run.py` does.
+"""Train a model from hyperparameters in one call, like `seqmodel run`.
 
 run = seqmodel.train(task="classify", dataset="table", train_files=["train.csv"], ...)
 run.metrics["test_auroc"]
@@ -24,19 +24,19 @@ from seqmodel.training.metrics_csv import read_rows
 
 
 def train(table: str | os.PathLike[str] | None = None, **hparams: Any) -> TrainedRun:
-    """Trains and tests a model; the same folder, record and numbers as from the command line.
+    """Train and test a model; the folder, the record and the numbers equal those of `seqmodel run`.
 
     Args:
-        table: a CSV, TSV, Parquet, BED or FASTA file with labels, or a folder with train, valid and
-            test files: what is not given is guessed from it, and printed.
-        **hparams: hyperparameters by their names, as on the command line.
+        table: Path of a CSV, TSV, Parquet, BED or FASTA file with labels, or of a folder with
+            train, valid and test files. Missing hyperparameters are guessed from it and printed.
+        **hparams: Hyperparameters by name, as on the command line.
 
     Returns:
         The run: its folder, scores and model.
 
     Raises:
-        SeqmodelError: a hyperparameter, the data or the run folder cannot be used.
-        KeyboardInterrupt: the run was interrupted; its last checkpoint stays.
+        SeqmodelError: A hyperparameter, the data or the run folder cannot be used.
+        KeyboardInterrupt: The run was interrupted; its last checkpoint stays.
     """
     from seqmodel.trust.short import after_test
 
@@ -52,12 +52,12 @@ class TrainedRun:
     """A run folder.
 
     Args:
-        path: the folder; None for a trial (`fast_dev_run`), which leaves none.
-        metrics: what was logged, for a trial.
-        plugins: modules that its checkpoints may import; None for those that you name in `load`.
+        path: Path of the folder; None for a trial (`fast_dev_run`), which has no folder.
+        metrics: Logged metrics of a trial.
+        plugins: Modules that its checkpoints may import; None means those given to `load`.
 
     Raises:
-        RunError: the folder holds no run.
+        RunError: The folder does not contain a run.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class TrainedRun:
 
     @cached_property
     def metrics(self) -> dict[str, float]:
-        """The last value of all that was logged, such as valid_loss and test_auroc."""
+        """Last value of each logged metric, such as valid_loss and test_auroc."""
         if self.path is None:
             return self._logged
         found: dict[str, float] = {}
@@ -84,15 +84,14 @@ class TrainedRun:
         return found
 
     def load(self, checkpoint: str | None = None, **options: Any) -> Model:
-        """The trained model.
+        """Load the trained model.
 
         Args:
-            checkpoint: "best" or "last"; None for the best, or the last where there was no
-                validation.
-            **options: of `seqmodel.load`, such as device.
+            checkpoint: "best" or "last". None means the best, or the last without validation.
+            **options: Options of `seqmodel.load`, such as device.
 
         Raises:
-            RunError: the folder has no such checkpoint.
+            RunError: The folder has no such checkpoint.
         """
         names = ("best", "last") if checkpoint is None else (checkpoint,)
         paths = [] if self.path is None else [self.path / CHECKPOINTS / f"{x}.ckpt" for x in names]
@@ -111,13 +110,13 @@ class TrainedRun:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ends of the process, which Lightning and signals ask for, as exceptions.
+    """Turn exits of the process into exceptions.
 
-    Lightning answers Ctrl-C by sys.exit.
+    Lightning calls sys.exit after Ctrl-C.
 
     Raises:
-        KeyboardInterrupt: the user interrupted the run.
-        RunError: a signal stopped it, after it was saved.
+        KeyboardInterrupt: The user interrupted the run.
+        RunError: A signal stopped the run after it was saved.
     """
     try:
         yield

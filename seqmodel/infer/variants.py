@@ -1,4 +1,4 @@
-"""`seqmodel variants`: files of variants in, the same with scores out, in parts."""
+"""`seqmodel variants`: read files of variants, write them with scores, in parts."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from seqmodel.infer.vcf_out import check_bcf
 
 _VCF = (".vcf", ".vcf.gz", ".bcf")
 STDIN = "-"
-_N_CHECKED = 1000  # records, before the work
+_N_CHECKED = 1000  # records checked before the work
 
 
 def command(hparams: VariantsHparams) -> dict[str, int] | None:
-    """Scores variants, and writes the outputs; counts of alleles, None if parts are missing.
+    """Score variants and write the outputs; return counts of alleles, None if parts are missing.
 
     Raises:
-        SeqmodelError: something that the user can correct.
+        SeqmodelError: The user can correct the input.
     """
     header = read_header(hparams.checkpoints[0])
-    alphabet = header["alphabet"] or model_of(hparams).alphabet.to_dict()  # None up to 0.1
+    alphabet = header["alphabet"] or model_of(hparams).alphabet.to_dict()  # None in 0.1
     store = SequenceStore.open(
         hparams.fasta, Alphabet.from_dict(alphabet), hparams.cache_dir, quiet=True
     )
@@ -69,10 +69,10 @@ def _scored(
 
 
 def _check_bcf(outs: Sequence[str], effects: Effects) -> None:
-    """Refuses a header that lacks what BCF needs, by the first records.
+    """Check with the first records that the header has what BCF needs.
 
     Raises:
-        RunError: it lacks something.
+        RunError: The header lacks a definition.
     """
     bcf = next((x for x in outs if x.lower().endswith(".bcf")), None)
     if bcf is not None and effects.annotation is not None:
@@ -82,7 +82,7 @@ def _check_bcf(outs: Sequence[str], effects: Effects) -> None:
 
 @contextmanager
 def _here(path: str | None) -> Iterator[str]:
-    """The path of a file that can be read several times; stdin is copied into one."""
+    """Return the path of a file that can be read several times; stdin is copied to a file."""
     if path != STDIN:
         yield path or ""
         return

@@ -1,8 +1,7 @@
-"""Variants in files: VCF, BCF, tables, and what is typed, in blocks of records.
+"""Read variants from VCF, BCF, tables and lists, in blocks of records.
 
-First stage of scoring variants. A record of VCF stays the bytes that it was, so that it can be
-written again with nothing but its INFO changed. Leaves out which of them can be scored
-(records.py).
+This is the first stage of scoring variants. A VCF record keeps its bytes, so it can be written
+again with only INFO changed. records.py decides which records can be scored.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _MOST_BYTES = 1 << 24
 
 
 class Records(NamedTuple):
-    """Records of a file as columns of n values, ALT alleles joined by commas."""
+    """Records of a file as columns of n values; ALT alleles are joined by commas."""
 
     contig: list[bytes]
     pos: list[int]
@@ -37,11 +36,11 @@ class Records(NamedTuple):
 
 
 class Block:
-    """Some records that follow each other in a file; they are parsed when they are needed.
+    """Consecutive records of a file, parsed on demand.
 
     Attributes:
-        number: how many records are before the first; the index of the first.
-        lines: a record of VCF each, with its end.
+        number: Index of the first record in the file.
+        lines: VCF records, each with its line ending.
     """
 
     def __init__(self, number: int, lines: Sequence[bytes], where: str) -> None:
@@ -52,10 +51,10 @@ class Block:
 
     @cached_property
     def records(self) -> Records:
-        """The records as columns.
+        """Return the records as columns.
 
         Raises:
-            VariantError: one has too few columns, or a position that is no number.
+            VariantError: A record has too few columns, or its position is not a number.
         """
         rows = self.rows
         pos = self._positions([x[1] for x in rows])
@@ -64,17 +63,17 @@ class Block:
 
     @cached_property
     def rows(self) -> list[list[bytes]]:
-        """Fields of each record; what follows INFO is one.
+        """Return the fields of each record; all columns after INFO are one field.
 
         Raises:
-            VariantError: one has too few.
+            VariantError: A record has too few fields.
         """
         rows = [line.split(b"\t", _N_COLUMNS) for line in self.lines]
         short = next((i for i, x in enumerate(rows) if len(x) < _N_COLUMNS), None)
         if short is not None:
             raise VariantError(
-                f"{self._name(short)}: {len(rows[short])} columns, a record of VCF has "
-                f"{_N_COLUMNS} or more, separated by tabs; is the file cut short?"
+                f"{self._name(short)}: {len(rows[short])} columns, but a VCF record has "
+                f"{_N_COLUMNS} or more, separated by tabs; is the file truncated?"
             )
         return rows
 
@@ -86,8 +85,8 @@ class Block:
         if found and (min(found) < 0 or max(found) >= 1 << 60):
             bad = next(i for i, x in enumerate(texts) if not x.isdigit() or len(x) > 18)
             raise VariantError(
-                f"{self._name(bad)}: position {texts[bad].decode('utf-8', 'replace')!r} is no "
-                "whole number"
+                f"{self._name(bad)}: position {texts[bad].decode('utf-8', 'replace')!r} is not "
+                "a whole number"
             )
         return found
 
@@ -96,25 +95,25 @@ class Block:
 
 
 class Source(Protocol):
-    """Where variants come from.
+    """Source of variants.
 
     Attributes:
-        path: what messages call it.
-        header: lines of the header of VCF, with their ends; [] where there is none.
+        path: Name of the source in messages.
+        header: Lines of the VCF header, with line endings; empty for other formats.
     """
 
     path: str
     header: list[bytes]
 
     def blocks(self, n_rows: int) -> Iterator[Block]:
-        """All records, `n_rows` at a time, fewer if they are long; one empty block for none."""
+        """Yield all records, `n_rows` at a time, fewer if they are long; at least one block."""
 
 
 class VcfFile:
-    """A VCF file: text, gzip or bgzip; the bytes of each record stay as they are.
+    """A VCF file: text, gzip or bgzip. Each record keeps its bytes.
 
     Raises:
-        VariantError: it has no header.
+        VariantError: The file has no header.
     """
 
     def __init__(self, path: str) -> None:
@@ -127,7 +126,7 @@ class VcfFile:
                 self.header.append(line)
         if not self.header or not self.header[-1].upper().startswith(b"#CHROM"):
             raise VariantError(
-                f"{path}: is no VCF, there is no line #CHROM before its records; the name of a "
+                f"{path} is not VCF: no #CHROM line before its records; the name of a "
                 f"table ends in {', '.join(TABLE_SUFFIXES)} or .parquet"
             )
 
@@ -136,12 +135,12 @@ class VcfFile:
         with open_unpacked(self.path, VariantError) as file:
             for _ in self.header:
                 next(file)
-            # an empty line, which some editors leave at the end, is no record
+            # some editors leave an empty line at the end
             yield from _blocks((x for x in file if x.strip()), n_rows, self.path)
 
 
 class BcfFile:
-    """A BCF file, read by pysam; each record becomes the VCF text that bcftools gives."""
+    """A BCF file, read by pysam; each record becomes the VCF text that bcftools prints."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -167,7 +166,7 @@ class BcfFile:
                     return
                 yield line
         finally:
-            with suppress(OSError):  # it was read with an error, which was raised
+            with suppress(OSError):  # a reading error was raised already
                 file.close()
 
 
@@ -199,7 +198,7 @@ class Table:
                 if len(row) <= max(at):
                     raise VariantError(
                         f"{self.path} line {number}: {len(row)} columns, too few for "
-                        f"{', '.join(COLUMNS)}; is the file cut short?"
+                        f"{', '.join(COLUMNS)}; is the file truncated?"
                     )
                 yield [row[i] for i in at]
 
@@ -225,15 +224,15 @@ class Table:
             known = [x for x in (name, *other.get(name, ())) if x in found]
             if not known:
                 raise VariantError(
-                    f"{self.path}: no column {name!r}; a table of variants has the columns "
-                    f"{', '.join(COLUMNS)} (position from 1), this one has {', '.join(names)}"
+                    f"{self.path}: no column {name!r}; a table of variants needs the columns "
+                    f"{', '.join(COLUMNS)} (pos is 1-based); this table has {', '.join(names)}"
                 )
             at.append(found.index(known[0]))
         return at
 
 
 class Typed:
-    """Variants that are given one by one: texts `contig:pos:ref:alt`, or tuples of these four."""
+    """Variants from a list: texts `contig:pos:ref:alt`, or tuples of these four values."""
 
     path = "--variant"
 
@@ -247,10 +246,10 @@ class Typed:
 
 
 def open_variants(path: str) -> Source:
-    """The variants in a file, of the kind that its suffix or its first bytes say.
+    """Open a file of variants; its suffix or its first bytes decide the format.
 
     Raises:
-        VariantError: the file cannot be read.
+        VariantError: The file cannot be read.
     """
     base = path.lower().removesuffix(".gz")
     if base.endswith((*TABLE_SUFFIXES, ".parquet")):
@@ -261,10 +260,10 @@ def open_variants(path: str) -> Source:
 
 
 def pysam() -> Any:
-    """The module pysam, which does not write on stderr.
+    """Return the module pysam, with its messages on stderr turned off.
 
     Raises:
-        VariantError: it is not installed.
+        VariantError: pysam is not installed.
     """
     found = optional("pysam", "a BCF file or an index", "variants", VariantError)
     found.set_verbosity(0)
@@ -272,7 +271,7 @@ def pysam() -> Any:
 
 
 def first_of(source: Source, n: int) -> Iterator[Block]:
-    """The first `n` records of a source, in as many blocks as their size makes."""
+    """Yield the first `n` records of a source in blocks."""
     for block in source.blocks(n):
         if len(block) >= n:
             yield block if len(block) == n else Block(block.number, block.lines[:n], source.path)
@@ -295,7 +294,7 @@ def _blocks(lines: Iterator[bytes], n_rows: int, where: str) -> Iterator[Block]:
 
 
 def _line(row: Sequence[Any]) -> bytes:
-    """A variant as a record of VCF."""
+    """Format a variant as a VCF record."""
     contig, pos, ref, alt = ("." if x is None else str(x).strip() for x in row)
     text = f"{contig}\t{pos}\t.\t{ref}\t{alt or '.'}\t.\t.\t.\n"
     return text.encode("utf-8", "surrogateescape")
@@ -305,7 +304,7 @@ def _typed(variant: str | Sequence[Any]) -> Sequence[Any]:
     parts = variant.rsplit(":", 3) if isinstance(variant, str) else list(variant)
     if len(parts) != len(COLUMNS):
         raise VariantError(
-            f"variant {variant!r}: give contig:pos:ref:alt with the position from 1, such as "
+            f"variant {variant!r}: use contig:pos:ref:alt with a 1-based position, such as "
             "20:42984264:G:A"
         )
     return parts

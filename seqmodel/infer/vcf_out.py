@@ -1,7 +1,7 @@
-"""Annotated VCF: what is added to its header and to INFO, and files of it as text, bgzip, BCF.
+"""Annotated VCF: additions to the header and to INFO, written as text, bgzip or BCF.
 
-Last stage of scoring variants, after records.py and scores.py. A piece is the text of a chunk; in
-bgzip it is made of whole blocks, so that pieces are joined as they are.
+This is the last stage of scoring variants, after records.py and scores.py. A piece is the text of a
+chunk. In bgzip it consists of whole blocks, so pieces are concatenated without change.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from seqmodel.errors import RunError
 from seqmodel.files import BGZIP_END, aside_of, writing
 
 STATUS_ID = "SM_STATUS"
-_BLOCK_BYTES = 65280  # of what bgzip packs at a time
+_BLOCK_BYTES = 65280  # bytes of text in a bgzip block
 _DEFINED = re.compile(rb"##(contig|FILTER|INFO|FORMAT)=<ID=([^,>]+)")
 _BAD = re.compile(r"[^0-9A-Za-z_.]")
 
 
 class Annotation:
-    """What is added to a VCF.
+    """Additions to a VCF.
 
     Args:
-        names: name of each column of scores.
-        header: lines of the header of the input, with their ends; [] to make one.
-        source: what computed the scores, the content of a line `##seqmodel=<...>`.
-        contigs: names and lengths, for a header that is made.
+        names: Name of each column of scores.
+        header: Lines of the input header, with line endings; empty to make a header.
+        source: Description of the computation, the content of a line `##seqmodel=<...>`.
+        contigs: Names and lengths of contigs, for a new header.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class Annotation:
         status: Sequence[str],
         scores: Sequence[np.ndarray],
     ) -> bytes:
-        """Records with their scores in INFO.
+        """Return records with their scores in INFO.
 
         Args:
-            rows: fields of each record, what follows INFO as one.
-            record: index of the record of each allele, int64 [n].
-            status: of each allele.
-            scores: a column a score, [n] each.
+            rows: Fields of each record; all columns after INFO are one field.
+            record: Index of the record of each allele, int64 [n].
+            status: Status of each allele.
+            scores: Columns of scores, [n] each.
         """
         columns = [list(status), *map(_texts, scores)]
         if len(record) != len(rows):
@@ -106,19 +106,19 @@ class VcfFormat:
         self.kind = kind
 
     def piece(self, rows: Any, *, first: bool) -> bytes:
-        """The records, after the header if `first`.
+        """Return the records; `first` adds the header.
 
         Raises:
-            RunError: the rows are no variants.
+            RunError: The rows are not variants.
         """
         if rows.vcf is None:
-            raise RunError("--out: VCF and BCF files are written by `seqmodel variants` only")
+            raise RunError("--out: only `seqmodel variants` writes VCF and BCF files")
         header, lines = rows.vcf
         text = header + lines if first else lines
         return bgzipped(text) if self.kind == "vcf.gz" else text
 
     def join(self, pieces: Callable[[], Iterator[bytes]], out: str) -> None:
-        """All records in one file."""
+        """Write all records into one file."""
         if self.kind == "bcf":
             self._bcf(pieces, out)
             return
@@ -135,7 +135,7 @@ class VcfFormat:
 
         from seqmodel.infer.vcf import pysam
 
-        # a process that is killed here leaves both; the next that joins replaces or removes them
+        # if killed here, both files stay; the next join replaces or removes them
         text, made = f"{out}.text", aside_of(out)
         try:
             with writing(text, RunError) as file:
@@ -146,7 +146,7 @@ class VcfFormat:
         except pysam().SamtoolsError as e:
             raise RunError(
                 f"cannot write {out}: {' '.join(str(e).split())}; BCF needs a header that "
-                "defines all contigs, filters, INFO and FORMAT fields: write .vcf.gz"
+                "defines all contigs, filters, INFO and FORMAT fields; write .vcf.gz"
             ) from e
         finally:
             for path in (text, made):
@@ -156,16 +156,16 @@ class VcfFormat:
 
 
 def check_bcf(header: bytes, records: Iterable[bytes], out: str) -> None:
-    """Refuses records of which the header lacks a definition, which BCF needs.
+    """Check that the header has all definitions that BCF needs for these records.
 
     Raises:
-        RunError: naming the first that it lacks.
+        RunError: A definition is missing; the message names the first.
     """
     known = {*_DEFINED.findall(header), (b"FILTER", b"PASS")}
     for line in records:
         row = line.rstrip(b"\r\n").split(b"\t", 9)
         if len(row) < 8:
-            return  # another error, which names the record
+            return  # another error; it names the record
         used = [(b"contig", row[0])]
         used += [(b"FILTER", x) for x in row[6].split(b";")]
         used += [(b"INFO", x.split(b"=", 1)[0]) for x in row[7].split(b";")]
@@ -175,13 +175,13 @@ def check_bcf(header: bytes, records: Iterable[bytes], out: str) -> None:
             kind, name = (x.decode("utf-8", "replace") for x in lacks)
             raise RunError(
                 f"--out={out}: the header of the variants does not define {kind} {name!r}; BCF "
-                "needs a header that defines all contigs, filters, INFO and FORMAT fields: write "
+                "needs a header that defines all contigs, filters, INFO and FORMAT fields; write "
                 ".vcf.gz"
             )
 
 
 def info_ids(names: Sequence[str]) -> list[str]:
-    """An ID for INFO of each name, of the characters that VCF allows; no two are equal."""
+    """Return a unique INFO ID for each name, with the characters that VCF allows."""
     found: dict[str, None] = {STATUS_ID: None}
     for name in names:
         own = base = f"SM_{_BAD.sub('_', name)}"
@@ -194,7 +194,7 @@ def info_ids(names: Sequence[str]) -> list[str]:
 
 
 def bgzipped(text: bytes) -> bytes:
-    """Blocks of bgzip (SAM specification, section 4.1), without the one that ends a file."""
+    """Compress to bgzip blocks (SAM specification, section 4.1), without the end-of-file block."""
     found = []
     for i in range(0, len(text), _BLOCK_BYTES):
         part = text[i : i + _BLOCK_BYTES]
@@ -226,7 +226,7 @@ def _by_record(texts: Sequence[str], record: np.ndarray, n: int) -> list[str]:
 
 
 def _index(path: str) -> None:
-    """Writes path.tbi, or path.csi for longer contigs and BCF; nothing if it is not sorted."""
+    """Write path.tbi, or path.csi for longer contigs and BCF; unsorted files get no index."""
     try:
         import pysam
     except ImportError:
@@ -237,6 +237,6 @@ def _index(path: str) -> None:
             os.unlink(path + suffix)
     is_vcf = not path.endswith(".bcf")
     for as_csi in (False, True) if is_vcf else (True,):
-        with suppress(Exception):  # of pysam: unsorted, or too long a contig
+        with suppress(Exception):  # pysam: unsorted, or a contig is too long
             pysam.tabix_index(path, preset="vcf", csi=as_csi, keep_original=True)
             return

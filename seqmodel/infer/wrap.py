@@ -1,4 +1,4 @@
-"""A network that seqmodel did not train, with all verbs: `seqmodel.wrap(module, ...)`.
+"""Use all verbs on a network that seqmodel did not train: `seqmodel.wrap(module, ...)`.
 
 model = seqmodel.wrap(net, layout="NAL", seq_len=2114, targets=["accessible"], task="regress")
 model.predict(["ACGT..."])
@@ -51,31 +51,31 @@ def wrap(
     average_strands: bool = False,
     batch_size: int = _BATCH_SIZE,
 ) -> Model:
-    """The module as a Model, which has all verbs; the weights are shared, nothing is copied.
+    """Wrap a module as a Model with all verbs; the weights are shared, not copied.
 
-    The module gives [N, T], or [N, L', T] for profile, masked and causal: numbers (regress), logits
-    (classify, multilabel, masked, causal), or logarithms of expected counts (profile). Outputs that
-    cover less than the input are in its middle.
+    The module returns [N, T], or [N, L', T] for profile, masked and causal: numbers (regress),
+    logits (classify, multilabel, masked, causal), or logarithms of expected counts (profile).
+    Outputs that cover less than the input belong to its middle.
 
     Args:
-        module: reads sequences of one layout; it is put in evaluation mode.
-        seq_len: letters that it reads.
-        targets: names of the T outputs; may be left out for masked and causal.
+        module: Module that reads sequences in one layout. It is set to evaluation mode.
+        seq_len: Length of its input.
+        targets: Names of the T outputs; optional for masked and causal.
         task: classify, multilabel, regress, profile, masked or causal.
         alphabet: "dna", "rna", "protein", "letters:XYZ", or an Alphabet.
         layout: "NAL", one-hot [N, A, L]; "NLA", one-hot [N, L, A]; or "NL", ids [N, L].
-        letters: letters in the order of the module, such as "ACTG". Add N where the module has a
-            channel, or a number, for unknown letters; "-" for one for padding, "?" for masked
-            positions, "." for one without meaning.
-        unknown: one-hot of an unknown letter, where the module has no channel for it: "uniform",
-            1/A for each letter, or "zeros".
-        bin_len: letters for each position of the output.
-        average_strands: give the mean over both strands.
-        batch_size: sequences at a time, unless a call says it.
+        letters: Letters in the order of the module, such as "ACTG". Add N if the module has a
+            channel or an id for unknown letters, "-" for padding, "?" for masked positions, and
+            "." for a channel without meaning.
+        unknown: One-hot row of an unknown letter if the module has no channel for it: "uniform"
+            (1/A for each letter) or "zeros".
+        bin_len: Number of input positions for each output position.
+        average_strands: Average the outputs of both strands.
+        batch_size: Default number of sequences in a batch.
 
     Raises:
-        HparamError: the options do not go together.
-        ModelError: the module gives no tensor of these shapes.
+        HparamError: The options do not fit together.
+        ModelError: The module does not return a tensor of these shapes.
     """
     alphabet = _alphabet(alphabet, letters, unknown)
     targets = _targets(targets, task)
@@ -116,7 +116,7 @@ def wrap(
 
 
 class Wrapped(Model):
-    """A Model of a network that was wrapped."""
+    """A Model of a wrapped network."""
 
     def __init__(
         self, members: Sequence[Member], device: torch.device, values: Mapping[str, Any]
@@ -125,15 +125,16 @@ class Wrapped(Model):
         self._values = dict(values)
 
     def save(self, path: str | os.PathLike[str], plugin: str) -> None:
-        """Writes a checkpoint, for `seqmodel.load` and the command line.
+        """Write a checkpoint for `seqmodel.load` and the command line.
 
         Args:
-            path: of the file, such as "published.ckpt".
-            plugin: class or function that makes the network without arguments, as "my_module:Net".
-                The file names it; who loads the file says whether the module is trusted.
+            path: Path of the file, such as "published.ckpt".
+            plugin: Class or function that makes the network without arguments, such as
+                "my_module:Net". The file names it; a person who loads the file decides whether to
+                trust the module.
 
         Raises:
-            HparamError: `plugin` cannot be imported from here, or makes another network.
+            HparamError: `plugin` cannot be imported here, or makes another network.
         """
         module = plugin.partition(":")[0]
         import_plugin(module)
@@ -152,7 +153,7 @@ class Wrapped(Model):
         checkpoint.save({"state_dict": task.state_dict(), "seqmodel": entry}, os.fspath(path))
 
     def _data_hparams(self) -> dict[str, Any]:
-        """Choices of a run that could train the network further; of its data nothing is known."""
+        """Return hyperparameters of a run that could train the network further."""
         kind = self.targets.kind
         return {
             "task": self.task,
@@ -171,23 +172,23 @@ class Wrapped(Model):
 
     @torch.no_grad()
     def _compare(self, again: WrappedEncoder, plugin: str) -> None:
-        """Refuses a plugin that makes another network."""
+        """Check that the plugin makes the same network."""
         own = self.members[0].task.encoder
         one, two = ({n: x.shape for n, x in e.state_dict().items()} for e in (own, again))
         other = sorted(x for x in {*one, *two} if one.get(x) != two.get(x))
         if other:
             raise HparamError(
                 f"plugin={plugin!r} makes another network: {other[0].removeprefix('module.')} "
-                "differs; name what made this one"
+                "differs; name the class or function that made this network"
             )
         again.load_state_dict(own.state_dict())
         x = _trial(self.alphabet, self.seq_len or 1).to(self.device)
         if not torch.allclose(_tried(again.to(self.device).eval(), x), own(x), equal_nan=True):
-            raise HparamError(f"plugin={plugin!r} makes a network that gives other outputs")
+            raise HparamError(f"plugin={plugin!r} makes a network with other outputs")
 
 
 def _alphabet(alphabet: str | Alphabet, letters: str | None, unknown: str) -> Alphabet:
-    """The alphabet with its rule for unknown letters: zeros where these have a channel."""
+    """Return the alphabet with its rule for unknown letters: zeros if they have a channel."""
     if unknown not in UNKNOWN_RULES:
         raise HparamError(f"unknown={unknown!r}: choose one of {', '.join(UNKNOWN_RULES)}")
     if isinstance(alphabet, str):
@@ -198,10 +199,10 @@ def _alphabet(alphabet: str | Alphabet, letters: str | None, unknown: str) -> Al
 
 
 def _targets(targets: Sequence[str] | Targets, task: str) -> Targets:
-    """Kind and names of the outputs.
+    """Return the kind and names of the outputs.
 
     Raises:
-        HparamError: there are none, or the task is unknown.
+        HparamError: No target is given, or the task is unknown.
     """
     if isinstance(targets, Targets):
         return targets
@@ -213,26 +214,26 @@ def _targets(targets: Sequence[str] | Targets, task: str) -> Targets:
     if not names:
         raise HparamError(f"targets is not set; name each output of the network, for task={task!r}")
     if len(set(names)) < len(names):
-        raise HparamError(f"targets={list(names)}: each name must be there once")
+        raise HparamError(f"targets={list(names)}: names must be unique")
     return Targets(KINDS[task], names)
 
 
 @torch.no_grad()
 def _positions(encoder: WrappedEncoder, alphabet: Alphabet, seq_len: int, outputs: str) -> int:
-    """Positions of what the network gives for a sequence; 0 if one output a sequence is wanted.
+    """Return the number of output positions; 0 if the task has one output per sequence.
 
     Raises:
-        ModelError: it gives the other kind of output, or cannot read a sequence.
+        ModelError: The network has the other kind of output, or cannot read a sequence.
     """
     found = _tried(encoder, _trial(alphabet, seq_len).to(encoder.table.device))
     if outputs == "position":
         encoder.n_positions = found.shape[1]
-        encoder.out_pad(torch.zeros(1, seq_len, dtype=torch.bool))  # whether the bins fit
+        encoder.out_pad(torch.zeros(1, seq_len, dtype=torch.bool))  # checks that the bins fit
         return found.shape[1]
     if found.shape[1] != 1:
         raise ModelError(
-            f"{type(encoder.module).__name__} gives {found.shape[1]} positions, but the task has "
-            "one output a sequence; set task to profile, masked or causal"
+            f"{type(encoder.module).__name__} returns {found.shape[1]} positions, but the task has "
+            "one output per sequence; set task to profile, masked or causal"
         )
     return 0
 
@@ -250,6 +251,6 @@ def _tried(encoder: WrappedEncoder, x: Tensor) -> Tensor:
 
 
 def _trial(alphabet: Alphabet, seq_len: int) -> Tensor:
-    """Two random sequences, ids."""
+    """Return the ids of two random sequences."""
     ids = np.random.default_rng(0).integers(0, alphabet.n_letters, (2, seq_len))
     return torch.from_numpy(ids.astype(np.uint8))

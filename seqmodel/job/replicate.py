@@ -28,7 +28,7 @@ from seqmodel.job.os_interface import Interface
 from seqmodel.record.run_files import Damaged, check_job, parse_object
 
 KINDS = {"x": "no such program", "f": "no such file", "d": "no such folder"}
-KINDS["n"] = "is there already; choose another, or set --overwrite:"
+KINDS["n"] = "exists already; choose another, or set --overwrite:"
 RECORD = "job.json"
 SCHEMA = 1
 

@@ -206,5 +206,5 @@ def test_alleles_are_trimmed_at_the_end_first(ref, alt, wanted):
 
 
 def test_an_index_outside_of_the_window_is_refused():
-    with pytest.raises(HparamError, match=r"--variant_index=5 .* window of 5 bases"):
+    with pytest.raises(HparamError, match=r"--variant_index=5 .* window of 5 bp"):
         AlleleWindows(Genome("ACGT"), DNA, 5, 5)

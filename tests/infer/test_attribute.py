@@ -166,7 +166,7 @@ def test_a_delta_that_is_large_is_warned_of():
             x.mul_(4)
     found = attributor(network, "deeplift", length=40, baseline="zeros")
     found(tokens_of(2, 40).numpy(), None)
-    with pytest.warns(UserWarning, match="deeplift: contributions miss the difference of scores"):
+    with pytest.warns(UserWarning, match="deeplift: contributions differ from the difference of scores"):
         found.warn()
 
 
@@ -192,19 +192,19 @@ def test_all_targets_are_those_of_each():
         for name in TWO_CLASSES.names:
             one = by(network, method, ids, target=name)
             np.testing.assert_allclose(both.target(name).hypothetical, one.hypothetical, atol=1e-6)
-        with pytest.raises(HparamError, match="there are 2 targets: take one, such as .target"):
+        with pytest.raises(HparamError, match="there are 2 targets; select one, such as .target"):
             _ = both.hypothetical
 
 
 def test_what_cannot_be_explained_is_refused(trained):
     model = seqmodel.load(trained.best("masked"))
-    with pytest.raises(HparamError, match="this model predicts letters, it has no targets"):
+    with pytest.raises(HparamError, match="single positions and has no targets"):
         model.attribute(["ACGT"])
     model = seqmodel.load(trained.best("multilabel"))
-    with pytest.raises(HparamError, match=r"2 targets \(one, two\): set target to one, or all"):
+    with pytest.raises(HparamError, match=r"2 targets \(one, two\): set target to one of them, or"):
         model.attribute(["ACGT"])
     for how, says in (
-        ({"target": "three"}, "no target 'three'; the model has one, two"),
+        ({"target": "three"}, "no target 'three'; the targets are one, two"),
         ({"method": "magic"}, "magic"),
         ({"baseline": "zeros"}, "baseline"),
     ):

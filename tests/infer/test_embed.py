@@ -115,7 +115,7 @@ def test_what_cannot_be_embedded_is_one_line(model, trained):
     with pytest.raises(HparamError, match="has no such layer"):
         model.embed(TEXTS, layer=17)
     both = seqmodel.load([trained.best("masked"), trained.best("masked")])
-    with pytest.raises(HparamError, match="nothing in common; give one"):
+    with pytest.raises(HparamError, match="cannot be averaged; give one"):
         both.embed(TEXTS)
 
 

@@ -228,7 +228,7 @@ def test_a_damaged_part_is_named(tmp_path):
 
 def test_a_suffix_without_format_is_refused(tmp_path):
     with pytest.raises(
-        RunError, match=r"out\.xlsx: no format has this suffix; choose one of \.tsv"
+        RunError, match=r"out\.xlsx: unknown suffix; choose one of \.tsv"
     ):
         Parts([str(tmp_path / "out.xlsx")], STAMP)
 

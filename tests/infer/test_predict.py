@@ -198,7 +198,7 @@ def test_no_sequences_give_no_rows(trained, task):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["A" * 64, "A" * 65], r"row 1: 65 letters, but the model was trained on sequences of 64"),
+        (["A" * 64, "A" * 65], r"row 1: length 65, but the model was trained on length 64"),
         (["ACGT", "ACXT"], r"row 1, character 3: 'X' is not of the alphabet 'dna'"),
         (["ACGT", "AC\xe9T"], r"row 1, character 3: '\xe9' is not of the"),
         (["ACGT", ""], r"row 1: the sequence is empty"),
@@ -228,7 +228,7 @@ def test_a_gradient_reaches_one_hot_input_after_a_prediction(trained):
     np.testing.assert_allclose(
         model.module("NL")(ids_of(texts)).detach().numpy(), logits, 1e-5, 1e-6
     )
-    with pytest.raises(HparamError, match="no target 'three'; the model has one, two"):
+    with pytest.raises(HparamError, match="no target 'three'; the targets are one, two"):
         model.module(target="three")
     with pytest.raises(HparamError, match="layout='LAN': choose one of NL, NLA, NAL"):
         model.module("LAN")
@@ -270,7 +270,7 @@ def test_the_random_state_of_the_user_stays(trained):
 def test_a_device_that_is_not_there_and_a_wrong_length_are_told(trained):
     with pytest.raises(HparamError, match="device='cuda:99' cannot be used here"):
         seqmodel.load(trained.best("classify"), device="cuda:99")
-    with pytest.raises(HparamError, match=r"seq_len=32: .* was trained on sequences of 64"):
+    with pytest.raises(HparamError, match=r"seq_len=32: .* was trained on sequences of length 64"):
         seqmodel.load(trained.best("classify"), seq_len=32)
     with pytest.raises(HparamError, match="batch_size=0: must be 1 or more"):
         seqmodel.load(trained.best("classify")).predict(["A"], batch_size=0)

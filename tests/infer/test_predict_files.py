@@ -528,7 +528,7 @@ def test_a_full_disk_is_one_line_and_the_parts_stay(trained, genome, tmp_path):
         (["--fasta=x.fa", "--intervals=bad.bed"], "bad.bed line 2: end 'x' is not a whole number"),
         (["--fasta=x.fa", "--intervals=uneven.bed"], "uneven.bed line 2: 3 columns"),
         (["--fasta=x.fa", "--out=o.docx"], "no format has this suffix"),
-        (["--fasta=x.fa", "--out=o.vcf"], "no format has this suffix; choose one of .tsv, "),
+        (["--fasta=x.fa", "--out=o.vcf"], "unknown suffix; choose one of .tsv, "),
         (["--fasta=x.fa", "--out=o.tsv"], "is written twice"),
     ],
 )
@@ -588,7 +588,7 @@ def test_outputs_that_are_no_number_are_counted(trained, genome, tmp_path, capsy
     predict(trained.best("regress"), out, *words)
     shown = capsys.readouterr()
     assert json.loads(shown.out)["counts"] == {"n": 24, "ok": 24, "nan": 2}
-    assert shown.err == "warning: 2 inputs have an output that is NaN\n"
+    assert shown.err == "warning: 2 inputs have a NaN output\n"
 
 
 def test_a_done_command_loads_no_model(trained, genome, tmp_path, monkeypatch, capsys):

@@ -173,8 +173,8 @@ def test_gzip_is_read_and_truncated_bgzip_is_an_error(trained, fasta, tmp_path, 
     ("text", "message"),
     [
         ("chr1\t5\t.\tA\n", "record 1: 4 columns"),
-        ("chr1\tx\t.\tA\tC\t.\t.\t.\n", "record 1: position 'x' is no whole number"),
-        ("chr1\t-5\t.\tA\tC\t.\t.\t.\n", "record 1: position '-5' is no whole number"),
+        ("chr1\tx\t.\tA\tC\t.\t.\t.\n", "record 1: position 'x' is not a whole number"),
+        ("chr1\t-5\t.\tA\tC\t.\t.\t.\n", "record 1: position '-5' is not a whole number"),
         (f"chr1\t{'9' * 30}\t.\tA\tC\t.\t.\t.\n", "is no whole number"),
     ],
 )
@@ -264,7 +264,7 @@ def test_a_wrong_command_is_one_line(trained, fasta, tmp_path, capsys, monkeypat
 def test_an_option_that_is_not_there_is_refused(model, fasta):
     with pytest.raises(HparamError, match="no option 'score'"):
         table_of(model, fasta, snvs(1), score=["diff"])
-    with pytest.raises(HparamError, match="edge='x': choose one of pad, skip"):
+    with pytest.raises(HparamError, match="edge='x'; choose one of pad, skip"):
         table_of(model, fasta, snvs(1), edge="x")
 
 

@@ -172,7 +172,7 @@ def test_save_refuses_a_plugin_that_makes_another_network(tmp_path):
         (Net, {"targets": ["one"]}, r"T = 1 is expected"),
         (Net, {}, "name each output"),
         (Net, {"targets": TARGETS, "task": "sing"}, "choose one of classify"),
-        (Net, {"targets": ["a", "a"]}, "each name must be there once"),
+        (Net, {"targets": ["a", "a"]}, "names must be unique"),
         (Net, {"targets": TARGETS, "layout": "NLA"}, r"cannot read \[2, 40, 4\] \(layout NLA\)"),
         (Net, {"targets": TARGETS, "letters": "ACG"}, "'T' not exactly once"),
         (Net, {"targets": TARGETS, "letters": "ACGTX"}, "has 'X'"),

@@ -41,7 +41,7 @@ CASES = {
     "NLA-profile": (ProfileOfRows, {"layout": "NLA", "task": "profile", "bin_len": 4}),
 }
 READS_IDS = "ids-regress"
-KNOWN_LIMIT = "ignore:.*contributions miss the difference"  # of methods, behind a maximum
+KNOWN_LIMIT = "ignore:.*contributions differ from the difference"  # of methods, behind a maximum
 
 
 def case_of(name):
@@ -359,7 +359,7 @@ def test_what_a_wrapped_network_cannot_do_is_one_line(folder):
         line = verb(folder, "attribute", *words, *more, expect=2)
         assert "Ids reads ids, which have no gradient" in line
     line = verb(folder, "motifs", *words, "--out=a.meme", expect=2)
-    assert "a Conv1d of 8 channels, not dilated, that reads one-hot input; Ids has none" in line
+    assert "a Conv1d of one-hot input with 8 channels and without dilation; Ids has none" in line
 
 
 def test_a_filter_that_reads_a_motif_is_a_motif_in_the_order_of_the_alphabet(folder):
