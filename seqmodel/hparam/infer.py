@@ -91,7 +91,7 @@ class ApplyHparams(Hparams):
         other = next((x for x in values.out if not x.lower().endswith(cls.formats)), None)
         if cls.formats and other is not None:
             raise HparamError(
-                f"--out={other}: no format has this suffix; use one of {', '.join(cls.formats)}"
+                f"--out={other}: unknown suffix; choose one of {', '.join(cls.formats)}"
             )
         part_of(values.part)
 

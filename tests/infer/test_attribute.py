@@ -201,7 +201,7 @@ def test_what_cannot_be_explained_is_refused(trained):
     with pytest.raises(HparamError, match="single positions and has no targets"):
         model.attribute(["ACGT"])
     model = seqmodel.load(trained.best("multilabel"))
-    with pytest.raises(HparamError, match=r"2 targets \(one, two\): set target to one of them, or"):
+    with pytest.raises(HparamError, match=r"2 targets \(one, two\): set target to one of them"):
         model.attribute(["ACGT"])
     for how, says in (
         ({"target": "three"}, "no target 'three'; the targets are one, two"),
@@ -382,7 +382,7 @@ def test_parts_of_several_processes_and_a_repeated_command_give_the_same_bytes(
     assert [Path(x).read_bytes() for x in names] == once
 
 
-@pytest.mark.filterwarnings("always:.*overlap what the model was trained on")
+@pytest.mark.filterwarnings("always:.*overlap the training data of the model")
 def test_inputs_of_the_training_are_warned_of(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)

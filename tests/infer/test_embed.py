@@ -105,14 +105,14 @@ def test_layers_of_a_wrapped_network():
         atol=1e-6,
     )
     np.testing.assert_array_equal(model.embed(texts, layer="head"), model.predict(texts))
-    with pytest.raises(HparamError, match="no such layer; it has trunk, trunk.0"):
+    with pytest.raises(HparamError, match="no such layer; choose one of trunk, trunk.0"):
         model.embed(texts, layer="tail")
 
 
 def test_what_cannot_be_embedded_is_one_line(model, trained):
     with pytest.raises(HparamError, match="choose one of mean, max, first, none"):
         model.embed(TEXTS, "median")
-    with pytest.raises(HparamError, match="has no such layer"):
+    with pytest.raises(HparamError, match="no such layer"):
         model.embed(TEXTS, layer=17)
     both = seqmodel.load([trained.best("masked"), trained.best("masked")])
     with pytest.raises(HparamError, match="cannot be averaged; give one"):

@@ -155,7 +155,7 @@ def test_what_cannot_be_exported_is_one_line(trained, folders, tmp_path, capsys)
     model = seqmodel.load([trained.best("classify"), trained.best("classify")])
     with pytest.raises(HparamError, match="holds one model, not 2"):
         seqmodel.export(model, tmp_path / "a")
-    with pytest.raises(RunError, match="is there already"):
+    with pytest.raises(RunError, match="exists already"):
         seqmodel.export(model, folders / "classify")
     net = seqmodel.wrap(made(Net), seq_len=L, targets=["a", "b"])
     with pytest.raises(HparamError, match="has no file yet; save it"):

@@ -75,7 +75,7 @@ def test_a_reach_that_is_too_small_is_noticed():
     network = network_of(DILATED)
     assert is_local(Scores(network, [0]), 64, 16)
     network.tasks[0].encoder.reach = 1
-    with pytest.warns(UserWarning, match="further away than the reach that the encoder declares"):
+    with pytest.warns(UserWarning, match="beyond the reach that the encoder declares"):
         assert not is_local(Scores(network, [0]), 64, 16)
 
 

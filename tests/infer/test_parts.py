@@ -200,7 +200,7 @@ def test_an_output_that_was_deleted_is_made_again(tmp_path):
 def test_other_options_are_refused_by_name(tmp_path):
     made(tmp_path, part=(1, 2))
     other = {**STAMP, "options": {"batch_size": 16, "to": "x"}}
-    with pytest.raises(RunError, match="begun with options batch_size 8, now 16"):
+    with pytest.raises(RunError, match="started with options batch_size 8, now 16"):
         made(tmp_path, stamp=other)
     _, counts = made(tmp_path, stamp=other, overwrite=True)
     assert counts == {"n": 100, "ok": 100}
@@ -208,7 +208,7 @@ def test_other_options_are_refused_by_name(tmp_path):
 
 def test_a_file_that_is_there_is_not_overwritten(tmp_path):
     (tmp_path / "out.tsv").write_text("mine")
-    with pytest.raises(RunError, match=r"out\.tsv: is there already"):
+    with pytest.raises(RunError, match=r"out\.tsv: exists already"):
         made(tmp_path)
     assert (tmp_path / "out.tsv").read_text() == "mine"
     assert not (tmp_path / "out.tsv.parts").exists()

@@ -202,12 +202,12 @@ def test_no_sequences_give_no_rows(trained, task):
         (["ACGT", "ACXT"], r"row 1, character 3: 'X' is not of the alphabet 'dna'"),
         (["ACGT", "AC\xe9T"], r"row 1, character 3: '\xe9' is not of the"),
         (["ACGT", ""], r"row 1: the sequence is empty"),
-        ("ACGT", r"one text was given; give a list"),
+        ("ACGT", r"got one text instead of a list"),
         ([[0, 1], [0, 7]], r"row 1: ids from 0 to 7, but the alphabet 'dna' has ids below 7"),
         ([[0, -1]], r"row 0: ids from -1 to 0"),
-        (["ACGT", None], r"row 0: str .* is no sequence|row 1: NoneType .* is no sequence"),
-        (np.zeros((2, 8, 5)), r"row 0: ndarray \(float64, shape \[8, 5\]\) is no sequence"),
-        (np.zeros((2, 8)), r"row 0: ndarray \(float64, shape \[8\]\) is no sequence"),
+        (["ACGT", None], r"row 0: str .* is not a sequence|row 1: NoneType .* is not a sequence"),
+        (np.zeros((2, 8, 5)), r"row 0: ndarray \(float64, shape \[8, 5\]\) is not a sequence"),
+        (np.zeros((2, 8)), r"row 0: ndarray \(float64, shape \[8\]\) is not a sequence"),
     ],
 )
 def test_what_is_no_sequence_of_the_model_is_told_by_its_row(trained, given, message):
@@ -253,7 +253,7 @@ def test_an_ensemble_is_the_mean_of_the_logits(trained):
 
 
 def test_models_that_are_no_ensemble_are_refused(trained):
-    with pytest.raises(CheckpointError, match=r"its task is regress, not classify; an ensemble"):
+    with pytest.raises(CheckpointError, match=r"its task is regress, not classify; all models"):
         seqmodel.load([trained.best("classify"), trained.best("regress")])
     with pytest.raises(CheckpointError, match="no checkpoint was given"):
         seqmodel.load([])

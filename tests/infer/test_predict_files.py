@@ -203,7 +203,7 @@ def test_sequences_that_are_too_long(trained, genome, too_long):
     assert found["status"].tolist() == (["cut"] * 2 if too_long == "center" else ["ok"] * 2) + [
         "padded"
     ]
-    with pytest.raises(SequenceError, match=r"g.fa line 1 \(a\): row 0 has 900 letters"):
+    with pytest.raises(SequenceError, match=r"g.fa line 1 \(a\): row 0 has length 900"):
         model.predict(fasta=[path])
 
 
@@ -527,9 +527,9 @@ def test_a_full_disk_is_one_line_and_the_parts_stay(trained, genome, tmp_path):
         (["--fasta=x.fa", "--part=4/3"], "--part=4/3"),
         (["--fasta=x.fa", "--intervals=bad.bed"], "bad.bed line 2: end 'x' is not a whole number"),
         (["--fasta=x.fa", "--intervals=uneven.bed"], "uneven.bed line 2: 3 columns"),
-        (["--fasta=x.fa", "--out=o.docx"], "no format has this suffix"),
+        (["--fasta=x.fa", "--out=o.docx"], "unknown suffix"),
         (["--fasta=x.fa", "--out=o.vcf"], "unknown suffix; choose one of .tsv, "),
-        (["--fasta=x.fa", "--out=o.tsv"], "is written twice"),
+        (["--fasta=x.fa", "--out=o.tsv"], "would be written twice"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(trained, tmp_path, monkeypatch, capsys, words, message):
@@ -600,7 +600,7 @@ def test_a_done_command_loads_no_model(trained, genome, tmp_path, monkeypatch, c
     predict(trained.best("regress"), tmp_path / "o.tsv", *words)
     assert capsys.readouterr().err == first
     predict(trained.best("regress"), tmp_path / "o.tsv", *words, "--stride=3", code=2)
-    assert "begun with options stride None, now 3" in capsys.readouterr().err
+    assert "started with options stride None, now 3" in capsys.readouterr().err
     assert os.listdir(tmp_path / "o.tsv.parts")
 
 
@@ -633,7 +633,7 @@ def test_half_precision_is_near_and_is_another_command(trained, genome, tmp_path
     np.testing.assert_allclose(half, full, 2e-2)
     assert not half.equals(full)
     predict(trained.best("classify"), tmp_path / "half.tsv", *words, code=2)
-    assert "begun with options precision 'bf16-mixed', now '32'" in capsys.readouterr().err
+    assert "started with options precision 'bf16-mixed', now '32'" in capsys.readouterr().err
 
 
 def test_progress_is_shown_on_a_terminal_only(monkeypatch, capsys):

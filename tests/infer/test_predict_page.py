@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/predict.md").read_text()
 
 
-@pytest.mark.filterwarnings("always:.*overlap what the model was trained on")
+@pytest.mark.filterwarnings("always:.*overlap the training data of the model")
 def test_the_first_command_gives_the_columns_that_the_page_shows(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -178,7 +178,7 @@ def test_save_refuses_a_plugin_that_makes_another_network(tmp_path):
         (Net, {"targets": TARGETS, "letters": "ACGTX"}, "has 'X'"),
         (Net, {"targets": TARGETS, "layout": "LNA"}, "wrapped_layout"),
         (Ids, {"targets": TARGETS, "layout": "NL"}, "the place of unknown bases is needed"),
-        (Profile, {"targets": TARGETS}, "gives 8 positions"),
+        (Profile, {"targets": TARGETS}, "returns 8 positions"),
         (Net, {"targets": TARGETS, "unknown": "x"}, "choose one of uniform, zeros"),
         (Net, {"targets": TARGETS, "seq_len": 0}, "must be 1 or more"),
     ],

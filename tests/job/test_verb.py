@@ -192,7 +192,7 @@ def test_variants_over_ssh_and_slurm(slurm_ssh, place, tmp_path, monkeypatch):
     assert (place / "v.tsv").read_text().count("\n") == 41
     # what others have written is not written over, and nothing is queued
     (place / "one.tsv.parts/apply.json").unlink()
-    with pytest.raises(SeqmodelError, match=r"--out: one.tsv: is there already; .*--overwrite"):
+    with pytest.raises(SeqmodelError, match=r"--out: one.tsv: exists already; .*--overwrite"):
         job.submit(**{**VARIANTS, "out": "one.tsv"})
     assert len(list((place / "out").glob("*/version_*"))) == 2
 
@@ -214,7 +214,7 @@ REFUSED = {
     "--n_parts=0": "--n_parts .*: must be a whole number of at least 1",
     "--verb=motifs": "--verb .*: must be one of predict, variants, attribute, embed",
     "--part=1/2": "'part' is set by the job itself",
-    "--out=p.vcf": "no format has this suffix",
+    "--out=p.vcf": "unknown suffix",
     "--lr=1": "no hyperparameter 'lr'",
     "--too_lon=center": "did you mean 'too_long'",
     "stray": "stray word 'stray'",
@@ -224,7 +224,7 @@ REFUSED = {
     "--checkpoints=data/s.fa": "data/s.fa: no checkpoint",
     "--fasta=none.fa": "--fasta: none.fa: no such file",
     "--tiles --intervals=w.bed": "--intervals and --tiles are both set",
-    "--out=there.tsv": "there.tsv: is there already",
+    "--out=there.tsv": "there.tsv: exists already",
     "--fasta=~/s.fa": "a job takes files by absolute paths",
 }
 
