@@ -166,7 +166,9 @@ def test_a_delta_that_is_large_is_warned_of():
             x.mul_(4)
     found = attributor(network, "deeplift", length=40, baseline="zeros")
     found(tokens_of(2, 40).numpy(), None)
-    with pytest.warns(UserWarning, match="deeplift: contributions differ from the difference of scores"):
+    with pytest.warns(
+        UserWarning, match="deeplift: contributions differ from the difference of scores"
+    ):
         found.warn()
 
 

@@ -227,9 +227,7 @@ def test_a_damaged_part_is_named(tmp_path):
 
 
 def test_a_suffix_without_format_is_refused(tmp_path):
-    with pytest.raises(
-        RunError, match=r"out\.xlsx: unknown suffix; choose one of \.tsv"
-    ):
+    with pytest.raises(RunError, match=r"out\.xlsx: unknown suffix; choose one of \.tsv"):
         Parts([str(tmp_path / "out.xlsx")], STAMP)
 
 

@@ -189,7 +189,9 @@ def test_only_the_valid_split_is_read(here):
 def test_calibrations_of_one_folder_do_not_touch_each_other(here):
     calibrate(f"c/{BEST}")
     shutil.copy(f"c/{BEST}", "c/checkpoints/other.ckpt")
-    with pytest.raises(CheckpointError, match=r"has no calibration of the current c/checkpoints/other.ckpt"):
+    with pytest.raises(
+        CheckpointError, match=r"has no calibration of the current c/checkpoints/other.ckpt"
+    ):
         seqmodel.load("c/checkpoints/other.ckpt").calibrated()
     calibrate("c/checkpoints/other.ckpt")
     both = seqmodel.load([f"c/{BEST}", "c/checkpoints/other.ckpt"])
