@@ -239,10 +239,13 @@ def status(argv: Sequence[str]) -> int:
     if chosen is None:
         return 0
     while True:
-        found = StatusTable(s for f in folders or ["out"] for s in _status(chosen, f))
+        tables = [_status(chosen, folder) for folder in folders or ["out"]]
+        found = StatusTable(s for table in tables for s in table)
         if chosen.watch and sys.stdout.isatty():
             print("\033[H\033[J", end="")
         _show(found, as_json=chosen.json)
+        for problem in dict.fromkeys(table.problem for table in tables if table.problem):
+            print(problem, file=sys.stderr)
         if not chosen.watch or all(s.is_final for s in found):
             return 0
         time.sleep(chosen.every_s)
@@ -427,13 +430,15 @@ def _status(chosen: Namespace, folder: str) -> StatusTable:
     """States of a folder; the scheduler is asked if it is known and a state is not final."""
     interface = interface_of(chosen)
     found = read_status(interface, folder, None)
-    by_folder = {s.folder: s for s in found}
+    by_folder, problem = {s.folder: s for s in found}, ""
     for job, active in _jobs_of(chosen, interface, [s for s in found if not s.is_final]):
         if _is_here(job, interface):
             wanted = {s.folder for s in active}
-            fresh = read_status(interface, folder, job.scheduler())
+            scheduler = job.scheduler()
+            fresh = read_status(interface, folder, scheduler)
             by_folder |= {s.folder: s for s in fresh if s.folder in wanted}
-    return StatusTable(read_hparams(interface, list(by_folder.values())))
+            problem = problem or scheduler.problem
+    return StatusTable(read_hparams(interface, list(by_folder.values())), problem)
 
 
 def _is_here(job: Job, interface: Interface) -> bool:

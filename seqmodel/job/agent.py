@@ -19,6 +19,7 @@ import time
 import zlib
 
 KEPT = ".seqmodel"
+PULLED = ".pulled"  # in a copy: the time at which it was made, by the clock of its source
 # a file up to this size is read whole; of a larger one the first and the last so many bytes
 WHOLE_BYTES = 48 * 1024
 HEAD_BYTES = 8 * 1024
@@ -242,9 +243,12 @@ def snapshot(root, names, whole, asked):
     if os.path.islink(path) and os.path.basename(real).startswith("version_"):
         path = real  # out/latest is the run that it links to
     outputs = {name: answer(*call) for name, call in asked.items()}
-    files, damaged = {}, {}
+    files, damaged, pulled = {}, {}, _pulled(path)
     for folder in replicate_folders(path):
         files[folder] = {}
+        time_pulled = max(pulled, _pulled(f"{path}/{folder}", 1))
+        if time_pulled:
+            files[folder][PULLED] = b"%d" % time_pulled
         for name in names:
             pick = None if name in whole else _head_and_tail
             try:
@@ -257,6 +261,23 @@ def snapshot(root, names, whole, asked):
     return {
         "root": path, "files": files, "outputs": outputs, "now": time.time(), "damaged": damaged,
     }  # fmt: skip
+
+
+def _pulled(path, n_levels=3):
+    """When a folder, or one above it, was copied from another host; 0 for no copy."""
+    found = 0
+    for _ in range(n_levels):
+        try:
+            found = max(found, int(read_regular(f"{path}/{PULLED}") or 0))
+        except (Failure, ValueError):
+            pass
+        path = os.path.dirname(path)
+    return found
+
+
+def clock():
+    """Seconds since 1970 here."""
+    return time.time()
 
 
 def replicate_folders(root):

@@ -167,7 +167,7 @@ class Job(Maker):
                 if which is not None:
                     raise
                 return StatusTable([]), self.scheduler()  # nothing was submitted yet
-            return StatusTable(found), scheduler
+            return StatusTable(found, scheduler.problem), scheduler
         chosen = list(which)
         if not chosen:
             return StatusTable([]), self.scheduler()
@@ -175,9 +175,10 @@ class Job(Maker):
         if len(chosen) == 1:
             for status in found:
                 status.folder = chosen[0].path
-            return StatusTable(found), scheduler
+            return StatusTable(found, scheduler.problem), scheduler
         wanted = {replicate.path for replicate in chosen}
-        return StatusTable([s for s in found if s.folder in wanted]), scheduler
+        chosen_only = [s for s in found if s.folder in wanted]
+        return StatusTable(chosen_only, scheduler.problem), scheduler
 
     def _ask(self, root: str) -> tuple[list[Status], Scheduler]:
         """The states below a folder; those of other kinds of job are asked of their schedulers."""

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from seqmodel.errors import BusyError, ConnectionLost, JobError, MissingError
-from seqmodel.files import read_bytes
+from seqmodel.files import read_bytes, write_file
 from seqmodel.job import agent, launch
 from seqmodel.job.launch import TIMEOUT_S
 from seqmodel.record.run_files import Damaged
@@ -75,7 +75,16 @@ class Interface:
         raise NotImplementedError
 
     def pull(self, remote: str, local: str, *, exclude: Sequence[str] = ()) -> None:
-        """Copies the tree `remote` to the folder `local`, without names that match `exclude`."""
+        """Copies the tree `remote` to the folder `local`, without names that match `exclude`.
+
+        The copy notes the time there, since the clock here may differ: a run that had given signs
+        of life when it was copied is not lost.
+        """
+        now = self.call(agent.clock)
+        self._copy(remote, local, [*exclude, agent.PULLED])
+        write_file(os.path.join(local, agent.PULLED), f"{now:.0f}", JobError)
+
+    def _copy(self, remote: str, local: str, exclude: Sequence[str]) -> None:
         raise NotImplementedError
 
     def run(
@@ -149,8 +158,7 @@ class LocalInterface(Interface):
         except agent.Failure as e:
             raise _error("this machine", *e.args) from e
 
-    def pull(self, remote: str, local: str, *, exclude: Sequence[str] = ()) -> None:
-        """See Interface.pull."""
+    def _copy(self, remote: str, local: str, exclude: Sequence[str]) -> None:
         _copy_tree(remote, local, exclude)
 
 
@@ -239,8 +247,8 @@ class SshInterface(Interface):
             raise _error(self.host, *answer["failure"])
         return answer["answer"]
 
-    def pull(self, remote: str, local: str, *, exclude: Sequence[str] = ()) -> None:
-        """Copies the tree `remote` from there to `local`: by rsync if both have it, else by tar."""
+    def _copy(self, remote: str, local: str, exclude: Sequence[str]) -> None:
+        """By rsync if both hosts have it, else by tar."""
         os.makedirs(local, exist_ok=True)
         if not self._rsync(remote, local, exclude):
             data = self.call(agent.tree, timeout=3600, path=remote, exclude=list(exclude))

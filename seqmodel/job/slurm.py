@@ -247,6 +247,8 @@ class _Queue(Scheduler):
         """Reads what squeue printed."""
         self.job.n_calls["squeue"] += 1
         self.answered = outputs["squeue"] is not None
+        if not self.answered:
+            self.problem = "squeue did not answer: the states are those of the files"
         for line in outputs["squeue"] or ():
             raw, array, index, state, reason, name = (line.split("|", 5) + [""] * 6)[:6]
             seen = Seen(state, "" if reason == "None" else reason)

@@ -8,11 +8,13 @@ Only the last attempt counts. The scheduler is never believed over the files.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import namedtuple
 from collections.abc import Mapping
 from typing import Any
 
+from seqmodel.job.agent import PULLED
 from seqmodel.job.events import Record, parse_events
 from seqmodel.record.run_files import MAX_SECONDS, Damaged, check_metrics, why
 
@@ -53,6 +55,16 @@ _OUT_OF_MEMORY = re.compile(
 )
 _EXCEPTION = re.compile(
     r"^(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Lost)(?::.*)?$", re.M
+)
+# what a process prints that a signal ends, or bash of one
+_FATAL = re.compile(
+    r"^(?:Fatal Python error: .*|terminate called .*"
+    r"|.*\b(?:Segmentation fault|Bus error|Illegal instruction|Aborted)\b.*)$",
+    re.M,
+)
+# behind an exception: what srun, Slurm and jobs print, and other tracebacks and warnings
+_NOT_OF_MESSAGE = re.compile(
+    r"(?:srun|slurmstepd|seqmodel|warning): |Traceback |\[rank\d+\]|During handling|The above exc"
 )
 _TRIALS = ("environment", "staging", "preflight", "checkpoint_check")
 
@@ -147,6 +159,8 @@ def _tell(folder: str, files: Mapping[str, bytes], now: float, seen: Seen | None
         record = Record(parse_events(files.get("events", b"")))
     except ValueError as e:
         raise Damaged(f"events: {e}") from e
+    if seen is None:
+        now = _time_of_copy(record, files) or now
     status = _state(folder, record, files, now, seen)
     status.record, status.job, status.attempts = record, record.job, record.attempts
     status.elapsed_s = record.elapsed_s + _open_elapsed(record, files, now, status)
@@ -213,8 +227,10 @@ def _ended(folder: str, record: Record, stderr: str, seen: Seen | None) -> Statu
     if code == "143" or end.get("signal") == "TERM":
         return Status(folder, "error", "stopped (SIGTERM)", detail)
     if code.isdecimal() and int(code) > 128:
+        if not _FATAL.search(stderr):
+            detail = ""  # an exception before it was handled
         return Status(folder, "error", f"killed by signal {int(code) - 128}", detail)
-    found = _EXCEPTION.search(stderr)
+    found = _last_exception(stderr)
     return Status(folder, "error", "exception" if found else f"exit code {code}", detail)
 
 
@@ -356,12 +372,24 @@ def _by_text(folder: str, stderr: str) -> Status | None:
 
 
 def exception_line(text: str) -> str:
-    """The last line that names an exception; else the last line."""
-    found = _EXCEPTION.findall(text)
-    if found:
-        return found[-1].strip()[:500]
+    """The last exception with its message; what ended the process after it; else the last line."""
+    found = _last_exception(text)
+    if found is not None:
+        message = [found[0].strip()]
+        for line in text[found.end() :].splitlines()[1:]:
+            if not line.strip() or _NOT_OF_MESSAGE.match(line):
+                break
+            message.append(line.strip())
+        return " ".join(message)[:500]
+    fatal = list(_FATAL.finditer(text))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:500] if lines else ""
+    return (fatal[-1][0] if fatal else lines[-1] if lines else "").strip()[:500]
+
+
+def _last_exception(text: str) -> re.Match[str] | None:
+    """The last exception; None if the process was ended by something else after it."""
+    found = list(_EXCEPTION.finditer(text))
+    return found[-1] if found and not _FATAL.search(text, found[-1].end()) else None
 
 
 def last_metrics(data: bytes) -> dict[str, str]:
@@ -394,6 +422,14 @@ def _heartbeat(files: Mapping[str, bytes]) -> float:
     if text and not (text.isdigit() and len(text) < 20):
         raise Damaged("heartbeat: not a number of seconds")
     return float(text or 0)
+
+
+def _time_of_copy(record: Record, files: Mapping[str, bytes]) -> float:
+    """When a copy was made, by the clock of its source; 0 for what was written since then."""
+    pulled = float(files.get(PULLED, b"0"))
+    since = max(_heartbeat(files), record.started_at, record.submitted_at)
+    is_ours = record.node == os.uname().nodename
+    return pulled if since <= pulled + _grace(record) and not is_ours else 0.0
 
 
 def _grace(record: Record) -> float:

@@ -26,10 +26,12 @@ class Scheduler:
     Attributes:
         asked: {name: (operation, arguments)}, done where the files are, before they are read.
         kind: of the jobs that it knows.
+        problem: why its answer is missing, else empty.
     """
 
     asked: Mapping[str, tuple[Callable[..., object], dict[str, Any]]] = {}
     kind = ""
+    problem = ""
 
     def begin(self, outputs: Mapping[str, object]) -> None:
         """Takes up the answers."""
@@ -61,6 +63,7 @@ class Schedulers(Scheduler):
     def begin(self, outputs: Mapping[str, object]) -> None:  # noqa: D102
         for scheduler in self.schedulers:
             scheduler.begin(outputs)
+        self.problem = "; ".join(s.problem for s in self.schedulers if s.problem)
 
     def seen(self, record: Record) -> Seen | None:  # noqa: D102
         scheduler = self.of(record)
@@ -146,10 +149,15 @@ def _one(path: str, files: Mapping[str, bytes], now: float, scheduler: Scheduler
 
 
 class StatusTable(list[Status]):
-    """States of replicates, in the order of their folders."""
+    """States of replicates, in the order of their folders.
 
-    def __init__(self, found: Iterable[Status]) -> None:
+    Attributes:
+        problem: a scheduler that did not answer, so that the files alone were read; else empty.
+    """
+
+    def __init__(self, found: Iterable[Status], problem: str = "") -> None:
         super().__init__(found)
+        self.problem = problem
 
     def counts(self) -> dict[str, int]:
         """How many there are of each state that occurs."""
@@ -209,7 +217,8 @@ class StatusTable(list[Status]):
         if not self:
             return "no replicates"
         states = ", ".join(f"{n} {state}" for state, n in self.counts().items())
-        return f"{text_table([COLUMNS, *self.rows()])}\n{len(self)} replicates: {states}"
+        text = f"{text_table([COLUMNS, *self.rows()])}\n{len(self)} replicates: {states}"
+        return f"{text}\n{self.problem}" if self.problem else text
 
 
 COLUMNS = ("run", "state", "reason", "attempts", "elapsed", "last metric", "job", "folder")

@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from job_helpers import FAKE_PYTHON, wait_for
+from job_helpers import FAKE_PYTHON, play, wait_for
 
 from seqmodel.cli.verbs import main
 from seqmodel.job.shell import ShellJob
+from seqmodel.job.slurm import SlurmJob
 
 ROOT = Path(__file__).parents[2]
 RUN = ["--task=masked", "--fasta=a.fa", "--seq_len=8"]
@@ -144,3 +145,19 @@ def test_a_mistake_is_one_line_and_nothing_is_made(workdir, words, told):
 def test_every_verb_has_help():
     for verb in ("submit", "status", "logs", "cancel", "resume", "pull"):
         assert "--host" in seqmodel(verb, "--help")
+
+
+def test_a_scheduler_that_does_not_answer_is_mentioned(workdir, tmp_path, monkeypatch, capsys):
+    play(tmp_path / "bin/sbatch", "echo 7\n")
+    play(tmp_path / "bin/squeue", "exit 1\n")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert main(["submit", "--slurm_mem=1G", *RUN]) == 0
+    capsys.readouterr()
+    for words in ([], ["--json"]):
+        assert main(["status", *words]) == 0
+        told = "squeue did not answer: the states are those of the files\n"
+        assert capsys.readouterr().err == told
+    assert SlurmJob().status().text().endswith(told.strip())
+    play(tmp_path / "bin/squeue", "true\n")
+    assert main(["status"]) == 0
+    assert capsys.readouterr().err == ""

@@ -1,10 +1,13 @@
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqmodel.job import LocalInterface, status
 from seqmodel.job.events import parse_events
 from seqmodel.job.state import ABSENT, STATES, Seen, last_metrics, status_of
 
@@ -231,3 +234,53 @@ def test_the_state_table_of_the_documentation_has_all_states_and_reasons():
     )
     for word in (*STATES, *reasons.split(", ")):
         assert word in text
+
+
+LONG = """Traceback (most recent call last):
+  File "run.py", line 1, in <module>
+RuntimeError: Error(s) in loading state_dict for Net:
+	size mismatch for a.weight: (3, 4)
+	size mismatch for b.weight: (4, 3)
+srun: error: node1: task 0: Exited with exit code 1
+"""
+HANDLED = "ValueError: handled and retried\nepoch 3\n"
+FAULT = HANDLED + "Fatal Python error: Segmentation fault\n\nCurrent thread 0x00 (first):\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr", "reason", "detail"),
+    [
+        (1, LONG, "exception", "RuntimeError: Error(s) in loading state_dict for Net: size "
+         "mismatch for a.weight: (3, 4) size mismatch for b.weight: (4, 3)"),
+        (139, FAULT, "killed by signal 11", "Fatal Python error: Segmentation fault"),
+        (1, FAULT, "exit code 1", "Fatal Python error: Segmentation fault"),
+        (139, HANDLED, "killed by signal 11", ""),
+        (134, "terminate called after throwing an instance of 'c10::Error'\n", "killed by signal 6",
+         "terminate called after throwing an instance of 'c10::Error'"),
+    ],
+)  # fmt: skip
+def test_the_detail_is_what_ended_the_run_with_all_of_its_message(code, stderr, reason, detail):
+    status = status_of("f", {"events": end(code).encode(), "stderr": stderr.encode()}, 200)
+    assert (status.reason, status.detail) == (reason, detail)
+
+
+@pytest.mark.parametrize("ahead", [-3 * 86400, -3600, 0, 3600])
+def test_a_copy_of_a_run_is_judged_by_the_clock_of_its_source(tmp_path, ahead):
+    """The run gave a sign of life 30 s before it was copied, by a clock that differs from ours."""
+    there = int(time.time()) + ahead
+    text = f"{there - 90} created grace_s=60\n{there - 80} start node=n1 job=1 beat=30\n"
+    for name, beat in (("lives", there - 30), ("lost", there - 70)):
+        folder = tmp_path / f"there/{name}/version_0"
+        folder.mkdir(parents=True)
+        (folder / "events").write_text(text)
+        (folder / "heartbeat").write_text(f"{beat}\n")
+    copy = tmp_path / "here"
+    clock = LocalInterface()
+    clock.call = lambda *a, **k: there  # the other host
+    clock.pull(str(tmp_path / "there"), str(copy))
+    for root in (copy, copy / "lives", copy / "lives/version_0"):
+        assert status(str(root))[0].state == "running"
+    assert status(str(copy / "lost"))[0].reason == "lost"
+    # what is written here after the copy is judged by the clock here
+    (copy / "lives/version_0/events").write_text(text.replace("node=n1", f"node={os.uname()[1]}"))
+    assert (status(str(copy / "lives"))[0].state == "running") is (ahead >= 0)
