@@ -203,7 +203,7 @@ def test_what_cannot_be_explained_is_refused(trained):
     with pytest.raises(HparamError, match="single positions and has no targets"):
         model.attribute(["ACGT"])
     model = seqmodel.load(trained.best("multilabel"))
-    with pytest.raises(HparamError, match=r"2 targets \(one, two\): set target to one of them"):
+    with pytest.raises(HparamError, match=r"2 targets \(one, two\); set target to one of them"):
         model.attribute(["ACGT"])
     for how, says in (
         ({"target": "three"}, "no target 'three'; the targets are one, two"),

@@ -208,7 +208,7 @@ def test_other_options_are_refused_by_name(tmp_path):
 
 def test_a_file_that_is_there_is_not_overwritten(tmp_path):
     (tmp_path / "out.tsv").write_text("mine")
-    with pytest.raises(RunError, match=r"out\.tsv: exists already"):
+    with pytest.raises(RunError, match=r"out\.tsv exists already"):
         made(tmp_path)
     assert (tmp_path / "out.tsv").read_text() == "mine"
     assert not (tmp_path / "out.tsv.parts").exists()
