@@ -21,14 +21,11 @@ NOT_YET = (
     "examples/",
     "seqmodel/dataset/",
     "seqmodel/files.py",
-    "seqmodel/infer/",
     "seqmodel/job/",
     "seqmodel/model/",
     "seqmodel/record/",
-    "seqmodel/report/",
     "seqmodel/task/",
     "seqmodel/training/",
-    "seqmodel/trust/",
 )
 
 BANNED = {

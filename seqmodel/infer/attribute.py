@@ -1,13 +1,13 @@
 """Attribution methods: the contribution of each position of a sequence to a score.
 
-    ism                   score with each letter at each position, minus their mean at the position
-    gradient              gradient, minus its mean over the letters at a position
+    ism                   score with each symbol at each position, minus their mean at the position
+    gradient              gradient, minus its mean over the symbols at a position
     input_x_gradient      gradient
     integrated_gradients  mean gradient along the line from a baseline, relative to the baseline
     deeplift              DeepLIFT multipliers (tangermeme), relative to the baseline
 
-Each method gives one number for each letter at each position, the hypothetical contribution. The
-number of the observed letter is its contribution. attribute_files.py writes files and logo.py draws
+Each method gives one number for each symbol at each position, the hypothetical contribution. The
+number of the observed symbol is its contribution. attribute_files.py writes files and logo.py draws
 logos.
 """
 
@@ -44,19 +44,19 @@ gradient that jumps, as behind a ReLU, comes no closer."""
 
 @dataclass
 class Attributions:
-    """Contributions to scores: N sequences of length L, alphabet of A letters, T targets.
+    """Contributions to scores: N sequences of length L, alphabet of A symbols, T targets.
 
     Attributes:
         method: Name of the method.
         targets: Names of the targets.
-        letters: Letters of the alphabet.
+        letters: Symbols of the alphabet.
         one_hot: Sequences, float32 [N, A, L]; zeros at padding.
         all_hypothetical: Hypothetical contributions, float32 [N, T, A, L].
         scores: Scores of the sequences, float32 [N, T].
         deltas: Convergence delta: the difference of scores from the baseline, minus the sum of the
             contributions, float32 [N, T]. None for methods without a baseline.
         rows: Row number of each sequence in the input.
-        left_out: Row numbers of inputs that are empty or have unknown letters.
+        left_out: Row numbers of inputs that are empty or have unknown symbols.
     """
 
     method: str
@@ -91,7 +91,7 @@ class Attributions:
 
     @property
     def hypothetical(self) -> np.ndarray:
-        """Hypothetical contributions of each letter to the only target, [N, A, L].
+        """Hypothetical contributions of each symbol to the only target, [N, A, L].
 
         Raises:
             HparamError: There are several targets.
@@ -100,7 +100,7 @@ class Attributions:
 
     @property
     def contributions(self) -> np.ndarray:
-        """Contributions of the observed letters to the only target, [N, L]."""
+        """Contributions of the observed symbols to the only target, [N, L]."""
         return (self.hypothetical * self.one_hot).sum(1)
 
     @property
@@ -220,7 +220,7 @@ class Attributor:
         self._range = [np.inf, -np.inf]
 
     def __call__(self, ids: np.ndarray, pad: np.ndarray | None) -> Attributions:
-        """Return the contributions of sequences [N, L], without those that have unknown letters.
+        """Return the contributions of sequences [N, L], without those that have unknown symbols.
 
         Raises:
             HparamError: A sequence has no baseline.

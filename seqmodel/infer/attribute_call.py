@@ -100,14 +100,14 @@ def attributions_of(
 
 
 def _ids(one_hot: np.ndarray, row: int, alphabet: Alphabet) -> np.ndarray:
-    """Convert one-hot rows to ids; rows of zeros become unknown letters.
+    """Convert one-hot rows to ids; rows of zeros become unknown symbols.
 
     Raises:
         HparamError: A value is neither 0 nor 1.
     """
     sums = one_hot.sum(1)
     if not (np.isin(one_hot, (0, 1)).all() and np.isin(sums, (0, 1)).all()):
-        raise HparamError(f"row {row}: attribute needs one letter per position; use texts")
+        raise HparamError(f"row {row}: attribute needs one symbol per position; use texts")
     ids = one_hot.argmax(1).astype(np.uint8)
     ids[sums == 0] = alphabet.unknown_id
     return ids

@@ -22,7 +22,7 @@ def random_snvs(codes: Codes, n_letters: int, alleles: Alleles, n: int, reach: i
 
     Args:
         codes: Genome.
-        n_letters: Number of letters of its alphabet.
+        n_letters: Number of symbols of its alphabet.
         alleles: SNVs that set the proportions of contexts and ALT bases. If empty, all are used.
         n: Number of SNVs to draw.
         reach: Number of bases on either side that must lie on the contig.

@@ -94,7 +94,7 @@ def export(
 
 
 def examples_of(model: Any) -> list[str]:
-    """Return five random sequences; the last has unknown letters, if the alphabet has any."""
+    """Return five random sequences; the last has unknown symbols, if the alphabet has any."""
     letters, unknown = list(model.alphabet.letters), model.alphabet.ambiguous[:1]
     drawn = np.random.default_rng(0).choice(letters, (N_EXAMPLES, model.seq_len))
     if unknown:

@@ -1,4 +1,4 @@
-"""In-silico mutagenesis: scores of a sequence with each letter at each position.
+"""In-silico mutagenesis: scores of a sequence with each symbol at each position.
 
 The plain method computes a forward pass for each of the (A - 1) L substitutions. If a substitution
 does not change the output of the encoder beyond its `reach`, the local method encodes only the
@@ -24,7 +24,7 @@ _IN_CACHE = 32  # windows and encodings of this many mutants fit into the caches
 
 
 class Mutants(NamedTuple):
-    """Substitutions, int64 [M] each: sequence, position, and id of the new letter."""
+    """Substitutions, int64 [M] each: sequence, position, and id of the new symbol."""
 
     row: Tensor
     position: Tensor
@@ -79,13 +79,13 @@ def mutagenesis(
     local: bool = True,
     halving: Halving | None = None,
 ) -> Tensor:
-    """Return scores with each letter at each position, [N, L, A, T].
+    """Return scores with each symbol at each position, [N, L, A, T].
 
     Padded positions have the score of the sequence.
 
     Args:
         scores: Scores of the model.
-        ids: Sequences of known letters, [N, L].
+        ids: Sequences of known symbols, [N, L].
         pad: Mask of padding.
         batch_size: Number of sequences or mutants in a batch.
         local: Use the local method if the model allows it; see `is_local`.

@@ -1,7 +1,7 @@
 """Sequence logos of contributions as SVG, and one HTML page for several sequences.
 
-Neither loads anything or has a script. A letter with a positive contribution is drawn above the
-line, a letter with a negative one below it and upside down.
+Neither loads anything or has a script. A symbol with a positive contribution is drawn above the
+line, a symbol with a negative one below it and upside down.
 """
 
 from __future__ import annotations
@@ -95,11 +95,11 @@ class Window(NamedTuple):
 def logo(
     values: np.ndarray, letters: Sequence[str], start: int, end: int, effects: Any = None
 ) -> Logo:
-    """A logo whose letters are as high as their contributions, of the positions [start, end).
+    """A logo whose symbols are as high as their contributions, of the positions [start, end).
 
     Args:
         values: contributions, [A, L]; 0 for the bases that are not in the sequence.
-        letters: letters of the alphabet, [A].
+        letters: symbols of the alphabet, [A].
         start: the first position that is drawn.
         end: the position after the last one that is drawn.
         effects: effects of substitutions, [A, L], which are drawn below the logo as squares.
@@ -197,7 +197,7 @@ def strongest(
 
 
 def _letter(letter: str, x: float, zero: float, height: float) -> str:
-    """A letter above the line, or upside down below it."""
+    """A symbol above the line, or upside down below it."""
     if abs(height) < 0.05:
         return ""
     color = _COLORS.get(letter, _OTHER)

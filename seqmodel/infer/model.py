@@ -147,9 +147,9 @@ class Model:
         - classify, multilabel: probabilities [N, T].
         - regress: numbers [N, T].
         - profile: expected value of each bin and track, [N, bins, T].
-        - masked: probability of each letter at each position, [N, L, A], given the whole
+        - masked: probability of each symbol at each position, [N, L, A], given the whole
           sequence. To mask positions, use ids (`alphabet.mask_id`).
-        - causal: at position i, the probability of each letter at i + 1, [N, L, A].
+        - causal: at position i, the probability of each symbol at i + 1, [N, L, A].
 
         Positions and bins of padding are NaN.
 
@@ -285,7 +285,7 @@ class Model:
         The score of a profile is the logarithm of its expected total count.
 
         Args:
-            sequences: Texts, ids [N, L] or one-hot [N, L, A]. Sequences with unknown letters are
+            sequences: Texts, ids [N, L] or one-hot [N, L, A]. Sequences with unknown symbols are
                 left out.
             method: "ism", "gradient", "input_x_gradient", "integrated_gradients" or "deeplift".
             target: Name of the target, "all", or None for the only target.

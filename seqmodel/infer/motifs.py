@@ -1,6 +1,6 @@
 """`seqmodel motifs`: motifs of the filters of the first layer, as a MEME file.
 
-A motif is the frequency of letters over all stretches where the activation of the filter exceeds
+A motif is the frequency of symbols over all stretches where the activation of the filter exceeds
 half of its maximum (Kelley et al. 2016, Basset).
 """
 
@@ -89,7 +89,7 @@ class Scanner:
         self.largest = torch.maximum(self.largest, values.amax((0, 2)))
 
     def count(self, ids: np.ndarray, pad: np.ndarray | None) -> None:
-        """Count the letters where the activation exceeds half of the maximum."""
+        """Count the symbols where the activation exceeds half of the maximum."""
         values, x = self._values(ids)
         stretches = x.unfold(2, self.width, 1)  # [N, A, P, W]
         over = (values > SHARE * self.largest[:, None]) & (self.largest[:, None] > 0)
@@ -106,7 +106,7 @@ class Scanner:
 
     @torch.no_grad()
     def _values(self, ids: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return activations [N, F, P] over known letters, and one-hot rows [N, A, L]."""
+        """Return activations [N, F, P] over known symbols, and one-hot rows [N, A, L]."""
         x = self.table[torch.from_numpy(ids).long()].mT.to(self.device)
         conv = self.conv
         values = nn.functional.conv1d(x, self.weight, conv.bias, dilation=conv.dilation)

@@ -333,7 +333,7 @@ class _Masked:
         return values
 
     def _logp(self, windows: np.ndarray, start: int, end: int) -> Values:
-        """Return log-probabilities of letters at some positions, float32 [n, end - start, A]."""
+        """Return log-probabilities of symbols at some positions, float32 [n, end - start, A]."""
         model = self.model
 
         def compute(x: Tensor, pad: Tensor | None) -> Values:
@@ -355,7 +355,7 @@ def _numbers(x: Tensor) -> np.ndarray:
 
 
 def _picked(logp: np.ndarray, ids: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Sum the log-probabilities of known letters over positions, float32 [n]."""
+    """Sum the log-probabilities of known symbols over positions, float32 [n]."""
     known = inside & (ids < logp.shape[2])
     own = np.take_along_axis(logp, np.where(known, ids, 0)[:, :, None].astype(np.int64), axis=2)
     return np.where(known, own[:, :, 0], 0).sum(axis=1)

@@ -1,7 +1,7 @@
 """Prepare sequences from a user as in training: ids or one-hot rows, and padding.
 
 A sequence starts at position 0 and is padded to the training length. Case is ignored; unknown
-letters follow the rule of the alphabet.
+symbols follow the rule of the alphabet.
 """
 
 from __future__ import annotations

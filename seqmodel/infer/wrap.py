@@ -33,7 +33,7 @@ from seqmodel.task.task import check_task
 
 KINDS = {"classify": "class", "multilabel": "multilabel", "regress": "real", "profile": "track"}
 LETTERS = ("masked", "causal")
-"""Tasks whose outputs are the letters."""
+"""Tasks whose outputs are the symbols."""
 _BATCH_SIZE = 64
 
 
@@ -64,11 +64,11 @@ def wrap(
         task: classify, multilabel, regress, profile, masked or causal.
         alphabet: "dna", "rna", "protein", "letters:XYZ", or an Alphabet.
         layout: "NAL", one-hot [N, A, L]; "NLA", one-hot [N, L, A]; or "NL", ids [N, L].
-        letters: Letters in the order of the module, such as "ACTG". Add N if the module has a
-            channel or an id for unknown letters, "-" for padding, "?" for masked positions, and
+        letters: Alphabet in the order of the module, such as "ACTG". Add N if the module has a
+            channel or an id for unknown symbols, "-" for padding, "?" for masked positions, and
             "." for a channel without meaning.
-        unknown: One-hot row of an unknown letter if the module has no channel for it: "uniform"
-            (1/A for each letter) or "zeros".
+        unknown: One-hot row of an unknown symbol if the module has no channel for it: "uniform"
+            (1/A for each symbol) or "zeros".
         bin_len: Number of input positions for each output position.
         average_strands: Average the outputs of both strands.
         batch_size: Default number of sequences in a batch.

@@ -106,7 +106,7 @@ def blocks(rows: Rows) -> Iterator[tuple[int, int]]:
 
 
 def kmer_counts(rows: Rows, k: int) -> np.ndarray:
-    """Count the k-mers without unknown letters of each row, float32 [N, A ** k]."""
+    """Count the k-mers without unknown symbols of each row, float32 [N, A ** k]."""
     n_letters = rows.alphabet.n_letters
     n_features = n_letters**k
     found = np.zeros((len(rows), n_features), dtype=np.float32)

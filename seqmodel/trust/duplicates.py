@@ -41,7 +41,7 @@ def duplicates(train: Rows, test: Rows) -> dict[str, Any]:
         `same_distinct`: distinct sequences among them; `other_label`: rows for which such a
         training row has another label; `reverse_complement`: rows of which only the reverse
         complement is a training row; `same_name`: rows with the name of a training row;
-        `unknown_letters`: rows with unknown letters; `examples`: row numbers of the first ten
+        `unknown_letters`: rows with unknown symbols; `examples`: row numbers of the first ten
         pairs. A number is None if the rows have no labels, names or complement.
     """
     found = match(train, test)
@@ -65,7 +65,7 @@ def within(rows: Rows) -> dict[str, Any]:
         `rows`: number of rows; `same`: rows minus distinct sequences; `other_label`: rows for
         which a row with the same sequence has another label; `reverse_complement`: rows whose
         reverse complement is another row; `same_name`: rows minus distinct names;
-        `unknown_letters`: rows with unknown letters.
+        `unknown_letters`: rows with unknown symbols.
     """
     x = sequences(rows)
     (ids,) = _numbered([digests(x)])
@@ -101,7 +101,7 @@ def sequences(rows: Rows) -> Sequences:
 
 
 def has_unknown(rows: Rows) -> np.ndarray:
-    """Return whether each row has an unknown letter, bool [N]."""
+    """Return whether each row has an unknown symbol, bool [N]."""
     x = sequences(rows)
     at = np.flatnonzero(x.codes[x.offsets[0] : x.offsets[-1]] >= x.alphabet.n_letters)
     row = np.searchsorted(x.offsets, at + x.offsets[0], "right") - 1

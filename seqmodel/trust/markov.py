@@ -22,7 +22,7 @@ _LETTERS = 1 << 22
 def contexts(
     codes: np.ndarray, n_left: int, n_right: int, positions: np.ndarray, n_letters: int = 4
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return context number and letter at the `positions` where both are known."""
+    """Return context number and symbol at the `positions` where both are known."""
     inside = (positions >= n_left) & (positions < len(codes) - n_right)
     positions = positions[inside]
     letter = codes[positions]
@@ -44,15 +44,15 @@ def markov_entropy(
 ) -> float:
     """Return the cross-entropy, in nats per position, of `test` under a chain fitted on `train`.
 
-    The chain sees the `n_left` letters before a position and the `n_right` letters after it;
+    The chain sees the `n_left` symbols before a position and the `n_right` symbols after it;
     n_right=0 is a chain of order n_left. Probabilities are proportions of counts plus one.
 
     Args:
         train: Codes of each contig, all of whose positions are counted.
         test: Codes of a contig and the positions to predict.
-        n_left: Letters of context before the position.
-        n_right: Letters of context after it.
-        n_letters: Number of known letters; larger codes are unknown letters.
+        n_left: Number of symbols before the position.
+        n_right: Number of symbols after it.
+        n_letters: Number of known symbols; larger codes are unknown symbols.
     """
     counts = np.ones((n_letters ** (n_left + n_right), n_letters))
     for codes in train:
@@ -70,7 +70,7 @@ def chains(train: Rows, test: Rows, *, causal: bool = False) -> dict[str, float 
     Args:
         train: Rows on which the chains are fitted.
         test: Rows to predict, at all positions.
-        causal: Only chains that see the letters before.
+        causal: Only chains that see the symbols before.
     """
     n = train.alphabet.n_letters
     found: dict[str, float | None] = {}
@@ -86,7 +86,7 @@ def chains(train: Rows, test: Rows, *, causal: bool = False) -> dict[str, float 
 
 
 def _pieces(rows: Rows) -> Iterable[np.ndarray]:
-    """Yield blocks of rows as one sequence, with an unknown letter between rows."""
+    """Yield blocks of rows as one sequence, with an unknown symbol between rows."""
     first = 0
     while first < len(rows):
         reach = np.searchsorted(rows.offsets, rows.offsets[first] + _LETTERS, "right") - 1

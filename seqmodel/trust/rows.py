@@ -134,7 +134,7 @@ class Rows:
 
         Raises:
             LabelError: A column is missing, or a label is not of the given kind.
-            SequenceError: A letter is not in the alphabet.
+            SequenceError: A symbol is not in the alphabet.
         """
         what = f"the {name} table"
         columns = columns_of(table, what)

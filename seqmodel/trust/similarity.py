@@ -112,7 +112,7 @@ class Containment:
 
         Returns:
             The result of `describe()`; `rows`: their number; `without_kmers`: rows without k-mers,
-            because they are short or have unknown letters; `share_at`: proportion of rows with a
+            because they are short or have unknown symbols; `share_at`: proportion of rows with a
             containment of at least 0.2, 0.5 and 0.8; `worst`: the ten rows with the highest.
         """
         return {

@@ -214,7 +214,7 @@ def test_what_cannot_be_explained_is_refused(trained):
             model.attribute(["ACGT"], **{"target": "one", **how})
     with pytest.raises(HparamError, match="either sequences or files"):
         model.attribute()
-    with pytest.raises(SequenceError, match="row 1: 70 letters"):
+    with pytest.raises(SequenceError, match="row 1: length 70"):
         model.attribute(["ACGT", "A" * 70], target="one")
 
 
