@@ -125,8 +125,7 @@ def next_commands(parts: Parts, values: Any, folder: Path, checkpoint: Path | No
             target = names[1] if values.task == "classify" else names[0]
             out = f"--out={folder / 'explained'}"
             found.append(["attribute", *model, *given, f"--target={target}", "--plot=3", out])
-    # tests of tracks are of their bins, which an audit does not have
-    if {"train", "test"} <= set(parts.data.splits) and values.task != "profile":
+    if {"train", "test"} <= set(parts.data.splits):
         found.append(["audit", f"--run={folder}"])
     found.append(["report", str(folder.parent.parent if _is_version(folder) else folder)])
     program = ["seqmodel"] if shutil.which("seqmodel") else ["python", "-m", "seqmodel"]

@@ -44,7 +44,7 @@ class Rows:
         names: Names of the rows.
         kind: Kind of the truth: None, "class", "multilabel" or "real".
         truth: Class numbers, int64 [N]; or labels or numbers, float [N, T], NaN if missing. For
-            tracks, the mean over the bins.
+            tracks, log(1 + sum of the bins).
         targets: Names of the classes, or of the T targets.
         contigs: Contig of each row, [N]; only if rows have coordinates.
         starts: 0-based start of each row, int64 [N].
@@ -251,7 +251,8 @@ def _truth(data: Data, target: Any, which: np.ndarray | None, n: int) -> dict[st
         read = target.read(part, none, none.astype(bool)).astype(np.float64)
         known = np.isfinite(read)
         sums, count = np.where(known, read, 0).sum(axis=1), known.sum(axis=1)
-        values[i : i + step] = np.where(count > 0, sums / np.maximum(count, 1), np.nan)
+        # what test_predictions holds of a profile (training/predictions.py)
+        values[i : i + step] = np.where(count > 0, np.log1p(np.maximum(sums, 0)), np.nan)
     return {"kind": "real", "truth": values, "targets": targets.names}
 
 

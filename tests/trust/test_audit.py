@@ -252,14 +252,14 @@ def test_every_kind_of_data_is_audited(every_kind, capsys, kind):
         assert report["within"]["train"]["same_name"] == 0
 
 
-def test_the_truth_of_a_track_is_its_mean_over_the_window(every_kind):
+def test_the_truth_of_a_track_is_its_log_total_over_the_window(every_kind):
     pyBigWig = pytest.importorskip("pyBigWig")
     data = build_data(resolve_data({"dataset": "tracks", "fasta": ["g.fa"], "seq_len": 50,
                                     "bin_len": 10, "tracks": ["plus.bw"]}))  # fmt: skip
     rows = rows_of(data, "train")
     with pyBigWig.open("plus.bw") as f:
         places = zip(rows.contigs, rows.starts.tolist(), rows.ends.tolist(), strict=True)
-        expected = [np.mean(f.values(str(c), a, b)) * 10 for c, a, b in places]
+        expected = [np.log1p(np.sum(f.values(str(c), a, b))) for c, a, b in places]
     np.testing.assert_allclose(rows.truth[:, 0], expected, rtol=1e-5)
 
 
@@ -330,3 +330,17 @@ def test_predictions_of_other_rows_are_refused(tables, capsys, rows, message):
 def test_what_cannot_be_audited_is_refused(tables, capsys, argv, message):
     assert main(["audit", *argv]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_audit_of_a_profile_run_scores_its_log_totals(every_kind, capsys):
+    run = seqmodel.train(
+        dataset="tracks", task="profile", fasta=["g.fa"], seq_len=50, bin_len=10,
+        tracks=["plus.bw", "minus.bw"], train_contigs=["a"], test_contigs=["b"],
+        encoder="dilated_conv", n_layers=1, n_dims=8, max_epochs=1, accelerator="cpu",
+        progress="none", default_root_dir="p",
+    )  # fmt: skip
+    capsys.readouterr()
+    assert main(["audit", "--run=p", "--json"]) == 0
+    metrics = json.loads(capsys.readouterr().out)["model"]["metrics"]
+    expected = run.metrics["test_count_pearson"]
+    assert metrics["pearson"]["value"] == pytest.approx(expected, abs=1e-4)
