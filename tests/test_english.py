@@ -21,7 +21,6 @@ NOT_YET = (
     "examples/",
     "seqmodel/dataset/",
     "seqmodel/files.py",
-    "seqmodel/job/",
     "seqmodel/model/",
     "seqmodel/record/",
     "seqmodel/task/",

@@ -4,7 +4,7 @@
     job = SlurmJob(SshInterface("cedar"), workdir="/project/me/dna", slurm_account="def-me")
     job.submit(task="masked", fasta="data/hg38.fa", seq_len=512)
 
-agent and launch hold what is done on the machine of the jobs, and os_interface is the way there;
+agent and launch hold what is done on the host of the jobs, and os_interface is the way there;
 replicate and state are the folders and what they say; making writes a run's files, with template;
 job, shell and slurm submit them.
 """

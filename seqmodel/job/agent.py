@@ -1,7 +1,7 @@
-"""Operations on the files of replicates, done by the machine where the files are.
+"""Operations on the files of replicates, done by the host where the files are.
 
 Here and in launch.py is the only implementation: LocalInterface calls the functions, SshInterface
-sends both files to `python3` on the other machine as one program, with one request behind it. So
+sends both files to `python3` on the other host as one program, with one request behind it. So
 they need the standard library of Python 3.6 only, its syntax, and nothing else of seqmodel.
 Arguments and results are what JSON holds, and bytes.
 """
@@ -20,7 +20,7 @@ import zlib
 
 KEPT = ".seqmodel"
 PULLED = ".pulled"  # in a copy: the time at which it was made, by the clock of its source
-# a file up to this size is read whole; of a larger one the first and the last so many bytes
+# a file up to this size is read whole; of a larger one the first and the last bytes
 WHOLE_BYTES = 48 * 1024
 HEAD_BYTES = 8 * 1024
 TAIL_BYTES = 16 * 1024
@@ -29,9 +29,9 @@ MAX_BYTES = 256 * 2**20  # no file of a run is larger, but checkpoints, which ar
 STALE_S = 86400
 LIVE_S = 60  # a process in a container of this host's name may have a number that is free here
 NO_FILE = {
-    stat.S_IFDIR: "a folder stands in the place of the file",
-    stat.S_IFIFO: "a FIFO stands in the place of the file",
-    stat.S_IFSOCK: "a socket stands in the place of the file",
+    stat.S_IFDIR: "a folder is in the place of the file",
+    stat.S_IFIFO: "a FIFO is in the place of the file",
+    stat.S_IFSOCK: "a socket is in the place of the file",
 }
 
 
@@ -166,15 +166,15 @@ def read_regular(path, pick=None):
                 if found.st_size > MAX_BYTES:
                     raise Failure("damaged", f"{name}: larger than {MAX_BYTES >> 20} MB")
                 return file.read(MAX_BYTES)
-        what = NO_FILE.get(stat.S_IFMT(found.st_mode), "a device stands in the place of the file")
+        what = NO_FILE.get(stat.S_IFMT(found.st_mode), "a device is in the place of the file")
     except (FileNotFoundError, NotADirectoryError):
         if not os.path.islink(path):
             return None
-        what = "a link to nothing stands in the place of the file"
+        what = "a link to nothing is in the place of the file"
     except OSError as e:
         what = f"the file cannot be read: {(e.strerror or '').lower()}"
         if e.errno == errno.ELOOP:
-            what = "a link to itself stands in the place of the file"
+            what = "a link to itself is in the place of the file"
     raise Failure("damaged", f"{name}: {what}")
 
 

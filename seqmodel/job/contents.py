@@ -32,7 +32,7 @@ _SWITCHES = ("stage_code", "stage_data", "fast_dev_run_first", "checkpoint_check
 def template_fields(
     run: Run, settings: Namespace, place: Place, canonical: str, n: int, code: Code
 ) -> dict[str, Any]:
-    """What the template of replicate `n` is filled with, but for what depends on the machine."""
+    """What the template of replicate `n` is filled with, but for what depends on the host."""
     folder = f"{place.root}/{canonical}/version_{n}"
     kept = f"{place.root}/{KEPT}/code"
     extra = settings.stage_paths
@@ -63,7 +63,7 @@ def template_fields(
 
 
 def needs(settings: Namespace) -> list[tuple[str, str, str]]:
-    """What the settings name on the machine of the job: flag, kind (x f d, as of `test`), path."""
+    """What the settings name on the host of the job: flag, kind (x f d, as of `test`), path."""
     found = []
     if settings.venv:
         found.append(("--venv", "x", f"{settings.venv.rstrip('/')}/bin/python"))
@@ -176,7 +176,7 @@ def node_functions() -> tuple[str, bytes]:
 
 
 def header_there(interface: Interface, path: str, workdir: str) -> dict[str, Any]:
-    """The header of a checkpoint on the machine of a job, relative to its working directory.
+    """The header of a checkpoint on the host of a job, relative to its working directory.
 
     Raises:
         CheckpointError: no file, not written by seqmodel, or by a newer version.

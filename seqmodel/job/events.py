@@ -1,7 +1,7 @@
 """What happened to a replicate: the lines of `events`, read from the first to the last.
 
 Who submitted it, the job itself and whoever asked a scheduler append lines; nothing is rewritten.
-What follows from them, and from the other files, is told by state.
+What follows from them, and from the other files, is said by state.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import namedtuple
 BEAT_S = 30  # of jobs that did not note theirs
 
 Event = namedtuple("Event", ["time", "what", "fields"])
-# the words of `events`; a line with another word tells nothing
+# the words of `events`; a line with another word is ignored
 EVENTS = frozenset(
     {"created", "submitting", "submitted", "refused", "start", "step", "run", "staged", "note",
      "requeue", "end", "cancelling", "cancel", "cancel_failed", "kept_out", "seen", "superseded"}
@@ -120,7 +120,7 @@ class Record:
 
     @property
     def kind(self) -> str:
-        """The kind of job that it is, `shell` or `slurm`; "" where the events do not tell."""
+        """The kind of job that it is, `shell` or `slurm`; "" if the events do not say."""
         if "kind" in self.made:
             return self.made["kind"]
         if not self.submitted_job:

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 class Job(Maker):
-    """How runs are submitted to one machine and found again; ShellJob and SlurmJob are used.
+    """How runs are submitted to one host and found again; ShellJob and SlurmJob are used.
 
     Args:
-        interface: the machine; this one unless given.
+        interface: the host; this one unless given.
         settings: hyperparameters of the job (JobHparams and what the kind adds), for all that it
             submits; each call may set others.
     """
@@ -134,7 +134,7 @@ class Job(Maker):
         return n or (1 if self.kind == "shell" else None)
 
     def find_root(self, *, ask: bool = True) -> str:
-        """job_out_dir there: absolute, or perhaps below ~/ if the machine must not be asked."""
+        """job_out_dir there: absolute, or perhaps below ~/ if the host must not be asked."""
         if not self.root:
             settings = self._settings({})
             if not ask and not self.interface.is_local:
@@ -249,7 +249,7 @@ class Job(Maker):
         self.interface.pull(source, target, exclude=exclude)
         return target
 
-    # ---- ending and going on
+    # ---- ending and resuming
 
     def cancel(self, replicates: Sequence[Replicate], why: str = "") -> None:
         """Ends jobs that wait or run; what they saved stays.
@@ -258,7 +258,7 @@ class Job(Maker):
 
         Args:
             replicates: which.
-            why: the reason that their status tells; "cancelled" unless given.
+            why: the reason that their status shows; "cancelled" unless given.
 
         Raises:
             JobError: some could not be ended; they are as they were, and can be cancelled again.

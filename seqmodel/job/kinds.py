@@ -51,10 +51,10 @@ def kind_of(job_json: Mapping[str, Any]) -> str:
 
 
 def refuse_login_node(interface: Interface, choices: str) -> None:
-    """Refuses to start processes on a machine of a cluster behind SSH when nobody asked for that.
+    """Refuses to start processes on a host of a cluster behind SSH when nobody asked for that.
 
     Args:
-        interface: the machine.
+        interface: the host.
         choices: how the user says which of the two is meant.
 
     Raises:

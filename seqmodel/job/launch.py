@@ -1,6 +1,6 @@
 """Making replicates, starting their jobs, asking about them and ending them, where they are.
 
-The second half of what runs on the machine of the jobs; see agent.py for how it gets there, and
+The second half of what runs on the host of the jobs; see agent.py for how it gets there, and
 for the rules that both files keep.
 """
 
@@ -237,7 +237,7 @@ def _left_by_the_dead(path, k, claim_s):
 
 
 def submit_processes(root, files, claims, entries, limit, claim_s, program):
-    """Writes files, and puts jobs into the queue of this machine.
+    """Writes files, and puts jobs into the queue of this host.
 
     Args:
         root: job_out_dir.
@@ -263,7 +263,7 @@ def submit_processes(root, files, claims, entries, limit, claim_s, program):
 
 
 def processes(root, program):
-    """The name of this machine; and the entries that wait in its queue, and all processes."""
+    """The name of this host; and the entries that wait in its queue, and all processes."""
     queue = _queue(root)
     found = []
     if os.path.exists(program):
@@ -310,22 +310,22 @@ def submit_batches(root, files, links, batches, claim_s):
         scheduler says of one that was queued just now.
     """
     write_files(root, files, links)
-    told = []
+    answers = []
     for token, (claims, args) in batches.items():
         try:
-            told.append(_submit(absolute(root), token, claims, args, claim_s))
+            answers.append(_submit(absolute(root), token, claims, args, claim_s))
         except (Failure, OSError) as e:
             mine = [f"{folder}/events" for folder, _, _, _ in claims]
             mine.append(f"{KEPT}/submitted/{token}/batch.sh")
             discard(root, [name for name in mine if name in files])
             failure = e if isinstance(e, Failure) else unwritten(e, e.filename or root)
-            told.append([failure.kind, token, failure.text])
-    queued = {token for word, token, _ in told if word == "job"}
+            answers.append([failure.kind, token, failure.text])
+    queued = {token for word, token, _ in answers if word == "job"}
     for line in (squeue("%j|%T %r") or []) if queued else []:
         name, _, text = line.partition("|")
         if name.rpartition(".")[2] in queued:
-            told.append(["why", name.rpartition(".")[2], text])
-    return told
+            answers.append(["why", name.rpartition(".")[2], text])
+    return answers
 
 
 def _submit(root, token, claims, args, claim_s):
@@ -409,10 +409,10 @@ def _id_by_token(token):
 
 
 def cancel_processes(chosen, why):
-    """Ends jobs of the queue of this machine: SIGTERM, and SIGKILL 10 s later.
+    """Ends jobs of the queue of this host: SIGTERM, and SIGKILL 10 s later.
 
     Args:
-        chosen: (folder, token, machine on which it is alive or "").
+        chosen: (folder, token, host on which it is alive or "").
         why: the reason that is noted.
 
     Returns:
@@ -497,7 +497,7 @@ def cancel_batches(chosen, why):
     """Ends jobs of Slurm.
 
     Args:
-        chosen: (folder, id of its job or "", machine on which it runs outside of the queue or "").
+        chosen: (folder, id of its job or "", host on which it runs outside of the queue or "").
         why: the reason that is noted.
 
     Returns:

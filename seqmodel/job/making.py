@@ -1,4 +1,4 @@
-"""Maker: from hyperparameters to the files of replicates on one machine.
+"""Maker: from hyperparameters to the files of replicates on one host.
 
 Job (job.py) submits, finds and ends what is made here. Everything that can be refused is refused
 before a folder is made.
@@ -48,7 +48,7 @@ class Maker:
     """What a job writes for its runs: settings, fields, scripts.
 
     Args:
-        interface: the machine; this one unless given.
+        interface: the host; this one unless given.
         settings: hyperparameters of the job.
 
     Attributes:
@@ -94,7 +94,7 @@ class Maker:
     def script(self, **hparams: Any) -> str:
         """The script that submit would write, for version_0 or part 1; nothing is made.
 
-        `code.listing()` then tells which files would travel.
+        `code.listing()` then lists the files that would be copied.
         """
         given, settings = self._split(hparams)
         run = parts_of(self._resolve(given, settings))[0]
@@ -183,7 +183,8 @@ class Maker:
                 refuse_trials(settings)
                 run = resolve_verb(given, header_of)
             else:
-                is_here = self.interface.is_local and os.path.samefile(workdir, ".")
+                there = os.path.realpath(agent.absolute(workdir))
+                is_here = self.interface.is_local and there == os.path.realpath(".")
                 run = resolve(given, files_here=False, header_of=header_of, guesses=is_here)
             run.workdir = Workdir(workdir, self.interface.is_local)
             return run

@@ -1,4 +1,4 @@
-"""This machine, or one behind SSH, by the same few operations.
+"""This host, or one behind SSH, by the same few operations.
 
 The operations themselves are the functions of agent.py and launch.py. LocalInterface calls them;
 SshInterface has them called there, by the OpenSSH program with the user's own configuration, agent,
@@ -36,7 +36,7 @@ Snapshot.__doc__ = """What was below a folder at one moment.
     files: {folder relative to root: {name: bytes}}; a large file is its head, agent.CUT and its
         tail. A folder without any of the names is there, and empty.
     outputs: {name: result}, of the operations that were asked for.
-    now: seconds since 1970 on that machine.
+    now: seconds since 1970 on that host.
     damaged: {folder: why}, of folders in which one of the names is no regular file.
     """
 
@@ -51,7 +51,7 @@ _START = (
 
 
 class Interface:
-    """A machine."""
+    """A host."""
 
     name = ""
     is_local = False
@@ -62,11 +62,11 @@ class Interface:
     def call(
         self, operation: Callable[..., object], *, timeout: float | None = None, **arguments: object
     ) -> Any:
-        """The result of a function of agent.py or launch.py on that machine.
+        """The result of a function of agent.py or launch.py on that host.
 
         Args:
             operation: the function.
-            timeout: seconds for an answer from another machine.
+            timeout: seconds for an answer from another host.
             arguments: of the function.
 
         Raises:
@@ -141,7 +141,7 @@ class Interface:
 
 
 class LocalInterface(Interface):
-    """This machine."""
+    """This host."""
 
     name = "local"
     is_local = True
@@ -156,19 +156,19 @@ class LocalInterface(Interface):
         try:
             return agent.answer(operation.__module__, operation.__name__, arguments)
         except agent.Failure as e:
-            raise _error("this machine", *e.args) from e
+            raise _error("this host", *e.args) from e
 
     def _copy(self, remote: str, local: str, exclude: Sequence[str]) -> None:
         _copy_tree(remote, local, exclude)
 
 
 class SshInterface(Interface):
-    """A machine behind SSH, by the OpenSSH program and the user's ~/.ssh/config.
+    """A host behind SSH, by the OpenSSH program and the user's ~/.ssh/config.
 
     Clusters ask for a second factor, so by default no connection is opened: the operations go over
     the user's own master connection, and where there is none the error says the command that opens
     it. A lost connection is an error that says so, and nothing is tried a second time behind the
-    caller's back. The machine needs `python3` of version 3.6 or later.
+    caller's back. The host needs `python3` of version 3.6 or later.
 
     Args:
         host: a host name or alias, as for `ssh host`.

@@ -26,12 +26,12 @@ def prune(interface: Interface, root: str, older_than_min: int = OLDER_THAN_MIN)
     """Removes half-made folders below `root`.
 
     Args:
-        interface: the machine where they lie.
+        interface: the host where they lie.
         root: a job_out_dir, or a folder in it.
         older_than_min: minutes in which nothing was written there: a submitter may be at work.
 
     Raises:
-        JobError: there is no such folder, or the machine did not answer.
+        JobError: there is no such folder, or the host did not answer.
     """
     half = [s.folder for s in read_status(interface, root, None) if s.reason == "half-made"]
     found = interface.call(agent.prune, folders=half, older_than_min=older_than_min) if half else []

@@ -34,10 +34,10 @@ SCHEMA = 1
 
 
 class Replicate:
-    """One replicate: a folder on the machine of an interface.
+    """One replicate: a folder on the host of an interface.
 
     Attributes:
-        interface: the machine.
+        interface: the host.
         root: job_out_dir there, absolute.
         folder: `<canonical>/version_<n>`, relative to root.
         job: the id that the scheduler gave, once it is known.
@@ -88,7 +88,7 @@ class Replicate:
 
 
 class Place(NamedTuple):
-    """What the other machine said when numbers were taken there.
+    """What the other host said when numbers were taken there.
 
     Attributes:
         root, workdir: absolute, there.
@@ -143,7 +143,7 @@ def reserve(
     """Takes a new version_<n> for each run, if all can be had; in one connection.
 
     Args:
-        interface: the machine.
+        interface: the host.
         runs: what the replicates are of.
         job_out_dir: folder there, relative to workdir, or absolute, or below ~/.
         workdir: folder there.

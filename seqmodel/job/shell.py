@@ -1,4 +1,4 @@
-"""ShellJob: jobs of a machine without a scheduler, so many at once; they survive the notebook."""
+"""ShellJob: jobs of a host without a scheduler, up to N at once; they survive the notebook."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from seqmodel.job.status_table import Scheduler
 
 
 class ShellJob(Job):
-    """Jobs as detached processes of this machine, or of one behind SSH.
+    """Jobs as detached processes of this host, or of one behind SSH.
 
     `n_at_once` run at the same time, the others wait; a queue is of one host and job_out_dir.
     """
@@ -64,7 +64,7 @@ class ShellJob(Job):
             replicate.job = "shell"
 
     def program(self, root: str) -> str:
-        """The file worker.py on the machine."""
+        """The file worker.py on the host."""
         return worker.__file__ if self.interface.is_local else f"{root}/{KEPT}/code/worker.py"
 
     def scheduler(self) -> Scheduler:
@@ -107,11 +107,11 @@ class _Processes(Scheduler):
         self.node, self.text = outputs["processes"]
 
     def seen(self, record: Record) -> Seen | None:
-        """Whether the process is there, if it was started on this machine."""
+        """Whether the process is there, if it was started on this host."""
         if record.running:
             if record.token in self.text:
                 return Seen("RUNNING", "")
-            # of another machine, or too young to have been among the processes
+            # of another host, or too young to have been among the processes
             if record.node != self.node or record.started_at > time.time() - 5:
                 return None
             return Seen("GONE", "")

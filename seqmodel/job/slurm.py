@@ -27,7 +27,7 @@ _BY_HAND = re.compile(r"_version_\d+\.sh$")  # the name that sbatch gives to a s
 
 
 class SlurmJob(Job):
-    """Jobs under Slurm, on this machine or on one behind SSH.
+    """Jobs under Slurm, on this host or on one behind SSH.
 
     Attributes:
         n_calls: how often Slurm's programs were started: sbatch, squeue, sacct, scancel, scontrol.
@@ -97,7 +97,7 @@ class SlurmJob(Job):
             batches[token] = (claims(chosen, [k] * len(chosen), [token] * len(chosen)), args)
             self.n_calls["sbatch"] += 1
         self.n_calls["squeue"] += 1
-        told = self.interface.call(
+        answers = self.interface.call(
             launch.submit_batches,
             timeout=300,
             root=place.root,
@@ -106,7 +106,7 @@ class SlurmJob(Job):
             batches=batches,
             claim_s=claim_seconds(self._settings({})),
         )
-        _note_ids(told, chosen_by_token, self.interface.name)
+        _note_ids(answers, chosen_by_token, self.interface.name)
 
     def _batches(
         self,
@@ -164,7 +164,7 @@ class SlurmJob(Job):
         for status in chosen:
             # a job that no queue knows is not ended by ours
             is_outside = status.alive and scheduler.seen(status.record) == ABSENT
-            outside = status.record.node or "another machine" if is_outside else ""
+            outside = status.record.node or "another host" if is_outside else ""
             words.append((status.folder, scheduler.id_of(status.record), outside))
         self.n_calls["scancel"] += 1
         return self.interface.call(launch.cancel_batches, timeout=120, chosen=words, why=why)
@@ -195,11 +195,11 @@ def _header(script: str) -> str:
 
 
 def _note_ids(
-    told: Sequence[Sequence[str]], batches: Mapping[str, Sequence[Replicate]], name: str
+    answers: Sequence[Sequence[str]], batches: Mapping[str, Sequence[Replicate]], name: str
 ) -> None:
     """Sets the ids that sbatch gave; says what it refused."""
     refused = []
-    for word, token, text in told:
+    for word, token, text in answers:
         chosen = batches[token]
         if word == "job":
             for i, replicate in enumerate(chosen):
@@ -222,7 +222,7 @@ def _note_ids(
         if what == "late":
             raise JobError(
                 f"sbatch on {name}: {why}; whether {replicate.path}{many} was queued is "
-                "found by its token: seqmodel status tells. Do not submit it a second time"
+                "found by its token: run seqmodel status. Do not submit it a second time"
             )
         raise JobError(
             f"sbatch refused the job on {name}: {why}. Kept, not queued: {replicate.path}{many}. "

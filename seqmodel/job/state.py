@@ -1,8 +1,8 @@
 """What the files of a replicate say about it, and what a scheduler adds.
 
-Pure functions of bytes: they work on a folder that was copied to another machine, long after the
+Pure functions of bytes: they work on a folder that was copied to another host, long after the
 cluster is gone. `events` says what happened; what killed a job without leaving it time to say so is
-told from Slurm's own text on stderr, then from what was seen in the queue, then from silence.
+read from Slurm's own text on stderr, then from what was seen in the queue, then from silence.
 Only the last attempt counts. The scheduler is never believed over the files.
 """
 
@@ -35,7 +35,7 @@ FINAL = {
     "COMPLETED": ("error", "ended without a word"),
     "DEADLINE": ("timeout", "deadline"),
     "FAILED": ("error", "failed"),
-    "GONE": ("error", "killed"),  # ours: no such process on the machine it ran on
+    "GONE": ("error", "killed"),  # ours: no such process on the host it ran on
     "NODE_FAIL": ("error", "node failure"),
     "OUT_OF_MEMORY": ("error", "out of memory"),
     "PREEMPTED": ("error", "preempted"),
@@ -150,7 +150,7 @@ def status_of(
     """
     try:
         return _tell(folder, files, now, seen)
-    except Exception as e:  # whatever is wrong with this one, the others are told
+    except Exception as e:  # whatever is wrong with this one, the others are shown
         return damaged(folder, e)
 
 
@@ -181,7 +181,7 @@ def _state(
             raise Damaged("events: the first line is not `created`")
         detail = "a submitter was cut off before its files were whole; nothing was submitted: prune"
         if "metrics.csv" in files:
-            detail = "a run without a job, which `seqmodel results` tells"
+            detail = "a run without a job; see `seqmodel results`"
         return Status(folder, "created", "half-made", detail)
     if record.complete:
         return Status(folder, "complete")
@@ -268,7 +268,7 @@ def _running(
         return status
     grace = _grace(record)
     if silent > grace and (seen is None or seen == ABSENT):
-        detail = f"no sign of life for {silent:.0f} s, and no last word; resume goes on"
+        detail = f"no sign of life for {silent:.0f} s, and no last word; resume continues it"
         status = Status(folder, "error", "lost", detail)
         status.new = [f"seen state=ABSENT text={detail}"] if seen else []
         return status
@@ -306,7 +306,7 @@ def _is_alive(record: Record, files: Mapping[str, bytes], now: float, seen: Seen
     if not record.open or (record.cancelled and not _outlived(record, files)):
         return False
     last = seen.state if seen is not None else (record.seen or {}).get("state", "")
-    # a node that the scheduler lost may go on by itself
+    # a node that the scheduler lost may still run
     if last == "COMPLETING" or (last in FINAL and last not in ("NODE_FAIL", "BOOT_FAIL")):
         return False
     return now - max(_heartbeat(files), record.started_at) <= record.beat_s + 10

@@ -1,7 +1,7 @@
 """The states of replicates: one reading of the files, one question to the scheduler.
 
     from seqmodel.job import status
-    status("out")                    # any folder of runs on this machine, also a copy; no scheduler
+    status("out")                    # any folder of runs on this host, also a copy; no scheduler
 
 A StatusTable is a list of Status that shows itself in a notebook and on a terminal.
 """
@@ -86,7 +86,7 @@ class Schedulers(Scheduler):
 
 
 def status(which: str = "out") -> StatusTable:
-    """The states of all replicates in a folder on this machine, as its files tell."""
+    """The states of all replicates in a folder on this host, read from its files."""
     interface = LocalInterface()
     return StatusTable(read_hparams(interface, read_status(interface, which, None)))
 
@@ -115,7 +115,7 @@ def read_status(interface: Interface, root: str, scheduler: Scheduler | None) ->
             continue
         try:
             status = _one(path, files, snapshot.now, scheduler)
-        except Exception as e:  # whatever is wrong with this run, the others are told
+        except Exception as e:  # whatever is wrong with this run, the others are shown
             status = damaged(path, e)
         notes += [(path, line) for line in status.new]
         found.append(status)

@@ -108,7 +108,7 @@ def resolve_verb(given: Mapping[str, Any], header_of: HeaderOf) -> VerbRun:
 
     Args:
         given: `verb`, `n_parts` and the hyperparameters of the verb.
-        header_of: tells the header of a checkpoint on the machine of the jobs.
+        header_of: reads the header of a checkpoint on the host of the jobs.
 
     Raises:
         HparamError: an unknown name or a bad value, or a checkpoint needs your word.

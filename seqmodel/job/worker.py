@@ -1,8 +1,8 @@
-"""The queue of ShellJob on one machine: starts waiting scripts, so many at once. Stands alone.
+"""The queue of ShellJob on one host: starts waiting scripts, up to N at once. Needs no other file.
 
     python worker.py work QUEUE LOCK     start what waits until nothing does
 
-Sent to machines that have no seqmodel; runs on Python 3.6. An entry is a file in QUEUE/waiting,
+Sent to hosts that have no seqmodel; runs on Python 3.6. An entry is a file in QUEUE/waiting,
 first come first served, whose lines are the arguments of bash. A worker holds a lock that its death
 releases. It looks once more after it let the lock go, and whoever enqueues looks for the lock after
 the entry is there: so no entry waits without a worker.

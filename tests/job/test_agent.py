@@ -155,14 +155,14 @@ def test_names_are_bytes_whatever_the_encoding_there(tmp_path, option):
 
 
 def test_failures_come_back_by_class(interface, tmp_path):
-    where = "this machine" if interface.is_local else HOST
+    where = "this host" if interface.is_local else HOST
     with pytest.raises(
         MissingError, match=f"/none: no such folder on {where}; give a folder of runs"
     ):
         interface.snapshot(f"{tmp_path}/none", ["events"])
     with pytest.raises(MissingError, match=f"/none: no such file on {where}"):
         interface.call(agent.tail, path=f"{tmp_path}/none", n_lines=3)
-    with pytest.raises(Damaged, match="a folder stands in the place of the file"):
+    with pytest.raises(Damaged, match="a folder is in the place of the file"):
         interface.call(agent.tail, path=str(tmp_path), n_lines=3)
     (tmp_path / "x").mkdir()
     (tmp_path / "x/submit.0").touch()

@@ -132,7 +132,7 @@ def test_a_dry_run_prints_a_script_that_can_be_read(workdir):
         (["submit", *RUN, "--fasta=b.fa"], "JobError: --fasta: b.fa: no such file on local"),
         (["submit", *RUN, "--template=none.sh"], "JobError: template none.sh: no such file"),
         (["submit", "--host=-x", *RUN], "JobError: '-x' is no host name"),
-        (["status", "nowhere"], "MissingError: nowhere: no such folder on this machine"),
+        (["status", "nowhere"], "MissingError: nowhere: no such folder on this host"),
         (["logs"], "JobError: logs needs a folder"),
         (["cancel", "."], "JobError: .: no replicates there"),
     ],

@@ -345,7 +345,7 @@ def test_a_damaged_run_keeps_no_other_from_being_resumed(tmp_path, monkeypatch):
     assert job.create(**run, seed=0).version == 2
     identity.unlink()
     identity.mkdir()
-    with pytest.raises(JobError, match="identity: a folder stands in the place of the file"):
+    with pytest.raises(JobError, match="identity: a folder is in the place of the file"):
         job.create(**run, seed=0)
 
 

@@ -25,7 +25,7 @@ class Advice:
     """What finished runs took, and what follows.
 
     Attributes:
-        n: runs it is told from.
+        n: number of runs that it follows from.
         longest_s, mean_s: seconds of the whole job.
         staging_s: of these, mean seconds of staging; None if unknown.
         peak_memory: bytes; None if unknown.
@@ -106,7 +106,7 @@ def advise(found: Sequence[Result]) -> Advice:
 
 
 def submit_line(job: Job, runs: Sequence[Mapping[str, object]]) -> str:
-    """One line of advice for runs about to be submitted from this machine; "" without a history.
+    """One line of advice for runs about to be submitted from this host; "" without a history.
 
     Runs of the same task and encoder are compared, if there are any.
     """

@@ -1,4 +1,4 @@
-"""One run as its folder tells it: state, hyperparameters, scores, what it took.
+"""One run, read from its folder: state, hyperparameters, scores, what it took.
 
 From files alone, so a folder that was pulled, or that run.py wrote without a job, is read as well:
 
@@ -147,7 +147,7 @@ class Result:
 
     @property
     def monitor(self) -> str:
-        """The logged value that tells how good the run is."""
+        """The logged value that says how good the run is."""
         used = self.run.get("used")
         chosen = used.get("monitor") if isinstance(used, dict) else None
         return str(self.hparams.get("monitor") or chosen or DEFAULT_MONITOR)
@@ -199,7 +199,7 @@ class Result:
         return self.files.get(name, b"")[-LOG_BYTES:].decode("utf-8", "replace")
 
     def _without_job(self, now: float) -> Status:
-        """The state of a run that no job watched, told from what run.py wrote."""
+        """The state of a run that no job watched, from what run.py wrote."""
         status = self._guess(now)
         if self.rows:
             status.metrics = {name: repr(value) for row in self.rows for name, value in row.items()}
@@ -217,7 +217,7 @@ class Result:
         if isinstance(planned, int) and self.n_epochs >= planned and "valid_loss" in last:
             return Status(self.folder, "complete", "no test split")
         if self.modified and now - self.modified < SILENT_S:
-            return Status(self.folder, "running", "no job: told from its last line")
+            return Status(self.folder, "running", "no job: judged by its last line")
         detail = exception_line(self.log()) or "metrics.csv grew no more"
         return Status(self.folder, "error", "no last word", detail)
 
@@ -232,7 +232,7 @@ def read_results(root: str = "out", interface: Interface | None = None) -> list[
 
     Args:
         root: a job_out_dir, a run folder, or any folder above some.
-        interface: the machine where it lies; this one unless given.
+        interface: the host where it lies; this one unless given.
 
     Raises:
         MissingError: there is no such folder.
@@ -257,7 +257,7 @@ def _read_here(root: str) -> list[Result]:
 
     root = os.path.abspath(os.path.expanduser(root))
     if not os.path.isdir(root):
-        raise MissingError(f"{root}: no such folder on this machine; give a folder of runs")
+        raise MissingError(f"{root}: no such folder on this host; give a folder of runs")
     real = os.path.realpath(root)
     if os.path.islink(root) and os.path.basename(real).startswith("version_"):
         root = real  # out/latest is the run that it links to

@@ -38,7 +38,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def results(root: str = "out", interface: Interface | None = None) -> Results:
-    """The runs below `root` on this machine, or on that of `interface`."""
+    """The runs below `root` on this host, or on that of `interface`."""
     return Results(read_results(root, interface))
 
 
@@ -254,7 +254,7 @@ def _compare(compare: Callable[[Any, Any], bool], value: object, wanted: str) ->
 
 
 def _no_column(name: str, row: Row) -> str:
-    # the columns, not all hyperparameters, which stand after the last of them
+    # the columns, not all hyperparameters, which follow the last of them
     columns = list(row)[: list(row).index("folder") + 1]
     return f"no column {name!r}; there are {', '.join(columns)}{did_you_mean(name, list(row))}"
 

@@ -5,8 +5,8 @@
 #   job_main stage            prepare this node (called once on each of several nodes)
 #   job_main rank ARGS...     one process of the run (called once for each device)
 #
-# What happened stands in $folder/events, one line each: seconds since 1970, a word, key=value ...
-# Nothing depends on a trap at exit: a job that is killed leaves no last line, and that tells.
+# What happened is in $folder/events, one line each: seconds since 1970, a word, key=value ...
+# Nothing depends on a trap at exit: a job that is killed leaves no last line, which shows it.
 
 event() { printf '%s %s\n' "$(date +%s)" "$*" >> "$folder/events"; }
 say() { printf 'seqmodel: %s\n' "$*"; }
@@ -71,7 +71,7 @@ begin() {
     attempt=$(($(grep -c '^[0-9]* start ' events) + 1))
     event "start attempt=$attempt submission=$submission job=$(job_id)" \
         "pid=$$ beat=$heartbeat_s node=${SLURMD_NODENAME:-$(uname -n)}"
-    say "attempt $attempt" >&2 # what stands below it in stderr is of this attempt
+    say "attempt $attempt" >&2 # what is below it in stderr is of this attempt
     export SEQMODEL_JOB_PID=$$
     node_folder || { code=1 phase=staging; finish; }
     (
@@ -110,7 +110,7 @@ last_start() { # the start that has no end: line, its time, and its process wher
     [ -n "$line" ]
 }
 
-last_attempt_lives() { # by its process; on another machine by its heartbeat
+last_attempt_lives() { # by its process; on another host by its heartbeat
     if [ -n "$pid" ]; then
         # in containers this process may have the number that the last one had
         if [ "$pid" = $$ ] || ! kill -0 "$pid" 2> /dev/null; then return 1; fi

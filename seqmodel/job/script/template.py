@@ -1,7 +1,7 @@
 """Scripts from templates: `{field}` is filled by str.format, every value quoted for the shell.
 
-A template is a bash script; `{{` and `}}` stand for the braces of the shell. What is wrong with one
-is told with its line before anything is submitted.
+A template is a bash script; `{{` and `}}` are the braces of the shell. What is wrong with one
+is reported with its line before anything is submitted.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def check_template(text: str, fields: Iterable[str], name: str = "template") -> 
             )
             wrong.append((line, f"no field {{{field}}}{hint}"))
     missing = [field for field in NEEDED if field not in {f for _, f in used}]
-    told = [f"line {line}: {what}" for line, what in sorted(wrong)]
-    told += [f"the field {{{field}}} is missing" for field in missing]
-    if told:
-        raise JobError(f"{name}: {'; '.join(told)}")
+    found = [f"line {line}: {what}" for line, what in sorted(wrong)]
+    found += [f"the field {{{field}}} is missing" for field in missing]
+    if found:
+        raise JobError(f"{name}: {'; '.join(found)}")
 
 
 def render(text: str, values: Mapping[str, object], name: str = "template") -> str:

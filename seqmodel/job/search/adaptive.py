@@ -4,8 +4,8 @@
     found = adaptive(job, base, {"lr": log_uniform(1e-5, 1e-2)}, n=50, n_at_once=8)
     optuna.visualization.plot_slice(found.study)
 
-The driver asks optuna for points, submits them, reads their metrics and tells what came out. The
-study is a file beside the search's record, on the driver's machine: nodes know nothing of it, and
+The driver asks optuna for points, submits them, reads their metrics and reports the result. The
+study is a file beside the search's record, on the driver's host: nodes know nothing of it, and
 one driver at a time writes it. A driver that was killed is followed by the same call: points that
 were asked for and not submitted are submitted, the others are found by their names.
 """
@@ -71,7 +71,7 @@ def adaptive(
         metric: logged value whose best over a run counts; the run's monitor unless given.
         seed: of the sampler.
         name: of the search; its record and study lie in `<folder>/<name>/`.
-        folder: of the records, on this machine.
+        folder: of the records, on this host.
         every_s: seconds between two looks at the runs.
 
     Raises:
@@ -129,7 +129,7 @@ class AdaptiveSearch:
         return self.study
 
     def run(self, n: int, n_at_once: int = 4, every_s: float = 5.0) -> None:
-        """Asks, submits, reads and tells until `n` trials have ended."""
+        """Asks, submits, reads and reports until `n` trials have ended."""
         optuna = _optuna()
         with self.record.locked(), _quiet(optuna):
             self._save()
@@ -202,7 +202,7 @@ class AdaptiveSearch:
             self.job.submit_all(list(new.values()))
 
     def _look(self, optuna: ModuleType) -> bool:
-        """Tells what ended, and ends what the pruner gives up; whether anything ended."""
+        """Reports what ended, and ends what the pruner gives up; whether anything ended."""
         found, ended = self._by_name(), False
         both = [(trial, self._status(trial, found)) for trial in self._flying(optuna)]
         begun = [(trial, status) for trial, status in both if status is not None]
@@ -287,8 +287,8 @@ class AdaptiveSearch:
         counts: dict[str, int] = {}
         for trial in trials:
             counts[trial.state.name.lower()] = counts.get(trial.state.name.lower(), 0) + 1
-        told = ", ".join(f"{k} {state}" for state, k in counts.items()) or "no trial"
-        text = f"{self.record.name}: {told}"
+        shown = ", ".join(f"{k} {state}" for state, k in counts.items()) or "no trial"
+        text = f"{self.record.name}: {shown}"
         if counts.get("complete"):
             best = self.study.best_trial
             point = ", ".join(f"{k}={v}" for k, v in best.user_attrs["point"].items())

@@ -6,7 +6,7 @@
     found = search.grid(ShellJob(n_at_once=2), base, {"lr": [1e-4, 1e-3], "n_layers": [2, 4]})
     found.results().grouped()
 
-What was done is told by the folders below job_out_dir, by the canonical name of each point: the
+What was done is read from the folders below job_out_dir, by the canonical name of each point: the
 record of a search only says which points it has. So a driver that was killed at any moment is
 followed by the same call, which submits what is missing and nothing twice.
 """
@@ -99,7 +99,7 @@ class Search:
         base: what all runs have in common.
         points: what each sets beside it.
         name: of the search; its record lies in `<folder>/<name>/`.
-        folder: of the records, on this machine.
+        folder: of the records, on this host.
         n_replicates: runs of each point, which differ in their seed: base's, the next, ...
         kind: grid, list or random.
         space: what was searched, for the record.
@@ -142,7 +142,7 @@ class Search:
         """Submits the points that no replicate has or had, and offers failed ones again.
 
         Args:
-            retry: which ended replicates go on: "all", "timeout", or "none".
+            retry: which ended replicates are resumed: "all", "timeout", or "none".
             repeat: submit a new replicate of every point, whatever there is.
             dry_run: only count, in `counts`.
 
@@ -358,6 +358,6 @@ def statuses(job: Job) -> StatusTable:
 
 
 def replicate_of(job: Job, status: Status) -> Replicate:
-    """The replicate of a status, on the machine of `job`."""
+    """The replicate of a status, on the host of `job`."""
     root, name, version = status.folder.rsplit("/", 2)
     return Replicate(job.interface, root, f"{name}/{version}", status.job)

@@ -1,4 +1,4 @@
-"""The record of a search, on the driver's machine: which points it has, and who is at it.
+"""The record of a search, on the driver's host: which points it has, and who is at it.
 
     search.json    base, space, points by canonical name, points that left
     lock           held by the driver that submits; its death releases it

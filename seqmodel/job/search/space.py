@@ -3,7 +3,7 @@
     space = {"lr": log_uniform(1e-5, 1e-2), "encoder": ["cnn", "transformer"],
              "n_heads": choice([2, 4, 8]).when(encoder="transformer")}
 
-A draw is a pure function of (seed, index, name): the same on any machine, for any number of draws,
+A draw is a pure function of (seed, index, name): the same on any host, for any number of draws,
 and whatever else is searched.
 """
 
