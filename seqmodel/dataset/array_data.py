@@ -63,13 +63,12 @@ class ArrayData(Data):
             )
         self.seq_len = lengths.pop()
         labels = [y for _, y in found.values()]
-        self.targets = _targets(labels)
+        self.targets = _targets(labels, self.hparams.label_kind)
         for split, (codes, y) in found.items():
             contigs = Contigs([], codes.lengths)
             whole = Intervals(contigs, np.arange(codes.n), np.zeros(codes.n), self.seq_len)
-            target = y if self.targets.kind == "class" or y.ndim == 2 else y[:, None]
             self.readers[split] = SequenceReader(
-                codes, self.alphabet, whole, self.seq_len, target=target
+                codes, self.alphabet, whole, self.seq_len, target=y
             )
 
     def _read(self, split: str, path: str) -> tuple[MappedCodes, np.ndarray]:
@@ -103,7 +102,7 @@ class ArrayData(Data):
         key = key_of(split, hp.array_names, letters, self.alphabet.to_dict())
         size = (n * length + 2 * SLACK,)
         codes = cached_array([path], key, size, np.uint8, fill, self.cache_dir)
-        return MappedCodes(MappedArray(codes), n, length), _compact(path, labels)
+        return MappedCodes(MappedArray(codes), n, length), _compact(path, labels, hp.label_kind)
 
 
 def _shape(path: str, shape: tuple[int, ...], n_letters: int) -> tuple[int, int]:
@@ -127,8 +126,11 @@ def _codes(part: np.ndarray, length: int, ids: np.ndarray, unknown_id: int) -> n
     return found.reshape(len(part), length)
 
 
-def _compact(path: str, labels: np.ndarray) -> np.ndarray:
-    """Labels as uint8 if they are 0 and 1, as int64 if they are classes, else as float32."""
+def _compact(path: str, labels: np.ndarray, kind: str | None) -> np.ndarray:
+    """Labels of a kind: int64 [n] for classes, else [n, T], uint8 if all are 0 and 1, or float32.
+
+    Without a kind they are classes if they are whole numbers [n], which no other kind has.
+    """
     if labels.dtype.kind not in "buif":
         raise LabelError(f"{path}: labels of type {labels.dtype} are no numbers")
     shape = [x for x in labels.shape[1:] if x != 1]
@@ -142,21 +144,54 @@ def _compact(path: str, labels: np.ndarray) -> np.ndarray:
             f"{path}: the label at {place} is {labels[tuple(place)]}, infinite in float32; write "
             "NaN if it is missing"
         )
-    missing = np.isnan(labels).any() if labels.dtype.kind == "f" else False
-    if labels.ndim == 2 and not missing and ((labels == 0) | (labels == 1)).all():
-        return labels.astype(np.uint8)
-    if labels.ndim == 1 and not missing and (labels >= 0).all() and (labels == labels // 1).all():
+    missing = np.isnan(labels) if labels.dtype.kind == "f" else np.zeros(labels.shape, bool)
+    with np.errstate(invalid="ignore"):
+        bits = missing | (labels == 0) | (labels == 1)
+        whole = ~missing & (labels >= 0) & (labels == labels // 1)
+    if kind is None:
+        kind = "class" if labels.ndim == 1 and whole.all() else "real"
+        kind = "multilabel" if labels.ndim == 2 and bits.all() and not missing.any() else kind
+    if kind == "class":
+        _check_labels(path, labels, whole, "a whole number from 0 on", "a class")
         return labels.astype(np.int64)
-    return labels.astype(np.float32)
+    labels = labels.reshape(len(labels), -1)
+    if kind == "real":
+        return labels.astype(np.float32)
+    _check_labels(path, labels, bits.reshape(labels.shape), "0 or 1 or missing (NaN)", "a label")
+    return labels.astype(np.float32 if missing.any() else np.uint8)
 
 
-def _targets(labels: list[np.ndarray]) -> Targets:
+def _check_labels(path: str, labels: np.ndarray, good: np.ndarray, wanted: str, what: str) -> None:
+    """Refuses the first label that is not `good`.
+
+    Raises:
+        LabelError: there is one, or classes are in several columns.
+    """
+    if what == "a class" and labels.ndim > 1:
+        raise LabelError(
+            f"{path}: labels of shape {list(labels.shape)}, but a class is one number for each "
+            "sequence; use --task=multilabel (--label_kind=multilabel) for columns of 0 and 1"
+        )
+    wrong = np.argwhere(~good)
+    if len(wrong):
+        place = wrong[0].tolist()
+        raise LabelError(
+            f"{path}: the label at {place} is {labels[tuple(place)]}, but {what} is {wanted}; set "
+            "--label_kind (--task) to the kind of the labels"
+        )
+
+
+def _targets(labels: list[np.ndarray], kind: str | None) -> Targets:
     first = labels[0]
-    if all(x.ndim == 1 and x.dtype == np.int64 for x in labels):
+    if all(x.ndim == 1 for x in labels):
         return targets_of("class", (), (), labels)
-    n = first.shape[1] if first.ndim == 2 else 1
-    kind = "multilabel" if all(x.dtype == np.uint8 for x in labels) else "real"
-    return Targets(kind, tuple(map(str, range(n))))
+    if any(x.ndim == 1 for x in labels):
+        raise LabelError(
+            "the labels of one split are classes, those of another are not; set --label_kind"
+        )
+    bits = all(x.dtype == np.uint8 for x in labels)
+    kind = kind or ("multilabel" if bits else "real")
+    return Targets(kind, tuple(map(str, range(first.shape[1]))))
 
 
 def _open(path: str, is_mat: bool) -> Mapping[str, object]:

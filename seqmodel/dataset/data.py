@@ -21,6 +21,7 @@ from seqmodel.dataset.batch.loader import Loader
 from seqmodel.dataset.batch.reader import Augment, SequenceReader
 from seqmodel.dataset.batch.sampler import Sampler
 from seqmodel.dataset.homology import Division
+from seqmodel.dataset.label.labels import check_classes
 from seqmodel.dataset.label.targets import Match, Targets
 from seqmodel.dataset.seq.alphabet import alphabet_from_name
 from seqmodel.dataset.seq.source import known_sha256
@@ -66,6 +67,9 @@ class Data:
         self._load()
         if not self.readers:
             raise IntervalError("there is nothing to read: every split is empty")
+        if self.targets.kind == "class":
+            found = {x: np.asarray(reader.target) for x, reader in self.readers.items()}
+            check_classes(found, getattr(hparams, "class_names", ()))
         augment = self._augment()
         for reader in self.readers.values():
             reader.with_augment(augment)  # refuses strands that an alphabet has not

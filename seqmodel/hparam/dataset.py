@@ -181,25 +181,33 @@ class FilesHparams(DatasetHparams):
             raise HparamError("--fasta is not set; give one or more FASTA files")
 
 
-class LabelledHparams(DatasetHparams):
+class KindHparams(DatasetHparams):
+    """Hyperparameters of all data with labels."""
+
+    @staticmethod
+    def add_hparams(parser: HparamParser) -> None:
+        parser.add_argument(
+            "--label_kind",
+            group=TARGET,
+            choices=["class", "multilabel", "real"],
+            help="Kind of the labels. class: one class; multilabel: several columns of 0 and 1; "
+            "real: numbers. In multilabel and real, values may be missing. If unset: the kind that "
+            "--task predicts.",
+        )
+
+
+class LabelledHparams(KindHparams):
     """Hyperparameters of all data with columns of labels."""
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
+        parser.set_defaults(label_kind="class")
         parser.add_argument(
             "--label_columns",
             group=READING,
             nargs="*",
             help="Columns with the labels, by name or by number from 1. If unset: `label` in "
             "tables, column 4 in BED files.",
-        )
-        parser.add_argument(
-            "--label_kind",
-            group=TARGET,
-            choices=["class", "multilabel", "real"],
-            default="class",
-            help="Kind of the labels. class: one class; multilabel: several columns of 0 and 1; "
-            "real: numbers. In multilabel and real, values may be missing.",
         )
         parser.add_argument(
             "--class_names",
@@ -287,7 +295,7 @@ class RecordsHparams(SequencesHparams, FilesHparams):
     target = "seqmodel.dataset.table_data:RecordsData"
 
 
-class ArraysHparams(DatasetHparams):
+class ArraysHparams(KindHparams):
     """Arrays of one-hot sequences and labels: .mat of DeepSEA (v5 and v7.3), .h5 or .npz."""
 
     name = "arrays"
@@ -314,7 +322,7 @@ class ArraysHparams(DatasetHparams):
         """Refuses a dataset without files."""
         if not any(getattr(values, x) for x in SPLIT_FILES):
             raise HparamError("--train_files is not set; give .mat, .h5 or .npz files")
-        dividing = ("split_column", "valid_prop", "test_prop")
+        dividing = ("split_column", "valid_column", "valid_prop", "test_prop")
         unused = next((x for x in dividing if getattr(values, x)), None)
         if unused:
             raise HparamError(

@@ -257,7 +257,15 @@ def _parser(
         parser.add_class(cls)
     for role in classes:
         parser.set_defaults(**{role: _default_choice(role, classes)})
+    kind = parser.declared.get("label_kind")
+    if kind is not None and kind.default is None:  # naming it changes no name of a run
+        parser.set_defaults(label_kind=_label_kind(classes))
     return parser
+
+
+def _label_kind(classes: Mapping[str, type[Hparams]]) -> str | None:
+    """The kind of labels that the task predicts."""
+    return getattr(classes.get("task"), "label_kind", None)
 
 
 def _plan(
@@ -288,7 +296,9 @@ def _plan(
         raise
     if asked.untrusted:
         warnings.warn(f"not imported: {ask_for_plugins(asked.untrusted)}", stacklevel=3)
-    below = {**inherited, **config, "plugins": asked.plugins}
+    kind = _label_kind(classes)
+    implied = {} if kind is None else {"label_kind": kind}
+    below = {**implied, **inherited, **config, "plugins": asked.plugins}
     plan.below = {name: v for name, v in below.items() if name in plan.parser.declared}
     for source in held:
         refuse_withheld(source, plan.parser.declared, {*config, *names})

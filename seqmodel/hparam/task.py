@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import ClassVar
 
 from seqmodel.errors import HparamError
 from seqmodel.hparam.hparams import HparamParser, Hparams
@@ -10,7 +11,14 @@ from seqmodel.hparam.value import number, str2bool
 
 
 class TaskHparams(Hparams):
-    """Hyperparameters of every task."""
+    """Hyperparameters of every task.
+
+    Attributes:
+        label_kind: the kind of labels that the task predicts, if it predicts labels; what
+            --label_kind is where it is not given.
+    """
+
+    label_kind: ClassVar[str | None] = None
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
@@ -140,6 +148,7 @@ class ClassifyHparams(LabelHparams):
 
     name = "classify"
     target = "seqmodel.task.classify:ClassifyTask"
+    label_kind = "class"
     usual = {"decoder": "pooled"}  # noqa: RUF012
 
     @classmethod
@@ -153,6 +162,7 @@ class MultilabelHparams(LabelHparams):
 
     name = "multilabel"
     target = "seqmodel.task.multilabel:MultilabelTask"
+    label_kind = "multilabel"
     usual = {"decoder": "pooled"}  # noqa: RUF012
 
     @classmethod
@@ -166,6 +176,7 @@ class RegressHparams(TaskHparams):
 
     name = "regress"
     target = "seqmodel.task.regress:RegressTask"
+    label_kind = "real"
     usual = {"decoder": "pooled"}  # noqa: RUF012
 
     @staticmethod

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from seqmodel.dataset.label.targets import BOOLEANS, MISSING, Targets, class_ids
+from seqmodel.dataset.label.targets import BOOLEANS, MISSING, Targets, class_ids, listed
 from seqmodel.errors import LabelError
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 MOST_CLASSES = 1 << 20
 """A class number beyond this is taken for a mistake: each class has weights of its own."""
+MANY_CLASSES = 1000
+"""From here on, more classes than half of the rows are a mistake too, such as a wrong column."""
 
 Where = Callable[[int], str]
 
@@ -117,9 +120,45 @@ def targets_of(
     if kind != "class":
         return Targets(kind, tuple(column_names))
     highest = max(int(x.max()) for x in labels if len(x))
-    if highest >= MOST_CLASSES:
+    n_rows = sum(map(len, labels))
+    if highest >= MOST_CLASSES or (highest >= MANY_CLASSES and 2 * (highest + 1) > n_rows):
         raise LabelError(
-            f"the labels have class {highest}, so there would be {highest + 1} classes; number the "
-            "classes from 0 on, or set --class_names, or --label_kind=real if they are numbers"
+            f"the labels have class {highest}, so there would be {highest + 1} classes of {n_rows} "
+            "rows; check --label_columns, number the classes from 0 on or set --class_names; set "
+            "--label_kind=real if the labels are numbers"
         )
     return Targets("class", tuple(class_names or map(str, range(max(highest, 1) + 1))))
+
+
+def check_classes(found: Mapping[str, np.ndarray], class_names: Sequence[str]) -> None:
+    """Warns of numbers that no class has, and of classes that no training row has.
+
+    Args:
+        found: class of each row by split.
+        class_names: names of the classes; empty if the labels are numbers.
+
+    Raises:
+        LabelError: the classes are numbered from 1.
+    """
+    n = max(len(class_names), *(int(x.max(initial=0)) + 1 for x in found.values()))
+    counts = {split: np.bincount(x, minlength=n) for split, x in found.items()}
+    train, total = counts.get("train"), np.sum(list(counts.values()), axis=0)
+    if train is None:
+        return
+    empty, n_classes = np.flatnonzero(total == 0), int(np.count_nonzero(total))
+    names = list(class_names) or list(map(str, range(n)))
+    if not class_names and empty.tolist() == [0] and n_classes > 1:
+        raise LabelError(
+            f"the labels are 1 to {n - 1}, but classes are numbered from 0; subtract 1, or set "
+            f"--class_names {' '.join(names[1:6])}{' ...' if n > 6 else ''}"
+        )
+    if not class_names and len(empty) and n_classes > 1:
+        warnings.warn(f"no row has class {listed([names[i] for i in empty])}", stacklevel=3)
+    for split, own in counts.items():
+        new = np.flatnonzero((own > 0) & (train == 0))
+        if len(new):
+            warnings.warn(
+                f"{split} split: {own[new].sum():,} of {own.sum():,} rows have a class that no "
+                f"training row has: {listed([names[i] for i in new])}",
+                stacklevel=3,
+            )

@@ -119,13 +119,13 @@ def match(model: Targets, data: Targets) -> Match:
     if sorted(model.names) == sorted(data.names) and len(set(model.names)) == model.n:
         order = np.array([data.names.index(x) for x in model.names])
         what = "classes are numbered" if model.kind == "class" else "targets are put"
-        note = f"{what} in the order of the model: {_listed(model.names)}"
-        return Match(model, order, f"{note} (given: {_listed(data.names)}){pairs and '; '}{pairs}")
+        note = f"{what} in the order of the model: {listed(model.names)}"
+        return Match(model, order, f"{note} (given: {listed(data.names)}){pairs and '; '}{pairs}")
     if not (model.are_numbered or data.are_numbered):
         missing = [x for x in model.names if x not in data.names]
         new = [x for x in data.names if x not in model.names]
         parts = {"missing": missing, "new": new}
-        both = "; ".join(f"{word}: {_listed(x)}" for word, x in parts.items() if x)
+        both = "; ".join(f"{word}: {listed(x)}" for word, x in parts.items() if x)
         raise LabelError(
             f"the model predicts {_shown(model)}, the data have {_shown(data)} ({both})"
         )
@@ -136,7 +136,7 @@ def match(model: Targets, data: Targets) -> Match:
     if model.are_numbered and data.are_numbered and model.kind == "class":
         return Match(model)
     return Match(
-        named, None, f"{_shown(data)} of the data are taken for the model's {_listed(model.names)}"
+        named, None, f"{_shown(data)} of the data are taken for the model's {listed(model.names)}"
     )
 
 
@@ -161,10 +161,11 @@ def _shown(targets: Targets) -> str:
     word = words.get(targets.kind, "tracks")
     if targets.kind is None:
         return f"no {word}"
-    return f"{targets.n} {word} ({_listed(targets.names)})"
+    return f"{targets.n} {word} ({listed(targets.names)})"
 
 
-def _listed(names: Sequence[str], most: int = 5) -> str:
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Names in a message, of which the first `most` are shown."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
@@ -225,7 +226,7 @@ def _no_class(text: str, names: Sequence[str] | None) -> str:
     if text.strip().lower() in MISSING:
         return f"label {text!r} is missing; leave out the row"
     if names:
-        return f"label {text!r} is none of the classes {_listed(names, 20)}"
+        return f"label {text!r} is none of the classes {listed(names, 20)}"
     is_number = text.strip().lstrip("+-")[:1].isdigit()
     advice = (
         "--label_kind=real if the labels are numbers, --class_names if the classes have names"
