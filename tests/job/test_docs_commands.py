@@ -29,6 +29,7 @@ MENTIONS = {
     "seqmodel resume FOLDER --slurm_account=def-me",
     "seqmodel results", "seqmodel variants ... --part=k/4",
     "seqmodel merge out/scores.vcf.gz.parts",
+    "seqmodel attribute --plot", "seqmodel attribute", "seqmodel predict",
 }  # fmt: skip
 
 
