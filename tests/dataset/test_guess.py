@@ -15,7 +15,7 @@ from seqmodel.dataset.guess.beds import choose_contigs
 from seqmodel.errors import SeqmodelError
 from seqmodel.hparam.resolve import resolve
 
-MODEL = ("encoder", "max_epochs", "patience")
+MODEL = ("encoder", "n_layers", "pool", "max_epochs", "patience")
 PROPS = {"valid_prop": 0.2, "test_prop": 0.2}
 
 
@@ -400,7 +400,7 @@ BED_READINGS = {
     "a class in column 4": (bed(FACTORS), CLASSES),
     "a name, a score, a strand, then a class": (
         bed(NAMES, [0] * 20, ["+", "-"] * 10, FACTORS),
-        CLASSES | {"label_columns": ["7"]},
+        CLASSES | {"label_columns": ["7"], "rc_prob": None},
     ),
     "a header line": (
         bed(NAMES, FACTORS, head="#chrom\tstart\tend\tname\tclass"),
@@ -441,6 +441,7 @@ def test_readings_of_intervals(tmp_path, genome, name):
     path.write_text(text)
     # a tenth of the intervals each, of the first contigs in the order of their numbers of intervals
     own = {"dataset": "bed", "intervals": [str(path)]}
+    own |= {"rc_prob": 0.5}  # no file but one has strands
     own |= {"test_contigs": ["chr1"], "valid_contigs": ["chr10"]}
     assert guessed(path, f"--fasta={genome}") == {
         n: v for n, v in (own | expected).items() if v is not None

@@ -25,6 +25,7 @@ from seqmodel.dataset.interval.stream import IntervalLines
 from seqmodel.errors import HparamError
 
 _BED = re.compile(r"\.(bed|narrowpeak)(\.b?gz)?$", re.IGNORECASE)
+RC_PROB = 0.5
 MOST_CONTIGS = 200
 """Contigs are named on the command line if they are at most this many."""
 LEN_MIN, LEN_MAX, LEN_STEP = 200, 2000, 100
@@ -69,6 +70,9 @@ def read_bed_file(files: Mapping[str, str], given: Mapping[str, Any]) -> Found:
     }  # fmt: skip
     strand, rest = _without_strand(found.columns, _header(path), given)
     values |= strand
+    if not given.get("rc_prob") and not _has_strands(path, given, strand):
+        values["rc_prob"] = RC_PROB
+        notes.append(("strands", "none in the file: half of the training windows are reversed"))
     split = None if len(files) > 1 else _split(path, rest, given)
     rest = [c for c in rest if c is not split]
     labels = _labels(path, found, rest, given)
@@ -127,6 +131,12 @@ def _without_strand(
     if sixth is not None and (sixth.has_more or not set(sixth.values) <= set(SIGNS)):
         return {"strand_column": "none"}, list(columns)
     return {}, [c for c in columns if c is not sixth]
+
+
+def _has_strands(path: str, given: Mapping[str, Any], strand: Values) -> bool:
+    """Whether an interval of the file is on a strand, as far as its head shows."""
+    column = given.get("strand_column") or strand.get("strand_column")
+    return any(x.strand for x in islice(IntervalLines(path, strand=column), BLOCK_ROWS))
 
 
 def _split(path: str, columns: Sequence[Column], given: Mapping[str, Any]) -> Column | None:

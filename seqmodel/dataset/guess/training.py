@@ -15,6 +15,7 @@ CHECKPOINTS = ("load_checkpoint_path", "load_encoder_from_checkpoint")
 ENCODER = "cnn"
 LETTERS_TOTAL = 200_000_000
 """Bases or residues that are read in all epochs together: at most twenty minutes on two cores."""
+INTERVALS_MODEL: Values = {"n_layers": 2, "pool": "max"}
 EPOCHS_MIN, EPOCHS_MAX, PATIENCE = 3, 50, 5
 VALID = ("valid_files", "valid_prop", "valid_contigs", "fold_json")
 VALIDATION = "score on the valid split"
@@ -66,6 +67,9 @@ def model_for(n_items: int, seq_len: int, known: Mapping[str, Any]) -> tuple[Val
     if known.get("encoder", ENCODER) == ENCODER:
         values["encoder"] = ENCODER
         notes.append("convolutions with pooling, which learn motifs from few sequences")
+        if known.get("dataset") == "bed" and not {"decoder", "n_layers", "pool"} & set(known):
+            values |= INTERVALS_MODEL
+            notes.append("the maximum over positions, because a motif may be anywhere")
     if not {"max_epochs", "max_steps"} & set(known):
         most = LETTERS_TOTAL // max(n_items * seq_len, 1)
         values["max_epochs"] = min(max(most, EPOCHS_MIN), EPOCHS_MAX)
