@@ -164,7 +164,7 @@ def foreign_job(canary):
 
 def test_a_copied_job_is_not_resumed(foreign_job, capsys, canary):
     assert seqmodel(["resume", str(foreign_job)]) == 2
-    assert "is a copy: its job was made in /somewhere/else" in capsys.readouterr().err
+    assert "is a copy of /somewhere/else" in capsys.readouterr().err
     time.sleep(0.2)
     assert not canary.exists()
 

@@ -1,12 +1,12 @@
-"""Where and how runs happen: a shell or Slurm, here or over SSH. Light: standard library only.
+"""Jobs: runs in a shell or under Slurm, on this host or over SSH. Light: standard library only.
 
     from seqmodel.job import ShellJob, SlurmJob, SshInterface
     job = SlurmJob(SshInterface("cedar"), workdir="/project/me/dna", slurm_account="def-me")
     job.submit(task="masked", fasta="data/hg38.fa", seq_len=512)
 
-agent and launch hold what is done on the host of the jobs, and os_interface is the way there;
-replicate and state are the folders and what they say; making writes a run's files, with template;
-job, shell and slurm submit them.
+agent and launch hold the operations on the host of the jobs, and os_interface calls them there.
+replicate and state describe the folders and read their states. making writes the files of a run,
+with template. job, shell and slurm submit them.
 """
 
 _LAZY = {
@@ -23,7 +23,7 @@ __all__ = list(_LAZY)
 
 
 def __getattr__(name: str) -> object:
-    """The named object, imported when it is first asked for."""
+    """Return the named object, which is imported on first use."""
     if name not in _LAZY:
         raise AttributeError(f"module 'seqmodel.job' has no attribute {name!r}")
     from importlib import import_module

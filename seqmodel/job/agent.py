@@ -1,9 +1,9 @@
-"""Operations on the files of replicates, done by the host where the files are.
+"""Operations on the files of replicates, run on the host that has the files.
 
-Here and in launch.py is the only implementation: LocalInterface calls the functions, SshInterface
-sends both files to `python3` on the other host as one program, with one request behind it. So
-they need the standard library of Python 3.6 only, its syntax, and nothing else of seqmodel.
-Arguments and results are what JSON holds, and bytes.
+This file and launch.py are the only implementation: LocalInterface calls the functions, and
+SshInterface sends both files to `python3` on the other host as one program, with one request after
+it. They therefore use only the syntax and standard library of Python 3.6, and nothing else of
+seqmodel. Arguments and results are JSON values and bytes.
 """
 
 import contextlib
@@ -19,15 +19,15 @@ import time
 import zlib
 
 KEPT = ".seqmodel"
-PULLED = ".pulled"  # in a copy: the time at which it was made, by the clock of its source
-# a file up to this size is read whole; of a larger one the first and the last bytes
+PULLED = ".pulled"  # in a copy: the time at which the copy was made, by the clock of its source
+# a file up to this size is read whole; only the head and tail of a larger one are read
 WHOLE_BYTES = 48 * 1024
 HEAD_BYTES = 8 * 1024
 TAIL_BYTES = 16 * 1024
 CUT = b"\n...\n"
-MAX_BYTES = 256 * 2**20  # no file of a run is larger, but checkpoints, which are not read here
+MAX_BYTES = 256 * 2**20  # only checkpoints are larger, and they are not read here
 STALE_S = 86400
-LIVE_S = 60  # a process in a container of this host's name may have a number that is free here
+LIVE_S = 60  # a container with the name of this host may use a process id that is free here
 NO_FILE = {
     stat.S_IFDIR: "a folder is in the place of the file",
     stat.S_IFIFO: "a FIFO is in the place of the file",
@@ -36,12 +36,12 @@ NO_FILE = {
 
 
 class Failure(Exception):
-    """An operation that was not done.
+    """An operation that failed.
 
     Args:
-        kind: missing, busy, damaged, late, or failed for anything else.
-        text: what, and why.
-        advice: what to do, or what was left undone.
+        kind: `missing`, `busy`, `damaged`, `late`, or `failed` for anything else.
+        text: What failed, and why.
+        advice: What to do, or what was not done.
     """
 
     def __init__(self, kind, text, advice=""):
@@ -49,11 +49,11 @@ class Failure(Exception):
         self.kind, self.text, self.advice = kind, text, advice
 
 
-# ---- messages: a line of JSON, and the bytes that are in it
+# ---- messages: a line of JSON, followed by the bytes that it refers to
 
 
 def pack(message):
-    """A message as bytes."""
+    """Encode a message as bytes."""
     blobs = []
 
     def keep(data):
@@ -66,14 +66,14 @@ def pack(message):
 
 
 def unpack(data):
-    """The message that `data` begins with.
+    """Return the message at the start of `data`.
 
     Raises:
-        ValueError: it was cut off.
+        ValueError: The message is incomplete.
     """
     size, _, body = data.partition(b"\n")
     if len(body) < int(size or 1):
-        raise ValueError(f"{len(body)} of {size.decode()} bytes came")
+        raise ValueError(f"{len(body)} of {size.decode()} bytes arrived")
     try:
         text, _, blobs = zlib.decompress(body[: int(size)]).partition(b"\n")
     except zlib.error as e:
@@ -91,10 +91,10 @@ def unpack(data):
 
 
 def answer(module, operation, arguments):
-    """What a function of these two files returns.
+    """Call a function of these two files and return its result.
 
     Raises:
-        Failure: it was not done.
+        Failure: The operation failed.
     """
     try:
         return getattr(sys.modules[module], operation)(**arguments)
@@ -104,7 +104,7 @@ def answer(module, operation, arguments):
 
 
 def main():
-    """Does the request on standard input. The answer follows the mark, which is the argument."""
+    """Run the request on standard input. The answer follows the mark, which is the argument."""
     out = sys.stdout.buffer
     out.write(b"\n%s\n" % os.fsencode(sys.argv[1]))
     out.flush()
@@ -120,7 +120,7 @@ def main():
 
 
 def _text(value, change):
-    """`value` with all its texts changed: Python may take names in another encoding than UTF-8."""
+    """Convert all texts in `value`: Python may read names in an encoding other than UTF-8."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
@@ -140,23 +140,23 @@ def _to_utf8(text):
 
 
 def absolute(path, start=""):
-    """`path` as an absolute one; `~` is the home folder, and relative ones begin at `start`."""
+    """Return an absolute path; `~` is the home folder, and relative paths start from `start`."""
     return os.path.abspath(os.path.join(start or os.getcwd(), os.path.expanduser(path)))
 
 
 def read_regular(path, pick=None):
-    """The content of a regular file; None if there is none.
+    """Return the content of a regular file, or None if it does not exist.
 
     Args:
-        path: the file; a link to a regular file is one.
-        pick: reads a part, given the open file and its size; all of it unless given.
+        path: Path of the file; a link to a regular file is accepted.
+        pick: Function of the open file and its size that reads a part. If unset: read everything.
 
     Raises:
-        Failure: it is something else, too large, or cannot be read.
+        Failure: The path is not a regular file, is too large, or cannot be read.
     """
     name = os.path.basename(path)
     try:
-        # before it is opened: a FIFO would hang, and a device may do anything
+        # checked before opening: a FIFO would hang, and a device may do anything
         found = os.stat(path)
         if stat.S_ISREG(found.st_mode):
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -164,7 +164,7 @@ def read_regular(path, pick=None):
                 if pick is not None:
                     return pick(file, found.st_size)
                 if found.st_size > MAX_BYTES:
-                    raise Failure("damaged", f"{name}: larger than {MAX_BYTES >> 20} MB")
+                    raise Failure("damaged", f"{name} is larger than {MAX_BYTES >> 20} MB")
                 return file.read(MAX_BYTES)
         what = NO_FILE.get(stat.S_IFMT(found.st_mode), "a device is in the place of the file")
     except (FileNotFoundError, NotADirectoryError):
@@ -179,7 +179,7 @@ def read_regular(path, pick=None):
 
 
 def _head_and_tail(file, size):
-    # without buffering: one read for the many small files
+    # unbuffered: each of the many small files takes one read
     data = file.read(WHOLE_BYTES + 1)
     if len(data) <= WHOLE_BYTES:
         return data
@@ -188,7 +188,7 @@ def _head_and_tail(file, size):
 
 
 def read(paths):
-    """The content of those of `paths` that are regular files; of large ones head and tail."""
+    """Return the content of the regular files in `paths`; of large files, the head and tail."""
     found = {}
     for path in paths:
         try:
@@ -201,7 +201,7 @@ def read(paths):
 
 
 def tail(path, n_lines):
-    """The last lines of a regular file."""
+    """Return the last lines of a regular file."""
 
     def end(file, size):
         data, at = b"", size
@@ -219,7 +219,7 @@ def tail(path, n_lines):
 
 
 def list_dir(path):
-    """The names in a folder, sorted; none if there is no such folder."""
+    """Return the sorted names in a folder; an empty list if the folder does not exist."""
     try:
         return sorted(os.listdir(absolute(path)))
     except (FileNotFoundError, NotADirectoryError):
@@ -227,21 +227,21 @@ def list_dir(path):
 
 
 def snapshot(root, names, whole, asked):
-    """What is below a folder at one moment; see the class Snapshot.
+    """Read what is below a folder at one moment; see the class Snapshot.
 
     Args:
-        root: the folder.
-        names: files of `root` itself, or of all `version_*` folders one or two below.
-        whole: those of them of which large ones are read whole too.
-        asked: {name: (module, function, arguments)}, done before the files are read: a job that
-            ended meanwhile then has its last word in the files.
+        root: The folder.
+        names: Files of `root` itself, or of all `version_*` folders one or two levels below.
+        whole: Names of the files that are read whole even if they are large.
+        asked: {name: (module, function, arguments)}, called before the files are read, so that
+            the files contain the last event of a job that ends meanwhile.
     """
     path = absolute(root)
     if not os.path.isdir(path):
         raise Failure("missing", f"{root}: no such folder", "give a folder of runs")
     real = os.path.realpath(path)
     if os.path.islink(path) and os.path.basename(real).startswith("version_"):
-        path = real  # out/latest is the run that it links to
+        path = real  # out/latest is a link to another run
     outputs = {name: answer(*call) for name, call in asked.items()}
     files, damaged, pulled = {}, {}, _pulled(path)
     for folder in replicate_folders(path):
@@ -264,7 +264,7 @@ def snapshot(root, names, whole, asked):
 
 
 def _pulled(path, n_levels=3):
-    """When a folder, or one above it, was copied from another host; 0 for no copy."""
+    """Return when a folder, or one above it, was copied from another host; 0 if none was."""
     found = 0
     for _ in range(n_levels):
         try:
@@ -276,12 +276,12 @@ def _pulled(path, n_levels=3):
 
 
 def clock():
-    """Seconds since 1970 here."""
+    """Return the seconds since 1970 by the clock of this host."""
     return time.time()
 
 
 def replicate_folders(root):
-    """The `version_*` folders: `root` itself as ".", or those one or two levels below, sorted."""
+    """List the sorted `version_*` folders: `root` itself as ".", or those 1 or 2 levels below."""
     if os.path.basename(root).startswith("version_"):
         return ["."]
     own = versions(root)
@@ -295,10 +295,10 @@ def replicate_folders(root):
 
 
 def versions(folder):
-    """The names of the `version_<n>` folders in a folder, by number; none if it cannot be read."""
+    """List the `version_<n>` folders in a folder, by number; empty if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
-            # a copy, as `version_0.bak`, has the events and the job of another
+            # a copy such as `version_0.bak` has the events and the job of another replicate
             named = [e for e in entries if e.name.startswith("version_")]
             found = [e.name for e in named if e.name[8:].isdecimal() and _is_folder(e)]
     except OSError:
@@ -309,12 +309,12 @@ def versions(folder):
 def _is_folder(entry):
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself
+    except OSError:  # a link that points to itself
         return False
 
 
 def tree(path, exclude):
-    """A tar.gz of what is in a folder, without FIFOs, devices and names that match `exclude`."""
+    """Pack a folder as tar.gz, without FIFOs, devices and names that match `exclude`."""
     import io
     import tarfile
 
@@ -335,12 +335,12 @@ def tree(path, exclude):
 
 
 def zip_member(path, workdir, name, most):
-    """At most the first `most` bytes of the member of a zip file whose file name is `name`."""
+    """Return up to `most` bytes of the member of a zip file whose file name is `name`."""
     import zipfile
 
     path = absolute(path, absolute(workdir))
-    if not stat.S_ISREG(os.stat(path).st_mode):  # a device has no end, a FIFO waits
-        raise Failure("damaged", "it is no regular file")
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a device has no end, and a FIFO blocks
+        raise Failure("damaged", "not a regular file")
     try:
         with zipfile.ZipFile(path) as archive:
             found = [n for n in archive.namelist() if n.split("/")[-1] == name]
@@ -351,11 +351,11 @@ def zip_member(path, workdir, name, most):
 
 
 def write_files(root, files, links=None):
-    """Writes files below `root`, in their order, and makes links to targets.
+    """Write files below `root`, in their order, and make links to targets.
 
-    Who reads a file that others share or that was there before finds it whole, also where many
-    write it. If one file cannot be written, none is: new replicates are removed, and the files that
-    were there are as before. What is kept beside the replicates is for its owner alone.
+    A shared or existing file is replaced as a whole, even if several processes write it. If one
+    file cannot be written, none is: new replicates are removed, and existing files keep their
+    content. Only the owner can read what is kept beside the replicates.
     """
     new = {os.path.dirname(name) for name in files if os.path.basename(name) == "events"}
     asides, path = [], root
@@ -368,7 +368,7 @@ def write_files(root, files, links=None):
         remove_leftovers(f"{root}/{KEPT}/code")
         for name, data in files.items():
             aside = path = f"{root}/{name}"
-            # `events` too: with it a replicate is whole
+            # `events` too: it completes a replicate
             if os.path.dirname(name) not in new or path.endswith("/events"):
                 who = f"{os.uname()[1]}.{os.getpid()}.{os.urandom(4).hex()}"
                 aside = f"{os.path.dirname(path)}/{who}.part"
@@ -390,13 +390,13 @@ def write_files(root, files, links=None):
 
 
 def unwritten(error, path):
-    """The Failure of an OSError while `path` was written for a submission."""
+    """Return the Failure for an OSError while `path` was written for a submission."""
     text = f"cannot write {path}: {error.strerror or error}"
     return Failure("failed", text, "nothing was submitted, and what was written was removed")
 
 
 def discard(root, names):
-    """Removes the new replicates and the submissions to which these files belong."""
+    """Remove the new replicates and submissions to which these files belong."""
     for folder in {os.path.dirname(name) for name in names}:
         path = f"{root}/{folder}"
         if folder.startswith(f"{KEPT}/submitted/"):
@@ -407,7 +407,7 @@ def discard(root, names):
 
 
 def leave_parent(parent):
-    """Removes the folder of a run of which no replicate is left."""
+    """Remove the folder of a run that has no replicate left."""
     path = f"{parent}/identity"
     try:
         if os.listdir(parent) not in ([], ["identity"]):
@@ -417,17 +417,17 @@ def leave_parent(parent):
             os.unlink(path)
         try:
             os.rmdir(parent)
-        except OSError:  # another submitter has taken a number meanwhile
+        except OSError:  # another submitter has meanwhile taken a number
             with open(path, "xb") as file:
                 file.write(mark or b"")
     except (OSError, Failure):
-        pass  # it is small
+        pass  # the file is small
 
 
 def remove_leftovers(folder):
-    """Removes the `.part` files of processes that were killed while they wrote.
+    """Remove the `.part` files of processes that were killed while writing.
 
-    Those are of this host and of a process that is gone, or older than a day.
+    A file is removed if its process on this host has ended, or if it is older than a day.
     """
     host = re.escape(os.uname()[1])
     mine = re.compile(rf"(?:^|\.){host}\.([0-9]+)\.[0-9a-f]+\.part$")
@@ -469,11 +469,11 @@ def _make_folder(root, name, made):
     except FileExistsError:
         found = os.stat(path)
         if is_kept and found.st_uid == os.getuid() and found.st_mode & 0o077:
-            os.chmod(path, 0o700)  # an earlier version made it
+            os.chmod(path, 0o700)  # made by an earlier version
 
 
 def note(lines):
-    """Appends (folder, line) to the events there; a folder that cannot be written is left out."""
+    """Append each (folder, line) to the events there; folders that are not writable are skipped."""
     for folder, line in lines:
         try:
             if os.path.exists(folder + "/events"):
@@ -483,7 +483,7 @@ def note(lines):
 
 
 def append(folder, line):
-    """Appends an event, in one write, all of it or nothing."""
+    """Append an event in one write: all of it or nothing."""
     data = os.fsencode(f"{int(time.time())} {line}\n")
     path = folder + "/events"
     with open(path, "ab", 0) as file:
@@ -494,7 +494,7 @@ def append(folder, line):
 
 
 def prune(folders, older_than_min):
-    """Removes those folders that hold only what a submitter writes; (folder, what was done)."""
+    """Remove the folders that hold only what a submitter writes; return (folder, result)."""
     return [[folder, _prune(folder, older_than_min)] for folder in folders]
 
 
@@ -519,7 +519,7 @@ _SUBMITTED = ("*_version_*.sh", "hparams.json", "job.json", "*.part", "stdout", 
 
 
 def _foreign(path):
-    """Why a file is not of a submitter that was cut off; "" if it is."""
+    """Return why a file is not left over from an interrupted submission; "" if it is."""
     name = os.path.basename(path)
     if not any(fnmatch.fnmatchcase(name, pattern) for pattern in _SUBMITTED):
         return f"it holds {name}, which no submitter writes"

@@ -1,6 +1,6 @@
-"""What a new replicate's folder holds: the fields of its script, its records, the code it runs.
+"""The content of a new replicate's folder: the fields of its script, its records and its code.
 
-Job (job.py) says where and when; here is what is written. Standard library only.
+Job (job.py) decides where and when; this module decides what is written. Standard library only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SWITCHES = ("stage_code", "stage_data", "fast_dev_run_first", "checkpoint_check
 def template_fields(
     run: Run, settings: Namespace, place: Place, canonical: str, n: int, code: Code
 ) -> dict[str, Any]:
-    """What the template of replicate `n` is filled with, but for what depends on the host."""
+    """Return the fields of the template of replicate `n`, except those that depend on the host."""
     folder = f"{place.root}/{canonical}/version_{n}"
     kept = f"{place.root}/{KEPT}/code"
     extra = settings.stage_paths
@@ -63,7 +63,7 @@ def template_fields(
 
 
 def needs(settings: Namespace) -> list[tuple[str, str, str]]:
-    """What the settings name on the host of the job: flag, kind (x f d, as of `test`), path."""
+    """List what the settings name on the host of the job: flag, kind (x f d, see `test`), path."""
     found = []
     if settings.venv:
         found.append(("--venv", "x", f"{settings.venv.rstrip('/')}/bin/python"))
@@ -84,15 +84,15 @@ def replicate_files(
     more: Mapping[str, Any],
     script: str,
 ) -> dict[str, bytes]:
-    """The files of a new replicate; `events` last: with it the folder is whole.
+    """Return the files of a new replicate. `events` is last, because it completes the folder.
 
     Args:
-        replicate: where.
-        run: its hyperparameters.
-        settings: those of the job.
-        code: what it will run.
-        more: `kind`, `base`, `class`, `given` and `fields` of its record.
-        script: the script.
+        replicate: Replicate that the files belong to.
+        run: Run with the hyperparameters of the replicate.
+        settings: Settings of the job.
+        code: Code that the job will run.
+        more: `kind`, `base`, `class`, `given` and `fields` of the record.
+        script: Text of the script.
     """
     tracked = run.parser.declared
     record = {
@@ -118,7 +118,7 @@ def replicate_files(
         "events": f"{int(time.time())} created token={token} grace_s={settings.grace_s} "
         f"kind={more['base']} class={more['class']}\n",
     }
-    if not isinstance(run, VerbRun):  # a verb is no run, so it leaves no record of one
+    if not isinstance(run, VerbRun):  # a verb is not a run, so it leaves no record of one
         contents = {"hparams.json": json.dumps(vars(run.values), indent=1) + "\n", **contents}
     return {
         f"{replicate.folder}/{name}": text.encode("utf-8", "surrogateescape")
@@ -127,29 +127,29 @@ def replicate_files(
 
 
 def refuse_foreign(replicate: Replicate, fields: Mapping[str, Any]) -> None:
-    """A job that is submitted again runs what its record names: it must be one of this user's.
+    """Refuse to submit the job of another user again, because it runs what its record names.
 
     Raises:
-        JobError: the folder is a copy, or somebody else's.
+        JobError: The folder is a copy, or belongs to another user.
     """
     if not replicate.interface.is_local:
         return
     made = str(fields.get("folder"))
     if os.path.realpath(made) != os.path.realpath(replicate.path):
         raise JobError(
-            f"{replicate.path} is a copy: its job was made in {made}, and its script runs what "
-            "that record names; submit the run anew, with --load_checkpoint_path for its weights"
+            f"{replicate.path} is a copy of {made}, and its script runs what "
+            "that record names; submit a new run, with --load_checkpoint_path for its weights"
         )
     owner = os.stat(f"{replicate.path}/job.json").st_uid
     if os.getuid() not in (0, owner):
         raise JobError(
-            f"{replicate.path} belongs to another user (uid {owner}), and resuming it runs what "
-            "its record names; submit the run anew"
+            f"{replicate.path} belongs to another user (uid {owner}), and resuming it would run "
+            "what its record names; submit a new run"
         )
 
 
 def code_files(code: Code) -> dict[str, bytes]:
-    """The files that keep a state of the code: the archive, where it came from, and its diff."""
+    """Return the files that keep a state of the code: the archive, its origin and its diff."""
     record = {**code.record, "diff": None, "left_out": code.withheld()}
     files = {
         f"{KEPT}/code/{code.digest}.json": (json.dumps(record, indent=1) + "\n").encode(),
@@ -164,7 +164,7 @@ _functions: list[tuple[str, bytes]] = []
 
 
 def node_functions() -> tuple[str, bytes]:
-    """The file name, by its content, and the content of node.sh."""
+    """Return a file name for node.sh, derived from its content, and the content."""
     if not _functions:
         from hashlib import sha256
 
@@ -176,10 +176,10 @@ def node_functions() -> tuple[str, bytes]:
 
 
 def header_there(interface: Interface, path: str, workdir: str) -> dict[str, Any]:
-    """The header of a checkpoint on the host of a job, relative to its working directory.
+    """Read the header of a checkpoint on the host of a job, relative to its working directory.
 
     Raises:
-        CheckpointError: no file, not written by seqmodel, or by a newer version.
+        CheckpointError: The file is missing, is no seqmodel checkpoint, or is from a newer version.
     """
     try:
         data = interface.call(
@@ -189,16 +189,15 @@ def header_there(interface: Interface, path: str, workdir: str) -> dict[str, Any
         raise
     except JobError as e:
         raise CheckpointError(
-            f"{path}: no checkpoint that seqmodel wrote can be read there ({e}); give the path of "
-            "a .ckpt file"
+            f"{path}: cannot read a seqmodel checkpoint there ({e}); give the path of a .ckpt file"
         ) from e
     return parse_header(data, f"{path} on {interface.name}")
 
 
 def data_files(run: Run) -> list[str]:
-    """The files below workdir that the run reads: the node copies them."""
+    """List the files below workdir that the run reads; the node copies them."""
     paths = dict.fromkeys(path for _, path in run.files)
-    return [path for path in paths if _is_below(path) and "\n" not in path]  # du: a line a file
+    return [path for path in paths if _is_below(path) and "\n" not in path]  # du: one line per file
 
 
 def _is_below(path: str) -> bool:
@@ -208,4 +207,4 @@ def _is_below(path: str) -> bool:
 def _check_stage_paths(paths: Iterable[str]) -> None:
     for path in paths:
         if not _is_below(path):
-            raise JobError(f"stage_paths: {path!r} must be relative to workdir, and below it")
+            raise JobError(f"stage_paths: {path!r} must be a relative path below workdir")

@@ -1,17 +1,17 @@
-"""What happened to a replicate: the lines of `events`, read from the first to the last.
+"""The history of a replicate: the lines of `events`, read from the first to the last.
 
-Who submitted it, the job itself and whoever asked a scheduler append lines; nothing is rewritten.
-What follows from them, and from the other files, is said by state.py.
+The submitter, the job itself and any process that asks a scheduler append lines; no line is
+rewritten. state.py derives the state from these lines and the other files.
 """
 
 from __future__ import annotations
 
 from collections import namedtuple
 
-BEAT_S = 30  # of jobs that did not note theirs
+BEAT_S = 30  # for jobs that did not record theirs
 
 Event = namedtuple("Event", ["time", "what", "fields"])
-# the words of `events`; a line with another word is ignored
+# the words of `events`; lines with other words are ignored
 EVENTS = frozenset(
     {"created", "submitting", "submitted", "refused", "start", "step", "run", "staged", "note",
      "requeue", "end", "cancelling", "cancel", "cancel_failed", "kept_out", "seen", "superseded"}
@@ -19,21 +19,21 @@ EVENTS = frozenset(
 
 
 class Record:
-    """What `events` says, read from the first line to the last."""
+    """The content of `events`, read from the first line to the last."""
 
     def __init__(self, events: list[Event]) -> None:
         self.whole = bool(events) and events[0].what == "created"
         self.made = events[0].fields if self.whole else {}
-        self.submission = -1  # the last one that was begun; -1 for none
+        self.submission = -1  # the last attempt that started; -1 for none
         self.token = self.index = self.node = ""
         self.job, self.attempts, self.phase = "", 0, ""
         self.submitted_job = ""
         self.submitted_at = self.started_at = self.cancelled_at = 0.0
         self.claimed = self.waiting = self.requeued = self.running = self.complete = False
-        self.open = False  # whether an attempt was started and has no last word
+        self.open = False  # whether an attempt has started and has no final event
         self.cancelled, self.cancelling, self.why, self.beat_s = False, False, "", BEAT_S
         self.refused_cancel = ""
-        self._counts_from = 0  # the submission from which on last words count
+        self._counts_from = 0  # final events count from this submission on
         self._started_in, self._started_as = "", ("", "", "", "")
         self.end: dict[str, str] | None = None
         self.seen: dict[str, str] | None = None
@@ -42,7 +42,7 @@ class Record:
             getattr(self, f"_{event.what}", self._other)(event.time, event.fields)
 
     def _other(self, time: float, fields: dict[str, str]) -> None:
-        """An event that changes no state."""
+        """Ignore an event that changes no state."""
 
     def _submitting(self, time: float, fields: dict[str, str]) -> None:
         self._clear()
@@ -67,7 +67,7 @@ class Record:
         self._clear()
         self.running, self.started_at, self.phase = True, time, "environment"
         self.attempts += 1
-        # 0.1.0, which did not write `beat`, wrote the raw id of an element here: that of one
+        # version 0.1.0, which did not write `beat`, wrote the raw id of an array element; for one
         # element is the id of its whole array
         if "beat" in fields or "_" not in self.job:
             self.job = fields.get("job", self.job)
@@ -77,7 +77,7 @@ class Record:
         self._started_in = fields.get("submission", "")
 
     def _kept_out(self, time: float, fields: dict[str, str]) -> None:
-        """A job found that the last attempt still ran, and ended: that attempt is what counts."""
+        """Record that a job ended because the last attempt still ran; that attempt counts."""
         self._clear()
         self.running, self._counts_from = self.open, 0
         self.job, self.submitted_job, self.token, self.index = self._started_as
@@ -100,12 +100,12 @@ class Record:
         if fields.get("submission", self._started_in) == self._started_in:
             self.open = False
         if "submission" in fields and _whole(fields["submission"]) < self._counts_from:
-            return  # the last word of a cancelled attempt, after it was submitted again
+            return  # the final event of a cancelled attempt, written after the next submission
         self._stop(time)
         self.end, self.waiting = fields, False
 
     def _cancel(self, time: float, fields: dict[str, str]) -> None:
-        # until it is submitted again: the job may write its start and its end after this line
+        # holds until the next submission: the job may still write its start and end below
         self.cancelled, self.cancelled_at, self.why = True, time, fields.get("text", "")
 
     def _cancelling(self, time: float, fields: dict[str, str]) -> None:
@@ -120,7 +120,7 @@ class Record:
 
     @property
     def kind(self) -> str:
-        """The kind of job that it is, `shell` or `slurm`; "" if the events do not say."""
+        """The kind of the job, `shell` or `slurm`; "" if the events do not contain it."""
         if "kind" in self.made:
             return self.made["kind"]
         if not self.submitted_job:
@@ -142,7 +142,7 @@ def _whole(text: str) -> int:
 
 
 def parse_events(data: bytes) -> list[Event]:
-    """The events of a file, without a last line that was cut short, and lines that are none."""
+    """Parse the events of a file; an incomplete last line and invalid lines are skipped."""
     events = []
     for line in data.decode("utf-8", "replace").split("\n")[:-1]:
         time, _, rest = line.partition(" ")

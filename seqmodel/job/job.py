@@ -1,11 +1,11 @@
-"""Job: replicates are submitted, found, ended and submitted again.
+"""Job: submit, find, cancel and resume replicates.
 
     job = ShellJob(n_at_once=2)                     # or SlurmJob(SshInterface("cedar"), ...)
     job.submit(task="masked", fasta="a.fa", seq_len=256)
     job.status()
 
-What is written for a run comes from Maker (making.py). ShellJob and SlurmJob add how a script is
-started, found and ended.
+Maker (making.py) writes the files of a run. ShellJob and SlurmJob define how a script is started,
+found and ended.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 
 class Job(Maker):
-    """How runs are submitted to one host and found again; ShellJob and SlurmJob are used.
+    """Submits runs to one host and finds them again. Use its subclasses ShellJob and SlurmJob.
 
     Args:
-        interface: the host; this one unless given.
-        settings: hyperparameters of the job (JobHparams and what the kind adds), for all that it
-            submits; each call may set others.
+        interface: Interface of the host. If unset: this host.
+        settings: Hyperparameters of the job (JobHparams and those of its kind), used for every
+            submission; each call can override them.
     """
 
     # ---- submitting
@@ -42,7 +42,7 @@ class Job(Maker):
     @overload
     def submit(
         self, replicate: None = None, *, verb: str, **hparams: Any
-    ) -> list[Replicate]: ...  # a verb in parts
+    ) -> list[Replicate]: ...  # a verb that is split into parts
 
     @overload
     def submit(self, replicate: Replicate | None = None, **hparams: Any) -> Replicate: ...
@@ -50,27 +50,27 @@ class Job(Maker):
     def submit(
         self, replicate: Replicate | None = None, **hparams: Any
     ) -> Replicate | list[Replicate]:
-        """Submits a run as its next replicate, or a replicate that was created before.
+        """Submit a run as its next replicate, or submit a replicate that was created earlier.
 
-        With `verb` and `n_parts` it submits the parts of a verb; see job/verb.py.
+        With `verb` and `n_parts`, submit the parts of a verb; see job/verb.py.
 
-        A replicate that is in the queue already, runs or is complete is left as it is: so a submit
-        whose connection was lost can be repeated. With settings of the job, which replace those
-        that the replicate has, such a replicate is refused.
+        A replicate that is queued, running or complete stays unchanged, so a submission can be
+        repeated after the connection was lost. If settings of the job are given, they replace
+        those of the replicate, and a queued, running or complete replicate is an error.
 
         Returns:
-            The replicate; `job.status([replicate])` shows its state. Of a verb, a list of them.
+            The replicate, or a list of them for a verb; `job.status([replicate])` shows its state.
 
         Raises:
-            HparamError: the hyperparameters are wrong. Nothing was made.
-            JobError: it could not be submitted; the message says what is left.
+            HparamError: The hyperparameters are invalid. Nothing was created.
+            JobError: The submission failed; the message says what was left behind.
         """
         if replicate is not None:
             for name in hparams:
                 if name not in self.parser.declared:
                     raise JobError(
-                        f"{name} cannot be set: a replicate that was created has its "
-                        "hyperparameters; give settings of the job alone, or submit a new run"
+                        f"{name} cannot be set: an existing replicate keeps its "
+                        "hyperparameters; give only settings of the job, or submit a new run"
                     )
             found = self.status([replicate])[0]
             if hparams:
@@ -83,9 +83,9 @@ class Job(Maker):
         return made if hparams.get("verb") else made[0]
 
     def submit_all(self, runs: Sequence[Mapping[str, object]]) -> list[Replicate]:
-        """Submits a replicate of each run, and of each part of a verb, at once.
+        """Submit a replicate of each run, and of each part of a verb, in one submission.
 
-        Equal runs get numbers of their own.
+        Equal runs get different numbers.
         """
         if not runs:
             return []
@@ -98,21 +98,21 @@ class Job(Maker):
         return made
 
     def replicates(self, n: int, *, same_seed: bool = False, **hparams: object) -> list[Replicate]:
-        """Tops up the replicates of a run to `n`: complete, running and queued ones count.
+        """Submit replicates of a run until there are `n`; complete, running and queued ones count.
 
-        They are runs of their own, with the seeds `seed`, `seed + 1`, ...; `Results.grouped` counts
-        them together.
+        They are separate runs with the seeds `seed`, `seed + 1`, ...; `Results.grouped` groups
+        them.
 
         Args:
-            n: number of replicates.
-            same_seed: repeat the run with one seed instead; the results are equal.
-            hparams: hyperparameters of the run, and settings of the job.
+            n: Number of replicates.
+            same_seed: Repeat the run with the same seed instead; the results are equal.
+            hparams: Hyperparameters of the run and settings of the job.
 
         Returns:
-            Those that were submitted now.
+            The replicates that this call submitted.
         """
         if hparams.get("verb"):
-            raise JobError("a verb has parts, not replicates; give n_parts to submit")
+            raise JobError("a verb has parts instead of replicates; set n_parts in submit()")
         return self.submit_all(seeds.replicates(self, n, hparams, new=False, same_seed=same_seed))
 
     def _launch(
@@ -122,19 +122,19 @@ class Job(Maker):
         place: Place,
         files: Mapping[str, bytes],
     ) -> None:
-        """Writes `files`, submits, and sets `replicate.job`."""
+        """Write `files`, submit the replicates, and set `replicate.job`."""
         raise NotImplementedError
 
-    # ---- looking
+    # ---- reading
 
     @property
     def n_at_once(self) -> int | None:
-        """Replicates that run at the same time; None where Slurm decides."""
+        """The maximum number of replicates that run at the same time; None if Slurm decides."""
         n: int | None = self._settings({}).n_at_once
         return n or (1 if self.kind == "shell" else None)
 
     def find_root(self, *, ask: bool = True) -> str:
-        """job_out_dir there: absolute, or perhaps below ~/ if the host must not be asked."""
+        """Return job_out_dir on the host: absolute, or below ~/ if the host must not be asked."""
         if not self.root:
             settings = self._settings({})
             if not ask and not self.interface.is_local:
@@ -145,17 +145,17 @@ class Job(Maker):
         return self.root
 
     def status(self, which: str | Replicate | Iterable[Replicate] | None = None) -> StatusTable:
-        """The states of some replicates, of all below a folder, or of all of this job_out_dir.
+        """Return the states of given replicates, of a folder, or of this whole job_out_dir.
 
         Returns:
-            A StatusTable: a list of Status that shows itself, with to_dicts() and to_pandas().
+            A StatusTable: a list of Status that prints as a table, with to_dicts() and to_pandas().
         """
         return self._look(which)[0]
 
     def _look(
         self, which: str | Replicate | Iterable[Replicate] | None
     ) -> tuple[StatusTable, Scheduler]:
-        """The states, and whoever asked the schedulers."""
+        """Return the states, and the object that asked the schedulers."""
         from seqmodel.job.status_table import StatusTable
 
         if isinstance(which, Replicate):
@@ -166,7 +166,7 @@ class Job(Maker):
             except MissingError:
                 if which is not None:
                     raise
-                return StatusTable([]), self.scheduler()  # nothing was submitted yet
+                return StatusTable([]), self.scheduler()  # nothing has been submitted yet
             return StatusTable(found, scheduler.problem), scheduler
         chosen = list(which)
         if not chosen:
@@ -181,7 +181,7 @@ class Job(Maker):
         return StatusTable(chosen_only, scheduler.problem), scheduler
 
     def _ask(self, root: str) -> tuple[list[Status], Scheduler]:
-        """The states below a folder; those of other kinds of job are asked of their schedulers."""
+        """Read the states below a folder; each kind of job is looked up in its own scheduler."""
         from seqmodel.job.status_table import Schedulers, read_status
 
         scheduler = self.scheduler()
@@ -195,7 +195,7 @@ class Job(Maker):
         return found, scheduler
 
     def _sibling(self, cls: type[Job], root: str) -> Job:
-        """A job of another class for the job_out_dir `root`, absolute."""
+        """Return a job of another class for the absolute job_out_dir `root`."""
         if cls is type(self):
             return self
         job = cls(self.interface, job_out_dir=root)
@@ -203,7 +203,7 @@ class Job(Maker):
         return job
 
     def _by_class(self, statuses: Sequence[Status]) -> list[tuple[Job, list[Status]]]:
-        """Jobs of the classes that made these replicates, each with its own."""
+        """Return jobs of the classes that made these replicates, each with its replicates."""
         found = classes(self.interface, statuses, type(self))
         groups: dict[type[Job], list[Status]] = {}
         for status in statuses:
@@ -214,20 +214,20 @@ class Job(Maker):
         ]
 
     def find(self, folder: str) -> list[Replicate]:
-        """The replicates in a folder: itself, of a canonical name, or of a whole job_out_dir."""
+        """Find the replicates of a replicate's folder, a canonical name, or a whole job_out_dir."""
         return [_replicate(self.interface, status) for status in self.status(folder)]
 
     def scheduler(self) -> Scheduler:
-        """How the scheduler is asked; see status_table.Scheduler."""
+        """Return the object that asks the scheduler; see status_table.Scheduler."""
         raise NotImplementedError
 
     def logs(self, replicate: Replicate, *, name: str = "stderr", n_lines: int = 40) -> str:
-        """The last lines of stdout or stderr of a replicate."""
+        """Return the last lines of stdout or stderr of a replicate."""
         data = self.interface.call(agent.tail, path=f"{replicate.path}/{name}", n_lines=n_lines)
         return data.decode("utf-8", "replace")
 
     def results(self, which: str | None = None) -> Results:
-        """A table of all runs of this job_out_dir, or of a folder in it: scores, time, memory."""
+        """Return a table of the runs in job_out_dir or a folder of it: scores, time, memory."""
         from seqmodel.job.results.table import results
 
         interface = None if self.interface.is_local else self.interface
@@ -236,10 +236,10 @@ class Job(Maker):
     def pull(
         self, which: str | Replicate | None = None, to: str = "pulled", *, checkpoints: bool = True
     ) -> str:
-        """Copies results here; what did not change is not copied again where rsync is.
+        """Copy results to this host; with rsync, unchanged files are not copied again.
 
         Returns:
-            The folder here: `to`, or the replicate's below it.
+            The local folder: `to`, or the folder of the replicate below it.
         """
         source = which.path if isinstance(which, Replicate) else which or self.find_root()
         root = self.find_root()
@@ -252,16 +252,16 @@ class Job(Maker):
     # ---- ending and resuming
 
     def cancel(self, replicates: Sequence[Replicate], why: str = "") -> None:
-        """Ends jobs that wait or run; what they saved stays.
+        """Cancel queued or running jobs; the files that they saved are kept.
 
-        Each is ended by the class of job that made it.
+        The class of job that made a replicate also cancels it.
 
         Args:
-            replicates: which.
-            why: the reason that their status shows; "cancelled" unless given.
+            replicates: Replicates to cancel.
+            why: Reason that the status shows. If unset: "cancelled".
 
         Raises:
-            JobError: some could not be ended; they are as they were, and can be cancelled again.
+            JobError: Some jobs could not be cancelled; they are unchanged, and you can try again.
         """
         if not replicates:
             return
@@ -279,26 +279,27 @@ class Job(Maker):
             raise error
 
     def _cancel(self, chosen: Sequence[Status], scheduler: Scheduler, why: str) -> dict[str, str]:
-        """Ends what its own class started; the folders that could not be ended, and why."""
+        """Cancel jobs of this class; return the folders that could not be cancelled, and why."""
         raise NotImplementedError
 
     def resume(
         self, replicates: Sequence[Replicate] | None = None, **settings: object
     ) -> list[Replicate]:
-        """Submits again what timed out, failed, was refused or created only; each in its folder.
+        """Resubmit replicates that timed out, failed, were refused or only created.
 
-        A run resumes from its newest checkpoint. Settings given here replace those of the job.
+        Each keeps its folder, and a run resumes from its newest checkpoint. Settings given here
+        override those of the job.
 
         Args:
-            replicates: which; unless given, all below job_out_dir that timed out, failed or were
-                refused by the scheduler.
-            settings: hyperparameters of the job, e.g. slurm_time_min=600.
+            replicates: Replicates to resume. If unset: all below job_out_dir that timed out, failed
+                or were refused by the scheduler.
+            settings: Hyperparameters of the job, e.g. slurm_time_min=600.
 
         Raises:
-            JobError: one of them runs, waits or is complete.
+            JobError: One of the replicates is running, queued or complete.
 
         Returns:
-            Those that were submitted: of several, without those whose job.json is damaged.
+            The submitted replicates. Among several, those with a damaged job.json are skipped.
         """
         found = [s for s in self.status(replicates) if replicates is not None or s.can_resume]
         for status in found:
@@ -327,11 +328,11 @@ class Job(Maker):
         return list(records)
 
     def refuse_resume(self, status: Status) -> None:
-        """Raises a JobError if a replicate in this state must not be submitted again."""
+        """Raise a JobError if a replicate in this state must not be submitted again."""
         if status.state == "running" or (status.state == "created" and status.queued):
             raise BusyError(f"{status.folder}: {status.state} {status.reason}; cancel it first")
         if status.state == "complete":
-            raise JobError(f"{status.folder}: complete; submit makes another replicate")
+            raise JobError(f"{status.folder}: complete; submit() makes another replicate")
         if status.reason == "half-made":
             raise JobError(f"{status.folder}: {status.detail}")
         if status.state == "damaged":
@@ -340,17 +341,17 @@ class Job(Maker):
             where = f" on {status.record.node}" if status.record.node else ""
             raise JobError(
                 f"{status.folder}: {status.state} {status.reason}, but its last attempt still "
-                f"gives signs of life{where}; cancel it, or wait until it has ended, then resume it"
+                f"shows signs of life{where}; cancel it or wait until it has ended, then resume it"
             )
 
     def prune(self, older_than_min: int = OLDER_THAN_MIN) -> list[str]:
-        """Removes the half-made folders that submitters left when they were cut off.
+        """Remove the incomplete folders that interrupted submissions left behind.
 
         Args:
-            older_than_min: minutes in which nothing was written there.
+            older_than_min: Minimum age of the last write in a folder, in minutes.
 
         Returns:
-            The paths of those that were removed.
+            The paths of the removed folders.
         """
         try:
             return prune(self.interface, self.find_root(), older_than_min).removed

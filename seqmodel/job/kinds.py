@@ -1,8 +1,8 @@
-"""Which class of job handles a replicate: its own, whichever class is asked.
+"""Choose the class of job that handles a replicate: the one that made it.
 
-A folder may hold runs of ShellJob, of SlurmJob and of subclasses. What a record names is not
-imported because it is named there: a subclass is used if the user has imported it, and its nearest
-class of this package otherwise.
+A folder may hold runs of ShellJob, SlurmJob and subclasses. A class is never imported only because
+a record names it: a subclass is used if the user has imported it, and otherwise its nearest class
+in this package.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from seqmodel.record.run_files import Damaged, why
 if TYPE_CHECKING:
     from seqmodel.job.job import Job
 
-# named, not imported: these classes ask this module which of them a replicate has
+# named instead of imported: these classes use this module
 KINDS = {"shell": "seqmodel.job.shell:ShellJob", "slurm": "seqmodel.job.slurm:SlurmJob"}
 _OLD_NAMES = {"ShellJob": "shell", "SlurmJob": "slurm"}
 
 
 def base_class(kind: str) -> type[Job]:
-    """The class of this package for jobs of a kind."""
+    """Return the class of this package for a kind of job."""
     found: type[Job] = resolve_target(KINDS.get(kind, KINDS["shell"]))
     return found
 
 
 def job_class(kind: str, path: str = "") -> type[Job]:
-    """The class `module:Class` if it was imported and is of this kind, else the package's own."""
+    """Return the class `module:Class` if it is imported and of this kind, else ours."""
     base = base_class(kind)
     module, _, name = path.partition(":")
     found = getattr(sys.modules.get(module), name, None) if name else None
@@ -43,7 +43,7 @@ def job_class(kind: str, path: str = "") -> type[Job]:
 
 
 def kind_of(job_json: Mapping[str, Any]) -> str:
-    """The kind of job that a job.json records; before 0.1.1 only the name of its class was kept."""
+    """Return the kind of job in a job.json; before 0.1.1 it had only the name of the class."""
     kind = job_json.get("base") or _OLD_NAMES.get(job_json.get("kind", ""))
     if kind is None:
         kind = "slurm" if "directives" in job_json.get("fields", {}) else "shell"
@@ -51,14 +51,14 @@ def kind_of(job_json: Mapping[str, Any]) -> str:
 
 
 def refuse_login_node(interface: Interface, choices: str) -> None:
-    """Refuses to start processes on a host of a cluster behind SSH when nobody asked for that.
+    """Refuse to start processes on a cluster host behind SSH unless the user asks for that.
 
     Args:
-        interface: the host.
-        choices: how the user says which of the two is meant.
+        interface: Interface of the host.
+        choices: Text that shows how the user chooses between the two.
 
     Raises:
-        JobError: it has sbatch.
+        JobError: The host has sbatch.
     """
     if not interface.is_local and interface.call(launch.has_program, name="sbatch"):
         raise JobError(
@@ -70,13 +70,13 @@ def refuse_login_node(interface: Interface, choices: str) -> None:
 def classes(
     interface: Interface, statuses: Sequence[Status], default: type[Job] | None = None
 ) -> dict[str, type[Job]]:
-    """The class for each replicate, by folder.
+    """Return the class of job for each replicate, by folder.
 
     Args:
-        interface: where they lie.
-        statuses: of the replicates.
-        default: for those about which nothing is known. Without it, each job.json is read, and a
-            replicate whose own is missing or damaged becomes damaged.
+        interface: Interface of the host that has the replicates.
+        statuses: States of the replicates.
+        default: Class for replicates of unknown kind. If None: read each job.json, and mark a
+            replicate whose job.json is missing or damaged as damaged.
     """
     known = {}
     for status in statuses:
@@ -92,7 +92,7 @@ def classes(
                 raise Damaged(f"{RECORD}: missing, or not a regular file")
             record = parse_record(contents[path], path)
             known[status.folder] = job_class(kind_of(record), str(record.get("class", "")))
-        except Exception as e:  # whatever is wrong with this one, the others are done
+        except Exception as e:  # an error in one replicate does not stop the others
             if default is None:
                 status.state, status.reason = "damaged", why(e)
                 known.pop(status.folder, None)

@@ -1,7 +1,7 @@
-"""Making replicates, starting their jobs, asking about them and ending them, where they are.
+"""Create replicates, and start, query and end their jobs, on the host that has them.
 
-The second half of what runs on the host of the jobs; see agent.py for how it gets there, and
-for the rules that both files keep.
+This is the second half of the code that runs on the host of the jobs. agent.py describes how it
+gets there and the rules for both files.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ SBATCH_S = 100
 
 
 def run(args, data=b"", cwd=None, limit_s=TIMEOUT_S):
-    """Exit code, standard output and standard error of a program, as bytes."""
+    """Run a program; return its exit code, standard output and standard error, as bytes."""
     try:
         done = subprocess.run(
             args, input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -50,12 +50,12 @@ def run(args, data=b"", cwd=None, limit_s=TIMEOUT_S):
 
 
 def has_program(name):
-    """Whether PATH has it."""
+    """Return whether PATH contains a program."""
     return shutil.which(name) is not None
 
 
 def _lines(args, limit_s=60):
-    """The lines that a program printed; None if it failed or did not answer."""
+    """Return the lines that a program printed; None if it failed or did not answer."""
     try:
         code, out, _ = run(args, limit_s=limit_s)
     except Failure:
@@ -64,23 +64,23 @@ def _lines(args, limit_s=60):
 
 
 def squeue(form, *flags):
-    """The lines of squeue about the jobs of this user; None if it did not answer."""
+    """Return the lines of squeue about this user's jobs; None if it did not answer."""
     return _lines(["squeue", "-h", "-u", str(os.geteuid()), "-o", form, *flags], 25)
 
 
 def states():
-    """All jobs of this user in the queue, an element of an array by itself."""
+    """Return all queued jobs of this user; each element of an array has its own entry."""
     return squeue("%A|%F|%K|%T|%r|%j", "-r", "-t", "all")
 
 
 def account():
-    """The lines of sacct about two weeks; None if there is none."""
+    """Return the lines of sacct for the last two weeks; None if sacct is missing."""
     form = "--format=JobIDRaw,JobID,State"
     return _lines(["sacct", "-n", "-P", "-X", "-S", "now-14days", form], 25)
 
 
 def array_size():
-    """MaxArraySize of the cluster; 0 if it is not known."""
+    """Return MaxArraySize of the cluster; 0 if it is unknown."""
     lines = _lines(["scontrol", "show", "config"], 30) or []
     words = [line.split() for line in lines if line.startswith("MaxArraySize")]
     return int(words[0][2]) if words and words[0][2].isdecimal() else 0
@@ -90,25 +90,25 @@ def array_size():
 
 
 def place(job_out_dir, workdir):
-    """The working directory and job_out_dir, absolute."""
+    """Return the working directory and job_out_dir as absolute paths."""
     start = absolute(workdir)
     return [start, absolute(job_out_dir, start)]
 
 
 def reserve(job_out_dir, workdir, names, marks, accept, needed, files, code, ask_arrays):
-    """Takes a new version_<n> for each replicate, if all can be had; see the class Place.
+    """Reserve a new version_<n> for each replicate, for all or none; see the class Place.
 
     Args:
-        job_out_dir: folder, relative to workdir.
-        workdir: folder.
-        names: for each replicate the names that its parent folder may have: the first for a new
-            one, then those of earlier versions.
-        marks: the identity of each replicate.
-        accept: names whose identity may be another.
-        needed: (kind, path) of what must be there; a kind of _is_there.
-        files: of data that must be there.
-        code: digest of the code.
-        ask_arrays: whether Slurm is asked for its largest array.
+        job_out_dir: Path of the folder, relative to workdir.
+        workdir: Path of the working directory.
+        names: For each replicate, the possible names of its parent folder: first the name for a
+            new folder, then the names of earlier versions.
+        marks: Identity of each replicate.
+        accept: Names whose identity may differ.
+        needed: (kind, path) of what must exist; see _is_there for the kinds.
+        files: Data files that must exist.
+        code: Digest of the code.
+        ask_arrays: Ask Slurm for the maximum size of an array.
     """
     start, root = place(job_out_dir, workdir)
     if not os.path.isdir(start):
@@ -123,7 +123,7 @@ def reserve(job_out_dir, workdir, names, marks, accept, needed, files, code, ask
             wanted = {name: mark for name, mark in zip(there, marks) if name not in accept}
             moved = [name for name in wanted if _is_moved(f"{root}/{name}", wanted[name])]
             if not moved:
-                # those that were taken are in it also after an error
+                # after an error it still lists the reserved folders
                 taken.extend([name, _next(f"{root}/{name}", n_next)] for name in there)
     except OSError as e:
         for name, n in taken:
@@ -144,7 +144,7 @@ def _first_there(root, names):
 
 
 def _is_there(path, kind):
-    """Whether it is a program (x), a file (f), a folder (d), or new or in parts (n)."""
+    """Return whether a path is a program (x), file (f), folder (d), or new or in parts (n)."""
     if kind == "n":
         return os.path.exists(f"{path}.parts/apply.json") or not os.path.exists(path)
     if kind == "d":
@@ -153,7 +153,7 @@ def _is_there(path, kind):
 
 
 def _is_moved(parent, mark):
-    """Whether the replicates there have another identity; a new one gets `mark`."""
+    """Return whether the replicates there have another identity; a new folder gets `mark`."""
     os.makedirs(parent, exist_ok=True)
     path = f"{parent}/identity"
     try:
@@ -170,11 +170,11 @@ def _is_moved(parent, mark):
             found = read_regular(path)
         except Failure as e:
             raise Failure("damaged", f"{path}: {e.text}", "move the folder away") from e
-        return bool(found) and found != mark.encode()  # empty: another one is writing it
+        return bool(found) and found != mark.encode()  # empty: another process is writing it
 
 
 def _next(parent, known):
-    """The next number, made as a folder; `known` keeps those that follow."""
+    """Create the folder of the next free number; `known` caches the next candidates."""
     n = known.get(parent)
     if n is None:
         n = max((int(name[8:]) for name in versions(parent)), default=-1) + 1
@@ -191,14 +191,14 @@ def _next(parent, known):
 
 
 def claim(root, claims, claim_s):
-    """Takes submit.<k> of each replicate, which one submitter gets; if not all, none is kept.
+    """Create submit.<k> of each replicate, which only one submitter can do; keep all or none.
 
-    One whose taker was killed before noting it is given up: the next is submit.<k>.1, and so on.
+    If a submitter was killed before it recorded its claim, the next name is submit.<k>.1, etc.
 
     Args:
-        root: job_out_dir.
-        claims: (folder, submission, token, place in the submission).
-        claim_s: seconds after which a claim without its event is given up.
+        root: Absolute path of job_out_dir.
+        claims: (folder, submission, token, position in the submission).
+        claim_s: Time after which a claim without its event is dropped, in seconds.
     """
     taken = []
     try:
@@ -206,7 +206,7 @@ def claim(root, claims, claim_s):
             first = path = f"{root}/{folder}/submit.{k}"
             while not _is_made(path):
                 if not _left_by_the_dead(path, k, claim_s):
-                    raise Failure("busy", f"somebody else is submitting {root}/{folder}")
+                    raise Failure("busy", f"another process is submitting {root}/{folder}")
                 path = f"{first}.{int(path[len(first) + 1 :] or 0) + 1}"
             taken.append(path)
         for folder, k, token, i in claims:
@@ -226,7 +226,7 @@ def _is_made(path):
 
 
 def _left_by_the_dead(path, k, claim_s):
-    """Whether a claim is old and was never followed by its event: its submitter was killed."""
+    """Return whether a claim is old and has no event, because its submitter was killed."""
     try:
         events = read_regular(f"{os.path.dirname(path)}/events") or b""
         return time.time() - os.stat(path).st_mtime > claim_s and not re.search(
@@ -237,16 +237,16 @@ def _left_by_the_dead(path, k, claim_s):
 
 
 def submit_processes(root, files, claims, entries, limit, claim_s, program):
-    """Writes files, and puts jobs into the queue of this host.
+    """Write files and put jobs into the queue of this host.
 
     Args:
-        root: job_out_dir.
-        files: see write_files.
-        claims: see claim.
-        entries: (name, arguments of bash), one for each of `claims`.
-        limit: how many jobs run at once.
-        claim_s: see claim.
-        program: worker.py here.
+        root: Absolute path of job_out_dir.
+        files: See write_files.
+        claims: See claim.
+        entries: (name, arguments of bash) for each of `claims`.
+        limit: Maximum number of jobs that run at once.
+        claim_s: See claim.
+        program: Path of worker.py on this host.
     """
     write_files(root, files)
     for folder in ("", "/waiting"):
@@ -258,22 +258,22 @@ def submit_processes(root, files, claims, entries, limit, claim_s, program):
         discard(root, files)
         raise unwritten(e, e.filename or root) from e
     for folder, k, _, _ in claims:
-        with contextlib.suppress(OSError):  # it is found by its token
+        with contextlib.suppress(OSError):  # the job can still be found by its token
             append(f"{root}/{folder}", f"submitted submission={k} job=shell")
 
 
 def processes(root, program):
-    """The name of this host; and the entries that wait in its queue, and all processes."""
+    """Return the name of this host, the entries waiting in its queue, and all processes."""
     queue = _queue(root)
     found = []
     if os.path.exists(program):
         try:
             _worker(program)["wake"](queue)
         except OSError:
-            pass  # the queue of somebody else: it can be looked at
-        # an entry whose submitter was killed while writing it is none
+            pass  # a queue of another user can be read
+        # an entry whose submitter was killed while writing it does not count
         found = _worker(program)["names"](queue, "waiting")
-    # after the entries: one that is started meanwhile is in one of the two
+    # after the entries: a job that starts meanwhile is then in one of the two lists
     found += _lines(["ps", "-A", "-ww", "-o", "args="]) or []
     return [os.uname()[1], "\n".join(found)]
 
@@ -286,7 +286,7 @@ _workers = {}  # type: dict
 
 
 def _worker(program):
-    """The names of worker.py, which is a file of its own here, as a worker outlives this call."""
+    """Return the names in worker.py, a separate file because a worker outlives this call."""
     if program not in _workers:
         with open(program, encoding="utf-8") as file:
             code = compile(file.read(), program, "exec")
@@ -296,18 +296,18 @@ def _worker(program):
 
 
 def submit_batches(root, files, links, batches, claim_s):
-    """Writes files, and calls sbatch for each batch.
+    """Write files and call sbatch for each batch.
 
     Args:
-        root: job_out_dir.
-        files: see write_files.
-        links: see write_files.
+        root: Absolute path of job_out_dir.
+        files: See write_files.
+        links: See write_files.
         batches: {token: (claims, arguments of sbatch)}; see claim.
-        claim_s: see claim.
+        claim_s: See claim.
 
     Returns:
-        (word, token, text): job and its id; busy, late or refused and why; why, and what the
-        scheduler says of one that was queued just now.
+        (word, token, text): `job` and the id; `busy`, `late` or `refused` and the reason; `why` and
+        what the scheduler reports about a job that was just queued.
     """
     write_files(root, files, links)
     answers = []
@@ -340,15 +340,15 @@ def _submit(root, token, claims, args, claim_s):
     if not job and code is not None:
         job = _id_by_token(token)
     if job:
-        with contextlib.suppress(OSError):  # without these lines it is found by its token
+        with contextlib.suppress(OSError):  # without these lines, the job is found by its token
             with open(f"{folder}/job", "w", encoding="ascii") as file:
                 file.write(job)
             is_array = any(arg.startswith("--array=") for arg in args)
-            for name, k, _, i in claims:  # an element of an array is found by its place
+            for name, k, _, i in claims:  # an element of an array is found by its position
                 element = f"{job}_{i}" if is_array else job
                 append(f"{root}/{name}", f"submitted submission={k} job={element}")
         return ["job", token, job]
-    # it may have been queued all the same: submit.<k> stays taken
+    # the job may have been queued nevertheless: keep submit.<k>
     if not code:
         return ["late", token, "no answer in time" if code is None else "no id of a job"]
     if re.search("timed? ?out|zero bytes|communication|transport", error, re.I):
@@ -364,7 +364,7 @@ def _submit(root, token, claims, args, claim_s):
 
 
 def _sbatch(folder, args):
-    """Exit code of sbatch (None: no answer in time), all that it printed, and its error."""
+    """Run sbatch; return its exit code (None: no answer in time), its output and its error."""
     environment = {
         name: value for name, value in os.environ.items()
         if not name.startswith(("SLURM", "SBATCH")) or name == "SLURM_CONF"
@@ -392,39 +392,39 @@ def _one_line(text, prefix):
 
 
 def _id_in(text):
-    """The id among whatever else sbatch printed; "" if several could be."""
+    """Return the job id in the output of sbatch; "" if it is ambiguous."""
     found = re.findall(r"^(\d+)(?:;[^ ;\r\n]*)?\r?$", text, re.M | re.A)
     found += re.findall(r"^(?:.* )?Submitted batch job (\d+)(?: .*)?\r?$", text, re.M | re.A)
     return found[0] if len(set(found)) == 1 else ""
 
 
 def _id_by_token(token):
-    """The id of a job that is in the queue."""
+    """Return the id of a queued job."""
     lines = [line.partition("|") for line in squeue("%F|%j", "-t", "all") or []]
     return next((job for job, _, name in lines if name.endswith(f".{token}")), "")
 
 
 # ---- cancelling
-# The intent comes first, so that a job that starts meanwhile ends; it holds once it succeeded.
+# The intent is recorded first, so that a job that starts meanwhile ends.
 
 
 def cancel_processes(chosen, why):
-    """Ends jobs of the queue of this host: SIGTERM, and SIGKILL 10 s later.
+    """End jobs of the queue of this host by SIGTERM, and by SIGKILL 10 s later.
 
     Args:
-        chosen: (folder, token, host on which it is alive or "").
-        why: the reason that is noted.
+        chosen: (folder, token, host on which the job is alive or "").
+        why: Reason to record.
 
     Returns:
-        {folder: why it could not be ended}.
+        {folder: why the job could not be ended}.
     """
     failed, ended = {}, []
     for folder, token, node in chosen:
         append(folder, f"cancelling{_reason(why)}")
-        # before its process is looked for: an entry that is started meanwhile has one
+        # before the search for processes: an entry that starts meanwhile has a process
         problem = _leave_queue(folder, token) if token else ""
         found = _groups(token) if token else []
-        for group in found:  # each is led by the job
+        for group in found:  # the job is the leader of each group
             why_not = _end(group)
             problem = why_not or problem
             if not why_not:
@@ -441,7 +441,7 @@ def cancel_processes(chosen, why):
 
 
 def _end(group):
-    """Why a process group could not be ended; "" if it was, or was gone."""
+    """End a process group; return why it failed, or "" if the group has ended."""
     try:
         os.killpg(group, signal.SIGTERM)
     except OSError as e:
@@ -466,21 +466,21 @@ def _leave_queue(folder, token):
         for entry in glob.glob(f"{glob.escape(root)}/{KEPT}/queue/*/waiting/*-{token}"):
             os.unlink(entry)
     except FileNotFoundError:
-        return ""  # its worker was faster
+        return ""  # its worker has already done it
     except OSError as e:
         return f"{e.filename}: {e.strerror}"
     return ""
 
 
 def _groups(token):
-    """The process groups of the bash that runs a script with this token as its last argument."""
+    """Return the process groups of bash processes whose script has this token as last argument."""
     lines = _lines(["ps", "-A", "-ww", "-o", "pgid=", "-o", "args="]) or []
     rows = [words for words in map(str.split, lines) if len(words) > 2 and words[-1] == token]
     return sorted({int(words[0]) for words in rows if words[1].endswith("bash")})
 
 
 def _is_gone(folder):
-    """Whether the last attempt has ended by itself since its state was read."""
+    """Return whether the last attempt has ended by itself since its state was read."""
     pid = ""
     for line in os.fsdecode(read_regular(f"{folder}/events") or b"").splitlines():
         words = line.split()
@@ -494,14 +494,14 @@ def _is_gone(folder):
 
 
 def cancel_batches(chosen, why):
-    """Ends jobs of Slurm.
+    """End Slurm jobs.
 
     Args:
-        chosen: (folder, id of its job or "", host on which it runs outside of the queue or "").
-        why: the reason that is noted.
+        chosen: (folder, job id or "", host on which the job runs outside of the queue or "").
+        why: Reason to record.
 
     Returns:
-        {folder: why it could not be ended}.
+        {folder: why the job could not be ended}.
     """
     failed, problem, left = {}, "", []
     for folder, _, _ in chosen:
@@ -510,7 +510,7 @@ def cancel_batches(chosen, why):
     if jobs:
         problem = _scancel(jobs)
     if problem:
-        # one that has ended meanwhile is no failure; without an answer none is confirmed
+        # a job that has ended meanwhile is not a failure; without an answer none is confirmed
         left = squeue("%i", "-r", "-t", "PD,R,S,CF")
         left = jobs if left is None else [line.strip() for line in left]
     for folder, job, outside in chosen:
@@ -522,7 +522,7 @@ def cancel_batches(chosen, why):
 
 
 def _scancel(jobs):
-    """Why it failed; "" if it did not."""
+    """Run scancel; return why it failed, or ""."""
     try:
         code, _, error = run(["scancel", *jobs])
     except Failure as e:

@@ -1,7 +1,7 @@
-"""Maker: from hyperparameters to the files of replicates on one host.
+"""Maker: write the files of replicates on one host from hyperparameters.
 
-Job (job.py) submits, finds and ends what is made here. Everything that can be refused is refused
-before a folder is made.
+Job (job.py) submits, finds and cancels what this module creates. All checks are done before a
+folder is created.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ OURS = ("default_root_dir", "resume_from_checkpoint", "fast_dev_run")
 
 
 def path_of(cls: type) -> str:
-    """`module:Class`."""
+    """Return the name of a class as `module:Class`."""
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
 class Maker:
-    """What a job writes for its runs: settings, fields, scripts.
+    """Writes the settings, fields and scripts of the runs of a job.
 
     Args:
-        interface: the host; this one unless given.
-        settings: hyperparameters of the job.
+        interface: Interface of the host. If unset: this host.
+        settings: Hyperparameters of the job.
 
     Attributes:
-        parser: the parser of the settings.
-        code: the code of the replicates that were made last; None before.
-        root: job_out_dir there, absolute; "" before it is known.
+        parser: Parser of the settings.
+        code: Code of the most recently created replicates; None if none were created.
+        root: Absolute path of job_out_dir on the host; "" before it is known.
     """
 
     kind: ClassVar[str] = ""  # shell or slurm
@@ -64,8 +64,8 @@ class Maker:
     def __init__(self, interface: Interface | None = None, **settings: Any) -> None:
         if not self.kind:
             raise JobError(
-                f"{type(self).__name__} is not used itself; use ShellJob for processes of a host, "
-                "or SlurmJob for jobs of a cluster"
+                f"{type(self).__name__} cannot be used directly; use ShellJob for processes of a "
+                "host, or SlurmJob for jobs of a cluster"
             )
         self.interface = interface or LocalInterface()
         self.parser = self.hparams_class.default_hparams()
@@ -80,21 +80,23 @@ class Maker:
         return f"{type(self).__name__}({self.interface!r}{given})"
 
     def create(self, **hparams: Any) -> Replicate:
-        """Makes the next replicate of a run without submitting it."""
+        """Create the next replicate of a run without submitting it."""
         if hparams.get("verb"):
-            raise JobError("a verb is a replicate for each part; create_all gives all of them")
+            raise JobError(
+                "a verb has one replicate for each part; use create_all() to create them"
+            )
         return self.create_all([hparams])[0]
 
     def create_all(self, runs: Sequence[Mapping[str, Any]]) -> list[Replicate]:
-        """Makes a replicate of each run, and of each part of a verb; none if one is wrong."""
+        """Create a replicate of each run, and of each part of a verb; none if one is invalid."""
         made, files, place = self._make(runs)
         self.interface.call(agent.write_files, timeout=300, root=place.root, files=files)
         return made
 
     def script(self, **hparams: Any) -> str:
-        """The script that submit would write, for version_0 or part 1; nothing is made.
+        """Return the script that submit() would write, for version_0 or part 1; create nothing.
 
-        `code.listing()` then lists the files that would be copied.
+        Afterwards, `code.listing()` lists the files that would be copied.
         """
         given, settings = self._split(hparams)
         run = parts_of(self._resolve(given, settings))[0]
@@ -107,18 +109,22 @@ class Maker:
     def _make(
         self, runs: Sequence[Mapping[str, Any]]
     ) -> tuple[list[Replicate], dict[str, bytes], Place]:
-        """Takes the folders, and says what is to be written there."""
+        """Reserve the folders, and return what must be written there."""
         split = [self._split(hparams) for hparams in runs]
         resolved = [self._resolve(*both, i, len(runs)) for i, both in enumerate(split)]
-        self._headers.clear()  # until the next submission the checkpoint may be another
+        self._headers.clear()  # the checkpoint may change before the next submission
         first = split[0][1]
         for name in ("job_out_dir", "workdir"):
             if len({getattr(settings, name) for _, settings in split}) > 1:
-                raise JobError(f"{name} differs between runs of one submission; submit them apart")
+                raise JobError(
+                    f"{name} differs between runs of one submission; submit them separately"
+                )
         by_plugins = {tuple(run.values.plugins): run for run in resolved}
         codes = [self._code(run) for run in by_plugins.values()]
         if any(code.digest != codes[0].digest for code in codes):
-            raise JobError("the runs of one submission have different plugins; submit them apart")
+            raise JobError(
+                "the runs of one submission have different plugins; submit them separately"
+            )
         probe = Place("/", "/")
         for run, (_, settings) in zip(resolved, split, strict=True):
             self._render(self._fields(run, settings, probe, run.canonical(), 0, codes[0]))
@@ -152,7 +158,7 @@ class Maker:
     _asks_arrays: ClassVar[bool] = False
 
     def _split(self, hparams: Mapping[str, Any]) -> tuple[dict[str, Any], Namespace]:
-        """Hyperparameters of the run, and the job's settings for it."""
+        """Split into hyperparameters of the run and the job's settings for it."""
         own = {name: value for name, value in hparams.items() if name in self.parser.declared}
         given = {name: value for name, value in hparams.items() if name not in own}
         return given, self._settings(own)
@@ -163,7 +169,7 @@ class Maker:
         return settings
 
     def resolve(self, hparams: Mapping[str, Any]) -> Run:
-        """The run that these hyperparameters describe, checked as it is when it is submitted."""
+        """Return the run that these hyperparameters describe, with the checks of a submission."""
         return self._resolve(*self._split(hparams))
 
     def _resolve(
@@ -172,7 +178,7 @@ class Maker:
         try:
             for name in OURS:
                 if given.get(name):
-                    raise HparamError(f"{name!r} is set by the job itself; leave it out")
+                    raise HparamError(f"{name!r} is set by the job itself; remove it")
             workdir = self._workdir(settings)
 
             def header_of(path: str) -> dict[str, Any]:
@@ -194,11 +200,11 @@ class Maker:
             raise HparamError(f"run {i + 1} of {n}: {e}") from e
 
     def header(self, path: str) -> dict[str, Any]:
-        """The header of a checkpoint where the job will find it, by the job's own settings."""
+        """Read the header of a checkpoint on the host of the job, with the job's own settings."""
         return self._header(path, self._workdir(self._settings({})))
 
     def _header(self, path: str, workdir: str) -> dict[str, Any]:
-        """The header of a checkpoint where the job will find it; over SSH once a submission."""
+        """Read the header of a checkpoint on the host of the job; over SSH once per submission."""
         if self.interface.is_local or (path, workdir) not in self._headers:
             self._headers[path, workdir] = header_there(self.interface, path, workdir)
         return self._headers[path, workdir]
@@ -241,7 +247,9 @@ class Maker:
         text = read_template(name)
         for field in ("setup", "env"):
             if fields[field] and f"{{{field}}}" not in text:
-                raise JobError(f"template {name}: no field {{{field}}}, so --{field} has no effect")
+                raise JobError(
+                    f"template {name}: no field {{{field}}}, so --{field} has no effect; add it"
+                )
         return render(text, fields, name)
 
     def _again(
@@ -249,13 +257,16 @@ class Maker:
         records: Mapping[Replicate, Mapping[str, Any]],
         settings: Mapping[str, Any],
     ) -> dict[str, bytes]:
-        """The scripts of replicates that are submitted again, with the settings as they are now."""
+        """Return the scripts of resubmitted replicates, with the current settings."""
         files: dict[str, bytes] = dict(self._node_functions())
         for replicate, record in records.items():
             if "fields" not in record or "settings" not in record:
-                raise JobError(f"{replicate.path}/{RECORD}: no fields of a script; it is damaged")
+                raise JobError(
+                    f"{replicate.path}/{RECORD}: damaged, the fields of the script are missing"
+                )
             refuse_foreign(replicate, record["fields"])
-            fields = {"setup": [], "env": [], **record["fields"]}  # records of 0.1 lack these
+            # records of version 0.1 lack the first two
+            fields = {"setup": [], "env": [], **record["fields"]}
             before = {n: v for n, v in record["settings"].items() if n in self.parser.declared}
             changed = parse_dict(self.parser, _as_lists({**before, **settings}))
             fields |= self._changed_fields(fields, changed, settings)
@@ -273,7 +284,7 @@ class Maker:
 
 
 def _as_lists(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, with a dict of environment variables as NAME=value."""
+    """Return the settings; a dict of environment variables becomes a list of NAME=value."""
     env = settings.get("env")
     if not isinstance(env, Mapping):
         return dict(settings)
@@ -281,12 +292,12 @@ def _as_lists(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def known_settings(jobs: Sequence[Maker], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The settings that each job has.
+    """Return the settings that each job has.
 
     Raises:
-        HparamError: one is a setting of none of them.
+        HparamError: No job has one of the settings.
     """
     for name in settings:
         if jobs and not any(name in job.parser.declared for job in jobs):
-            jobs[0].parser.hparam(name)  # says what it is nearest to
+            jobs[0].parser.hparam(name)  # the error suggests the nearest name
     return [{n: v for n, v in settings.items() if n in job.parser.declared} for job in jobs]

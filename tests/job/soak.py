@@ -182,8 +182,8 @@ class Soak:
 
     def check_refusal(self, action, text):
         known = (
-            "not cancelled on", "somebody else is submitting", "cancel it first", "signs of life",
-            "complete; submit makes another", "sbatch refused the job", "found by its token",
+            "not cancelled on", "another process is submitting", "cancel it first", "signs of life",
+            "complete; submit() makes another", "sbatch refused the job", "found by its token",
             "half-made", "cut off",
         )  # fmt: skip
         if "\n" in text or not any(word in text for word in known):

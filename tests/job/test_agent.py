@@ -69,7 +69,7 @@ def test_messages_come_back_as_they_were():
     data = agent.pack(message)
     assert agent.unpack(data + b"logout\n") == message
     for end in (0, 1, 3, len(data) // 2, len(data) - 1):
-        with pytest.raises(ValueError, match=r"bytes came|invalid literal"):
+        with pytest.raises(ValueError, match=r"bytes arrived|invalid literal"):
             agent.unpack(data[:end])
 
 
@@ -168,7 +168,7 @@ def test_failures_come_back_by_class(interface, tmp_path):
     (tmp_path / "x/submit.0").touch()
     (tmp_path / "y").mkdir()
     claims = [("y", 0, "a", 0), ("x", 0, "b", 1)]
-    with pytest.raises(BusyError, match="somebody else is submitting .*/x on"):
+    with pytest.raises(BusyError, match="another process is submitting .*/x on"):
         interface.call(launch.claim, root=str(tmp_path), claims=claims, claim_s=100)
     assert not any((tmp_path / "y").iterdir())  # without all, none is kept
     (tmp_path / "file").touch()

@@ -151,7 +151,7 @@ def test_what_is_alive_is_not_resumed(shell_job, capsys):
         f"{now} seen state=NODE_FAIL text=",
     )
     assert shell_job.status([replicate])[0].state == "error"
-    with pytest.raises(JobError, match="still gives signs of life on elsewhere; cancel it, or"):
+    with pytest.raises(JobError, match="still shows signs of life on elsewhere; cancel it or"):
         shell_job.resume([replicate])
     assert main(["resume", replicate.path]) == 2
     assert "signs of life" in capsys.readouterr().err

@@ -51,7 +51,7 @@ def test_a_created_replicate_is_submitted_once(shell_job):
     replicate = shell_job.create(**RUN)
     shell_job.submit(replicate)
     wait_final(shell_job, [replicate])
-    with pytest.raises(JobError, match="complete; submit makes another replicate"):
+    with pytest.raises(JobError, match=r"complete; submit\(\) makes another replicate"):
         shell_job.resume([replicate])
     assert events(replicate).count("start") == 1
 
@@ -318,7 +318,7 @@ def test_a_dry_run_shows_the_script_and_makes_nothing(shell_job, workdir):
 def test_of_two_who_submit_one_replicate_one_gets_it(shell_job):
     replicate = shell_job.create(**RUN)
     Path(replicate.path, "submit.0").touch()  # the other one is about to
-    with pytest.raises(BusyError, match="somebody else is submitting"):
+    with pytest.raises(BusyError, match="another process is submitting"):
         shell_job.submit(replicate)
     assert events(replicate) == ["created"]
 
@@ -331,7 +331,7 @@ def test_a_claim_of_a_submitter_who_was_killed_is_given_up(where, request, workd
     replicate = job.create(**RUN)
     for name in ("submit.0", "submit.0.1"):  # two of them, one after the other
         Path(replicate.path, name).touch()
-    with pytest.raises(BusyError, match="somebody else is submitting"):
+    with pytest.raises(BusyError, match="another process is submitting"):
         job.submit(replicate)
     time.sleep(4)
     job.submit(replicate)
@@ -523,5 +523,5 @@ def test_a_checkpoint_is_looked_for_where_the_job_will_run(
     with pytest.raises(CheckpointError, match=r"kept/none\.ckpt.*give the path of a \.ckpt file"):
         job.submit(**RUN, load_encoder_from_checkpoint="kept/none.ckpt")
     (workdir / "kept/bad.ckpt").write_bytes(b"no zip")
-    with pytest.raises(CheckpointError, match=r"kept/bad\.ckpt.*checkpoint that seqmodel wrote"):
+    with pytest.raises(CheckpointError, match=r"kept/bad\.ckpt.*cannot read a seqmodel checkpoint"):
         job.submit(**RUN, load_encoder_from_checkpoint="kept/bad.ckpt")

@@ -221,7 +221,7 @@ REFUSED = {
     "--n_new=2": "--n_new has no effect with --verb",
     "--n_replicates=2": "--n_replicates has no effect with --verb",
     "--checkpoint_check": "--checkpoint_check is a trial of a training",
-    "--checkpoints=data/s.fa": "data/s.fa: no checkpoint",
+    "--checkpoints=data/s.fa": "data/s.fa: cannot read a seqmodel checkpoint",
     "--fasta=none.fa": "--fasta: none.fa: no such file",
     "--tiles --intervals=w.bed": "--intervals and --tiles are both set",
     "--out=there.tsv": "there.tsv: exists already",
