@@ -8,7 +8,7 @@ from collections import Counter
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from seqmodel.dataset.guess.beds import choose_contigs
@@ -318,6 +318,7 @@ GIVEN = st.lists(
 
 
 @settings(max_examples=25, deadline=None)
+@example(text=READINGS["FASTA, bars, a split"][0], more=["--valid_prop=0.3"])
 @given(text=TEXTS, more=GIVEN)
 def test_what_was_guessed_is_the_same_run_and_guesses_nothing_more(tmp_path_factory, text, more):
     path = tmp_path_factory.mktemp("guess") / "a b$c.csv"

@@ -199,7 +199,7 @@ def label_columns(path: str, columns: Sequence[Column]) -> list[Column]:
     numbered = [c for c in columns if set(words_of(c.name)[:1]) & LABEL_WORDS]
     if numbered:
         return numbered
-    found = [c for c in columns if _may_be_label(c)]
+    found = [c for c in columns if _may_be_label(c) and not _is_split(c)]
     if len(found) > 1 and not all(c.are_binary for c in found):
         raise Unclear(
             f"{path}: no column is named label, class, target or y, and {len(found)} may be the "
