@@ -218,7 +218,9 @@ def _read(path: Path) -> dict[str, Any] | None:
     try:
         with _open(path) as file:
             data = file.read(MOST_BYTES) or b""  # None: a terminal or pipe without any
-    except FileNotFoundError:
+    except FileNotFoundError as e:
+        if os.path.islink(path):  # a link to nothing: no lock could be made in its place
+            raise _unreadable(path, e) from e
         return None
     except OSError as e:
         raise _unreadable(path, e) from e

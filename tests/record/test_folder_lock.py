@@ -357,3 +357,10 @@ def test_a_trial_takes_no_lock_and_a_run_gives_it_back(folder):
     assert not (run / LOCK).exists()
     assert main([*ENDLESS, "--max_epochs=1", f"--default_root_dir={run}"]) == 2  # refused, not held
     assert not (run / LOCK).exists()
+
+
+def test_a_link_to_nothing_in_the_place_of_a_lock_is_one_line(tmp_path):
+    """No file can be made there, so that waiting for it would not end."""
+    (tmp_path / "lock").symlink_to(tmp_path / "gone")
+    with pytest.raises(RunError, match=r"lock: cannot be read \(No such file or directory\)"):
+        FolderLock().take(tmp_path)
