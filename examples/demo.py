@@ -89,14 +89,14 @@ def main() -> int:
     pretrain = {**PRETRAIN, **ENCODER, **CONTIGS, **change}
     classify = {**CLASSIFY, **CONTIGS, **change}
     encoder = {"load_encoder_from_checkpoint": out / "pretrain/checkpoints/best.ckpt"}
-    say("2. Pre-training: hidden letters are predicted from both sides, without any label")
+    say("2. Pre-training: hidden bases are predicted from both sides, without any label")
     masked = run(pretrain, out / "pretrain")
     say("3. Fine-tuning of the pre-trained encoder: coding or intergenic")
     tuned = run({**classify, **encoder}, out / "finetune")
     say("4. The same from scratch")
     scratch = run({**classify, **ENCODER}, out / "scratch")
 
-    say("5. Markov chains on the letters that were hidden from the masked model")
+    say("5. Markov chains on the bases that were hidden from the masked model")
     markov = markov_entropies(genome, pretrain)
     scores["trained from scratch"] = test_scores(scratch)
     scores["pre-trained, then fine-tuned"] = test_scores(tuned)
@@ -108,7 +108,7 @@ def main() -> int:
     say("7. Variants inside coding windows of the test contig, scored by the fine-tuned model")
     n_windows = 40 if args.quick else N_VARIANT_WINDOWS
     score_variants(coding, genome[contig], model, out, n_windows)
-    say(f"8. Which letters matter: logos of {N_LOGOS} coding windows of the test contig")
+    say(f"8. Which bases matter: logos of {N_LOGOS} coding windows of the test contig")
     step = len(coding) // N_LOGOS
     logos = draw_logos(coding[step // 2 :: step][:N_LOGOS], model, out)
     say("9. What the test score of the fine-tuned model is worth: leaks, baselines, intervals")
@@ -183,14 +183,14 @@ def score_variants(
     for text, n, mean, size in apply.summary(kinds, effects):
         print(f"     {text:44} {n:10,}  {mean:+6.2f}  {size:6.2f}")
     print(
-        "   Each kind is known from the windows alone. The model learned to tell coding from\n"
+        "   Each kind is known from the windows alone. The model learned to separate coding from\n"
         "   intergenic windows; these numbers do not say which variants do harm."
     )
     print(f"   scores: {out / 'scored.tsv'}\n   in INFO of each record: {out / 'scored.vcf'}")
 
 
 def draw_logos(windows: list[apply.Coding], model: Path, out: Path) -> str:
-    """Writes contributions of the letters of some windows; the path of the page with logos."""
+    """Writes contributions of the bases of some windows; the path of the page with logos."""
     apply.write_bed(ROOT / out / "explained.windows.bed", windows)
     command = ["-m", "seqmodel", "attribute", f"--checkpoints={model}", f"--fasta={FASTA}"]
     command += [f"--intervals={out / 'explained.windows.bed'}", "--target=coding"]
@@ -209,7 +209,7 @@ def quoted_lines(command: list[str]) -> list[str]:
 
 
 def hidden_positions(hparams: dict[str, object]) -> np.ndarray:
-    """Positions on the test contig whose letters the masked model had to predict when tested."""
+    """Positions on the test contig whose bases the masked model had to predict when tested."""
     from seqmodel.dataset.build import build_data
     from seqmodel.hparam.resolve import resolve
     from seqmodel.task.masked import EVALUATION_STREAM, corrupt
@@ -234,11 +234,11 @@ def markov_entropies(genome: dict[str, np.ndarray], hparams: dict[str, object]) 
     """Nats a letter under chains estimated on the training contigs, at the hidden positions."""
     train = [genome[contig] for contig in baselines.SPLITS["train"]]
     test = [(genome[hparams["test_contigs"]], hidden_positions(hparams))]
-    print(f"   {len(test[0][1]):,} letters of {hparams['test_contigs']}")
+    print(f"   {len(test[0][1]):,} bases of {hparams['test_contigs']}")
     return {
         "Markov chain, order 0": baselines.markov_entropy(train, test, 0),
         "Markov chain, order 5": baselines.markov_entropy(train, test, 5),
-        "3 letters on either side": baselines.markov_entropy(train, test, 3, 3),
+        "3 bases on either side": baselines.markov_entropy(train, test, 3, 3),
     }
 
 
@@ -257,13 +257,13 @@ def print_tables(
     print(f"\nCoding or intergenic, test contig chr07{'':14} AUROC     MCC  accuracy")
     for name, s in scores.items():
         print(f"  {name:50} {s.auroc:.4f}  {s.mcc:.4f}    {s.accuracy:.4f}")
-    print(f"\nHidden letters of chr07{'':29}nats a letter")
+    print(f"\nHidden bases of chr07{'':31}nats a base")
     for name, nats in markov.items():
         print(f"  {name:50} {nats:.4f}")
     print(f"  {'masked model':50} {masked['test_loss']:.4f}")
     print(
-        "  A chain of order k knows the k true letters before; the masked model sees both sides,\n"
-        "  with 15 % of the letters hidden, so the chain on either side is the nearer comparison."
+        "  A chain of order k knows the k true bases before; the masked model sees both sides,\n"
+        "  with 15 % of the bases hidden, so the chain on either side is the nearer comparison."
     )
     print(f"\n{seconds / 60:.1f} minutes")
 

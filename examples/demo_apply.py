@@ -97,7 +97,7 @@ def new_stops(codes: np.ndarray, index: int, code: int) -> list[int]:
 
 
 def indel(window: Coding, index: int, genome: np.ndarray, rng: np.random.Generator) -> Variant:
-    """A deletion, or an insertion of random letters, of 1 to MAX_INDEL bp at an index."""
+    """A deletion, or an insertion of random bases, of 1 to MAX_INDEL bp at an index."""
     n = int(rng.integers(1, MAX_INDEL + 1))
     start = window.start + index
     kind = "frameshift" if n % 3 else "in_frame"

@@ -30,7 +30,7 @@ class Windows(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """How well one model tells the classes on one split."""
+    """How well one model separates the classes on one split."""
 
     auroc: float
     mcc: float

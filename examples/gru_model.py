@@ -38,5 +38,5 @@ class GruBlock(nn.Module):
         self.dropout = nn.Dropout(hparams.dropout)
 
     def forward(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
-        """The block applied to `x`; what stands under the padding is not seen."""
+        """Apply the block to `x`; values under the padding have no effect."""
         return x + self.dropout(self.out(run_rows(self.gru, x, pad)))

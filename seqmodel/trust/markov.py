@@ -12,9 +12,9 @@ CHAINS = {
     "order 0": (0, 0),
     "order 3": (3, 0),
     "order 5": (5, 0),
-    "3 letters on either side": (3, 3),
+    "3 positions on either side": (3, 3),
 }
-"""Letters before and after the one that is predicted."""
+"""Number of symbols before and after the predicted one."""
 _MAX_STATES = 1 << 22
 _LETTERS = 1 << 22
 

@@ -206,7 +206,7 @@ def test_runs_without_labels_have_markov_chains(genome, capsys, task):
     files = ["--dataset=fasta", f"--task={task}", "--train_contigs", "a", "--test_contigs", "b"]
     report, text = audited(capsys, *genome, *files)
     assert report["markov"]["order 0"] == pytest.approx(np.log(4), abs=0.02)
-    assert ("3 letters on either side" in report["markov"]) == (task == "masked")
+    assert ("3 positions on either side" in report["markov"]) == (task == "masked")
     assert "baselines" not in report
     assert "Markov chain, order 0" in text
 

@@ -114,7 +114,7 @@ def test_runs_of_letters_have_chains(folder, capsys, monkeypatch, task):
     assert run_main(argv) == 0
     (line,) = audit_lines(capsys.readouterr().out)
     assert "0 duplicates of train, 0 overlap, 0.0% similar" in line
-    assert ("3 letters on either side" in line) == (task == "masked")
+    assert ("3 positions on either side" in line) == (task == "masked")
     assert "nats" in line
 
 
