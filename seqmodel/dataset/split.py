@@ -16,8 +16,8 @@ from seqmodel.files import CORRECT_IT, read_text, reading
 from seqmodel.hparam import Hparams
 
 SPLITS = ("train", "valid", "test")
-_FLAGS = {"true": True, "t": True, "yes": True, "1": True, "1.0": True}
-_FLAGS |= dict.fromkeys(("false", "f", "no", "0", "0.0", *MISSING), False)
+FLAGS = {"true": True, "t": True, "yes": True, "1": True, "1.0": True}
+FLAGS |= dict.fromkeys(("false", "f", "no", "0", "0.0", *MISSING), False)
 WORDS = {
     "train": "train",
     "training": "train",
@@ -103,9 +103,9 @@ def flagged(which: np.ndarray, texts: Sequence[str], where: Callable[[int], str]
     """
     words = [x.strip().lower() for x in texts]
     for i, word in enumerate(words):
-        if word not in _FLAGS:
+        if word not in FLAGS:
             raise IntervalError(f"{where(i)}: {texts[i]!r} is not true or false (--valid_column)")
-    flags = np.array([_FLAGS[x] for x in words], dtype=bool)
+    flags = np.array([FLAGS[x] for x in words], dtype=bool)
     return np.where(flags & (which == 0), 1, which).astype(np.uint8)
 
 

@@ -175,6 +175,12 @@ READINGS = {
         table("sequence,target,set", SEQS, REAL, split("train", "test")),
         reading("regress", label_columns=["target"], split_column="set", test_prop=None),
     ),
+    "a split with flags of valid rows": (
+        table("sequence,target,set,validation", SEQS, REAL, split("train", "test"),
+              ["True" if i % 6 == 0 else "" for i in range(len(SEQS))]),
+        reading("regress", label_columns=["target"], split_column="set",
+                valid_column="validation", valid_prop=None, test_prop=None),
+    ),
     "a column that is named split and is none": (
         table("sequence,label,split", SEQS, YES_NO, split(*range(5))),
         reading(),

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from seqmodel.dataset.guess.columns import MOST_VALUES, Column, number_of, words_of
-from seqmodel.dataset.split import SPLITS, split_of
+from seqmodel.dataset.split import FLAGS, SPLITS, split_of
 from seqmodel.errors import HparamError, LabelError
 
 Values = dict[str, Any]
@@ -22,6 +22,7 @@ ID_WORDS = {"id", "ids", "name", "names", "index", "accession", "unnamed", "gene
 LABEL_WORDS = {"label", "labels", "class", "classes", "target", "targets", "y"}
 CLASS_WORDS = {"class", "classes", "category"}
 SPLIT_WORDS = {"split", "set", "partition", "subset"}
+VALID_WORDS = {"validation", "valid", "val"}
 NEGATIVE = ("0", "-1", "no", "false", "neg", "negative", "none", "control", "background", "random")
 """Names of the first of two classes; the other one is the positive class of the metrics."""
 SEQUENCE_LEN_MIN = 8
@@ -167,6 +168,16 @@ def split_column(path: str, columns: Sequence[Column]) -> Column | None:
             [({"split_column": c.name}, "") for c in found[:MOST_READINGS]],
         )
     return found[0] if found else None
+
+
+def valid_column(columns: Sequence[Column]) -> Column | None:
+    """Return the column with flags of validation rows, such as `validation` in FLIP; or None."""
+    for column in columns:
+        words = set(words_of(column.name)) - {"is"}
+        flags = {FLAGS.get(x.lower()) for x in column.values}
+        if words and words <= VALID_WORDS and True in flags and None not in flags:
+            return column
+    return None
 
 
 def _is_split(column: Column) -> bool:
