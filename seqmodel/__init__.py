@@ -1,6 +1,6 @@
 """seqmodel trains, tunes and applies deep models of biological sequences.
 
-Names are resolved lazily (PEP 562), so that `import seqmodel` costs nothing heavy.
+Names are resolved lazily (PEP 562), so `import seqmodel` imports no heavy package.
 """
 
 VERSION = "0.2.0"
@@ -31,7 +31,7 @@ __all__ = ["VERSION", *_LAZY]
 
 
 def __getattr__(name: str) -> object:
-    """The named object, imported when it is first asked for."""
+    """Return the named object; its module is imported at the first access."""
     if name not in _LAZY:
         raise AttributeError(f"module 'seqmodel' has no attribute {name!r}")
     from importlib import import_module

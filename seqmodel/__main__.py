@@ -1,10 +1,10 @@
-"""`python -m seqmodel VERB ...`: the command `seqmodel`, where its script is not on the PATH."""
+"""`python -m seqmodel VERB ...`: the command `seqmodel`, for when its script is not on the PATH."""
 
 import os
 import sys
 
 if __name__ == "__main__" and not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:
-    # Python puts the working directory first: there, no file may pass for an installed package
+    # Python searches the working directory first; its files must not shadow installed packages
     sys.path.append(sys.path.pop(0))
 
 from seqmodel.cli.verbs import main

@@ -8,11 +8,11 @@
     |- IntervalError (ValueError)     BED and other interval files, coordinates
     |- LabelError (ValueError)        labels, tables, tracks
     |- VariantError (ValueError)      variant files, alleles
-    |- SamplerError (ValueError)      the order of samples and their shares per process
+    |- SamplerError (ValueError)      the order of samples and their division among processes
     |- ModelError (ValueError)        an encoder, decoder or task that breaks its contract
-    |- CheckpointError (ValueError)   a hostile, foreign, too new or unsuitable checkpoint
+    |- CheckpointError (ValueError)   a checkpoint that is malicious, foreign, too new or unsuitable
     |- RunError (RuntimeError)        a run that cannot start or continue
-    |  `- DivergedError               its loss is not finite
+    |  `- DivergedError               the loss is not finite
     `- JobError (RuntimeError)        submitting, finding, cancelling jobs
        |- ConnectionLost              the connection to the host broke; repeat the call
        |- MissingError                a folder or file does not exist
@@ -30,7 +30,7 @@ from typing import Any
 
 
 class SeqmodelError(Exception):
-    """Base of all errors that a user can fix; `exit_code` is that of the command line."""
+    """Base of all errors that a user can fix; the command line exits with `exit_code`."""
 
     exit_code = 2
 
@@ -81,7 +81,7 @@ class JobError(SeqmodelError, RuntimeError):
     """A job that could not be created, submitted, found or cancelled.
 
     Attributes:
-        replicates: the Replicates that were created or cancelled before the error.
+        replicates: Replicates that were created or cancelled before the error.
     """
 
     replicates: Sequence[Any] = ()

@@ -1,6 +1,6 @@
-"""Packages that seqmodel uses only for some features: how to import them and get them. Light.
+"""Optional packages: how to import and install them. Light.
 
-seqmodel is not on PyPI: an extra is installed from the checkout that seqmodel was installed from.
+seqmodel is not on PyPI: install an extra from the checkout from which seqmodel was installed.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ UPDATE = "update seqmodel: git pull in its checkout, then pip install ."
 
 
 def optional(module: str, what: str, extra: str, error: type[SeqmodelError]) -> Any:
-    """The module of an optional package.
+    """Import and return the module of an optional package.
 
     Args:
         module: Name of the module, such as `pyarrow.parquet`.
-        what: The feature that needs it, as the start of the message.
+        what: The feature that needs it; the message starts with it.
         extra: The extra of seqmodel that installs it.
         error: Class of the error.
 
     Raises:
-        SeqmodelError: the package is not installed; the message has the command that installs it.
+        SeqmodelError: The package is not installed. The message has the command that installs it.
     """
     try:
         return import_module(module)
@@ -33,9 +33,9 @@ def optional(module: str, what: str, extra: str, error: type[SeqmodelError]) -> 
 
 
 def missing(what: str, package: str, extra: str) -> str:
-    """The message that `what` needs a package that is not installed, with the command for it."""
+    """Return the message that `what` needs a missing package, with the command that installs it."""
     name = _DISTRIBUTIONS.get(package, package)
     return (
-        f"{what} needs the package {name}: pip install {name}, or all of the extra '{extra}': "
+        f"{what} needs the package {name}: pip install {name}, or the whole extra '{extra}': "
         f"pip install '.[{extra}]' in the checkout of seqmodel"
     )

@@ -1,28 +1,28 @@
 """The one way to open a file and the one way to write one. Light.
 
-Every reader comes through here, so that whatever is wrong with a file ends as one line of the
-caller's error class: a folder, FIFO or device in its place, no permission, damaged or cut packing,
-another encoding, and whatever a reader that is not ours raises. `formats.py` lists every format
-that users give.
+Every reader opens files through this module, so any problem with a file becomes a one-line error of
+the caller's class: a folder, FIFO or device in its place, no permission, damaged or truncated
+compression, another encoding, or any exception of a third-party reader. `formats.py` lists every
+format of input files.
 
-    open_binary    bytes as they are on the disk
+    open_binary    bytes as stored on the disk
     open_unpacked  bytes of a plain, gzip or bgzip file
-    lines          lines of text of such a file
-    read_text      all of the text of a small file
-    read_bytes     all of the bytes of a small file
+    lines          lines of text of a plain, gzip or bgzip file
+    read_text      the whole text of a small file
+    read_bytes     all bytes of a small file
     reading        a block in which another library reads the file by its path
 
-Every writer comes through here too: whoever reads the file meanwhile finds what was there before
-or all of the new content, and an error or a signal leaves nothing aside.
+Every writer also writes through this module: a concurrent reader sees either the old content or the
+whole new content, and an error or a signal leaves no temporary file.
 
-    write_file     all of the content at once
+    write_file     the whole content at once
     writing        a block that writes the content piece by piece
-    create         makes a file if there is none: one of several processes makes it
-    append         adds to the end
+    create         create a file if it does not exist; only one of several processes creates it
+    append         add to the end
 
-Not through here: `job/worker.py`, `job/agent.py` and `job/launch.py`, which run on other machines
-without this package; a memory-mapped store or array, which is read by its map; scratch files
-without a name; and what is no file on a disk (/proc, locks).
+Exceptions: `job/worker.py`, `job/agent.py` and `job/launch.py`, which run on other hosts without
+this package; memory-mapped stores and arrays; unnamed scratch files; and anything that is not a
+file on a disk (/proc, locks).
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from seqmodel.errors import SeqmodelError
 
 Path = str | os.PathLike
 Error = Callable[[str], SeqmodelError]
-"""Class of the error, or what makes one of a message."""
+"""An error class, or a function that makes an error from a message."""
 
 BUFFER_BYTES = 1 << 18
-COPY_AGAIN = "it is damaged or of another kind; copy or download it again"
+COPY_AGAIN = "it is damaged or has another format; copy or download it again"
 CORRECT_IT = "correct the file"
 UNCHANGED = "nothing was changed"
 _STALE_S = 86400.0
-_LIVE_S = 60.0  # a process in a container of this host's name may have a number that is free here
+_LIVE_S = 60.0  # a process in a container with this host's name may have a PID that is free here
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -62,7 +62,7 @@ _KINDS = {
 
 
 def problem(path: Path) -> str | None:
-    """Why `path` cannot be read as a file, in a few words; None if it can. Never waits."""
+    """Return why `path` cannot be read as a file, or None if it can. Never blocks."""
     try:
         os.close(_descriptor(path))
     except ValueError as e:  # also a NUL in the path itself
@@ -73,15 +73,15 @@ def problem(path: Path) -> str | None:
 
 
 def check(path: Path, error: Error, *, empty: bool = True) -> None:
-    """Refuses what is no regular file that can be read.
+    """Check that `path` is a readable regular file.
 
     Args:
-        path: the file.
-        error: class of the error.
-        empty: whether a file of 0 bytes will do.
+        path: Path of the file.
+        error: Class of the error.
+        empty: Whether a file of 0 bytes is accepted.
 
     Raises:
-        error: it is missing, not a regular file, not readable or empty.
+        error: The file is missing, not a regular file, not readable or empty.
     """
     open_binary(path, error, empty=empty).close()
 
@@ -93,16 +93,16 @@ def open_binary(
     *,
     empty: bool = True,
 ) -> io.BufferedReader:
-    """The bytes of a regular file, as they are.
+    """Open a regular file and yield its raw bytes.
 
     Args:
-        path: the file.
-        error: class of the error, also of one while it is read.
-        seen: called with all bytes that are read from the disk, in order.
-        empty: whether a file of 0 bytes will do.
+        path: Path of the file.
+        error: Class of the error, including errors while reading.
+        seen: Function called with all bytes read from the disk, in order.
+        empty: Whether a file of 0 bytes is accepted.
 
     Raises:
-        error: as `check`.
+        error: See `check`.
     """
     try:
         descriptor = _descriptor(path)
@@ -117,10 +117,10 @@ def open_binary(
 
 
 def open_unpacked(path: Path, error: Error) -> io.BufferedReader:
-    """The content of a file, plain, gzip or bgzip: its first bytes say which.
+    """Open a plain, gzip or bgzip file and yield its content; the first bytes decide the format.
 
     Raises:
-        error: as `check`; here or while it is read: the packing is damaged or cut short.
+        error: See `check`; also if the compression is damaged or truncated, here or while reading.
     """
     file = open_binary(path, error)
     try:
@@ -131,10 +131,10 @@ def open_unpacked(path: Path, error: Error) -> io.BufferedReader:
 
 
 def unpacked(file: io.BufferedReader, path: Path, error: Error) -> io.BufferedReader:
-    """What a file of `open_binary` holds, unpacked if it is gzip or bgzip.
+    """Return a file of `open_binary`, decompressed if it is gzip or bgzip.
 
     Raises:
-        error: a bgzip file without its end block; or it is packed in another way.
+        error: A bgzip file lacks its end block, or the file has another compression.
     """
     head = file.peek(64)
     if head[:2] == _GZIP:
@@ -143,16 +143,18 @@ def unpacked(file: io.BufferedReader, path: Path, error: Error) -> io.BufferedRe
         return io.BufferedReader(_Gzip(file, path, error), BUFFER_BYTES)
     for magic, name in _OTHER_PACKING.items():
         if head.startswith(magic):
-            raise error(f"{_shown(path)}: is packed with {name}; unpack it, or pack it with gzip")
+            raise error(
+                f"{_shown(path)}: is compressed with {name}; decompress it, or use gzip instead"
+            )
     return file
 
 
 def lines(path: Path, error: Error) -> Iterator[str]:
-    r"""Lines of a text file in UTF-8, plain or gzip, with their ends (\n, \r\n or \r).
+    r"""Yield the lines of a UTF-8 text file, plain or gzip, with their ends (\n, \r\n or \r).
 
     Raises:
-        error: as `open_unpacked`; or the text is in another encoding or has NUL bytes. The line is
-            named.
+        error: See `open_unpacked`; also if the text has another encoding or NUL bytes. The message
+            has the line number.
     """
     number = 0
     with open_unpacked(path, error) as file:
@@ -162,7 +164,7 @@ def lines(path: Path, error: Error) -> Iterator[str]:
                 yield found.decode("ascii")
                 continue
             raw = _without_bom(found, path, error) if number == 0 else found
-            # the ends of the old Mac kind, and none of those that str.splitlines knows
+            # old Mac line ends, but not the other ones that str.splitlines knows
             parts = raw.splitlines(keepends=True) if b"\r" in raw or not raw else (raw,)
             for part in parts:
                 number += 1
@@ -170,13 +172,13 @@ def lines(path: Path, error: Error) -> Iterator[str]:
 
 
 def text_of(raw: bytes, where: Callable[[], str], error: Error) -> str:
-    """Text of some bytes, which must be UTF-8 without NUL; `where()` says where they come from.
+    """Decode bytes, which must be UTF-8 without NUL; `where()` describes their origin.
 
     Raises:
-        error: they are not.
+        error: The bytes are not UTF-8 or have a NUL.
     """
     if b"\0" in raw:
-        raise error(f"{where()}: has a NUL byte; it is damaged, or no text in UTF-8")
+        raise error(f"{where()}: has a NUL byte; the file is damaged or not UTF-8 text")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as e:
@@ -187,18 +189,18 @@ def text_of(raw: bytes, where: Callable[[], str], error: Error) -> str:
 
 
 def read_text(path: Path, error: Error) -> str:
-    """All of the text of a small file, as `lines`."""
+    """Return the whole text of a small file, read with `lines`."""
     return "".join(lines(path, error))
 
 
 def read_bytes(path: Path, error: Error) -> bytes:
-    """All of the bytes of a small file, as `open_binary`."""
+    """Return all bytes of a small file, read with `open_binary`."""
     with open_binary(path, error) as file:
         return file.read()
 
 
 def sha256_of(path: Path, error: Error) -> str:
-    """The SHA-256 of a file in hex."""
+    """Return the SHA-256 of a file in hex."""
     import hashlib
 
     with open_binary(path, error) as file:
@@ -209,19 +211,19 @@ def sha256_of(path: Path, error: Error) -> str:
 def reading(
     path: Path, error: Error, kind: str, *, empty: bool = False, advice: str = COPY_AGAIN
 ) -> Iterator[None]:
-    """A block in which another library reads `path`: whatever it raises becomes one line.
+    """Run a block in which another library reads `path`; its exceptions become one-line errors.
 
-    Keep the block small: our own mistakes inside would be reported as those of the file.
+    Keep the block small: bugs inside it would be reported as faults of the file.
 
     Args:
-        path: the file.
-        error: class of the error.
-        kind: what it should be, such as "npz file".
-        empty: whether a file of 0 bytes will do.
-        advice: what to do about it, the end of the message.
+        path: Path of the file.
+        error: Class of the error.
+        kind: Expected format, such as "npz file".
+        empty: Whether a file of 0 bytes is accepted.
+        advice: What the user should do; the end of the message.
 
     Raises:
-        error: as `check`; or the library raised anything but ImportError.
+        error: See `check`; also if the library raised anything but ImportError.
     """
     check(path, error, empty=empty)
     try:
@@ -229,7 +231,7 @@ def reading(
     except (SeqmodelError, ImportError):
         raise
     except BaseException as e:
-        # a panic of a library in Rust is a BaseException, of a class that cannot be imported
+        # a panic in a Rust library is a BaseException whose class cannot be imported
         if not isinstance(e, Exception) and type(e).__name__ != "PanicException":
             raise
         raise error(f"{_shown(path)}: cannot be read as {kind} ({_reason(e)}); {advice}") from e
@@ -245,22 +247,22 @@ def writing(
     parents: bool = False,
     advice: str = UNCHANGED,
 ) -> Iterator[IO[bytes]]:
-    """A new file that becomes `path`, whole, when the block ends.
+    """Yield a new file that replaces `path` as a whole when the block ends.
 
-    A link at `path` is replaced, not followed.
+    A symbolic link at `path` is replaced, not followed.
 
     Args:
-        path: the file.
-        error: class of the error.
-        mode: permissions, less the umask; by default those of the file that is replaced, else
-            those of any new file.
-        durable: whether the content must survive a power failure: the disk is waited for.
-        parents: whether the folders above it are made.
-        advice: what to do about an error, the end of the message.
+        path: Path of the file.
+        error: Class of the error.
+        mode: Permissions before the umask applies. If unset: the permissions of the replaced file,
+            otherwise those of any new file.
+        durable: Whether the content must survive a power failure, so the call waits for the disk.
+        parents: Whether to create missing parent folders.
+        advice: What the user should do about an error; the end of the message.
 
     Raises:
-        error: the disk is full, no permission, a folder in its place, or another error of the
-            system inside the block.
+        error: The disk is full, permission is denied, a folder has this path, or another system
+            error occurs inside the block.
     """
     aside = aside_of(path)
     try:
@@ -283,7 +285,7 @@ def writing(
 
 
 def write_file(path: Path, content: str | bytes | memoryview, error: Error, **options: Any) -> None:
-    """Writes all of a file, as `writing`; text as UTF-8."""
+    """Write a whole file with `writing`; text is encoded as UTF-8."""
     if isinstance(content, str):
         content = content.encode("utf-8", "surrogateescape")
     with writing(path, error, **options) as file:
@@ -291,10 +293,10 @@ def write_file(path: Path, content: str | bytes | memoryview, error: Error, **op
 
 
 def create(path: Path, text: str) -> bool:
-    """Makes the file `path`, whole, if there is none; whether this process made it.
+    """Create the whole file `path` if it does not exist; return whether this process created it.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: The file cannot be created.
     """
     aside = aside_of(path)
     try:
@@ -303,7 +305,7 @@ def create(path: Path, text: str) -> bool:
         os.link(aside, path)
         return True
     except FileExistsError:
-        # NFS may say so of its own link, whose answer was lost
+        # NFS may report this for its own link after a lost reply
         return os.stat(aside).st_nlink > 1
     except OSError:
         return _create_exclusively(path, text)  # a file system without hard links
@@ -322,10 +324,10 @@ def _create_exclusively(path: Path, text: str) -> bool:
 
 
 def append(path: Path, text: str, error: Error) -> None:
-    """Adds `text` to the end of a file, all of it or nothing.
+    """Append `text` to a file, all of it or nothing.
 
     Raises:
-        error: the disk is full, or another error of the system.
+        error: The disk is full, or another system error occurred.
     """
     content = text.encode("utf-8", "surrogateescape")
     try:
@@ -342,16 +344,16 @@ def append(path: Path, text: str, error: Error) -> None:
 
 
 def aside_of(path: Path) -> str:
-    """Where a new content of `path` is written before it is renamed; see `remove_stale`."""
+    """Return the temporary path of new content for `path`; see `remove_stale`."""
     folder, name = os.path.split(os.path.abspath(os.fsdecode(path)))
     who = f"{os.uname().nodename}.{os.getpid()}.{os.urandom(4).hex()}"
     return os.path.join(folder, f".{name}.{who}.part")
 
 
 def remove_stale(path: Path, after_s: float = _STALE_S) -> None:
-    """Removes what writers of `path` that were killed left aside.
+    """Remove the temporary files that killed writers of `path` left behind.
 
-    Those wrote on this host and are gone, or wrote nothing for `after_s` seconds.
+    A writer counts as killed if it ran on this host and is gone, or if its file is `after_s` old.
     """
     import glob
     import time
@@ -365,7 +367,7 @@ def remove_stale(path: Path, after_s: float = _STALE_S) -> None:
 
 
 def _is_of_dead(aside: str) -> bool:
-    """Whether a process of this host that is gone wrote this file aside."""
+    """Return whether the writer of this temporary file ran on this host and is gone."""
     before, _, pid = aside.rsplit(".", 2)[0].rpartition(".")
     if not before.endswith(f".{os.uname().nodename}") or not pid.isdecimal():
         return False
@@ -379,7 +381,7 @@ def _is_of_dead(aside: str) -> bool:
 
 
 def remove_parts(folder: Path) -> None:
-    """Removes what killed writers left aside in a folder of which the caller is the only writer."""
+    """Remove temporary files of killed writers from a folder that only the caller writes to."""
     for name in os.listdir(folder) if os.path.isdir(folder) else ():
         if name.endswith(".part"):
             with suppress(OSError):
@@ -387,13 +389,13 @@ def remove_parts(folder: Path) -> None:
 
 
 def _descriptor(path: Path) -> int:
-    """An open descriptor of a regular file, without a wait.
+    """Open a regular file without blocking and return its descriptor.
 
     Raises:
-        ValueError: it is something else.
-        OSError: it is missing, or cannot be opened.
+        ValueError: The path is not a regular file.
+        OSError: The file is missing or cannot be opened.
     """
-    _check_regular(os.stat(path).st_mode)  # before it is opened: opening a device may do something
+    _check_regular(os.stat(path).st_mode)  # first: opening a device can have effects
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     descriptor = os.open(path, flags)
     try:
@@ -406,11 +408,11 @@ def _descriptor(path: Path) -> int:
 
 def _check_regular(mode: int) -> None:
     if not stat.S_ISREG(mode):
-        raise ValueError(f"is {_KINDS.get(stat.S_IFMT(mode), 'no regular file')}")
+        raise ValueError(f"is {_KINDS.get(stat.S_IFMT(mode), 'not a regular file')}")
 
 
 class _Disk(io.RawIOBase):
-    """A descriptor whose errors are of the caller's class."""
+    """A raw file that raises errors of the caller's class."""
 
     def __init__(
         self,
@@ -449,7 +451,7 @@ class _Disk(io.RawIOBase):
 
 
 class _Gzip(io.RawIOBase):
-    """What a gzip file holds; damage is an error of the caller's class."""
+    """The content of a gzip file; damage raises an error of the caller's class."""
 
     def __init__(self, file: io.BufferedReader, path: Path, error: Error) -> None:
         import gzip  # this module is read at each start
@@ -487,7 +489,7 @@ def _is_bgzip(head: bytes) -> bool:
 
 
 def _check_bgzip_end(path: Path, error: Error) -> None:
-    """A file that is cut between two blocks is whole gzip: only the end block tells."""
+    """Check the end block: only its absence shows that a file was cut between two blocks."""
     with open_binary(path, error) as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - len(BGZIP_END)))
         if file.read() != BGZIP_END:

@@ -1,16 +1,16 @@
-"""Every format of files that users give: what it is called, who reads it, what names it. Light."""
+"""All formats of input files: their names, readers and options. Light."""
 
 from typing import NamedTuple
 
 
 class Format(NamedTuple):
-    """A format that is read.
+    """A format of input files.
 
     Attributes:
-        name: what users call it.
-        endings: endings of the names of its files; empty if the content alone decides.
-        reader: `module:function` or `module:Class` that opens it.
-        given_by: hyperparameters and arguments by which such a file is given.
+        name: Name of the format for users.
+        endings: File name endings. Empty if the content alone decides.
+        reader: `module:function` or `module:Class` that opens such a file.
+        given_by: Hyperparameters and arguments that take such a file.
     """
 
     name: str

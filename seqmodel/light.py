@@ -1,4 +1,4 @@
-"""Which modules are light: they import the standard library only, and run where torch is not."""
+"""The list of light modules, which import only the standard library and run without torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEAVY = ("seqmodel.record.checkpoint",)
 
 
 def modules() -> list[str]:
-    """The names of all light modules that this version has."""
+    """Return the names of all light modules of this version."""
     root = Path(__file__).parent
     found = ["seqmodel"]
     for room in ROOMS:

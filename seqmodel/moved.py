@@ -1,4 +1,4 @@
-"""Import paths of 0.1 that have moved; they are kept for one version. Light."""
+"""Old import paths of 0.1, which work for one more version. Light."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from importlib import import_module
 
 
 def moved(old: str, new: str) -> None:
-    """Makes the module `old`, which calls this while it is imported, an alias of `new`; warns."""
+    """Make the module `old`, which calls this during its import, an alias of `new`, and warn."""
     warnings.warn(
-        f"{old} has moved to {new}; the old path goes away in the next version",
+        f"{old} has moved to {new}; the next version removes the old path",
         FutureWarning,
         stacklevel=3,
     )

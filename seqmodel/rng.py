@@ -1,11 +1,11 @@
-"""Counter-based random bits: a pure function of words, with no state to save or to restore.
+"""Counter-based random bits: a pure function of words, with no state to save or restore.
 
-Everything that is random in the data path (order, offsets, strands, masks) is drawn here from
-(seed, epoch, index, ...), so that the same sample comes out whatever the workers, the ranks, the
-batch size or the moment at which a run was resumed. NumPy and torch give the same bits.
+All randomness of the data path (order, offsets, strands, masks) is drawn here from (seed, epoch,
+index, ...). A sample is therefore the same for any number of workers and ranks, any batch size, and
+after any resume. NumPy and torch give the same bits.
 
 The mixing function is the finaliser of SplitMix64 (Steele, Lea, Flood 2014, "Fast splittable
-pseudorandom number generators", variant 13 of Stafford), applied once a word.
+pseudorandom number generators", variant 13 of Stafford), applied once per word.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MUL2 = 0x94D049BB133111EB
 
 
 def hash64(*words: int | np.ndarray) -> np.ndarray:
-    """Random words, uint64, of the broadcast shape of `words` (integers or integer arrays)."""
+    """Return random words, uint64, of the broadcast shape of `words` (integers or their arrays)."""
     n = next((i for i, word in enumerate(words) if not isinstance(word, int)), len(words))
     first = _hash_ints([word for word in words[:n] if isinstance(word, int)])
     if n == len(words):
@@ -37,7 +37,7 @@ def hash64(*words: int | np.ndarray) -> np.ndarray:
 
 
 def _hash_ints(words: Sequence[int]) -> int:
-    """The same of numbers alone: numpy's calls would cost more than the arithmetic."""
+    """Compute `hash64` of plain integers, for which NumPy calls cost more than the arithmetic."""
     state = 0
     for word in words:
         x = (state + _GAMMA & _ALL) ^ (word & _ALL)
@@ -60,13 +60,13 @@ def _mix(x: np.ndarray) -> np.ndarray:
 
 
 def uniform(bits: np.ndarray) -> np.ndarray:
-    """Numbers in [0, 1), float64, from the upper 53 of the 64 `bits`."""
+    """Return numbers in [0, 1), float64, from the upper 53 of the 64 `bits`."""
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def chance(bits: np.ndarray, prob: float) -> np.ndarray:
-    """Where `uniform(bits) < prob`, bool, without making the numbers."""
-    # scaling by a power of two is exact, so the comparison of integers is the same one
+    """Return the mask `uniform(bits) < prob`, bool, without computing the numbers."""
+    # scaling by a power of two is exact, so comparing the integers gives the same result
     limit = math.ceil(prob * 2.0**53)
     if limit >= 2**53:
         return np.ones(np.shape(bits), dtype=bool)
@@ -74,13 +74,13 @@ def chance(bits: np.ndarray, prob: float) -> np.ndarray:
 
 
 def below(bits: np.ndarray, n: int | np.ndarray) -> np.ndarray:
-    """Integers in [0, n), int64, from `bits`; n up to 2**32, bias below n / 2**32."""
+    """Return integers in [0, n), int64, from `bits`; n is at most 2**32, the bias < n / 2**32."""
     n = np.asarray(n, dtype=np.uint64)
     return (((bits >> np.uint64(32)) * n) >> np.uint64(32)).astype(np.int64)
 
 
 def torch_hash64(*words: int | Tensor) -> Tensor:
-    """The same words as `hash64`, as int64 with the same bits, on the device of the tensors."""
+    """Return the words of `hash64` as int64 with the same bits, on the device of the tensors."""
     device = next((word.device for word in words if isinstance(word, Tensor)), None)
     state = torch.zeros((), dtype=torch.int64, device=device)
     for word in words:
@@ -90,10 +90,10 @@ def torch_hash64(*words: int | Tensor) -> Tensor:
 
 
 def torch_uniform(key: Tensor, n: int, stream: int = 0) -> Tensor:
-    """Numbers in [0, 1), float32 [N, n], for int64 `key` [N].
+    """Return numbers in [0, 1), float32 [N, n], for int64 `key` [N].
 
-    Entry (i, j) depends on key i, `stream` and j only. From the upper 24 bits: every number is
-    exact in float32, and 1.0 never comes.
+    Entry (i, j) depends only on key i, `stream` and j. The numbers come from the upper 24 bits, so
+    each is exact in float32 and below 1.0.
     """
     position = torch.arange(n, dtype=torch.int64, device=key.device)
     bits = torch_hash64(key[:, None], stream, position[None, :])

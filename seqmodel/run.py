@@ -1,7 +1,7 @@
-"""`python seqmodel/run.py --task=...`: arguments in, exit code out.
+"""`python seqmodel/run.py --task=...`: from command-line arguments to an exit code.
 
-A user's mistake is one line and exit code 2. Heavy packages are imported after the hyperparameters
-were checked; what a run does is in seqmodel/training/execute.py.
+A user error prints one line and exits with code 2. Heavy packages are imported only after the
+hyperparameters have been checked; seqmodel/training/execute.py does the run.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 
-if __package__ in (None, ""):  # started as a script: its own folder would hide other modules
+if __package__ in (None, ""):  # started as a script: its own folder would shadow other modules
     _here = os.path.dirname(os.path.abspath(__file__))
     if sys.path[0] in (_here, os.path.realpath(_here)):
         del sys.path[0]
-    # the folder above: first for this package, then last, so that no file in it passes for torch
+    # the parent folder: first for this package, then last, so none of its files shadows torch
     sys.path.insert(0, os.path.dirname(_here))
     import seqmodel  # noqa: F401
 
@@ -37,7 +37,7 @@ example: seqmodel run --task=classify --dataset=table --train_files=train.csv --
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line `argv` (without the program's name) and returns the exit code."""
+    """Run the command line `argv` (without the program name) and return the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
     warnings.showwarning = show_warning
     try:

@@ -1,4 +1,4 @@
-"""Text from files, made safe for a terminal: control characters are escaped. Light.
+"""Make text from files safe for a terminal by escaping control characters. Light.
 
 Logs, names of runs, reasons and values come from files that other people may have written. An
 escape sequence in them could change the reader's screen, window title or clipboard.
@@ -16,26 +16,26 @@ _OVERWRITTEN = re.compile(r"[^\n]*\r(?=[^\n])")
 
 
 def plain(text: str) -> str:
-    r"""`text` with each terminal control character written as `\x1b`; line breaks are kept."""
+    r"""Return `text` with each control character escaped, such as `\x1b`; line breaks are kept."""
     return _STEERING.sub(_written, text)
 
 
 def plain_line(text: str) -> str:
-    """The same for text that must stay on one line, such as a name or a message."""
+    """Escape text that must stay on one line, such as a name or a message."""
     return plain(text).replace("\n", "\\n")
 
 
 def plain_log(text: str) -> str:
-    """The same for a log; only the last state of a progress bar is kept."""
+    """Escape a log; only the last state of each progress bar is kept."""
     return plain(_OVERWRITTEN.sub("", text.replace("\r\n", "\n")))
 
 
 def text_table(rows: Sequence[Sequence[str]], *, right: bool = False) -> str:
-    """A table whose columns are as wide as their widest cell; the first row is the header.
+    """Format a table whose columns fit their widest cell; the first row is the header.
 
     Args:
-        rows: the cells.
-        right: all columns but the first are numbers, aligned at the right.
+        rows: Cells of each row.
+        right: Align all columns but the first on the right, for numbers.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
@@ -49,7 +49,7 @@ def text_table(rows: Sequence[Sequence[str]], *, right: bool = False) -> str:
 
 
 def html_table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table for a notebook; the content of cells is escaped."""
+    """Format an HTML table for a notebook; the cells are escaped."""
     from html import escape
 
     def line(cells: Iterable[str], tag: str) -> str:
@@ -60,7 +60,7 @@ def html_table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def show_warning(message: object, category: type, *where: object, **more: object) -> None:
-    """Prints a warning as one line; for `warnings.showwarning`."""
+    """Print a warning as one line; for `warnings.showwarning`."""
     print(plain(f"warning: {message}"), file=sys.stderr)
 
 

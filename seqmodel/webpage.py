@@ -1,10 +1,10 @@
-"""The frame of an HTML page in one file, which loads nothing from anywhere. Light."""
+"""The frame of a self-contained HTML page, which loads nothing. Light."""
 
 from __future__ import annotations
 
 from html import escape
 
-# The page can neither fetch nor send anything, whatever is written in the files that it shows.
+# The page can neither fetch nor send data, whatever the files that it shows contain.
 _POLICY = (
     "default-src 'none'; {script}style-src 'unsafe-inline'; img-src data: blob:; "
     "base-uri 'none'; form-action 'none'"
@@ -30,13 +30,13 @@ _PAGE = """<!DOCTYPE html>
 
 
 def web_page(title: str, style: str, body: str, *, scripts: bool = False) -> str:
-    """A page of HTML.
+    """Return an HTML page.
 
     Args:
-        title: as text.
-        style: CSS.
-        body: HTML.
-        scripts: whether scripts in the body may run.
+        title: Title as plain text.
+        style: CSS of the page.
+        body: HTML of the body.
+        scripts: Whether scripts in the body may run.
     """
     policy = _POLICY.format(script="script-src 'unsafe-inline'; " if scripts else "")
     return _PAGE.format(policy=escape(policy), title=escape(title), style=style, body=body)

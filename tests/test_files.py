@@ -144,9 +144,9 @@ def test_lines_are_those_of_python_for_every_kind_of_end(tmp_path_factory, raw):
         (b"a\nb\nM\xfcller\n", "x line 3: byte 0xfc is not UTF-8"),
         (b"a\rb\rM\xfcller\r", "x line 3: byte 0xfc is not UTF-8"),
         (b"a\nb\0c\n", "x line 2: has a NUL byte"),
-        (bz2.compress(b"a\n"), "x: is packed with bzip2; unpack it"),
-        (lzma.compress(b"a\n"), "x: is packed with xz; unpack it"),
-        (b"PK\3\4.....", "x: is packed with zip; unpack it"),
+        (bz2.compress(b"a\n"), "x: is compressed with bzip2; decompress it"),
+        (lzma.compress(b"a\n"), "x: is compressed with xz; decompress it"),
+        (b"PK\3\4.....", "x: is compressed with zip; decompress it"),
     ],
 )
 def test_text_that_is_no_utf_8_is_refused_with_its_line(tmp_path, raw, message):

@@ -1,4 +1,4 @@
-"""Encoders and decoders, and how they are built from their hyperparameters."""
+"""Encoders and decoders, and the functions that build them from hyperparameters."""
 
 from seqmodel.model.build import adapt_encoder, build_decoder, build_encoder
 from seqmodel.model.encoder import Encoder

@@ -1,4 +1,4 @@
-"""Fine-tuning of part of an encoder: frozen blocks and LoRA adapters."""
+"""Fine-tuning of a part of an encoder: frozen blocks and LoRA adapters."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from seqmodel.model.encoder import Encoder
 
 
 def freeze(encoder: Encoder, n_layers: int) -> None:
-    """Trains neither the embedding nor the first `n_layers` blocks; 0 trains all.
+    """Freeze the embedding and the first `n_layers` blocks; 0 freezes nothing.
 
     Raises:
-        HparamError: there are fewer blocks.
+        HparamError: The encoder has fewer blocks.
     """
     encoder.require_blocks(f"--freeze_layers={n_layers}", n_layers)
     for name, parameter in encoder.named_parameters() if n_layers else ():
@@ -22,10 +22,10 @@ def freeze(encoder: Encoder, n_layers: int) -> None:
 
 
 def add_lora(encoder: Encoder, rank: int, alpha: float) -> None:
-    """Adds low-rank adapters (Hu et al. 2022) to all linear layers; the rest is not trained.
+    """Add low-rank adapters (Hu et al. 2022) to all linear layers and freeze all other weights.
 
     Raises:
-        HparamError: peft is missing, or there is no linear layer.
+        HparamError: peft is missing, or the encoder has no linear layer.
     """
     peft = optional("peft", "--lora_rank", "lora", HparamError)
     names = [name for name, module in encoder.named_modules() if isinstance(module, nn.Linear)]
@@ -34,7 +34,7 @@ def add_lora(encoder: Encoder, rank: int, alpha: float) -> None:
             f"--lora_rank={rank}: {type(encoder).__name__} has no linear layers to adapt; use "
             "--encoder=transformer, hyena, dilated_conv or hf"
         )
-    # peft itself freezes all that is not an adapter
+    # peft itself freezes all weights outside the adapters
     config = peft.LoraConfig(
         r=rank,
         lora_alpha=alpha,

@@ -1,7 +1,7 @@
-"""Self-attention with rotary positions: the whole sequence, or a window on both sides.
+"""Self-attention with rotary positions, over the whole sequence or a window on both sides.
 
 Part of the transformer encoder. `torch.nn.functional.scaled_dot_product_attention` does the work,
-so the probabilities are never stored; there is no dropout on them (it would cost that kernel).
+so the probabilities are never stored. They have no dropout, which that kernel does not support.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from torch.nn.functional import scaled_dot_product_attention
 
 
 class Rotary(nn.Module):
-    """Rotary positions (Su et al. 2021, RoFormer, eq. 34): turns pairs of channels by an angle.
+    """Rotary positions (Su et al. 2021, RoFormer, eq. 34): rotate pairs of channels by an angle.
 
-    Channels 2i and 2i + 1 of position m are turned by m * base ** (-2i / D), so a dot product of
-    two turned vectors depends on the difference of their positions only.
+    Channels 2i and 2i + 1 of position m are rotated by m * base ** (-2i / D), so the dot product
+    of two rotated vectors depends only on the difference of their positions.
     """
 
     def __init__(self, n_dims: int, base: float = 10000.0) -> None:
         super().__init__()
         if n_dims % 2:
-            raise ValueError(f"rotary positions turn pairs of channels, got a head of {n_dims}")
+            raise ValueError(f"rotary positions need an even number of channels, got {n_dims}")
         self.n_dims, self.base = n_dims, base
         self._turn = torch.zeros(0, n_dims // 2, 2)  # [L, D / 2, (cos, sin)]; grows; not saved
 
     def forward(self, x: Float[Tensor, "N L ... D"]) -> Float[Tensor, "N L ... D"]:
-        """`x` with the channels of position i (axis 1) turned by its angles."""
+        """Return `x` with the channels of position i (axis 1) rotated by its angles."""
         turn = self._table(x.shape[1], x.device)
         turn = turn.view(turn.shape[0], *[1] * (x.ndim - 3), *turn.shape[1:])
         pairs = x.unflatten(-1, (-1, 2))
@@ -41,14 +41,14 @@ class Rotary(nn.Module):
 
     def _table(self, n: int, device: torch.device) -> Tensor:
         if self._turn.shape[0] < n or self._turn.device != device:
-            # a table made while validating must serve training too: no inference tensor
+            # training may reuse a table of the validation: it must not be an inference tensor
             with torch.inference_mode(False):
                 self._turn = rotary_table(n, self.n_dims, self.base).to(device)
         return self._turn[:n]
 
 
 def rotary_table(n: int, n_dims: int, base: float) -> Float[Tensor, "L D 2"]:
-    """Cosine and sine of the angle of each position and pair of channels."""
+    """Return cosine and sine of the angle of each position and pair of channels."""
     # float64, then float32: at position 100,000 a float32 angle would be off by 0.004
     i = torch.arange(0, n_dims, 2, dtype=torch.float64)
     angle = torch.arange(n, dtype=torch.float64)[:, None] * base ** (-i / n_dims)
@@ -59,12 +59,12 @@ class SelfAttention(nn.Module):
     """Multi-head self-attention with one fused projection for query, key and value.
 
     Args:
-        n_dims: channels in and out.
-        n_heads: heads; divides `n_dims`.
-        rotary: rotary positions (False: no positions at all).
-        rotary_base: base of their wavelengths.
-        causal: whether a position attends to itself and earlier ones only.
-        window: positions on each side that are attended to; None for all.
+        n_dims: Number of input and output channels.
+        n_heads: Number of heads, a divisor of `n_dims`.
+        rotary: Whether to use rotary positions. False means no positions at all.
+        rotary_base: Base of the wavelengths of the rotary positions.
+        causal: Whether a position attends only to itself and earlier positions.
+        window: Number of visible positions on each side. None means all.
     """
 
     def __init__(
@@ -88,9 +88,9 @@ class SelfAttention(nn.Module):
     def forward(
         self, x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
     ) -> Float[Tensor, "N L C"]:
-        """What each position gathers; padded positions are attended to by none."""
+        """Return the attention output of each position; no position attends to padding."""
         qkv_NL3HD = self.qkv(x).unflatten(-1, (3, self.n_heads, -1))
-        # split, not indexed: its gradient is one copy, not zeros that are filled and added up
+        # split, not indexed: the gradient is one copy instead of a sum of zero-filled tensors
         qk, v = qkv_NL3HD.split([2, 1], 2)
         if self.rotary is not None:
             qk = self.rotary(qk)
@@ -110,8 +110,8 @@ def full_attention(
     causal: bool = False,
     pad: Bool[Tensor, "N L"] | None = None,
 ) -> Float[Tensor, "N H L D"]:
-    """Attention of every position to all (or all earlier) ones that are not padding."""
-    # padding is at the end: a causal model does not see it from where it matters
+    """Let every position attend to all (or all earlier) positions that are not padding."""
+    # padding is at the end, so real positions of a causal model never see it
     if pad is None or causal:
         return scaled_dot_product_attention(q, k, v, is_causal=causal)
     return scaled_dot_product_attention(q, k, v, attn_mask=~pad[:, None, None, :])
@@ -126,9 +126,9 @@ def window_attention(
     causal: bool = False,
     pad: Bool[Tensor, "N L"] | None = None,
 ) -> Float[Tensor, "N H L D"]:
-    """Attention to positions at most `window` away, in time and memory linear in L.
+    """Attend to positions at most `window` away, in time and memory linear in L.
 
-    The sequence is cut in blocks as long as the window; a block attends to itself and its
+    The sequence is cut into blocks as long as the window. A block attends to itself and its
     neighbours under a band mask (Beltagy et al. 2020, Longformer, sliding windows).
     """
     n, n_heads, seq_len, n_dims = q.shape
@@ -150,7 +150,7 @@ def window_attention(
 
 
 def _blocks(x: Tensor, size: int, n_blocks: int, before: int, after: int) -> Tensor:
-    """[N, H, L, D] in overlapping blocks [N, H, B, (before + 1 + after) * size, D], zero-padded."""
+    """Cut [N, H, L, D] into zero-padded blocks [N, H, B, (before + 1 + after) * size, D]."""
     right = n_blocks * size - x.shape[2] + after * size
     x = nn.functional.pad(x, (0, 0, before * size, right))
     return x.unfold(2, (before + 1 + after) * size, size).transpose(-1, -2)

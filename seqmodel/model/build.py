@@ -1,6 +1,6 @@
 """Builds encoders and decoders from their hyperparameters.
 
-The only place that resolves their `target` strings and applies what concerns every encoder.
+Only this module resolves their `target` strings and applies the options of every encoder.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def build_encoder(hparams: Hparams, alphabet: Alphabet) -> Encoder:
-    """The encoder that `hparams` (a subclass of EncoderHparams) describes, newly initialised.
+    """Build and initialise the encoder that `hparams` (a subclass of EncoderHparams) describes.
 
-    Encoder weights of a checkpoint are loaded into what this gives, before `adapt_encoder`.
+    Load the encoder weights of a checkpoint into the result before you call `adapt_encoder`.
 
     Raises:
-        ModelError: its class does not declare what others rely on.
+        ModelError: Its class lacks a required attribute.
     """
     encoder = resolve_target(hparams.target)(hparams, alphabet)
     check_encoder(encoder)
@@ -36,9 +36,9 @@ def build_encoder(hparams: Hparams, alphabet: Alphabet) -> Encoder:
 
 
 def adapt_encoder(encoder: Encoder, hparams: Hparams) -> Encoder:
-    """`encoder` with what is not trained frozen, and with adapters, as `hparams` says.
+    """Freeze weights of `encoder` and add adapters as `hparams` specifies.
 
-    Adapters add parameters and rename those of the layers that they adapt.
+    Adapters add parameters and rename the parameters of the adapted layers.
     """
     if hparams.lora_rank:
         add_lora(encoder, hparams.lora_rank, hparams.lora_alpha)
@@ -47,15 +47,15 @@ def adapt_encoder(encoder: Encoder, hparams: Hparams) -> Encoder:
 
 
 def build_decoder(hparams: Hparams, encoder: Encoder, n_out: int) -> nn.Module:
-    """The decoder that reads `encoder` and gives `n_out` outputs.
+    """Build the decoder that reads `encoder` and returns `n_out` outputs.
 
     Raises:
-        ModelError: it does not say whether these are for each position.
+        ModelError: It does not declare whether it returns an output for each position.
     """
     decoder = resolve_target(hparams.target)(hparams, encoder.n_out, n_out)
     if not isinstance(getattr(decoder, "per_position", None), bool):
         raise ModelError(
             f"{type(decoder).__name__} has no per_position: set it to True in the class if forward "
-            "gives [N, L, n_out], to False if it gives [N, n_out]"
+            "returns [N, L, n_out], to False if it returns [N, n_out]"
         )
     return decoder

@@ -1,8 +1,8 @@
-"""Convolutions with pooling: motifs, then combinations of motifs, at ever fewer positions.
+"""Convolutions with pooling: motifs, then combinations of motifs, at decreasing resolution.
 
 After DeepSEA (Zhou and Troyanskaya 2015), Basset (Kelley et al. 2016) and DeepSTARR (de Almeida et
-al. 2022): blocks of convolution, batch norm, ReLU, max pooling. The dense layers on top are the
-decoder's (`--n_decoder_dims`).
+al. 2022): blocks of convolution, batch norm, ReLU, max pooling. The dense layers on top are in the
+decoder (`--n_decoder_dims`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class CnnEncoder(Encoder):
-    """`n_layers` blocks, each with `pool_size` times fewer positions: [N, L] -> [N, L', n_dims]."""
+    """`n_layers` blocks that each pool `pool_size` positions: [N, L] -> [N, L', n_dims]."""
 
     def __init__(self, hparams: Hparams, alphabet: Alphabet) -> None:
         super().__init__(hparams)
@@ -48,7 +48,7 @@ class CnnEncoder(Encoder):
         x: Integer[Tensor, "N L"] | Float[Tensor, "N L A"],
         pad: Bool[Tensor, "N L"] | None = None,
     ) -> Float[Tensor, "N M C"]:
-        """The encoding of each bin of `stride` positions."""
+        """Return the encoding of each bin of `stride` positions."""
         return self.run_blocks(self.one_hot(x), pad)
 
 
@@ -69,18 +69,18 @@ class PooledConv(nn.Module):
     def forward(
         self, x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
     ) -> Float[Tensor, "N M D"]:
-        """The block applied to `x`."""
+        """Apply the block to `x`."""
         x = self.activation(self.norm(self.conv(x, pad), pad))
         return self.dropout(self.pool(x, pad))
 
 
 class PaddedBatchNorm(nn.BatchNorm1d):
-    """Batch norm over [N, L, C] whose statistics are of the positions that are not padding."""
+    """Batch norm over [N, L, C] whose statistics leave out padding."""
 
     def forward(
         self, x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
     ) -> Float[Tensor, "N L C"]:
-        """`x` normalised channel by channel."""
+        """Return `x`, normalised channel by channel."""
         if pad is None or not self.training:
             return super().forward(x.transpose(1, 2)).transpose(1, 2)
         known = ~pad
@@ -88,17 +88,17 @@ class PaddedBatchNorm(nn.BatchNorm1d):
 
 
 class PaddedMaxPool(nn.Module):
-    """Maximum over bins of [N, L, C]; padding counts for nothing, a last bin may be shorter."""
+    """Maximum over bins of [N, L, C]; padding is ignored, and the last bin may be shorter."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.pool = nn.MaxPool1d(size, ceil_mode=True)  # a module, so that DeepLIFT has its rule
+        self.pool = nn.MaxPool1d(size, ceil_mode=True)  # a module, for DeepLIFT's rule
         self.size = size
 
     def forward(
         self, x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
     ) -> Float[Tensor, "N M C"]:
-        """The maximum of each bin; 0 for bins of padding alone."""
+        """Return the maximum of each bin; 0 for bins that are all padding."""
         if pad is not None:
             x = x.masked_fill(pad[:, :, None], torch.finfo(x.dtype).min)
         x = self.pool(x.transpose(1, 2)).transpose(1, 2)

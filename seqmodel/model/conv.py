@@ -1,4 +1,4 @@
-"""Convolutions over [N, L, C] that keep the length, and do not see padding."""
+"""Convolutions over [N, L, C] that keep the length and ignore padding."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class SameConv(nn.Conv1d):
-    """A convolution over [N, L, C] that keeps the length and sees padding as zeros.
+    """A convolution over [N, L, C] that keeps the length and treats padding as zeros.
 
-    Causal ones are padded on the left alone, so an output sees its own position and earlier ones.
-    No output sees more than `reach` positions to a side.
+    A causal convolution is padded on the left only, so an output sees its own position and earlier
+    ones. No output sees more than `reach` positions on a side.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class SameConv(nn.Conv1d):
         causal: bool = False,
     ) -> None:
         width = dilation * (kernel_size - 1)
-        # a causal one is padded on both sides by the whole width, and its right end is cut off
+        # a causal convolution is padded on both sides by the whole width; the right end is cut off
         super().__init__(
             n_in,
             n_out,
@@ -40,7 +40,7 @@ class SameConv(nn.Conv1d):
     def forward(
         self, x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
     ) -> Float[Tensor, "N L D"]:
-        """The convolution at each position."""
+        """Return the convolution at each position."""
         seq_len = x.shape[1]
         x = zero_padding(x, pad).transpose(1, 2)
         return super().forward(x)[:, :, :seq_len].transpose(1, 2)
@@ -49,5 +49,5 @@ class SameConv(nn.Conv1d):
 def zero_padding(
     x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None
 ) -> Float[Tensor, "N L C"]:
-    """`x` with zeros where `pad` is True."""
+    """Return `x` with zeros where `pad` is True."""
     return x if pad is None else x.masked_fill(pad[:, :, None], 0.0)

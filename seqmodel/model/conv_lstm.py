@@ -1,4 +1,4 @@
-"""A convolution that reads motifs, then a bidirectional LSTM that reads their order.
+"""A convolution that detects motifs, then a bidirectional LSTM that models their order.
 
 After DanQ (Quang and Xie 2016).
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ConvLstmEncoder(Encoder):
-    """Convolution, ReLU, max pooling, `n_layers` LSTMs both ways: [N, L] -> [N, L', n_dims]."""
+    """Convolution, ReLU, max pooling, `n_layers` bidirectional LSTMs: [N, L] -> [N, L', n_dims]."""
 
     def __init__(self, hparams: Hparams, alphabet: Alphabet) -> None:
         super().__init__(hparams)
@@ -42,13 +42,13 @@ class ConvLstmEncoder(Encoder):
         x: Integer[Tensor, "N L"] | Float[Tensor, "N L A"],
         pad: Bool[Tensor, "N L"] | None = None,
     ) -> Float[Tensor, "N M C"]:
-        """The encoding of each bin of `pool_size` positions."""
+        """Return the encoding of each bin of `pool_size` positions."""
         x = self.activation(self.embed(self.one_hot(x), pad))
         return self.run_blocks(self.dropout(self.pool(x, pad)), self.out_pad(pad))
 
 
 class LstmBlock(nn.Module):
-    """An LSTM in both directions, half of the channels each, and dropout."""
+    """A bidirectional LSTM, with half of the channels for each direction, and dropout."""
 
     def __init__(self, n_dims: int, dropout: float) -> None:
         super().__init__()
@@ -58,5 +58,5 @@ class LstmBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
     ) -> Float[Tensor, "N L C"]:
-        """The states of both directions at each position."""
+        """Return the states of both directions at each position."""
         return self.dropout(run_rows(self.lstm, x, pad))

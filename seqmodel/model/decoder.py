@@ -1,6 +1,6 @@
-"""Decoders: from the vectors of the encoder to the outputs of a task, a position or a sequence.
+"""Decoders: from the encoder's vectors to the outputs of a task, per position or per sequence.
 
-Third in the flow. Linear unless `n_decoder_dims` gives them a hidden layer.
+Third in the flow. Decoders are linear unless `n_decoder_dims` adds a hidden layer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class PositionDecoder(nn.Module):
-    """One output a position: [N, L, C] -> [N, L, T]."""
+    """One output per position: [N, L, C] -> [N, L, T]."""
 
     per_position = True
 
@@ -30,12 +30,12 @@ class PositionDecoder(nn.Module):
     def forward(
         self, encoded: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
     ) -> Float[Tensor, "N L T"]:
-        """The outputs at each position."""
+        """Return the outputs at each position."""
         return self.head(encoded)
 
 
 class PooledDecoder(nn.Module):
-    """One output a sequence: [N, L, C] -> [N, T], from positions that are not padding."""
+    """One output per sequence: [N, L, C] -> [N, T], from positions that are not padding."""
 
     per_position = False
 
@@ -48,13 +48,13 @@ class PooledDecoder(nn.Module):
     def forward(
         self, encoded: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
     ) -> Float[Tensor, "N T"]:
-        """The outputs for each sequence."""
+        """Return the outputs for each sequence."""
         return self.head(self.pooled(encoded, pad))
 
     def pooled(
         self, encoded: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
     ) -> Float[Tensor, "N C"]:
-        """The positions of each sequence made one."""
+        """Pool the positions of each sequence into one vector."""
         if self.pool == "first":
             return encoded[:, 0]
         if self.pool == "max":
@@ -67,10 +67,10 @@ class PooledDecoder(nn.Module):
 
 
 class BinnedDecoder(nn.Module):
-    """One output a sequence, from where things are: [N, L, C] -> [N, T].
+    """One output per sequence that depends on positions: [N, L, C] -> [N, T].
 
-    The positions are pooled into `n_bins` bins of equal width (those of torch's adaptive pooling),
-    and each bin has its own weights. With as many bins as positions nothing is pooled.
+    The positions are pooled into `n_bins` bins of equal width (as in torch's adaptive pooling), and
+    each bin has its own weights. If `n_bins` equals the number of positions, nothing is pooled.
     """
 
     per_position = False
@@ -83,14 +83,14 @@ class BinnedDecoder(nn.Module):
     def forward(
         self, encoded: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
     ) -> Float[Tensor, "N T"]:
-        """The outputs for each sequence; a bin of padding alone is zeros.
+        """Return the outputs for each sequence; a bin that is all padding is zeros.
 
         Raises:
-            HparamError: there are fewer positions than bins.
+            HparamError: The encoder returns fewer positions than bins.
         """
         if encoded.shape[1] < self.n_bins:
             raise HparamError(
-                f"--n_bins={self.n_bins}, but the encoder gives {encoded.shape[1]} positions; "
+                f"--n_bins={self.n_bins}, but the encoder returns {encoded.shape[1]} positions; "
                 f"set --n_bins={encoded.shape[1]} or less"
             )
         return self.head(self.binned(encoded, pad).flatten(1))
@@ -98,7 +98,7 @@ class BinnedDecoder(nn.Module):
     def binned(
         self, encoded: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
     ) -> Float[Tensor, "N C B"]:
-        """The bins, channels first."""
+        """Return the bins, channels first."""
         if self.pool == "max":
             bins = adaptive_max_pool1d(_fill(encoded, pad, -torch.inf).mT, self.n_bins)
             return bins if pad is None else bins.masked_fill(bins.isneginf(), 0.0)
@@ -110,7 +110,7 @@ class BinnedDecoder(nn.Module):
 
 
 class ProfileDecoder(nn.Module):
-    """One output a bin: [N, L, C] -> [N, L / bin_positions - 2 crop_bins, T]."""
+    """One output per bin: [N, L, C] -> [N, L / bin_positions - 2 crop_bins, T]."""
 
     per_position = True
 
@@ -122,32 +122,32 @@ class ProfileDecoder(nn.Module):
     def forward(
         self, encoded: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
     ) -> Float[Tensor, "N B T"]:
-        """The outputs of each bin that is not cropped.
+        """Return the outputs of each bin that is not cropped.
 
         Raises:
-            HparamError: the positions are no whole number of bins, or none is left.
+            HparamError: The positions do not divide into whole bins, or no bin is left.
         """
         self.n_bins(encoded.shape[1])
         bins = encoded.unflatten(1, (-1, self.size)).mean(2)
         return self.head(self._crop(bins))
 
     def n_bins(self, n_positions: int) -> int:
-        """How many bins it gives for a number of positions of the encoder.
+        """Return the number of bins for a number of encoder positions.
 
         Raises:
-            HparamError: the positions are no whole number of bins, or none is left.
+            HparamError: The positions do not divide into whole bins, or no bin is left.
         """
         n_bins, rest = divmod(n_positions, self.size)
         if rest or n_bins <= 2 * self.n_cropped:
             raise HparamError(
-                f"--decoder=profile: {n_positions} positions of the encoder are {n_bins} bins "
-                f"of --bin_positions={self.size} and a rest of {rest}; after cropping "
-                f"--crop_bins={self.n_cropped} at each end there must be bins, and no rest"
+                f"--decoder=profile: the {n_positions} positions of the encoder give {n_bins} bins "
+                f"of --bin_positions={self.size} and {rest} left over; set them so that bins "
+                f"remain after cropping --crop_bins={self.n_cropped} at each end, no rest"
             )
         return n_bins - 2 * self.n_cropped
 
     def out_pad(self, pad: Bool[Tensor, "N L"] | None) -> Bool[Tensor, "N B"] | None:
-        """Which bins have a position that is padding."""
+        """Return the mask of bins that contain padding."""
         return None if pad is None else self._crop(pad.unflatten(1, (-1, self.size)).any(2))
 
     def _crop(self, bins: Tensor) -> Tensor:
@@ -155,9 +155,9 @@ class ProfileDecoder(nn.Module):
 
 
 def make_head(hparams: Hparams, n_in: int, n_out: int) -> nn.Module:
-    """A linear layer, or two with a GELU between, and dropout before.
+    """Build dropout and a linear layer, or dropout and two linear layers with a GELU between.
 
-    The last layer starts small: at initialisation the outputs are near 0, all classes near equal.
+    The last layer starts small, so the initial outputs are near 0 and all classes nearly equal.
     """
     last = nn.Linear(hparams.n_decoder_dims or n_in, n_out)
     nn.init.normal_(last.weight, std=0.1 * last.in_features**-0.5)

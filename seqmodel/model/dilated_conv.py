@@ -1,7 +1,7 @@
 """Dilated residual convolutions: a receptive field that doubles with each block.
 
 After ByteNet (Kalchbrenner et al. 2016; norm, GELU, dilated convolution, residual) and BPNet (Avsec
-et al. 2021; a wide first convolution over one-hot input that reads motifs).
+et al. 2021; a wide first convolution over one-hot input that detects motifs).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class DilatedConvEncoder(Encoder):
-    """A wide convolution, `n_layers` dilated blocks, a last norm: [N, L] -> [N, L, n_dims]."""
+    """A wide convolution, `n_layers` dilated blocks, a final norm: [N, L] -> [N, L, n_dims]."""
 
     has_causal = True
 
@@ -46,7 +46,7 @@ class DilatedConvEncoder(Encoder):
         self.reach = self.embed.reach + sum(block.conv.reach for block in blocks)
         self.norm = nn.LayerNorm(n_dims)
         for block in blocks:
-            # branches start small, so that their sum keeps its scale, as in the transformer
+            # branches start small so that their sum keeps its scale, as in the transformer
             block.out.weight.data.mul_(hparams.n_layers**-0.5)
 
     def forward(
@@ -54,7 +54,7 @@ class DilatedConvEncoder(Encoder):
         x: Integer[Tensor, "N L"] | Float[Tensor, "N L A"],
         pad: Bool[Tensor, "N L"] | None = None,
     ) -> Float[Tensor, "N L C"]:
-        """The encoding of each position."""
+        """Return the encoding of each position."""
         x = self.embed(self.one_hot(x), pad)
         return self.norm(self.run_blocks(x, pad))
 
@@ -76,6 +76,6 @@ class DilatedBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
     ) -> Float[Tensor, "N L C"]:
-        """The block applied to `x`."""
+        """Apply the block to `x`."""
         branch = self.conv(self.activation(self.norm(x)), pad)
         return x + self.dropout(self.out(self.conv_activation(branch)))

@@ -1,7 +1,7 @@
-"""The base class of all encoders: tokens or one-hot in, one vector a position (or a bin) out.
+"""The base class of all encoders: from tokens or one-hot to one vector per position (or bin).
 
-Second in the flow, after the dataset: decoders read what encoders write. Holds what every encoder
-shares: its declared output width, its stride, and how padding follows the sequence through it.
+Second in the flow, after the dataset; decoders read the output of encoders. This class holds what
+all encoders share: the declared output width, the stride, and the handling of padding.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 
 class Encoder(nn.Module):
-    """Base of the encoders: `forward(x, pad) -> [N, L', C]`, L' = ceil(L / stride).
+    """Base class of all encoders: `forward(x, pad) -> [N, L', C]`, L' = ceil(L / stride).
 
-    `x` is token ids [N, L] or float one-hot [N, L, A]. `pad` is True where a row has ended: padding
-    is at the end of a row, and what comes out at the other positions does not depend on it.
-    A subclass sets `n_out`, and `stride` unless it is 1. What it holds as `embed` and as `blocks`
-    (an nn.ModuleList, applied by `run_blocks`) can be frozen, has learning rates of its own and is
-    computed again if `checkpoint_activations`; without `blocks` those options are refused.
+    `x` is token ids [N, L] or float one-hot [N, L, A]. `pad` is True after the end of a row:
+    padding is at the end, and the output at the other positions must not depend on it.
+    A subclass sets `n_out`, and `stride` unless it is 1. The modules `embed` and `blocks` (an
+    nn.ModuleList, applied by `run_blocks`) can be frozen, can have their own learning rates, and
+    are recomputed with `checkpoint_activations`; without `blocks` these options raise an error.
 
     Attributes:
-        n_out: channels C of the output.
-        stride: positions of the input for one of the output.
-        reach: positions of the input on each side of those of an output that can change it, so
-            that output j is a function of j * stride - reach to (j + 1) * stride - 1 + reach, the
-            same at any place that is not at an end; None if there is no such number.
-        causal: whether position i sees positions 0..i only.
-        symmetric: whether the encoding of the reverse complement is that of the sequence, with
-            its positions and the two halves of its channels swapped.
-        has_causal: class attribute; whether `--causal=True` is possible.
+        n_out: Number of channels C of the output.
+        stride: Number of input positions for each output position.
+        reach: Number of input positions on each side of an output bin that can change the output:
+            output j is a function of j * stride - reach to (j + 1) * stride - 1 + reach, the same
+            function everywhere except at the ends. None if there is no such number.
+        causal: Whether position i sees only positions 0..i.
+        symmetric: Whether the encoding of the reverse complement equals that of the sequence
+            with reversed positions and swapped halves of the channels.
+        has_causal: Class attribute: whether the encoder supports `--causal=True`.
     """
 
     n_out: int
@@ -61,46 +61,46 @@ class Encoder(nn.Module):
 
     @property
     def n_blocks(self) -> int:
-        """Depth, in blocks; 0 for an encoder without `blocks`."""
+        """Number of blocks; 0 for an encoder without `blocks`."""
         return len(getattr(self, "blocks", ()))
 
     def __call__(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
-        """What `forward` gives, if it has the shape that `n_out` and `stride` declare.
+        """Return the result of `forward` after a check of its shape against `n_out` and `stride`.
 
         Raises:
-            ModelError: it has another one.
+            ModelError: The shape differs.
         """
         encoded = super().__call__(x, pad)
         declared = (x.shape[0], -(-x.shape[1] // self.stride), self.n_out)
         if encoded.shape != declared:
             raise ModelError(
-                f"{type(self).__name__}.forward gives {list(encoded.shape)} for {x.shape[1]} "
+                f"{type(self).__name__}.forward returns {list(encoded.shape)} for {x.shape[1]} "
                 f"positions; n_out={self.n_out} and stride={self.stride} declare {list(declared)}: "
-                "correct what is wrong of the three"
+                "correct whichever of the three is wrong"
             )
         return encoded
 
     def require_blocks(self, option: str, n: int = 1) -> None:
-        """Refuses `option` where there are fewer than `n` blocks.
+        """Check that the encoder has the `n` blocks that `option` needs.
 
         Raises:
-            HparamError: with what to change.
+            HparamError: It has fewer blocks; the message says what to change.
         """
         if not self.n_blocks and n:
             raise HparamError(
                 f"{option}, but the encoder has no blocks; put its layers into self.blocks, an "
-                "nn.ModuleList, and apply them by self.run_blocks"
+                "nn.ModuleList, and apply them with self.run_blocks"
             )
         if self.n_blocks < n:
             raise HparamError(f"{option}, but the encoder has {self.n_blocks} blocks")
 
     def out_pad(self, pad: Bool[Tensor, "N L"] | None) -> Bool[Tensor, "N M"] | None:
-        """Which positions of the output are padding, given those of the input."""
+        """Return the padding mask of the output for the padding mask of the input."""
         # padding is at the end, so a bin is padding if its first position is
         return pad if pad is None or self.stride == 1 else pad[:, :: self.stride]
 
     def run_blocks(self, x: Tensor, pad: Tensor | None) -> Tensor:
-        """`x` through `self.blocks`; with `checkpointing`, activations are computed again later."""
+        """Apply `self.blocks` to `x`; `checkpointing` recomputes activations for the gradient."""
         for block in self.blocks:
             if self.checkpointing and self.training:
                 x = checkpoint(block, x, pad, use_reentrant=False)
@@ -111,7 +111,7 @@ class Encoder(nn.Module):
         return x
 
     def depth(self, name: str) -> int:
-        """Depth of a parameter: 0 the embedding, 1..n_blocks the blocks, n_blocks + 1 the rest."""
+        """Return the depth of a parameter: 0 for `embed`, 1..n_blocks, n_blocks + 1 for others."""
         head, _, rest = name.partition(".")
         if head == "blocks":
             return int(rest.partition(".")[0]) + 1
@@ -119,17 +119,17 @@ class Encoder(nn.Module):
 
 
 def check_encoder(encoder: object) -> None:
-    """Refuses an encoder that does not declare what others rely on.
+    """Check that an encoder declares the required attributes.
 
     Raises:
-        ModelError: with what is missing, and in which class.
+        ModelError: An attribute is missing or invalid; the message names it and the class.
     """
     name = type(encoder).__name__
     if not isinstance(encoder, Encoder):
-        raise ModelError(f"{name} is no encoder: derive it from seqmodel.model.Encoder")
+        raise ModelError(f"{name} is not an encoder: derive it from seqmodel.model.Encoder")
     wanted = {
-        "n_out": "the number of channels that forward gives",
-        "stride": "the number of positions of the input for one of the output",
+        "n_out": "the number of channels that forward returns",
+        "stride": "the number of input positions for each output position",
     }
     for attribute, meaning in wanted.items():
         value = getattr(encoder, attribute, None)
@@ -145,13 +145,13 @@ def check_encoder(encoder: object) -> None:
     blocks = getattr(encoder, "blocks", None)
     if not isinstance(blocks, nn.ModuleList | None):
         raise ModelError(
-            f"{name}.blocks is a {type(blocks).__name__}: make it an nn.ModuleList, so that its "
+            f"{name}.blocks is a {type(blocks).__name__}: make it an nn.ModuleList so that its "
             "parameters are found and run_blocks can apply them"
         )
 
 
 class OneHot(nn.Module):
-    """One-hot [N, L, A], made on the device from token ids; one-hot input passes through."""
+    """One-hot [N, L, A], computed on the device from token ids; one-hot input passes unchanged."""
 
     table: Tensor
 
@@ -161,18 +161,18 @@ class OneHot(nn.Module):
         self.register_buffer("table", table, persistent=False)
 
     def forward(self, x: Integer[Tensor, "N L"] | Float[Tensor, "N L A"]) -> Float[Tensor, "N L A"]:
-        """The one-hot rows of `x`."""
+        """Return the one-hot rows of `x`."""
         if x.is_floating_point():
             return x
         return nn.functional.embedding(x.int(), self.table)
 
 
 class LetterEmbedding(nn.Module):
-    """A vector a letter, and one for "no letter known": affine in the one-hot input.
+    """A vector for each symbol and one for "unknown": affine in the one-hot input.
 
-    embed(x) = x @ letters + (1 - sum(x)) * unknown, so that ids and one-hot agree, a mask is the
-    all-zeros row, and an unknown letter is the mean of the letters or the same as a mask,
-    as the alphabet says. Being affine it can be attributed to.
+    `embed(x) = x @ letters + (1 - sum(x)) * unknown`, so ids and one-hot agree and a mask is the
+    all-zeros row. The alphabet decides whether an unknown symbol is the mean of the symbols or the
+    same as a mask. Attribution methods need the map to be affine.
     """
 
     table: Tensor
@@ -185,7 +185,7 @@ class LetterEmbedding(nn.Module):
         self.weight = nn.Parameter(torch.randn(alphabet.n_letters + 1, n_dims))
 
     def forward(self, x: Integer[Tensor, "N L"] | Float[Tensor, "N L A"]) -> Float[Tensor, "N L C"]:
-        """The embedding of ids or one-hot rows."""
+        """Return the embedding of ids or one-hot rows."""
         if x.is_floating_point():
             missing = 1.0 - x.sum(-1, keepdim=True)
             return torch.cat([x, missing], -1) @ self.weight

@@ -1,7 +1,7 @@
-"""Reverse-complement equivariance of any encoder, by sharing its parameters between the strands.
+"""Reverse-complement equivariance of any encoder, by sharing parameters between the strands.
 
 After RCPS (Shrikumar et al. 2017; Zhou et al. 2022) and Caduceus-PS (Schiff et al. 2024): the
-channels are in two halves, one a strand; the same network computes both.
+channels form two halves, one for each strand; the same network computes both.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class BothStrands(Encoder):
-    """An encoder on both strands: [N, L] -> [N, L', 2 C], first half this strand, second the other.
+    """An encoder on both strands: [N, L] -> [N, L', 2 C], one half per strand.
 
-    The reverse complement of the input gives the same, with positions reversed and halves swapped.
-    With pooling, for lengths that are a multiple of the stride: other ones are cut into other bins.
+    The reverse complement of the input gives the same output with positions reversed and halves
+    swapped. With pooling this holds only for lengths that are a multiple of the stride.
 
     Attributes:
-        together: whether both strands go through the encoder as one batch; DeepLIFT, which pairs
-            the halves of a batch, needs one after the other.
+        together: Whether both strands pass through the encoder as one batch. DeepLIFT pairs the
+            halves of a batch, so it needs one strand after the other.
     """
 
     symmetric = True
@@ -40,12 +40,12 @@ class BothStrands(Encoder):
         self.n_out = 2 * encoder.n_out
         self.stride = encoder.stride
         self.reach = encoder.reach
-        # refuses alphabets without a complement
+        # raises for an alphabet without a complement
         reverse_complement(torch.zeros(1, 1, dtype=torch.uint8), alphabet)
 
     @property
     def n_blocks(self) -> int:
-        """Depth of the encoder that is shared, in blocks."""
+        """Number of blocks of the shared encoder."""
         return self.encoder.n_blocks
 
     def forward(
@@ -53,7 +53,7 @@ class BothStrands(Encoder):
         x: Integer[Tensor, "N L"] | Float[Tensor, "N L A"],
         pad: Bool[Tensor, "N L"] | None = None,
     ) -> Float[Tensor, "N M C"]:
-        """The encodings of both strands, position by position."""
+        """Return the encodings of both strands, position by position."""
         turned = reverse_complement(x, self.alphabet, pad)
         if self.together:
             n = x.shape[0]
@@ -65,11 +65,11 @@ class BothStrands(Encoder):
         return torch.cat([this, reverse_outputs(other, self.out_pad(pad))], -1)
 
     def depth(self, name: str) -> int:
-        """Depth of a parameter of the encoder that is shared."""
+        """Return the depth of a parameter of the shared encoder."""
         return self.encoder.depth(name.removeprefix("encoder."))
 
 
 def swap_strands(encoded: Float[Tensor, "... C"]) -> Float[Tensor, "... C"]:
-    """The encoding as the other strand has it, at the same positions."""
+    """Return the encoding as seen from the other strand, at the same positions."""
     this, other = encoded.chunk(2, -1)
     return torch.cat([other, this], -1)

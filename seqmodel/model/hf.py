@@ -1,8 +1,8 @@
-"""Any encoder of HuggingFace `transformers`, from a local folder, behind the interface of ours.
+"""Any encoder of HuggingFace `transformers` in a local folder, behind our encoder interface.
 
-Bases are given to it as embeddings of its own tokens, so that one-hot input works and an unknown
-base follows the alphabet's rule. Tokenisers with more than one base in a token (k-mers, BPE) are
-called on the text, and each token's vector is given to all of its bases. Needs the extra `hf`.
+The encoder receives bases as embeddings of its own tokens, so one-hot input works and an unknown
+base follows the alphabet's rule. A tokeniser with several bases in a token (k-mers, BPE) runs on
+the text, and all bases of a token receive its vector. Needs the extra `hf`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from seqmodel.hparam.hparams import Hparams
 
 UNUSED = ("pooler", "contact_head")
-# of ESM: embeddings are scaled as if the usual share of masked tokens were missing
+# ESM scales embeddings as if the usual proportion of masked tokens were missing
 ESM_MASKED_PROP = 0.15 * 0.8
 
 
 class HfEncoder(Encoder):
-    """The last hidden states of each position: [N, L] -> [N, L, hidden_size]."""
+    """The last hidden state of each position: [N, L] -> [N, L, hidden_size]."""
 
     letters: Tensor
     before: Tensor
@@ -56,7 +56,7 @@ class HfEncoder(Encoder):
         self.model = model
         self.model.float().train()
         for name in UNUSED:
-            # heads without a gradient: they would stop DDP
+            # heads without a gradient, which would make DDP fail
             if getattr(self.model, name, None) is not None:
                 setattr(self.model, name, None)
         if self.checkpointing:
@@ -69,7 +69,7 @@ class HfEncoder(Encoder):
 
     @property
     def n_blocks(self) -> int:
-        """Depth, in the layers that its configuration names."""
+        """Number of layers in its configuration."""
         return self.model.config.num_hidden_layers
 
     def forward(
@@ -77,7 +77,7 @@ class HfEncoder(Encoder):
         x: Integer[Tensor, "N L"] | Float[Tensor, "N L A"],
         pad: Bool[Tensor, "N L"] | None = None,
     ) -> Float[Tensor, "N L C"]:
-        """The hidden state of each position."""
+        """Return the hidden state of each position."""
         if self.words is not None:
             return self._by_words(self.words, x, pad)
         n, seq_len = x.shape[:2]
@@ -88,14 +88,14 @@ class HfEncoder(Encoder):
         one_hot = x if x.is_floating_point() else self.table[x.int()]
         missing = 1.0 - one_hot.sum(-1, keepdim=True)
         words = self.model.get_input_embeddings().weight
-        # a model that scales by what is masked leaves masked tokens out themselves
+        # a model that scales by the masked proportion also leaves out masked tokens
         of_mask = 0.0 if self.scales_masked else words[self.mask]
         embedded = one_hot @ words[self.letters] + missing * of_mask
         after = embedded.new_zeros(n, n_after, self.n_out)
         embedded = torch.cat([words[self.before].expand(n, -1, -1), embedded, after], 1)
         at = torch.arange(embedded.shape[1], device=x.device)[None, :]
         for i, token in enumerate(self.after):
-            # where the row ends, before its padding
+            # at the end of the row, before its padding
             here = (at == n_before + length + i)[:, :, None]
             embedded = torch.where(here, words[token], embedded)
         known = at < n_before + length + n_after
@@ -105,7 +105,7 @@ class HfEncoder(Encoder):
         return hidden[:, n_before : n_before + seq_len]
 
     def depth(self, name: str) -> int:
-        """Depth of a parameter: 0 the embeddings, 1..n_blocks the layers, n_blocks + 1 the rest."""
+        """Return a parameter's depth: 0 for embeddings, 1..n_blocks, n_blocks + 1 for the rest."""
         layer = re.search(r"\.(?:layers?|h|blocks?)\.(\d+)\.", name)
         if layer:
             return int(layer[1]) + 1
@@ -114,8 +114,8 @@ class HfEncoder(Encoder):
     def _by_words(self, tokeniser: Any, x: Tensor, pad: Tensor | None) -> Tensor:
         if x.is_floating_point():
             raise ValueError(
-                "one-hot input needs a tokeniser with one token for each base; that of --hf_path "
-                "has tokens of several bases"
+                "one-hot input needs a tokeniser with one token for each base; the tokeniser in "
+                "--hf_path has tokens of several bases"
             )
         texts = _texts(x, pad, self.alphabet)
         words = tokeniser(texts, return_tensors="pt", padding=True, return_offsets_mapping=True).to(
@@ -142,7 +142,7 @@ class HfEncoder(Encoder):
 
 
 def _scale(missing: Tensor, pad: Tensor | None, known: Tensor) -> Tensor:
-    """ESM's factor [N, 1, 1], from the share of masked tokens [N, L, 1] among all known tokens."""
+    """Return ESM's factor [N, 1, 1] from the masked tokens [N, L, 1] among the known tokens."""
     if pad is not None:
         missing = missing.masked_fill(pad[:, :, None], 0.0)
     share = missing.sum((1, 2)) / known.sum(1)
@@ -152,7 +152,7 @@ def _scale(missing: Tensor, pad: Tensor | None, known: Tensor) -> Tensor:
 def _folder(path: str | None) -> str:
     if not path or not (Path(path) / "config.json").is_file():
         raise HparamError(
-            f"--hf_path={path}: no folder with a config.json; give one that save_pretrained wrote "
+            f"--hf_path={path}: no config.json in this folder; give a folder of save_pretrained "
             "(nothing is downloaded)"
         )
     return path
@@ -160,13 +160,13 @@ def _folder(path: str | None) -> str:
 
 @contextmanager
 def _told(folder: str) -> Iterator[None]:
-    """What transformers raises of a folder, in one line."""
+    """Translate an exception of transformers about a folder into a one-line error."""
     try:
         yield
     except (ValueError, OSError, ImportError, KeyError, UnpicklingError) as e:
         if "trust_remote_code" in str(e):
             raise HparamError(
-                f"--hf_path={folder} has Python code of its own, which is not run; read it, and "
+                f"--hf_path={folder} contains its own Python code, which is not run; read it, and "
                 "then set --hf_trust_remote_code=True"
             ) from e
         reason = " ".join(str(e).split())[:300] or type(e).__name__
@@ -187,7 +187,7 @@ def _token(vocabulary: dict[str, int], letter: str, unknown: int | None) -> int:
 
 
 def _specials(tokeniser: Any, letter: str) -> tuple[list[int], list[int]]:
-    """The special tokens before and after a sequence."""
+    """Return the special tokens before and after a sequence."""
     special = set(tokeniser.all_special_ids) - {tokeniser.unk_token_id}
     ids = tokeniser(letter)["input_ids"]
     middle = [i for i, token in enumerate(ids) if token not in special]

@@ -1,8 +1,8 @@
 """Hyena: long convolutions with implicit filters, in O(L log L) time and O(L) memory.
 
 Poli et al. 2023 (order 2) and HyenaDNA (Nguyen et al. 2023). A filter is a small network of the
-distance, times a decay that each channel has its own length of; so it does not depend on the length
-of the input, and padding or another length changes nothing. Both ways: a filter to each side.
+distance, times a decay with its own length for each channel. It does not depend on the length of
+the input, so padding or another length changes nothing. Non-causal layers have two filters.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SHORT_KERNEL_SIZE = 3
 
 
 class HyenaEncoder(Encoder):
-    """Embedding, `n_layers` blocks, a last norm: [N, L] -> [N, L, n_dims]."""
+    """Embedding, `n_layers` blocks, a final norm: [N, L] -> [N, L, n_dims]."""
 
     has_causal = True
 
@@ -40,7 +40,7 @@ class HyenaEncoder(Encoder):
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(hparams.n_dims)
         for block in blocks:
-            # branches start small, so that their sum keeps its scale, as in the transformer
+            # branches start small so that their sum keeps its scale, as in the transformer
             for last in (block.hyena.out, block.feed_forward.out):
                 last.weight.data.mul_((2 * hparams.n_layers) ** -0.5)
 
@@ -49,7 +49,7 @@ class HyenaEncoder(Encoder):
         x: Integer[Tensor, "N L"] | Float[Tensor, "N L A"],
         pad: Bool[Tensor, "N L"] | None = None,
     ) -> Float[Tensor, "N L C"]:
-        """The encoding of each position."""
+        """Return the encoding of each position."""
         return self.norm(self.run_blocks(self.embed(x), pad))
 
 
@@ -69,7 +69,7 @@ class HyenaBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
     ) -> Float[Tensor, "N L C"]:
-        """The block applied to `x`."""
+        """Apply the block to `x`."""
         x = x + self.hyena_dropout(self.hyena(self.hyena_norm(x), pad))
         return x + self.feed_forward_dropout(self.feed_forward(self.feed_forward_norm(x)))
 
@@ -91,7 +91,7 @@ class HyenaOperator(nn.Module):
     def forward(
         self, x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
     ) -> Float[Tensor, "N L C"]:
-        """What each position gathers from all (or all earlier) ones."""
+        """Return the mixture that each position receives from all (or all earlier) positions."""
         x1, x2, v = self.short(self.projection(x), pad).chunk(3, -1)
         v = zero_padding(v * x1, pad)
         after = self.forward_filter(x.shape[1])
@@ -100,9 +100,9 @@ class HyenaOperator(nn.Module):
 
 
 class HyenaFilter(nn.Module):
-    """A filter a channel, [L, C]: a network with sines of the distance, times a decay.
+    """A filter for each channel, [L, C]: a sine network of the distance, times a decay.
 
-    Decay lengths (to 1/100) are spread from 4 positions to `filter_length` over the channels.
+    Decay lengths (to 1/100) range from 4 positions to `filter_length` across the channels.
     """
 
     rate: Tensor
@@ -123,13 +123,13 @@ class HyenaFilter(nn.Module):
         self.log_longest = math.log1p(longest)
 
     def forward(self, seq_len: int) -> Float[Tensor, "L C"]:
-        """The filter at distances 0 .. seq_len - 1; its squares sum to about 1."""
+        """Return the filter at distances 0 .. seq_len - 1; its squares sum to about 1."""
         at = torch.arange(seq_len, device=self.rate.device, dtype=torch.float32)[:, None]
         angle = at * self.waves
         features = torch.cat([angle.sin(), angle.cos(), at.log1p() / self.log_longest], 1)
         hidden = torch.sin(self.frequency * self.first(features))
         hidden = torch.sin(self.frequency * self.second(hidden))
-        # sum over all distances of exp(-2 * rate * distance), so that it does not depend on L
+        # sum of exp(-2 * rate * distance) over all distances, independent of L
         scale = (1 - torch.exp(-2 * self.rate)).sqrt()
         return self.last(hidden) * torch.exp(-at * self.rate) * scale
 
@@ -139,9 +139,9 @@ def long_conv(
     after: Float[Tensor, "L C"],
     before: Float[Tensor, "L C"] | None = None,
 ) -> Float[Tensor, "N L C"]:
-    """y[i] = sum over j <= i of after[i - j] x[j], and over j > i of before[j - i] x[j].
+    """Compute y[i] = sum over j <= i of after[i - j] x[j] + sum over j > i of before[j - i] x[j].
 
-    Through FFTs so long that nothing wraps around, in float32 whatever the precision around it.
+    It uses FFTs that are long enough to avoid wrap-around, always in float32.
     """
     seq_len, dtype = x.shape[1], x.dtype
     n = fast_length(2 * seq_len)
@@ -158,5 +158,5 @@ def long_conv(
 
 
 def fast_length(n: int) -> int:
-    """The smallest length of at least `n` with no prime factor above 5 that FFTs are fast for."""
+    """Return the smallest length >= `n` without a prime factor above 5, for which FFTs are fast."""
     return min(m << max(0, math.ceil(math.log2(n / m))) for m in (1, 3, 5, 9, 15))

@@ -1,4 +1,4 @@
-"""Recurrent layers over [N, L, C] whose backward direction starts where each row ends."""
+"""Recurrent layers over [N, L, C] whose backward direction starts at the end of each row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 def run_rows(
     layer: nn.RNNBase, x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
 ) -> Float[Tensor, "N L D"]:
-    """The states of `layer` (batch_first) at each position; 0 where a row is padding."""
+    """Return the states of `layer` (batch_first) at each position; 0 at padding."""
     if pad is None:
         return layer(x)[0]
     length = (~pad).sum(1).clamp(min=1).cpu()

@@ -1,6 +1,6 @@
-"""The other strand: reverse complement of batches, and outputs turned back.
+"""The other strand: reverse complement of batches and reversal of outputs.
 
-Padding stays at the end: a row of n positions has only its first n positions reversed.
+Padding stays at the end: only the first n positions of a row of n positions are reversed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def reverse_complement(x: Tensor, alphabet: Alphabet, pad: Tensor | None = None) -> Tensor:
-    """The reverse complement of ids [N, L] or one-hot rows [N, L, A].
+    """Return the reverse complement of ids [N, L] or one-hot rows [N, L, A].
 
     Raises:
-        SequenceError: the alphabet has no complement.
+        SequenceError: The alphabet has no complement.
     """
     if alphabet.complement_table is None:
         raise SequenceError(
@@ -29,13 +29,13 @@ def reverse_complement(x: Tensor, alphabet: Alphabet, pad: Tensor | None = None)
         )
     table = torch.from_numpy(alphabet.complement_table).to(x.device)
     if x.is_floating_point():
-        # complementing is its own inverse, so the table also says where a letter comes from
+        # the complement is its own inverse, so the table also maps back
         return reverse_outputs(x[..., table[: alphabet.n_letters].long()], pad)
     return reverse_outputs(table[x.int()].to(x.dtype), pad)
 
 
 def reverse_outputs(x: Tensor, pad: Tensor | None = None) -> Tensor:
-    """`x` [N, L, ...] with the positions of each row reversed, up to its padding."""
+    """Return `x` [N, L, ...] with the positions of each row before its padding reversed."""
     if pad is None:
         return x.flip(1)
     at = torch.arange(x.shape[1], device=x.device)[None, :]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class TransformerEncoder(Encoder):
-    """Embedding, `n_layers` blocks, a last norm: [N, L] -> [N, L, n_dims]."""
+    """Embedding, `n_layers` blocks, a final norm: [N, L] -> [N, L, n_dims]."""
 
     has_causal = True
 
@@ -41,11 +41,11 @@ class TransformerEncoder(Encoder):
         x: Integer[Tensor, "N L"] | Float[Tensor, "N L A"],
         pad: Bool[Tensor, "N L"] | None = None,
     ) -> Float[Tensor, "N L C"]:
-        """The encoding of each position."""
+        """Return the encoding of each position."""
         return self.norm(self.run_blocks(self.embed(x), pad))
 
     def _initialise(self, blocks: Sequence[TransformerBlock]) -> None:
-        # branches start small, so that the sum of two in each block keeps its scale (GPT-2)
+        # branches start small so that the sum of two in each block keeps its scale (GPT-2)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)
@@ -78,13 +78,13 @@ class TransformerBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "N L C"], pad: Bool[Tensor, "N L"] | None = None
     ) -> Float[Tensor, "N L C"]:
-        """The block applied to `x`."""
+        """Apply the block to `x`."""
         x = x + self.attention_dropout(self.attention(self.attention_norm(x), pad))
         return x + self.feed_forward_dropout(self.feed_forward(self.feed_forward_norm(x)))
 
 
 class FeedForward(nn.Module):
-    """Linear, GELU, linear; or SwiGLU: (SiLU(gate(x)) * value(x)) through a linear layer."""
+    """Linear, GELU, linear; or SwiGLU: a linear layer of SiLU(gate(x)) * value(x)."""
 
     def __init__(self, n_dims: int, n_hidden: int, *, gated: bool = False) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class FeedForward(nn.Module):
         self.out = nn.Linear(n_hidden, n_dims)
 
     def forward(self, x: Float[Tensor, "N L C"]) -> Float[Tensor, "N L C"]:
-        """The layer applied to each position."""
+        """Apply the layer to each position."""
         x = self.hidden(x)
         if self.gated:
             gate, value = x.chunk(2, -1)
@@ -103,5 +103,5 @@ class FeedForward(nn.Module):
 
 
 def make_norm(name: str, n_dims: int) -> nn.Module:
-    """`layer` or `rms` normalisation over the last axis."""
+    """Build a `layer` or `rms` normalisation over the last axis."""
     return nn.RMSNorm(n_dims, eps=1e-5) if name == "rms" else nn.LayerNorm(n_dims)

@@ -1,7 +1,7 @@
-"""Any nn.Module behind the interface of the encoders: `--encoder=wrapped --decoder=none`.
+"""Any nn.Module behind the encoder interface: `--encoder=wrapped --decoder=none`.
 
-The sequence is given to it in its own layout and order. What it gives, [N, T] or [N, L', T], is the
-output of the task itself; one output a sequence is one position here, [N, 1, T].
+The module receives the sequence in its own layout and symbol order. Its output, [N, T] or
+[N, L', T], is the output of the task; one output per sequence becomes one position, [N, 1, T].
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ MASK, PAD, UNUSED = "?", "-", "."
 
 
 class WrappedEncoder(Encoder):
-    """A module that was written elsewhere: [N, L] -> [N, L', T], or [N, 1, T].
+    """A module from other code: [N, L] -> [N, L', T], or [N, 1, T].
 
     Args:
-        hparams: of the class WrappedHparams.
-        alphabet: of the sequences.
-        module: the module itself; None to build what `wrapped_module` names.
+        hparams: Hyperparameters, a WrappedHparams.
+        alphabet: Alphabet of the sequences.
+        module: The module itself. None means build the one that `wrapped_module` names.
     """
 
-    has_causal = True  # only its author knows
+    has_causal = True  # only the author of the module knows it
     table: Tensor
     order: Tensor
 
@@ -57,20 +57,20 @@ class WrappedEncoder(Encoder):
         self.module = built(hparams.wrapped_module) if module is None else module
 
     def __call__(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
-        """What `forward` gives; it has no stride."""
+        """Return the result of `forward`, which has no stride."""
         return nn.Module.__call__(self, x, pad)
 
     def forward(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
-        """The outputs of the module.
+        """Return the outputs of the module.
 
         Raises:
-            ModelError: they have another shape than was declared.
+            ModelError: Their shape differs from the declared one.
         """
         outputs = self.module(self.given(x))
         n = x.shape[0]
         if not isinstance(outputs, Tensor):
             raise ModelError(
-                f"{self._name} gives a {type(outputs).__name__}; wrap a module that gives one "
+                f"{self._name} returns a {type(outputs).__name__}; wrap a module that returns one "
                 "tensor [N, T] or [N, L', T]"
             )
         if outputs.ndim == 1 and self.n_out == 1:
@@ -80,16 +80,16 @@ class WrappedEncoder(Encoder):
         n_given = self.n_channels if self.gives_letters else self.n_out
         if outputs.ndim != 3 or outputs.shape[0] != n or outputs.shape[2] != n_given:
             raise ModelError(
-                f"{self._name} gives {list(outputs.shape)} for {n} sequences of {x.shape[1]} bp; "
+                f"{self._name} returns {list(outputs.shape)} for {n} sequences of {x.shape[1]} bp; "
                 f"[N, T] or [N, L', T] with T = {n_given} is expected"
             )
         return outputs[..., self.order] if self.gives_letters else outputs
 
     def given(self, x: Tensor) -> Tensor:
-        """Ids [N, L] or one-hot rows [N, L, A] as the module wants them.
+        """Convert ids [N, L] or one-hot rows [N, L, A] to the input of the module.
 
         Raises:
-            ModelError: a gradient with respect to ids is wanted.
+            ModelError: A gradient with respect to ids is required.
         """
         if self.layout == "NL":
             if x.is_floating_point():
@@ -98,7 +98,7 @@ class WrappedEncoder(Encoder):
                         f"{self._name} reads ids, which have no gradient; use a method without "
                         "gradients, such as ism"
                     )
-                # a row of zeros, or of equal parts, is no letter
+                # a row of zeros or of equal values is not a known symbol
                 top, at = x.max(-1)
                 n_tokens = len(self.table)
                 x = torch.where(top > 0.5, at, n_tokens - 1)
@@ -113,9 +113,9 @@ class WrappedEncoder(Encoder):
         return rows.mT if self.layout == "NAL" else rows
 
     def out_pad(self, pad: Tensor | None) -> Tensor | None:
-        """Which positions of the output are padding: those with padding in their bin.
+        """Return the mask of output positions whose bin contains padding.
 
-        The outputs are in the middle of the input.
+        The outputs lie in the middle of the input.
         """
         if pad is None or not self.n_positions:
             return None
@@ -123,7 +123,7 @@ class WrappedEncoder(Encoder):
         crop = (pad.shape[1] - size) // 2
         if crop < 0:
             raise ModelError(
-                f"{self._name} gives {self.n_positions} bins of {self.bin_len} bp, more than "
+                f"{self._name} returns {self.n_positions} bins of {self.bin_len} bp, more than "
                 f"the {pad.shape[1]} of its input; correct bin_len"
             )
         return pad[:, crop : crop + size].unflatten(1, (self.n_positions, self.bin_len)).any(2)
@@ -134,58 +134,59 @@ class WrappedEncoder(Encoder):
 
 
 class NoDecoder(nn.Module):
-    """The encoder's outputs as they are: [N, L', T], or [N, T] of [N, 1, T]."""
+    """The unchanged outputs of the encoder, [N, L', T]; [N, 1, T] becomes [N, T]."""
 
     def __init__(self, hparams: Hparams, n_in: int, n_out: int) -> None:
         super().__init__()
         self.per_position = hparams.outputs == "position"
         if n_in != n_out:
             raise HparamError(
-                f"--decoder=none: the encoder gives {n_in} outputs, the task needs {n_out}"
+                f"--decoder=none: the encoder returns {n_in} outputs, but the task needs {n_out}"
             )
 
     def forward(self, encoded: Tensor, pad: Tensor | None = None) -> Tensor:
-        """`encoded`; without its position if that is the only one of a sequence."""
+        """Return `encoded`, without the axis of positions if a sequence has only one."""
         if self.per_position:
             return encoded
         if encoded.shape[1] != 1:
             raise ModelError(
-                f"--decoder=none --outputs=sequence: the encoder gives {encoded.shape[1]} "
+                f"--decoder=none --outputs=sequence: the encoder returns {encoded.shape[1]} "
                 "positions; set --outputs=position, or choose another decoder"
             )
         return encoded[:, 0]
 
 
 def order_of(letters: str, alphabet: Alphabet, layout: str) -> list[int]:
-    """Number that the module has for each letter of the alphabet.
+    """Return the number that the module uses for each symbol of the alphabet.
 
     Raises:
-        HparamError: a letter is missing, there twice, or unknown.
+        HparamError: A symbol is missing, duplicated or unknown.
     """
     marks = {MASK, PAD, UNUSED, *alphabet.ambiguous}
     strange = [x for x in letters if x not in marks and x not in alphabet.letters]
     wrong = [x for x in alphabet.letters if letters.count(x) != 1]
     if strange or wrong:
-        what = f"has {strange[0]!r}" if strange else f"has {wrong[0]!r} not exactly once"
+        what = f"has {strange[0]!r}" if strange else f"has {wrong[0]!r} zero or several times"
         raise HparamError(
-            f"letters={letters!r}: {what}; give the {alphabet.n_letters} letters of the alphabet "
-            f"{alphabet.name!r} in the order of the module ({''.join(alphabet.letters)} if it is "
-            f"the same), N or the like for what is not known, {UNUSED} for a number without meaning"
+            f"wrapped_letters={letters!r}: {what}; give the {alphabet.n_letters} symbols of "
+            f"alphabet {alphabet.name!r} in the order of the module "
+            f"({''.join(alphabet.letters)} if it is the same), "
+            f"N or similar for unknown, {UNUSED} for a number without a meaning"
         )
     if layout == "NL" and not set(letters) & set(alphabet.ambiguous):
         raise HparamError(
-            f"letters={letters!r}: with layout NL the place of unknown bases is needed; add "
-            f"{alphabet.ambiguous[:1] or UNUSED} where the module has it, such as "
+            f"wrapped_letters={letters!r}: layout NL needs the position of unknown bases; add "
+            f"{alphabet.ambiguous[:1] or UNUSED} at the module's position, such as "
             f"{letters}{alphabet.ambiguous[:1]}"
         )
     return [letters.index(x) for x in alphabet.letters]
 
 
 def table_of(letters: str, alphabet: Alphabet, layout: str) -> np.ndarray:
-    """What the module is given for each id of the alphabet: a row, or a number.
+    """Return the module's input for each id of the alphabet: a row, or a number.
 
-    Padding and hidden positions are as unknown bases where the module has a place for these and
-    none for them; rows of zeros where it has none.
+    If the module has no symbol for padding and masked positions, they use the symbol of unknown
+    bases; without that symbol they are rows of zeros.
     """
     order = order_of(letters, alphabet, layout)
     unknown = next((i for i, x in enumerate(letters) if x in alphabet.ambiguous), -1)
@@ -202,13 +203,13 @@ def table_of(letters: str, alphabet: Alphabet, layout: str) -> np.ndarray:
 
 
 def built(target: str | None) -> nn.Module:
-    """The module that `module:name` names: a class derived from nn.Module, or a function.
+    """Build the module that `module:name` names: a class derived from nn.Module, or a function.
 
     Raises:
-        HparamError: there is none, or calling it without arguments gives no module.
+        HparamError: It does not exist, or a call without arguments does not return a module.
     """
     name, _, attribute = (target or "").partition(":")
-    how = "write my_module:Net, a class or function that makes the network without arguments"
+    how = "write my_module:Net, a class or function that builds the network without arguments"
     if not name or not attribute:
         raise HparamError(f"--wrapped_module={target}: {how}")
     try:
@@ -217,11 +218,11 @@ def built(target: str | None) -> nn.Module:
         raise HparamError(f"--wrapped_module={target}: cannot import {name!r}: {e}") from e
     own = inspect.isfunction(maker) and maker.__module__ == name
     if not own and not (isinstance(maker, type) and issubclass(maker, nn.Module)):
-        raise HparamError(f"--wrapped_module={target}: there is no such network; {how}")
+        raise HparamError(f"--wrapped_module={target}: the module has no such network; {how}")
     try:
         module = maker()
     except TypeError as e:
         raise HparamError(f"--wrapped_module={target}: {e}; {how}") from e
     if not isinstance(module, nn.Module):
-        raise HparamError(f"--wrapped_module={target}: it gives a {type(module).__name__}; {how}")
+        raise HparamError(f"--wrapped_module={target}: it returns a {type(module).__name__}; {how}")
     return module

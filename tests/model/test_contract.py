@@ -57,10 +57,10 @@ def built(monkeypatch, cls, **hparams):
     ("name", "value", "says"),
     [
         ("n_out", None, "MyEncoder has no n_out: set self.n_out to the number of channels that"),
-        ("n_out", 0, "MyEncoder.n_out is 0: set it to the number of channels that forward gives"),
+        ("n_out", 0, "MyEncoder.n_out is 0: set it to the number of channels that forward returns"),
         ("n_out", 6.0, "MyEncoder.n_out is 6.0"),
         ("n_out", torch.tensor(6), "MyEncoder.n_out is tensor"),
-        ("stride", 0, "MyEncoder.stride is 0: set it to the number of positions of the input"),
+        ("stride", 0, "MyEncoder.stride is 0: set it to the number of input positions"),
         ("stride", 0.5, "MyEncoder.stride is 0.5"),
         ("blocks", [nn.Linear(2, 2)], "MyEncoder.blocks is a list: make it an nn.ModuleList"),
         ("blocks", nn.Linear(2, 2), "MyEncoder.blocks is a Linear"),
@@ -73,7 +73,7 @@ def test_an_encoder_that_does_not_declare_what_is_needed_is_refused(monkeypatch,
 
 
 def test_another_class_than_an_encoder_is_refused(monkeypatch):
-    with pytest.raises(ModelError, match="Foreign is no encoder: derive it from"):
+    with pytest.raises(ModelError, match="Foreign is not an encoder: derive it from"):
         built(monkeypatch, type("Foreign", (nn.Module,), {"__init__": lambda *_: None}))
 
 
@@ -83,7 +83,7 @@ def test_an_encoder_that_gives_another_shape_than_it_declares_is_refused(
     monkeypatch, name, value, rc
 ):
     encoder = built(monkeypatch, with_attribute(name, value), rc_equivariant=rc)
-    says = rf"MyEncoder.forward gives \[\d, 4, 6\] for 7 positions; .*{name}={value}"
+    says = rf"MyEncoder.forward returns \[\d, 4, 6\] for 7 positions; .*{name}={value}"
     with pytest.raises(ModelError, match=says):
         encoder(tokens_of(2, 7))
 

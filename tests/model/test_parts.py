@@ -156,5 +156,5 @@ def test_as_many_bins_as_positions_keep_each_position():
     decoder = BinnedDecoder(BinnedHparams(n_bins=7), 5, 2)
     x = torch.randn(2, 7, 5)
     torch.testing.assert_close(decoder.binned(x), x.mT)
-    with pytest.raises(HparamError, match="--n_bins=7, but the encoder gives 6 positions"):
+    with pytest.raises(HparamError, match="--n_bins=7, but the encoder returns 6 positions"):
         decoder(x[:, :6])
