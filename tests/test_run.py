@@ -275,7 +275,7 @@ def test_a_folder_with_a_run_is_not_written_to(folder, capsys):
     assert main([*PRETRAIN, *SMALL, "--default_root_dir=run"]) == 0
     before = {p: Path("run", p).stat().st_mtime_ns for p in listing(folder / "run")}
     assert main([*PRETRAIN, *SMALL, "--default_root_dir=run", "--lr=1"]) == 2
-    assert "RunError: run holds a run already; choose another" in capsys.readouterr().err
+    assert "RunError: run already holds a run; choose another" in capsys.readouterr().err
     assert before == {p: Path("run", p).stat().st_mtime_ns for p in listing(folder / "run")}
 
 

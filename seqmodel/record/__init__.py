@@ -1,1 +1,1 @@
-"""What a run leaves behind: its folder, the state of its code, its checkpoints."""
+"""The record of a run: its folder, the state of its code, its checkpoints."""

@@ -1,11 +1,11 @@
-"""Saving and loading checkpoints: whole files, versioned, and nothing foreign is run.
+"""Save and load checkpoints as whole, versioned files, without running any code of a file.
 
 A checkpoint is Lightning's dictionary (weights, optimiser, loops, callbacks) with one more key,
 `seqmodel`: VERSION, all hyperparameters, and what the model reads, predicts and was trained on
-(`stamp`). Beside it `training_rows`, if there is one, has digests of the sequences that the model
-was trained on (dataset/build.py). The file is written aside and renamed. It is read with torch's
-`weights_only`, which builds tensors and plain containers and runs no code of the file. The JSON
-header inside (hparam/header.py) is read first.
+(`stamp`). The optional key `training_rows` has digests of the sequences that the model
+was trained on (dataset/build.py). The file is written under a temporary name and renamed.
+It is read with torch's `weights_only`, which builds tensors and plain containers and runs no code
+of the file. The JSON header inside (hparam/header.py) is read first.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from seqmodel.files import reading, remove_stale, writing
 from seqmodel.hparam.header import HEADER, KNOWN, MOST, SCHEMA, checked, read_header
 from seqmodel.hparam.migrate import HPARAM_STEPS, Step, migrated
 
-MOST_KEPT = 100_000  # contigs in the entry; the header has MOST
+MOST_KEPT = 100_000  # contigs in the entry; the header has up to MOST
 
-# what later versions changed in the rest of the dictionary: names of weights, callbacks, loops
+# changes of later versions to the rest of the dictionary: names of weights, callbacks, loops
 CHECKPOINT_STEPS: tuple[Step, ...] = (
     Step("0.1.1", "targets have the tracks that are a pair of strands", lambda c: _with_pairs(c)),
 )
@@ -43,30 +43,30 @@ ROWS = "training_rows"
 
 
 class SafeCheckpointIO(CheckpointIO):
-    """Lightning's reading and writing of checkpoint files, through `save` and `load` below."""
+    """Let Lightning read and write checkpoint files with `save` and `load` below."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None
     ) -> None:
-        """Writes `checkpoint` to `path`, whole or not at all."""
+        """Write `checkpoint` to `path`, whole or not at all."""
         save(checkpoint, path)
 
     def load_checkpoint(
         self, path: str | Path, map_location: object = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """The checkpoint at `path`, on the CPU; always read as `weights_only`."""
+        """Return the checkpoint at `path`, on the CPU; always read with `weights_only`."""
         return load(path)
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Removes the file at `path`."""
+        """Remove the file at `path`."""
         Path(path).unlink(missing_ok=True)
 
 
 def save(checkpoint: dict[str, Any], path: str | Path) -> None:
-    """Writes `checkpoint` to `path`: whole or not at all, with its header.
+    """Write `checkpoint` to `path` with its header, whole or not at all.
 
     Raises:
-        RunError: it cannot be written (disk full, no permission); what was there is kept.
+        RunError: It cannot be written (disk full, no permission); an old file is kept.
     """
     remove_stale(path)
     header = json.dumps(header_of(checkpoint))
@@ -77,16 +77,16 @@ def save(checkpoint: dict[str, Any], path: str | Path) -> None:
 
 
 def _write(checkpoint: dict[str, Any], header: str, file: IO[bytes]) -> None:
-    """Writes tensor after tensor, so that no copy of the file is in memory.
+    """Write tensor after tensor, so memory never holds a copy of the file.
 
     Raises:
-        OSError: the disk is full, or another error of the system.
+        OSError: The disk is full, or another system error occurred.
     """
     out = _Kept(file)
     try:
         torch.save(checkpoint, out)  # type: ignore[arg-type]  # it only writes
     except Exception:
-        if out.error is not None:  # torch says only that it wrote too little
+        if out.error is not None:  # torch reports only that it wrote too little
             raise out.error from None
         raise
     with zipfile.ZipFile(file, "a") as archive:
@@ -95,14 +95,14 @@ def _write(checkpoint: dict[str, Any], header: str, file: IO[bytes]) -> None:
 
 
 class _Kept:
-    """A file to write to that keeps the first error of the system, which torch hides."""
+    """An output file that keeps the first system error, which torch hides."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
         self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
-        """Writes all of `data`."""
+        """Write all of `data`."""
         try:
             return self.file.write(data)
         except OSError as e:
@@ -110,12 +110,12 @@ class _Kept:
             raise
 
     def flush(self) -> None:
-        """Hands to the system what was written."""
+        """Flush the file."""
         self.file.flush()
 
 
 def header_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """The JSON header of `checkpoint`: its entry, with at most `MOST` contigs and data files."""
+    """Return the JSON header of `checkpoint`: its entry, up to `MOST` contigs and data files."""
     own = checkpoint["seqmodel"]
     header = {name: own[name] for name in ("schema", "version", "hparams", *KNOWN)}
     for name in ("contigs", "data"):
@@ -125,16 +125,16 @@ def header_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """The checkpoint at `path`, its tensors on the CPU; or exported weights, `.safetensors`.
+    """Load a checkpoint, or exported weights (`.safetensors`), with tensors on the CPU.
 
     Raises:
-        CheckpointError: hostile, damaged, foreign, or of a newer version.
+        CheckpointError: The file is malicious, damaged, foreign, or of a newer version.
     """
     header = read_header(str(path))
     if str(path).endswith(".safetensors"):
         return {"state_dict": _safetensors(path), "seqmodel": header}
     with reading(path, CheckpointError, "checkpoint"):
-        # torch does not compare the checksums that it wrote
+        # torch does not check the checksums that it wrote
         with zipfile.ZipFile(path) as archive:
             if (bad := archive.testzip()) is not None:
                 raise CheckpointError(f"{path}: damaged, {bad} does not match its checksum")
@@ -147,12 +147,12 @@ def load(path: str | Path) -> dict[str, Any]:
                 "nothing in it was run"
             ) from e
     if not isinstance(checkpoint, dict) or "seqmodel" not in checkpoint:
-        raise CheckpointError(f"{path}: no checkpoint of seqmodel (no 'seqmodel' entry inside)")
+        raise CheckpointError(f"{path}: not a checkpoint of seqmodel (no 'seqmodel' entry inside)")
     own, weights = checkpoint["seqmodel"], checkpoint.get("state_dict")
     if not (isinstance(weights, dict) and isinstance(own, dict)):
-        raise CheckpointError(f"{path}: damaged, its weights or its 'seqmodel' entry are no table")
+        raise CheckpointError(f"{path}: damaged, its weights or 'seqmodel' entry are not a table")
     if not (isinstance(own.get("hparams"), dict) and isinstance(own.get("targets"), dict)):
-        raise CheckpointError(f"{path}: damaged, its hyperparameters or its targets are no table")
+        raise CheckpointError(f"{path}: damaged, its hyperparameters or targets are not a table")
     version = str(own.get("version"))
     checkpoint, kept = migrated(checkpoint, version, CHECKPOINT_STEPS), own
     own = checkpoint["seqmodel"]
@@ -162,12 +162,12 @@ def load(path: str | Path) -> dict[str, Any]:
 
 
 def _compare(own: dict[str, Any], path: str | Path) -> None:
-    """Refuses a checkpoint whose header says something else than its content.
+    """Check that the header of a checkpoint matches its content.
 
-    The header is what users are shown and asked to trust; the content is what is applied.
+    Users see and trust the header, but the content is what is applied.
 
     Raises:
-        CheckpointError: naming the first entry that differs.
+        CheckpointError: They differ; the message names the first entry.
     """
     with reading(path, CheckpointError, "checkpoint"), zipfile.ZipFile(path) as archive:
         (name,) = (x for x in archive.namelist() if x.split("/")[-1] == HEADER)
@@ -182,8 +182,8 @@ def _compare(own: dict[str, Any], path: str | Path) -> None:
             same = False
         if not same:
             raise CheckpointError(
-                f"{path}: refused, its header and its content differ in {name!r}; take a copy of "
-                "the file as the run wrote it"
+                f"{path}: refused, its header and its content differ in {name!r}; use a copy of "
+                "the file that the run wrote"
             )
 
 
@@ -198,17 +198,17 @@ def stamp(
     contigs: dict[str, list[int]] | None = None,
     plugins: dict[str, str | None] | None = None,
 ) -> dict[str, Any]:
-    """The `seqmodel` entry of a checkpoint: all that applying the model needs, in plain values.
+    """Return the `seqmodel` entry of a checkpoint: plain values that are needed to apply the model.
 
     Args:
-        hparams: of the run.
-        alphabet: of the sequences, `Alphabet.to_dict`.
-        targets: what is predicted, `Targets.to_dict`.
-        splits: names of the splits, and how many items each has.
-        data: size and SHA-256 of each file of data, by path.
-        seq_len: length of the sequences, in bp, that the model was trained on.
-        contigs: those with training windows, `training_contigs`; the first 100,000 are kept.
-        plugins: digests of the plugins, by module.
+        hparams: Hyperparameters of the run.
+        alphabet: Alphabet of the sequences, from `Alphabet.to_dict`.
+        targets: Predicted targets, from `Targets.to_dict`.
+        splits: Number of items of each split, by name.
+        data: Size and SHA-256 of each data file, by path.
+        seq_len: Length of the training sequences in bp.
+        contigs: Contigs with training windows (`training_contigs`); the first 100,000 are kept.
+        plugins: Digests of the plugins, by module.
     """
     return {
         "schema": SCHEMA,
@@ -228,10 +228,10 @@ def stamp(
 def load_weights(
     module: nn.Module, path: str | Path, prefix: str = "", *, alphabet: dict[str, Any]
 ) -> None:
-    """Puts the weights that the checkpoint at `path` has below `prefix` into `module`.
+    """Load the weights below `prefix` of the checkpoint at `path` into `module`.
 
     Raises:
-        CheckpointError: another alphabet, or other names or shapes: it names the first ones.
+        CheckpointError: The alphabet, or names or shapes of weights differ; the first are named.
     """
     put_weights(module, load(path), path, prefix, alphabet=alphabet)
 
@@ -244,7 +244,7 @@ def put_weights(
     *,
     alphabet: dict[str, Any],
 ) -> None:
-    """The same with what was loaded from `path`."""
+    """Load the weights of a checkpoint that was read from `path`."""
     _check_alphabet(path, checkpoint["seqmodel"]["alphabet"], alphabet)
     weights = {
         name.removeprefix(prefix): value
@@ -263,61 +263,62 @@ def put_weights(
         raise CheckpointError(
             f"{path} does not fit this model: {', '.join(misfit[:3])}"
             f"{f' and {len(misfit) - 3} more' if len(misfit) > 3 else ''}; "
-            "leave the model's hyperparameters as they were"
+            "use the hyperparameters with which the model was trained"
         )
     module.load_state_dict(weights)
 
 
 def _check_alphabet(path: str | Path, other: dict[str, Any], alphabet: dict[str, Any]) -> None:
     if other["letters"] != alphabet["letters"]:
+        n_other, n_own = len(other["letters"]), len(alphabet["letters"])
         raise CheckpointError(
-            f"{path}: trained on the alphabet {other['name']} ({len(other['letters'])} letters), "
-            f"this run reads {alphabet['name']} ({len(alphabet['letters'])} letters)"
+            f"{path}: trained on the alphabet {other['name']} ({n_other} symbols), "
+            f"but this run reads {alphabet['name']} ({n_own} symbols)"
         )
     before, now = (x.get("unknown") for x in (other, alphabet))
     if before != now:
         raise CheckpointError(
-            f"{path}: trained with --unknown={before}, this run has --unknown={now}: its model "
-            f"would see other input for unknown bases; set --unknown={before}"
+            f"{path}: trained with --unknown={before}, but this run has --unknown={now}, which "
+            f"changes the input for unknown bases; set --unknown={before}"
         )
 
 
 def saved_rows(checkpoint: dict[str, Any], path: str | Path) -> np.ndarray | None:
-    """Digests of the sequences that the model in a checkpoint was trained on; None if unknown.
+    """Return digests of the training sequences of a checkpoint's model; None if unknown.
 
     Raises:
-        CheckpointError: they are no such numbers.
+        CheckpointError: They are not a list of numbers.
     """
     rows = checkpoint.get(ROWS)
     if rows is None:
         return None
     if not isinstance(rows, torch.Tensor) or rows.dtype != torch.int64 or rows.ndim != 1:
-        raise CheckpointError(f"{path}: damaged, its {ROWS!r} are no list of numbers")
+        raise CheckpointError(f"{path}: damaged, its {ROWS!r} are not a list of numbers")
     return rows.numpy()
 
 
 def saved_targets(checkpoint: dict[str, Any], path: str | Path) -> Targets:
-    """What the model in a checkpoint predicts.
+    """Return the targets that the model in a checkpoint predicts.
 
     Raises:
-        CheckpointError: the checkpoint does not say it.
+        CheckpointError: The checkpoint does not have them.
     """
     try:
         return Targets.from_dict(checkpoint["seqmodel"]["targets"])
     except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise CheckpointError(f"{path}: damaged, it does not say what its model predicts") from e
+        raise CheckpointError(f"{path}: damaged, it has no valid targets of its model") from e
 
 
 def saved_alphabet(checkpoint: dict[str, Any], path: str | Path) -> Alphabet:
-    """What the model in a checkpoint reads.
+    """Return the alphabet that the model in a checkpoint reads.
 
     Raises:
-        CheckpointError: the checkpoint does not say it.
+        CheckpointError: The checkpoint does not have them.
     """
     try:
         return Alphabet.from_dict(checkpoint["seqmodel"]["alphabet"])
     except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise CheckpointError(f"{path}: damaged, it does not say what its model reads") from e
+        raise CheckpointError(f"{path}: damaged, it has no valid alphabet of its model") from e
 
 
 def _safetensors(path: str | Path) -> dict[str, torch.Tensor]:

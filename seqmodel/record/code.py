@@ -1,9 +1,9 @@
-"""The code that a job runs, as it was when the job was made: one archive, named by its content.
+"""The code of a job at the time when the job was created: one archive, named by its content.
 
-It holds the package as it lies here (the commit and whatever was changed since, both recorded
-beside it), whether a checkout or installed, and the user's plugins with the modules of the working
-directory that they import; which files exactly, code_files.py says. A node unpacks it; nothing
-there needs git. Jobs that were made of one state of the code share one archive.
+It holds the package in its current state (the commit and later changes are recorded beside it),
+from a checkout or an installation, and the user's plugins with the modules of the working directory
+that they import; code_files.py selects the files. A node unpacks it without git. Jobs that were
+created from one state of the code share one archive.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Code:
     """An archive of code.
 
     Attributes:
-        digest: sixteen hex digits of the SHA-256 of all names and contents.
-        record: what `code_state` says of the checkout.
-        left_out: name to reason, of files beside those that were packed.
+        digest: Sixteen hex digits of the SHA-256 of all names and contents.
+        record: Result of `code_state` for the checkout.
+        left_out: Reason for each file that was left out, by name.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Code:
         self.digest = digest_of((n, len(data), [data]) for n, data in sorted(files.items()))
 
     def archive(self) -> bytes:
-        """The tar.gz, readable for its owner alone, with the list of its files."""
+        """Write the tar.gz, readable only for its owner, with the list of its files."""
         import io
         import tarfile
 
@@ -67,7 +67,7 @@ class Code:
         return buffer.getvalue()
 
     def withheld(self) -> list[str]:
-        """Names and reasons of the files left out although they are code or tracked by git."""
+        """Names and reasons of omitted files that are code or tracked by git."""
         return [
             f"{name} ({reason})"
             for name, reason in self.left_out.items()
@@ -75,7 +75,7 @@ class Code:
         ]
 
     def listing(self) -> list[str]:
-        """What travels with a job, in lines: each file with its size; what is left out and why."""
+        """List the files that a job copies, with sizes, and the omitted files with reasons."""
         sizes = {name: len(data) for name, data in sorted(self.files.items())}
         lines = [f"code {self.digest}: {len(sizes)} files, {sum(sizes.values()):,} bytes"]
         lines += [f"  {size:>9,}  {name}" for name, size in sizes.items()]
@@ -92,14 +92,14 @@ _kept: dict[tuple[object, ...], Code] = {}
 
 
 def current_code(plugins: Iterable[str] = (), cwd: str | None = None) -> Code:
-    """The code as it is now; what was read before is used again while no file changed.
+    """Return the current code; earlier results are reused until a file changes.
 
     Args:
-        plugins: modules of the user's, below `cwd`.
-        cwd: the working directory in which they are found.
+        plugins: Modules of the user below `cwd`.
+        cwd: Working directory that contains them.
 
     Raises:
-        JobError: a file cannot be read, or all are too much to copy.
+        JobError: A file cannot be read, or the files are too large to copy.
     """
     try:
         found = selected(PACKAGE, plugins, cwd or os.getcwd())
@@ -116,18 +116,18 @@ def current_code(plugins: Iterable[str] = (), cwd: str | None = None) -> Code:
 
 
 def code_record(plugins: Iterable[str], folder: str) -> tuple[dict[str, Any], str]:
-    """What a run notes of its code: `code_state` and the digest of `Code`; and the diff.
+    """Return the record of the code of a run (`code_state` and the digest of `Code`) and the diff.
 
-    The diff is what the code has beside its commit, for `git apply`; it contains the modules of
-    the user as new files. Other files of theirs are hashed piece by piece, however large.
+    The diff holds the changes since the commit, for `git apply`, with the user's modules as new
+    files. Other files of the user are hashed piece by piece, whatever their size.
 
     Args:
-        plugins: modules of the user's.
-        folder: the run folder. A job runs an unpacked archive, which is no checkout: what the
-            submitter recorded of it is in job.json there.
+        plugins: Modules of the user.
+        folder: Path of the run folder. A job runs an unpacked archive, which is not a checkout;
+            the record of its submitter is in job.json there.
 
     Raises:
-        JobError: a file cannot be read.
+        JobError: A file cannot be read.
     """
     record = code_state(ROOT)
     if os.path.exists(f"{ROOT}/{LIST}"):
@@ -145,7 +145,7 @@ def code_record(plugins: Iterable[str], folder: str) -> tuple[dict[str, Any], st
 
 
 def _archive_record(folder: str) -> dict[str, Any]:
-    """What the submitter recorded of the archive that a job runs; empty if that cannot be read."""
+    """Return the submitter's record of the archive that a job runs; empty if it is unreadable."""
 
     def read_json(path: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(read_bytes(path, JobError))
@@ -175,15 +175,14 @@ def _as_new(name: str, data: bytes) -> str:
 
 
 def code_state(root: str) -> dict[str, Any]:
-    """Commit, and the diff since (new sources of the package too); no commit if it was installed.
+    """Return the commit and the diff since then, with new sources; no commit if installed.
 
     Returns:
-        `path`, `commit`, `changed`, `diff`; `not_in_diff`, name to reason, where the text of a file
-        is not in the diff; and `problem`, a line, where git failed: then what is not known
-        is None.
+        `path`, `commit`, `changed`, `diff`; `not_in_diff`: reason for each file whose text is not
+        in the diff; `problem`: one line if git failed, in which case unknown values are None.
     """
     state: dict[str, Any] = {"path": root, "commit": None}
-    # beside an unpacked archive may lie the .git of a working directory that is another checkout
+    # an unpacked archive may lie beside the .git of another checkout
     if os.path.exists(f"{root}/{LIST}") or not os.path.exists(f"{root}/.git"):
         return state
     diff, left_out = "", {}

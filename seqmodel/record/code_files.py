@@ -1,8 +1,8 @@
-"""Which files of the code travel with a job, and which are left out and why.
+"""Select the files of the code that a job copies; give reasons for those left out.
 
-Of the package and of the packages of the user that are really imported: Python sources, and what
-git tracks. What looks like a secret or is large stays where it is. An unpacked archive has the list
-of its files, so that on a node, where there is no git, the code is the same files again.
+The selection has the Python sources and git-tracked files of seqmodel and of the user's packages
+that are imported, without large files and files that look like secrets. An unpacked archive has the
+list of its files, so the code consists of the same files on a node without git.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from seqmodel.files import read_bytes
 from seqmodel.hparam.plugin_files import plugin_sources, tree
 from seqmodel.record.git import GitFailed, tracked
 
-LIST = ".seqmodel-code"  # beside the package in an unpacked archive
+LIST = ".seqmodel-code"  # next to the package in an unpacked archive
 MAX_FILE = 1 << 20
 MAX_ALL = 20 << 20
 OWN_KINDS = (
@@ -27,7 +27,7 @@ OWN_KINDS = (
     ".css",
     ".js",
     "py.typed",
-)  # of the package, where git does not list them
+)  # of the package, if git does not list them
 
 _SECRET_NAMES = re.compile(
     r"""
@@ -48,11 +48,11 @@ _SECRET_TEXTS = re.compile(
 
 
 class Selection:
-    """What is packed.
+    """The files to pack.
 
     Attributes:
-        files: name in the archive to path.
-        left_out: name to the reason, in one phrase.
+        files: Path of each file, by its name in the archive.
+        left_out: Reason for each omitted file, by name, in one phrase.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Selection:
         self.left_out: dict[str, str] = {}
 
     def add(self, name: str, path: str) -> None:
-        """Takes a file in, unless there is a reason to leave it out."""
+        """Add a file, unless there is a reason to leave it out."""
         reason = reason_against(name, path)
         if reason:
             self.left_out[name] = reason
@@ -69,10 +69,10 @@ class Selection:
 
 
 def selected(package: str, plugins: Iterable[str], cwd: str) -> Selection:
-    """The files of the package, in the folder `package`, and of `plugins`, below `cwd`.
+    """Select the files of the package in the folder `package` and of `plugins` below `cwd`.
 
     Raises:
-        SeqmodelError, OSError: a file cannot be read.
+        SeqmodelError, OSError: A file cannot be read.
     """
     root = os.path.dirname(package)
     listed = _listed(root)
@@ -92,7 +92,7 @@ def selected(package: str, plugins: Iterable[str], cwd: str) -> Selection:
 
 
 def file_list(names: Iterable[str]) -> bytes:
-    """What LIST holds."""
+    """Return the content of LIST."""
     return (json.dumps(sorted(names)) + "\n").encode()
 
 
@@ -100,13 +100,13 @@ _reasons: dict[tuple[object, ...], str] = {}
 
 
 def reason_against(name: str, path: str) -> str:
-    """Why the file at `path` does not travel; "" if it does.
+    """Return the reason to leave out the file at `path`; "" if there is none.
 
     Raises:
-        JobError, OSError: it cannot be read.
+        JobError, OSError: The file cannot be read.
     """
     found = os.lstat(path)
-    if not S_ISREG(found.st_mode):  # what a link leads to may change without it
+    if not S_ISREG(found.st_mode):  # the target of a link can change without the link
         return _reason_against(name, path)
     key = (name, path, found.st_size, found.st_mtime_ns, found.st_ino)
     if key not in _reasons:
@@ -127,7 +127,7 @@ def _reason_against(name: str, path: str) -> str:
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether the name of a file, or of a folder that it lies in, is one that secrets have."""
+    """Return whether the name of a file, or of a parent folder, is typical of secrets."""
     *folders, last = name.lower().split("/")
     if not _SECRET_FOLDERS.isdisjoint(folders):
         return True
@@ -137,12 +137,12 @@ def is_secret_name(name: str) -> bool:
 
 
 def has_secret_text(data: bytes) -> bool:
-    """Whether a private key or a cloud's access key is in `data`."""
+    """Return whether `data` contains a private key or a cloud access key."""
     return _SECRET_TEXTS.search(data) is not None
 
 
 def mark(path: str) -> tuple[int, int] | None:
-    """Size and time of a file, to notice that it changed; None if there is none."""
+    """Return size and time of a file, to detect changes; None if it does not exist."""
     try:
         stat = os.stat(path)
     except FileNotFoundError:
@@ -151,7 +151,7 @@ def mark(path: str) -> tuple[int, int] | None:
 
 
 def git_folder(root: str) -> str:
-    """Where git keeps its state of a checkout; `.git` of a worktree is a file that names it."""
+    """Return the git folder of a checkout; `.git` of a worktree is a file that names it."""
     git = f"{root}/.git"
     if os.path.isfile(git):
         text = os.fsdecode(read_bytes(git, JobError))
@@ -167,7 +167,7 @@ def _has_secret(path: str) -> bool:
 
 
 def _tracked_of_package(root: str) -> frozenset[str] | None:
-    """What git tracks of the package; None if it is in no checkout, or git fails."""
+    """Return the files of the package that git tracks; None without a checkout or if git fails."""
     if not os.path.exists(f"{root}/.git"):
         return None
     key = (root, mark(f"{git_folder(root)}/index"))
@@ -182,7 +182,7 @@ def _tracked_of_package(root: str) -> frozenset[str] | None:
 def _plugin_files(
     plugins: Iterable[str], cwd: str, left_out: dict[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """Sources of plugins, and of their packages what git tracks besides."""
+    """Return the sources of plugins and the git-tracked files of their packages."""
     sources = plugin_sources(plugins, cwd)
     yield from sources.items()
     tops = sorted({name.split("/")[0] for name in sources if name.endswith("/__init__.py")})
@@ -202,7 +202,7 @@ def _plugin_files(
 
 
 def _listed(root: str) -> list[str] | None:
-    """The files of an unpacked archive; None if `root` is none."""
+    """Return the files of an unpacked archive; None if `root` is not one."""
     try:
         listed = json.loads(read_bytes(f"{root}/{LIST}", JobError))
         return [name for name in listed if isinstance(name, str)]

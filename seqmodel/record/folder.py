@@ -1,15 +1,15 @@
-"""The folder of a run: where it lies, and the record of what was run. Light.
+"""The folder of a run: its location, and the record of the run. Light.
 
     <run folder>/hparams.json     all hyperparameters, and `_run`: version, code, host, packages
-                 code.diff        what the code had beside its commit: changes, the user's plugins
+                 code.diff        changes since the commit, and the user's plugins
                  metrics.csv      one row each time something was logged
                  split.tsv        split of each row, with --split_by=homology
-                 usage.json       memory and time that it took, and whether it ended
+                 usage.json       memory and time of the run, and whether it ended
                  checkpoints/     best.ckpt, last.ckpt
-                 lock             while it runs: the process that writes here (folder_lock.py)
+                 lock             during a run: the process that writes here (lock.py)
 
-hparams.json is itself a valid --config. The folder appears once everything that can be checked
-was checked, and nothing in it is overwritten by another run.
+hparams.json is itself a valid --config. The folder is created after all checks, and no other
+run overwrites its files.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ SCHEMA = 1
 RECORD = "hparams.json"
 CHECKPOINTS = "checkpoints"
 LATEST = "latest"
-# from which the other ranks of a launch know the folder that the first one took
+# through it the other ranks of a launch know the folder of the first rank
 FOLDER_VARIABLE = "SEQMODEL_RUN_FOLDER"
 
 
 def check_folder(run: Run) -> None:
-    """Refuses a folder that is not free, before anything is read; changes nothing.
+    """Check that the folder is free before anything is read; change nothing.
 
     Raises:
-        RunError: the folder holds a run already, is being written, or cannot be made.
+        RunError: The folder already holds a run, is being written, or cannot be created.
     """
     folder = _given_folder(run)
     if folder is None or is_other_rank():
@@ -51,21 +51,20 @@ def check_folder(run: Run) -> None:
     there = next((x for x in (folder, *folder.parents) if os.path.lexists(x)), folder)
     if there.exists() and not there.is_dir():
         raise RunError(
-            f"--default_root_dir={folder}: {there} is no folder; choose another --default_root_dir"
+            f"--default_root_dir={folder}: {there} is not a folder; set another --default_root_dir"
         )
-    if not in_job():  # which waits for the attempt before it, in run_folder
+    if not in_job():  # it waits for the previous attempt, in run_folder
         refuse_if_held(folder)
     _refuse_old_run(run, folder)
 
 
 def run_folder(run: Run, lock: FolderLock) -> Path:
-    """The folder of `run`, made if it is new: as given, of the resumed run, or the next version.
+    """Return the folder of `run`, created if new: the given, the resumed or the next version.
 
-    The first rank holds `lock` from here on.
+    The first rank holds `lock` from now on.
 
     Raises:
-        RunError: the folder that was given holds a run already, is being written, or cannot be
-            made.
+        RunError: The given folder already holds a run, is being written, or cannot be created.
     """
     if is_other_rank():
         return _folder_of_first_rank(run.values.default_root_dir)
@@ -81,12 +80,12 @@ def run_folder(run: Run, lock: FolderLock) -> Path:
         if run.values.resume_from_checkpoint:
             _take_over(Path(run.values.resume_from_checkpoint).resolve().parent.parent, folder)
     except OSError as e:
-        raise RunError(f"cannot make the run folder {folder}: {e.strerror}") from e
+        raise RunError(f"cannot create the run folder {folder}: {e.strerror}") from e
     return _taken(folder)
 
 
 def _given_folder(run: Run) -> Path | None:
-    """The folder that the command line names; None for the next version."""
+    """Return the folder that the command line names; None means the next version."""
     values = run.values
     if values.default_root_dir:
         return Path(values.default_root_dir)
@@ -98,13 +97,13 @@ def _given_folder(run: Run) -> Path | None:
 def _refuse_old_run(run: Run, folder: Path) -> None:
     if _was_run(folder / RECORD) and not run.values.resume_from_checkpoint:
         raise RunError(
-            f"{folder} holds a run already; choose another --default_root_dir, or resume it with "
+            f"{folder} already holds a run; choose another --default_root_dir, or resume it with "
             f"--resume_from_checkpoint={folder / CHECKPOINTS / 'last.ckpt'}"
         )
 
 
 def _take_over(before: Path, folder: Path) -> None:
-    """Copies the scores and the best checkpoint of a run that is resumed in another folder."""
+    """Copy the scores and the best checkpoint of a run that is resumed in another folder."""
     import shutil
 
     for name in ("metrics.csv", f"{CHECKPOINTS}/best.ckpt"):
@@ -118,20 +117,20 @@ def _take_over(before: Path, folder: Path) -> None:
 
 
 def _was_run(path: Path) -> bool:
-    """Whether a run has begun; a job that only was made leaves its hyperparameters alone."""
+    """Return whether a run has begun; a job that was only created has only hparams."""
     if not os.path.lexists(path):
         return False
     try:
         return "_run" in json.loads(read_text(path, RunError))
     except (RunError, ValueError, TypeError, RecursionError):
-        return True  # unreadable: not ours to replace
+        return True  # unreadable, so it must not be replaced
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """The hparams.json of a run that has begun.
+    """Return the hparams.json of a run that has begun.
 
     Raises:
-        RunError: it is damaged.
+        RunError: The file is damaged.
     """
     text = read_text(path, RunError)
     try:
@@ -143,20 +142,20 @@ def read_record(path: Path) -> dict[str, Any]:
         reason = "it has other types"
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
         reason = f"{type(e).__name__}: {e}"
-    raise RunError(f"{path}: is no record of a run ({reason}); restore it, or move it away")
+    raise RunError(f"{path}: is not a record of a run ({reason}); restore it, or move it away")
 
 
 def name_in(parent: str, run: Run) -> str:
-    """The name of a run's folder below `parent`: one that an earlier version made is kept."""
+    """Return the name of a run's folder below `parent`; a name from an earlier version is kept."""
     names = [run.canonical(), *run.old_names()]
     return next((name for name in names if os.path.isdir(os.path.join(parent, name))), names[0])
 
 
 def next_version(parent: Path) -> Path:
-    """The first free `version_<n>` below `parent`, made: mkdir gives each number out once.
+    """Create the first free `version_<n>` below `parent`; mkdir succeeds once for each number.
 
     Raises:
-        RunError: the folder cannot be made.
+        RunError: The folder cannot be created.
     """
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -168,14 +167,14 @@ def next_version(parent: Path) -> Path:
             except FileExistsError:
                 n += 1
     except OSError as e:
-        raise RunError(f"cannot make a run folder below {parent}: {e.strerror}") from e
+        raise RunError(f"cannot create a run folder below {parent}: {e.strerror}") from e
 
 
 def link_latest(folder: Path) -> None:
-    """Makes `latest`, beside the folders of runs, a link to the folder of this run.
+    """Link `latest`, next to the run folders, to the folder of this run.
 
-    Only for `<root>/<name>/version_<n>`, and not in a job: of many that start at once none is the
-    last. What cannot be linked is left as it is.
+    This applies only to `<root>/<name>/version_<n>`, and not in a job, because many jobs start at
+    once. If the link cannot be created, nothing changes.
     """
     if not re.fullmatch(r"version_\d+", folder.name) or in_job():
         return
@@ -198,19 +197,19 @@ def write_record(
     changed: Sequence[str] = (),
     used: dict[str, Any] | None = None,
 ) -> list[str]:
-    """Writes hparams.json and code.diff; a resumed run adds a line to the record that is there.
+    """Write hparams.json and code.diff; a resumed run adds a line to the existing record.
 
-    The caller holds the lock of the folder: what killed attempts left aside there is removed.
+    The caller holds the lock of the folder, so temporary files of killed attempts are removed.
 
     Args:
-        folder: the run folder.
-        run: the run.
-        data: digests of its data.
-        changed: what changed in them since the resumed run began, a line each.
-        used: what the run uses where a hyperparameter leaves it open.
+        folder: Path of the run folder.
+        run: The run to record.
+        data: Digests of its data.
+        changed: Changes of the data since the resumed run began, one line each.
+        used: Values that the run uses for unset hyperparameters.
 
     Returns:
-        What is printed of the code and the data, a line each.
+        Lines to print about the code and the data.
     """
     from seqmodel.record.code import code_record
 
@@ -236,7 +235,7 @@ def write_record(
             write_file(folder / "code.diff", diff, RunError)
         record = {
             **vars(run.values),
-            "allow_changed_data": False,  # allowed for this time, not for what uses the record
+            "allow_changed_data": False,  # allowed only this time, not for later users
             "_run": {
                 "schema": SCHEMA,
                 "seqmodel": VERSION,
@@ -253,7 +252,7 @@ def write_record(
 
 
 def add_to_record(folder: Path, name: str, value: object) -> None:
-    """Notes something in the record of a run, under `_run`."""
+    """Add values to the record of a run, under `_run`."""
     path = folder / RECORD
     record = read_record(path)
     record["_run"][name] = value
@@ -261,7 +260,7 @@ def add_to_record(folder: Path, name: str, value: object) -> None:
 
 
 def defaults_digest(run: Run) -> str:
-    """Twelve hex digits of all names and defaults, so that a default that moved is noticed."""
+    """Return a digest, 12 hex digits, of all names and defaults, to detect changed defaults."""
     from hashlib import sha256
 
     defaults = {name: h.default for name, h in sorted(run.parser.declared.items()) if h.tracked}
@@ -269,11 +268,11 @@ def defaults_digest(run: Run) -> str:
 
 
 def packages() -> dict[str, str]:
-    """Every installed distribution and its version: of two with one name that which is imported."""
+    """Return the version of each installed distribution; of duplicates, the imported one."""
     from importlib.metadata import distributions
 
     found: dict[str, str] = {}
-    for distribution in distributions():  # in the order of sys.path: a venv before what it extends
+    for distribution in distributions():  # in sys.path order: a venv first
         found.setdefault(distribution.metadata["Name"], distribution.version)
     return {name: found[name] for name in sorted(found, key=str.lower)}
 
@@ -289,7 +288,7 @@ def _attempt(run: Run) -> dict[str, Any]:
 
 
 def is_other_rank() -> bool:
-    """Whether this process is not the first of a launch: it finds the folder, and makes none."""
+    """Return whether this process is not the first of a launch, so it must not create a folder."""
     ranks = [os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "NODE_RANK")]
     if os.environ.get("SLURM_NTASKS", "1") != "1":
         ranks.append(os.environ.get("SLURM_PROCID", "0"))
@@ -300,8 +299,8 @@ def _folder_of_first_rank(given: str | None) -> Path:
     folder = os.environ.get(FOLDER_VARIABLE) or given
     if not folder:
         raise RunError(
-            "with several processes started from outside (srun, torchrun) the run folder must be "
-            "one for all: give --default_root_dir"
+            "processes that srun or torchrun starts need one common run folder; "
+            "set --default_root_dir"
         )
     return Path(folder)
 

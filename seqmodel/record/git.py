@@ -1,4 +1,4 @@
-"""What git says of a checkout, asked so that nothing in the checkout is run.
+"""Ask git about a checkout without running any program that the checkout names.
 
 The configuration and the attributes of a checkout can name programs: hooks, a file system monitor,
 external diffs, text converters, filters, transports. All of them are switched off for each
@@ -40,35 +40,35 @@ _ENVIRONMENT = {
     "GIT_PAGER": "cat",
     "GIT_TERMINAL_PROMPT": "0",
 }
-# of a surrounding git, e.g. in a hook: they would point to another checkout
+# set by a surrounding git, e.g. in a hook; they would point to another checkout
 _DROPPED = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_EXTERNAL_DIFF")
 
 
 class GitFailed(Exception):
-    """What git said."""
+    """An error that git reported."""
 
 
 def commit(root: str) -> str:
-    """The commit that the checkout at `root` is at."""
+    """Return the current commit of the checkout at `root`."""
     return _git(root, "rev-parse", "HEAD").strip()
 
 
 def tracked(root: str, *below: str) -> list[str]:
-    """The files that git tracks, relative to `root`, in the folders `below` it."""
+    """Return the files that git tracks in the folders `below`, relative to `root`."""
     return _names(_git(root, "ls-files", "-z", "--", *below))
 
 
 def untracked(root: str, below: str) -> list[str]:
-    """The files that git neither tracks nor ignores, relative to `root`, in the folder `below`."""
+    """Return the files below `below`, relative to `root`, that git neither tracks nor ignores."""
     return _names(_git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", below))
 
 
 def changes(root: str, new: Iterable[str] = ()) -> Iterator[tuple[str, str]]:
-    """What differs from the commit: for each file its name and its diff, for `git apply`.
+    """Yield the name and the diff, for `git apply`, of each file that differs from the commit.
 
     Args:
-        root: the checkout.
-        new: files that git does not track, whose diff makes them.
+        root: Path of the checkout.
+        new: Untracked files, whose diff creates them.
     """
     filters = _filters_off(root)
     yield from _by_file(_git(root, "diff", "HEAD", *_DIFF, options=filters))
@@ -91,13 +91,13 @@ def _by_file(diff: str) -> Iterator[tuple[str, str]]:
 
 
 def _filters_off(root: str) -> list[str]:
-    """The options that switch off each filter which the configuration of the checkout defines.
+    """Return the options that switch off each filter in the configuration of the checkout.
 
     Raises:
-        GitFailed: there is one that cannot be switched off.
+        GitFailed: A filter cannot be switched off.
     """
     listed = _git(root, "config", "--local", "--includes", "-z", "--list")
-    # it fails where there is no configuration for one worktree alone, or git does not know of it
+    # it fails without a configuration of the worktree, or if git does not support one
     with contextlib.suppress(GitFailed):
         listed += _git(root, "config", "--worktree", "--includes", "-z", "--list")
     keys = {entry.split("\n", 1)[0] for entry in listed.split("\0")}
@@ -120,7 +120,7 @@ def _git(root: str, *args: str, options: Sequence[str] = ()) -> str:
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as e:
         raise GitFailed(str(e)) from e
-    # 1 is how a comparison of two files says that they differ
+    # exit code 1 means that two compared files differ
     if done.returncode == 0 or (done.returncode == 1 and "--no-index" in args):
         return done.stdout.decode("utf-8", "replace")
     said = done.stderr.decode("utf-8", "replace").strip().splitlines()

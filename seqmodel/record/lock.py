@@ -1,8 +1,8 @@
-"""One writer for one run folder: the file `lock` in it names the process that writes. Light.
+"""One writer per run folder: the file `lock` in it names the writing process. Light.
 
-Works where flock may not (NFS, Lustre): a lock is a file that is linked into place whole, which
-succeeds for one process only, and its heartbeat is its modification time. A killed process and a
-dead node leave the file behind; the next start takes it over. See docs/decisions/run-lock.md.
+This works even without flock (NFS, Lustre): a lock is a file that is linked into place as a whole,
+which succeeds for only one process, and its heartbeat is its modification time. A killed process
+and a dead node leave the file behind; the next start takes it over. See docs/decisions/run-lock.md.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from seqmodel.terminal import plain_line
 
 LOCK = "lock"
 BEAT_S = 10.0  # seconds between two heartbeats
-DEAD_S = 120.0  # a process on another host is dead after this silence
+DEAD_S = 120.0  # a process on another host counts as dead after this silence
 MOST_BYTES = 1 << 16
-WAIT_S = 180.0  # a job waits this long for the attempt before it
+WAIT_S = 180.0  # a job waits this long for the previous attempt
 
 
 class FolderLock:
-    """The lock of a run folder, held from `take` to `release`; before that it allows everything."""
+    """The lock of a run folder, held from `take` to `release`; not enforced before `take`."""
 
     def __init__(self) -> None:
         self.token = os.urandom(8).hex()
@@ -47,12 +47,12 @@ class FolderLock:
         self.release()
 
     def take(self, folder: Path) -> None:
-        """Makes this process the one that writes into `folder`, which exists.
+        """Make this process the only writer of the existing `folder`.
 
-        A job waits for the attempt before it, which may be ending or dead on another host.
+        A job waits for the previous attempt, which may be ending or dead on another host.
 
         Raises:
-            RunError: another process writes there, or no file can be made there.
+            RunError: Another process writes there, or no file can be created there.
         """
         path = folder / LOCK
         self._text = json.dumps({**_this_process(folder), "token": self.token})
@@ -62,7 +62,7 @@ class FolderLock:
             while not self._try_to_take(path):
                 if time.monotonic() >= end:
                     refuse_if_held(folder)
-                    continue  # it was given back just now
+                    continue  # it was released just now
                 if not is_shown:
                     print(plain_line(f"waiting for {_holder_text(path)} to end"), file=sys.stderr)
                     is_shown = True
@@ -74,10 +74,10 @@ class FolderLock:
         self._thread.start()
 
     def check(self) -> None:
-        """Asks whether the folder is still this process's; call it before writing there.
+        """Check that this process still holds the folder; call it before each write.
 
         Raises:
-            RunError: another process took the folder over, or it is gone.
+            RunError: Another process took over the folder, or it is gone.
         """
         if self._path is None:
             return
@@ -88,12 +88,12 @@ class FolderLock:
         except OSError as e:
             raise RunError(f"the run folder {self._path.parent} is gone: {e.strerror}") from e
         raise RunError(
-            f"{self._path.parent} was taken over by {by}, because this process gave no sign of "
-            f"life for {DEAD_S:.0f} s (was it suspended?); it ends here and writes nothing more"
+            f"{self._path.parent} was taken over by {by}, because this process sent no "
+            f"heartbeat for {DEAD_S:.0f} s (was it suspended?); it stops and writes nothing more"
         )
 
     def is_own(self) -> bool:
-        """Whether `check` passes."""
+        """Return whether `check` passes."""
         try:
             self.check()
         except RunError:
@@ -101,13 +101,13 @@ class FolderLock:
         return True
 
     def release(self) -> None:
-        """Gives the folder back, if it is still this process's."""
+        """Release the folder if this process still holds it."""
         path, self._path = self._path, None
         if path is None:
             return
         self._ended.set()
         if self._thread is not None:
-            self._thread.join(30.0)  # it would make the file again
+            self._thread.join(30.0)  # it would create the file again
         with suppress(OSError):
             if _token(_read(path)) == self.token:
                 path.unlink()
@@ -118,11 +118,11 @@ class FolderLock:
             return create(path, self._text)
         if _lives(*holders[-1]):
             return False
-        # the claim has the name of what it replaces: only one process can make it
+        # the claim is named after what it replaces, so only one process can create it
         claim = _claim(path, holders[-1][0])
         if not create(claim, self._text):
             return False
-        if _token(_read(path)) != _token(holders[0][0]):  # was replaced since it was read
+        if _token(_read(path)) != _token(holders[0][0]):  # it was replaced after it was read
             claim.unlink()
             return False
         write_file(path, self._text, RunError)
@@ -134,7 +134,7 @@ class FolderLock:
         try:
             found = _read(path)
         except OSError:
-            return True  # the file system is away for a moment: whoever writes will notice
+            return True  # the file system is temporarily unavailable; the next write will fail
         if found is None:  # removed by hand
             return create(path, self._text)
         return _token(found) == self.token
@@ -149,10 +149,10 @@ class FolderLock:
 
 
 def refuse_if_held(folder: Path) -> None:
-    """Looks at the lock of `folder` and changes nothing.
+    """Check the lock of `folder` without changing it.
 
     Raises:
-        RunError: another process writes there.
+        RunError: Another process writes there.
     """
     holders = _holders(folder / LOCK)
     if holders and _lives(*holders[-1]):
@@ -163,7 +163,7 @@ def refuse_if_held(folder: Path) -> None:
 
 
 def in_job() -> bool:
-    """Whether node.sh started this process: it waits for a lock instead of being refused."""
+    """Return whether node.sh started this process, which then waits for a lock."""
     return bool(os.environ.get("SEQMODEL_JOB_PID"))
 
 
@@ -187,7 +187,7 @@ def _this_process(folder: Path) -> dict[str, Any]:
 
 
 def _holder_text(path: Path) -> str:
-    """Names the process that holds `path`, for messages."""
+    """Describe the process that holds `path`, for messages."""
     holders = _holders(path)
     if not holders or "pid" not in holders[-1][0]:
         return "another process"
@@ -197,9 +197,9 @@ def _holder_text(path: Path) -> str:
 
 
 def _holders(path: Path) -> list[tuple[dict[str, Any], Path]]:
-    """The record at `path`, then those of who claimed it in turn, each with where it is.
+    """Return the record at `path` and those of its successive claimants, each with its path.
 
-    The last one is the holder.
+    The last one is that of the holder.
     """
     found: list[tuple[dict[str, Any], Path]] = []
     at = path
@@ -214,10 +214,10 @@ def _claim(path: Path, holder: Mapping[str, Any]) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """What a lock says; None without one. A damaged one says nothing but a token of its own."""
+    """Return the content of a lock; None if there is none. A damaged one has only its token."""
     try:
         with _open(path) as file:
-            data = file.read(MOST_BYTES) or b""  # None: a terminal or pipe without any
+            data = file.read(MOST_BYTES) or b""  # None for a terminal or pipe without input
     except FileNotFoundError as e:
         if os.path.islink(path):  # a link to nothing: no lock could be made in its place
             raise _unreadable(path, e) from e
@@ -236,17 +236,17 @@ def _token(holder: Mapping[str, Any] | None) -> str:
 
 
 def _lives(holder: Mapping[str, Any], at: Path) -> bool:
-    """Whether the process that the record at `at` names may still write."""
+    """Return whether the process in the record at `at` may still write."""
     if holder.get("machine") != _machine():
         return _silent_s(at) <= DEAD_S
     with suppress(OSError):
         if not os.path.samefile(holder["folder"], at.parent):
-            return False  # the folder is a copy of the one that is written
+            return False  # the folder is a copy of the folder that is written
     return _start_of(holder["pid"]) in ("unknown", holder.get("started"))
 
 
 def _silent_s(at: Path) -> float:
-    """Seconds since the last heartbeat, by the clock of the file system."""
+    """Return the seconds since the last heartbeat, by the clock of the file system."""
     probe = at.with_name(f"{LOCK}.{os.urandom(8).hex()}.part")
     try:
         create(probe, ".")
@@ -272,28 +272,28 @@ def _unreadable(path: Path, e: OSError) -> RunError:
 
 
 def _open(path: Path) -> BinaryIO:
-    # opening asks an NFS server anew, which a mere stat may not; a FIFO must not block
+    # opening queries an NFS server again, unlike stat; a FIFO must not block
     return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
 
 
 def _machine() -> str:
-    """What distinguishes hosts and containers: a process id of one means nothing in another."""
+    """Return an identifier of the host and container in which a process id is valid."""
     parts = [os.uname().nodename]
-    with suppress(OSError):  # elsewhere than on Linux there are no such files
+    with suppress(OSError):  # only Linux has these files
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
         parts.append(os.readlink("/proc/self/ns/pid"))
     return " ".join(parts)
 
 
 def _start_of(pid: int) -> str | None:
-    """When the process started, in the units of this host; None if it is dead."""
+    """Return the start time of a process, in units of this host; None if it is dead."""
     hidden = None
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return None
     except PermissionError:
-        hidden = "unknown"  # it lives, but some machines hide other users' processes
+        hidden = "unknown"  # it lives, but some hosts hide the processes of other users
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if fields[0] in "ZX" else fields[19]

@@ -1,8 +1,8 @@
-"""How the files of a run folder are read: one damaged run never stops the reading of the others.
+"""Read the files of run folders; one damaged run never prevents reading the others.
 
-A run folder may hold anything: a FIFO in the place of a file, a record that was cut off, numbers
-out of any range. Only regular files are opened, and a record has the types that its readers count
-on, or `Damaged` says which file is wrong and why. Standard library only.
+A run folder may hold anything: a FIFO in place of a file, a truncated record, numbers out of range.
+Only regular files are opened. A record has the types that its readers expect, or `Damaged` reports
+which file is wrong and why. Standard library only.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from typing import Any
 from seqmodel.errors import JobError
 from seqmodel.job import agent
 
-MAX_DEPTH = 8  # lists within lists, in hparams.json
+MAX_DEPTH = 8  # nested lists in hparams.json
 MAX_SECONDS = 1e10  # 300 years
 MAX_COUNT = 2.0**62  # bytes, weights
 
 
 class Damaged(JobError):
-    """A file of a run that cannot be used: its name, and why."""
+    """A file of a run that cannot be used, with its name and the reason."""
 
 
 def read_regular(path: str, pick: Callable[[Any, int], bytes] | None = None) -> bytes | None:
-    """The content of a regular file; None if there is none.
+    """Return the content of a regular file; None if it does not exist.
 
     Args:
-        path: the file; a link to a regular file is one.
-        pick: reads a part, given the open file and its size; all of it unless given.
+        path: Path of the file, or of a link to a regular file.
+        pick: Function of the open file and its size that reads a part. Default: read all.
 
     Raises:
-        Damaged: something else is there, or it is too large, or it cannot be read.
+        Damaged: It is not a regular file, too large or unreadable.
     """
     try:
         return agent.read_regular(path, pick)
@@ -41,10 +41,10 @@ def read_regular(path: str, pick: Callable[[Any, int], bytes] | None = None) -> 
 
 
 def parse_object(data: bytes, name: str) -> dict[str, Any]:
-    """The JSON object that a file holds; NaN and infinity in it become text.
+    """Parse the JSON object of a file; NaN and infinity become text.
 
     Raises:
-        Damaged: it is empty, cut off, no JSON, or not an object.
+        Damaged: The content is empty, truncated, not JSON, or not an object.
     """
     if not data:
         raise Damaged(f"{name}: the file is empty")
@@ -54,17 +54,17 @@ def parse_object(data: bytes, name: str) -> dict[str, Any]:
             json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError) as e:
         why = "nested too deeply" if isinstance(e, RecursionError) else _one_line(e)
-        raise Damaged(f"{name}: no JSON ({why})") from e
+        raise Damaged(f"{name}: not JSON ({why})") from e
     if not isinstance(found, dict):
         raise Damaged(f"{name}: holds {_kind(found)}, not an object")
     return found
 
 
 def check_hparams(record: Mapping[str, Any]) -> None:
-    """Refuses a record of hyperparameters that the tables cannot show.
+    """Check that the tables can show a record of hyperparameters.
 
     Raises:
-        Damaged: it names the field.
+        Damaged: A field is invalid; the message names it.
     """
     for field, value in record.items():
         if field != "_run":
@@ -78,10 +78,10 @@ def check_hparams(record: Mapping[str, Any]) -> None:
 
 
 def check_usage(record: Mapping[str, Any]) -> None:
-    """Refuses times and sizes that are no numbers, or out of any range.
+    """Check that times and sizes are numbers in a plausible range.
 
     Raises:
-        Damaged: it names the field.
+        Damaged: A field is invalid; the message names it.
     """
     counts = ("peak_rss_bytes", "peak_gpu_bytes", "n_weights", "step")
     fields = {**dict.fromkeys(("wall_s", "cpu_s"), _seconds), **dict.fromkeys(counts, _count)}
@@ -89,10 +89,10 @@ def check_usage(record: Mapping[str, Any]) -> None:
 
 
 def check_job(record: Mapping[str, Any]) -> None:
-    """Refuses a job's record whose fields have other types than the readers count on.
+    """Check that the fields of a job's record have the expected types.
 
     Raises:
-        Damaged: it names the field.
+        Damaged: A field is invalid; the message names it.
     """
     texts = dict.fromkeys(("kind", "canonical", "interface"), _text)
     _check(record, "job.json", {**texts, "settings": _object, "code": _object, "fields": _object})
@@ -102,17 +102,17 @@ def check_job(record: Mapping[str, Any]) -> None:
 
 
 def check_test_curves(record: Mapping[str, Any]) -> None:
-    """Refuses curves that the report cannot draw.
+    """Check that the report can draw the curves.
 
     Raises:
-        Damaged: it names the field.
+        Damaged: A field is invalid; the message names it.
     """
     if not record:
         return
     name = "test_curves.json"
     try:
         if not all(isinstance(text, str) for text in record.get("names", [])):
-            raise Damaged(f"{name}: names: not a list of texts")
+            raise Damaged(f"{name}: names: not a list of strings")
         for row in record.get("confusion", []):
             _check_numbers(row)
         for key, axes in _AXES.items():
@@ -140,10 +140,10 @@ _AXES = {
 
 
 def check_metrics(data: bytes) -> None:
-    """Refuses a metrics.csv whose first line names no step.
+    """Check that the first line of metrics.csv has a column `step`.
 
     Raises:
-        Damaged: it does not.
+        Damaged: The column is missing.
     """
     head, end, _ = data.partition(b"\n")
     if end and b"step" not in head.strip().split(b","):
@@ -151,7 +151,7 @@ def check_metrics(data: bytes) -> None:
 
 
 def why(error: BaseException) -> str:
-    """One line about what was wrong with a run."""
+    """Return one line that describes the fault of a run."""
     if isinstance(error, JobError):
         return _one_line(error)
     return f"{type(error).__name__}: {_one_line(error)}"
@@ -165,7 +165,7 @@ def _check(record: Mapping[str, Any], name: str, fields: Mapping[str, _Field]) -
 
 
 def _check_plain(value: Any, name: str, depth: int) -> None:
-    """A value of a table's cell: text, a finite number, or lists and objects of these."""
+    """Check a value of a cell: text, a finite number, or lists and objects of these."""
     if isinstance(value, (list, dict)):
         if depth == MAX_DEPTH:
             raise Damaged(f"{name}: nested too deeply")
@@ -176,14 +176,14 @@ def _check_plain(value: Any, name: str, depth: int) -> None:
 
 
 def _check_numbers(values: Any) -> int:
-    """Raises unless `values` is a list of finite numbers; its length."""
+    """Check that `values` is a list of finite numbers, and return its length."""
     if not isinstance(values, list) or not math.isfinite(math.fsum(values)):
         raise Damaged("test_curves.json: not a list of finite numbers")
     return len(values)
 
 
 def _is_number(value: Any, most: float = 1e300) -> bool:
-    # a comparison, as the conversion of a large int to float would fail
+    # a comparison, because the conversion of a large int to float would fail
     return isinstance(value, (int, float)) and -most <= value <= most
 
 

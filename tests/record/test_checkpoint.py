@@ -119,10 +119,10 @@ def test_a_header_with_values_of_other_types_is_refused(tmp_path, damaged):
 @pytest.mark.parametrize(
     ("damaged", "message"),
     [
-        ({"seqmodel": 3}, "'seqmodel' entry are no table"),
+        ({"seqmodel": 3}, "'seqmodel' entry are not a table"),
         ({"state_dict": [1]}, "weights or"),
-        ({"seqmodel": {}}, "hyperparameters or its targets are no table"),
-        ({"seqmodel": entry(hparams=[1])}, "hyperparameters or its targets are no table"),
+        ({"seqmodel": {}}, "hyperparameters or targets are not a table"),
+        ({"seqmodel": entry(hparams=[1])}, "hyperparameters or targets are not a table"),
         ({"seqmodel": entry(version=None)}, "is not a version of seqmodel"),
         ({"seqmodel": entry(splits="train")}, "'splits' is not of type dict"),
         ({"seqmodel": entry(contigs=[["a"]])}, "'contigs' is not of type dict"),
@@ -216,7 +216,7 @@ def test_weights_of_a_part_are_loaded(tmp_path):
         (nn.Linear(2, 4), DNA, r"weight \(3x2 in the file, 4x2 here\)"),
         (nn.Linear(2, 3, bias=False), DNA, r"bias \(not in this model\)"),
         (nn.Sequential(nn.Linear(2, 3)), DNA, r"0\.weight \(not in the file\)"),
-        (nn.Linear(2, 3), PROTEIN, r"alphabet dna \(4 letters\), this run reads protein"),
+        (nn.Linear(2, 3), PROTEIN, r"alphabet dna \(4 symbols\), but this run reads protein"),
     ],
 )
 def test_weights_that_do_not_fit_are_told(tmp_path, module, alphabet, message):
@@ -269,5 +269,5 @@ def test_the_pairs_of_tracks_of_an_earlier_version_follow_from_its_strands(
 
 @pytest.mark.parametrize("targets", [{}, {"kind": "real"}, {"kind": "x", "names": []}, 3])
 def test_a_checkpoint_that_does_not_tell_its_targets_is_refused(targets):
-    with pytest.raises(CheckpointError, match=r"a\.ckpt: damaged, it does not say what its model"):
+    with pytest.raises(CheckpointError, match=r"a\.ckpt: damaged, it has no valid"):
         checkpoint.saved_targets({"seqmodel": {"targets": targets}}, "a.ckpt")

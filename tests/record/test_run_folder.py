@@ -68,23 +68,23 @@ def test_a_folder_that_only_has_a_jobs_hyperparameters_is_taken(make_run, tmp_pa
     (tmp_path / "r/hparams.json").write_text(json.dumps({"lr": 1}))
     assert folder_of(run).name == "r"
     run_folder.write_record(tmp_path / "r", run, {})
-    with pytest.raises(RunError, match="r holds a run already"):
+    with pytest.raises(RunError, match="r already holds a run"):
         folder_of(run)
 
 
 def test_an_unreadable_record_is_not_replaced(make_run, tmp_path):
     (tmp_path / "r").mkdir()
     (tmp_path / "r/hparams.json").write_text('{"lr": 1')
-    with pytest.raises(RunError, match="holds a run already"):
+    with pytest.raises(RunError, match="already holds a run"):
         folder_of(make_run("--default_root_dir=r"))
 
 
 def test_a_file_in_the_way_is_told(make_run, tmp_path):
     (tmp_path / "r").write_text("")
-    with pytest.raises(RunError, match="cannot make the run folder r: File exists"):
+    with pytest.raises(RunError, match="cannot create the run folder r: File exists"):
         folder_of(make_run("--default_root_dir=r"))
     (tmp_path / "out").write_text("")
-    with pytest.raises(RunError, match="cannot make a run folder below out/.*: Not a directory"):
+    with pytest.raises(RunError, match="cannot create a run folder below out/.*: Not a directory"):
         folder_of(make_run())
 
 
@@ -99,7 +99,7 @@ def test_other_ranks_take_the_folder_of_the_first(make_run, tmp_path, monkeypatc
     assert folder_of(make_run()) == first.resolve()
     monkeypatch.delenv(run_folder.FOLDER_VARIABLE)
     assert str(folder_of(make_run("--default_root_dir=r"))) == "r"
-    with pytest.raises(RunError, match="give --default_root_dir"):
+    with pytest.raises(RunError, match="set --default_root_dir"):
         folder_of(make_run())
 
 

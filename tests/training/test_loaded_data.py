@@ -310,7 +310,7 @@ def test_the_letters_that_are_not_known_are_the_same_input(folder, capsys):
     given = [*TABLE, "--task=classify", "--label_columns=number", *QUIET]
     given += ["--load_encoder_from_checkpoint=run/checkpoints/last.ckpt"]
     assert main([*given, "--default_root_dir=other"]) == 2
-    assert "trained with --unknown=zeros, this run has --unknown=uniform" in told(capsys)
+    assert "trained with --unknown=zeros, but this run has --unknown=uniform" in told(capsys)
 
 
 def test_a_model_of_letters_reads_data_with_any_labels(folder):

@@ -70,7 +70,7 @@ HOST = {
     "--max_time=00:00:00:00": "DD:HH:MM:SS",
     "--cache_dir=/proc/x": "--cache_dir=/proc/x: cannot be made",
     "--cache_dir=g.fa": "--cache_dir=g.fa: cannot be made",
-    "--default_root_dir=g.fa/x": "--default_root_dir=g.fa/x: g.fa is no folder",
+    "--default_root_dir=g.fa/x": "--default_root_dir=g.fa/x: g.fa is not a folder",
     "--limit_train_batches=0.01": "less than one of the . batches of the train split",
     "--limit_val_batches=0.01": "less than one of the . batches of the valid split",
     "--monitor=banana": "logs no such value",
