@@ -1,4 +1,4 @@
-"""From hyperparameters to a task with its encoder and decoder; no data are needed."""
+"""Build a task with its encoder and decoder from hyperparameters, without data."""
 
 from __future__ import annotations
 
@@ -77,6 +77,6 @@ def _decoder_hparams(run: Run, encoder: Encoder) -> Hparams:
         if rest:
             raise HparamError(
                 f"--bin_len={bin_len}: the encoder has one output for {encoder.stride} bp, which "
-                f"do not divide a bin; set --bin_len to a multiple of {encoder.stride}"
+                f"does not divide a bin; set --bin_len to a multiple of {encoder.stride}"
             )
     return found

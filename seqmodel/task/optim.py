@@ -50,7 +50,7 @@ def parameter_groups(module: nn.Module, hparams: Hparams) -> Groups:
             groups.setdefault(key, []).append(parameter)
     if not groups:
         raise HparamError(
-            "nothing is left to train: lower --freeze_layers, or use a decoder that learns"
+            "no trainable parameters are left; lower --freeze_layers, or use a decoder with weights"
         )
     return [
         {

@@ -1,1 +1,1 @@
-"""One run on this host: the trainer, its callbacks, what is saved, shown and logged."""
+"""One run on this host: the trainer, its callbacks, and what it saves, shows and logs."""

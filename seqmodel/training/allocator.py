@@ -1,4 +1,4 @@
-"""Memory of a training step on the CPU: kept for the next step, not given back to the system.
+"""Keep the memory of a training step on the CPU for the next step instead of releasing it.
 
 Each step frees large blocks and asks for the same ones again. glibc maps every block of over 32 MB
 anew and returns the top of its heap, so the kernel has to find and clear the same pages again: some
@@ -16,17 +16,17 @@ from contextlib import contextmanager
 # options of mallopt(3), from glibc's malloc.h
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _KEEP = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1}
-# what a process comes to by itself that has freed large blocks; once set, glibc moves it no more
+# the value that glibc reaches by itself after large frees; once set, glibc keeps it
 _AFTER = {_MMAP_MAX: 65536, _MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20}
 _USERS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
 
 @contextmanager
 def kept_memory() -> Iterator[bool]:
-    """Within it what is freed is kept by this process; after it, it is given back.
+    """Keep freed memory in this process inside the block; release it afterwards.
 
-    Gives whether that could be arranged: not without glibc, nor where the user has set one of its
-    own variables (MALLOC_TRIM_THRESHOLD_, GLIBC_TUNABLES, ...), which is kept.
+    Yields whether this works: it needs glibc, and if you set any glibc malloc variable yourself
+    (MALLOC_TRIM_THRESHOLD_, GLIBC_TUNABLES, ...), seqmodel leaves it unchanged.
     """
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "gnu_get_libc_version") or any(x in os.environ for x in _USERS):

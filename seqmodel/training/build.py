@@ -21,7 +21,7 @@ from seqmodel.task.task import Task
 
 
 class Before(NamedTuple):
-    """What the weights that a run starts from were trained on, as far as their file knows."""
+    """The training data of the weights from which a run starts, as far as their file records it."""
 
     contigs: dict[str, list[int]]
     n_contigs: int
@@ -29,7 +29,7 @@ class Before(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """What a run is made of."""
+    """The parts of a run."""
 
     data: Data
     task: Task
@@ -39,10 +39,10 @@ class Parts(NamedTuple):
 
 
 def build(run: Run) -> Parts:
-    """Everything that `run` names; weights from its seed or checkpoint.
+    """Build the parts that `run` names, with weights from its seed or checkpoint.
 
     Raises:
-        SeqmodelError: data that cannot be read, or parts that do not fit each other.
+        SeqmodelError: The data cannot be read, or the parts do not fit each other.
     """
     data = build_data(run)
     alphabet = data.alphabet.to_dict()
@@ -77,10 +77,10 @@ def _before(saved: dict[str, Any] | None, path: str) -> Before:
 
 
 def _changed_data(run: Run, data: Data, saved: dict[str, Any]) -> tuple[str, ...]:
-    """What the data files of a resumed run have become, if they may: a few words a file.
+    """Return the allowed changes of the data files of a resumed run, a phrase for each file.
 
     Raises:
-        RunError: they may not.
+        RunError: The changes are not allowed.
     """
     places = [n for n, h in run.parser.declared.items() if h.group == PLACE]
     now = {name: files_in(getattr(run.values, name)) for name in places}
@@ -97,10 +97,10 @@ def _changed_data(run: Run, data: Data, saved: dict[str, Any]) -> tuple[str, ...
 
 
 def _match_targets(run: Run, data: Data, saved: dict[str, Any], path: str) -> None:
-    """Puts the targets of the data in the order of the model in a checkpoint, and says so.
+    """Order the targets of the data as in the model of a checkpoint, and report it.
 
     Raises:
-        CheckpointError: the data have other targets than the model.
+        CheckpointError: The targets of the data and of the model differ.
     """
     try:
         found = match(saved_targets(saved, path), data.targets)

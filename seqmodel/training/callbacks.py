@@ -1,4 +1,4 @@
-"""Callbacks that change what is learned: averages of the weights. trainer.py adds them.
+"""Callbacks that change the trained model: averages of the weights. trainer.py adds them.
 
 Both validate, test and keep the average; the weights that are trained are in the checkpoint
 beside it (`current_model_state`), so that a resumed run continues with them.
@@ -26,7 +26,7 @@ STEP_HOOKS = (
 
 
 def training_callbacks(hparams: Hparams) -> list[Callback]:
-    """The callbacks that the optimiser's hyperparameters ask for."""
+    """Return the callbacks that the hyperparameters of the optimiser request."""
     if hparams.ema_decay:
         return [EMAWeightAveraging(decay=hparams.ema_decay)]
     if hparams.swa_start_prop is not None:
@@ -35,7 +35,7 @@ def training_callbacks(hparams: Hparams) -> list[Callback]:
 
 
 def skip_idle_hooks(callbacks: list[Callback]) -> None:
-    """Makes Lightning pass over the hooks of each step that a callback does not have.
+    """Make Lightning skip the per-step hooks that a callback does not define.
 
     It calls all of them on all callbacks, through a profiler: 0.1 ms a step for five callbacks that
     do nothing. A hook that is None is skipped.
@@ -54,7 +54,7 @@ class EpochAverage(WeightAveraging):
     norm statistics are averaged too.
 
     Args:
-        start_prop: proportion of the epochs after which averaging starts.
+        start_prop: Proportion of the epochs after which averaging starts.
     """
 
     def __init__(self, start_prop: float) -> None:
@@ -65,7 +65,7 @@ class EpochAverage(WeightAveraging):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Takes the weights in after the last batch of an epoch, before its validation."""
+        """Add the weights to the average after the last batch of an epoch, before validation."""
         if trainer.is_last_batch:
             start = int(self.start_prop * (trainer.max_epochs or 0))
             self._n_averaged = max(trainer.current_epoch - start, 0)

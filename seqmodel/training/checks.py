@@ -1,6 +1,6 @@
-"""What is refused of a run before its folder is made: data and a task that do not make one.
+"""Checks of the data and the task of a run before its folder is created.
 
-A trial (`--fast_dev_run`) is refused for the same reasons.
+A trial (`--fast_dev_run`) passes the same checks.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def check_monitor(run: Run, parts: Parts) -> None:
-    """Refuses a monitor that is never logged, and settings that need a validation split.
+    """Check that the monitor is logged and that settings have the validation split they need.
 
-    A resumed run keeps such settings, since an earlier version took them.
+    A resumed run keeps such settings, because an earlier version accepted them.
 
     Raises:
-        HparamError: `--monitor` is no value of the task, or there is no validation split.
+        HparamError: The task does not log `--monitor`, or there is no validation split.
     """
     v = run.values
     if v.mode != "train":
@@ -54,11 +54,11 @@ def check_monitor(run: Run, parts: Parts) -> None:
 
 
 def check_bins(run: Run, parts: Parts) -> None:
-    """Refuses a model of tracks whose bins are not those of the data.
+    """Check that the bins of a model of tracks match the data.
 
     Raises:
-        HparamError: other bins than the data have.
-        LabelError: another number of bins.
+        HparamError: The bins differ in size from the data.
+        LabelError: The number of bins differs.
     """
     task, data = parts.task, parts.data
     decoder, target_len = task.decoder, getattr(data, "target_len", None)
@@ -76,10 +76,10 @@ def check_bins(run: Run, parts: Parts) -> None:
 
 
 def check_lengths(run: Run, parts: Parts) -> None:
-    """Refuses a proportion of the batches of a split that leaves none.
+    """Check that a proportion of the batches of a split leaves at least one.
 
     Raises:
-        HparamError: it names the setting and the number of batches.
+        HparamError: No batch is left; the message names the setting.
     """
     v = run.values
     limits = {"train": v.limit_train_batches, "valid": v.limit_val_batches}
@@ -98,10 +98,10 @@ def check_lengths(run: Run, parts: Parts) -> None:
 
 
 def check_training(run: Run, parts: Parts) -> None:
-    """Refuses an optimiser without weights, and a schedule that does not fit the steps of the run.
+    """Check that the optimiser has weights and the schedule fits the steps of the run.
 
     Raises:
-        HparamError: what `Task.configure_optimizers` would raise when training starts.
+        HparamError: The error that `Task.configure_optimizers` would raise later.
     """
     v = run.values
     if v.mode == "train":
@@ -111,7 +111,7 @@ def check_training(run: Run, parts: Parts) -> None:
 
 
 def whole_run_steps(run: Run, n_batches: int) -> int:
-    """Optimiser steps of a run whose epoch has `n_batches`, on one rank; as Lightning counts."""
+    """Return the optimiser steps of a run with `n_batches` per epoch and rank, as in Lightning."""
     v = run.values
     an_epoch = limited(n_batches, v.limit_train_batches)
     steps = math.ceil(an_epoch / v.accumulate_grad_batches) * v.max_epochs
@@ -119,17 +119,17 @@ def whole_run_steps(run: Run, n_batches: int) -> int:
 
 
 def limited(n_batches: int, limit: float | None) -> int:
-    """How many of `n_batches` a limit leaves, as Lightning counts: a number, or a proportion."""
+    """Return how many of `n_batches` a limit (number or proportion) leaves, as in Lightning."""
     if isinstance(limit, float):
         return int(n_batches * limit)
     return min(n_batches, limit or n_batches)
 
 
 def check_contents(run: Run, parts: Parts) -> None:
-    """Refuses a split in which nothing can be predicted; as a rule one batch is read of each.
+    """Check that each split has something to predict; usually one batch of each is read.
 
     Raises:
-        LabelError: all labels of a split are missing, or all positions unknown.
+        LabelError: All labels of a split are missing, or all positions are unknown.
     """
     used = ("test",) if run.values.mode == "test" else parts.data.splits
     for split in used:
@@ -147,10 +147,10 @@ def check_contents(run: Run, parts: Parts) -> None:
 
 
 def check_test_split(run: Run, parts: Parts) -> None:
-    """Refuses a test split that is the valid split, from which the best checkpoint is chosen.
+    """Check that the test split differs from the valid split, which chooses the best checkpoint.
 
     Raises:
-        RunError: files of the same content, under other names, are given for both.
+        RunError: Both have files of the same content under different names.
     """
     data = parts.data
     files = [list(getattr(data.hparams, f"{split}_files", ())) for split in ("valid", "test")]

@@ -1,6 +1,6 @@
-"""What a run does: data and model are built, trained and tested, and its folder keeps all of it.
+"""Execute a run: build data and model, train, test, and record everything in its folder.
 
-Everything that can be refused is refused before the run folder is made.
+All checks come before the run folder is created.
 """
 
 from __future__ import annotations
@@ -75,14 +75,14 @@ QUIET = (
 
 
 class Outcome(NamedTuple):
-    """What a run left: its folder, None for a trial, and the last value of all that was logged."""
+    """The result of a run: its folder (None for a trial) and the last logged values."""
 
     folder: Path | None
     metrics: dict[str, float]
 
 
 class Tested(NamedTuple):
-    """What a test left in memory, for an audit.
+    """The results of a test in memory, for an audit.
 
     Attributes:
         run: what was run.
@@ -110,14 +110,14 @@ AfterTest = Callable[[Tested], Beside]
 
 
 def execute(run: Run, after_test: AfterTest | None = None) -> Outcome:
-    """Does what `run` says.
+    """Execute `run`.
 
     Args:
-        run: what is done.
-        after_test: called on the first rank at the end of a run that was tested.
+        run: Run to execute.
+        after_test: Function called on the first rank at the end of a tested run.
 
     Raises:
-        SeqmodelError: something that the user can correct.
+        SeqmodelError: The user can correct the input.
     """
     with (
         _process_as_it_was(),

@@ -1,4 +1,4 @@
-"""What is refused of a run before its data are read: settings that this host cannot follow.
+"""Checks before the data are read: settings that this host does not support.
 
 Lightning refuses most of them itself, but only where its Trainer is made, after the run folder. So
 a Trainer without callbacks and loggers is made first.
@@ -34,8 +34,8 @@ def check_host(run: Run) -> None:
     """Refuses devices, processes, loggers and a precision that this host does not have.
 
     Raises:
-        HparamError: a setting that this host cannot follow.
-        RunError: the package of a logger is missing.
+        HparamError: This host does not support a setting.
+        RunError: The package of a logger is missing.
     """
     v = run.values
     _check_accelerator(v.accelerator, v.devices)
@@ -139,19 +139,19 @@ def check_number(name: str, value: int | None) -> None:
     if value and value > most:
         raise HparamError(
             f"--{name}={value}: this process has {n_cpus} CPU{'s' * (n_cpus != 1)}, and more "
-            f"than {PER_CPU} for each only wait; set --{name}={most} or less"
+            f"than {PER_CPU} for each would only wait; set --{name}={most} or less"
         )
 
 
 def _check_nodes(num_nodes: int) -> None:
-    """Refuses several nodes where nothing starts the processes of the others."""
+    """Check that something starts the processes of the other nodes."""
     launchers = (SLURMEnvironment, TorchElasticEnvironment, LSFEnvironment, MPIEnvironment)
     if num_nodes > 1 and "MASTER_ADDR" not in os.environ and not any(
         x.detect() for x in launchers
     ):  # fmt: skip
         raise HparamError(
             f"--num_nodes={num_nodes}: the run would wait for processes on other nodes, and "
-            "nothing starts them; start it by srun or torchrun, or set --num_nodes=1"
+            "nothing starts them; start it with srun or torchrun, or set --num_nodes=1"
         )
 
 

@@ -22,7 +22,7 @@ FIRST = ("epoch", "step")
 
 
 class MetricsCsv(Logger):
-    """Appends what is logged to the CSV file at `path`; a new name adds a column.
+    """Append logged values to the CSV file at `path`; a new name adds a column.
 
     Args:
         path: the file; its folder exists.
@@ -59,10 +59,10 @@ class MetricsCsv(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Adds one row.
+        """Add one row.
 
         Raises:
-            RunError: the folder was taken over by another process.
+            RunError: Another process took over the folder.
         """
         self.lock.check()
         row: dict[str, float | None] = {"step": step, **metrics}
@@ -101,7 +101,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     wrong = next((i for i, row in enumerate(rows, 2) if None in row or None in row.values()), None)
     if wrong is not None:
         raise RunError(
-            f"{path} line {wrong}: has not as many values as there are columns; correct it, or "
+            f"{path} line {wrong}: has a different number of values than columns; correct it, or "
             "move it away"
         )
     return rows
@@ -110,5 +110,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def _step(path: Path, row: dict[str, Any]) -> int:
     text = row.get("step") or ""
     if not text.removeprefix("-").isdecimal():
-        raise RunError(f"{path}: the step {text!r} is no whole number; correct it, or move it away")
+        raise RunError(
+            f"{path}: the step {text!r} is not a whole number; correct it, or move it away"
+        )
     return int(text)

@@ -136,7 +136,7 @@ BINS = {
     "--seq_len=64 --bin_len=8 --bin_positions=4": "a bin of the model has 4 bp",
     "--seq_len=64 --bin_len=8 --crop_bins=4": "after cropping",
     "--seq_len=64 --bin_len=8 --target_len=32": "the model gives 8 bins, the tracks have 4",
-    "--seq_len=64 --bin_len=8 --encoder=cnn --pool_size=3": "which do not divide a bin",
+    "--seq_len=64 --bin_len=8 --encoder=cnn --pool_size=3": "which does not divide a bin",
     "--seq_len=64 --bin_len=7": "does not divide",
 }
 
