@@ -23,7 +23,7 @@ def test_a_missing_package_is_named_with_both_ways_to_get_it():
     with pytest.raises(HparamError) as caught:
         optional("no_such_package.part", "--align", "audit", HparamError)
     assert str(caught.value) == (
-        "--align needs the package no_such_package: pip install no_such_package, or all of the "
+        "--align needs the package no_such_package: pip install no_such_package, or the whole "
         "extra 'audit': pip install '.[audit]' in the checkout of seqmodel"
     )
     assert "pip install mlflow-skinny," in missing("--logger=mlflow", "mlflow", "mlflow")

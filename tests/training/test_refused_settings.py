@@ -114,7 +114,7 @@ def test_a_logger_that_is_not_installed_is_refused(data, monkeypatch, capsys, na
     monkeypatch.setattr("seqmodel.training.host.find_spec", lambda name: None)
     line = refused(data, monkeypatch, capsys, [*DATA, VALID, f"--logger={name}"])
     package = "mlflow-skinny" if name == "mlflow" else name
-    assert f"--logger={name} needs the package {package}: pip install {package}, or the whole extra" in line
+    assert f"--logger={name} needs the package {package}: pip install {package}, or the" in line
 
 
 def test_a_compilation_without_a_compiler_is_refused(data, monkeypatch, capsys):
