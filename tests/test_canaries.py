@@ -382,7 +382,7 @@ def test_the_record_of_a_search_runs_nothing(canary, where):
     folder.mkdir(parents=True)
     (folder / where).write_bytes(pickle.dumps(Evil(str(canary))) + b"\n")
     if where == "search.json":
-        with pytest.raises(JobError, match="no record of a search"):
+        with pytest.raises(JobError, match="not a record of a search"):
             SearchRecord(str(folder)).read()
         return
     found = AdaptiveSearch(ShellJob(), {"task": "masked"}, {"lr": uniform(0.1, 1)}, name="mine")

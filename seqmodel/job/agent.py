@@ -392,7 +392,7 @@ def write_files(root, files, links=None):
 def unwritten(error, path):
     """Return the Failure for an OSError while `path` was written for a submission."""
     text = f"cannot write {path}: {error.strerror or error}"
-    return Failure("failed", text, "nothing was submitted, and what was written was removed")
+    return Failure("failed", text, "nothing was submitted, and the written files were removed")
 
 
 def discard(root, names):
@@ -501,7 +501,7 @@ def prune(folders, older_than_min):
 def _prune(folder, older_than_min):
     try:
         if os.path.islink(folder):
-            return "it cannot be entered"
+            return "the folder cannot be opened"
         paths = [folder] + [f"{folder}/{name}" for name in os.listdir(folder)]
         times = [os.lstat(path).st_mtime for path in paths]
         why = next((why for why in map(_foreign, paths[1:]) if why), "")
@@ -532,5 +532,5 @@ def _foreign(path):
     if name == "events" and re.search(rb"^[0-9]* created ", data, re.M):
         return "it holds a job"
     if name == "hparams.json" and b'"_run"' in data:
-        return "a run began in it"
+        return "a run has started in it"
     return "a job wrote its output there" if name in ("stdout", "stderr") and data else ""

@@ -432,7 +432,7 @@ def cancel_processes(chosen, why):
         if not found and node and node != os.uname()[1]:
             problem = f"it runs on {node}: cancel it there"
         elif not found and node and not _is_gone(folder):
-            problem = "it runs outside of the queue: end it by its process"
+            problem = "it runs outside of the queue: end its process"
         _conclude(folder, why, problem, failed)
     if ended:
         text = f"sleep 10; for group in {' '.join(ended)}; do kill -KILL -- -$group; done"

@@ -1,14 +1,14 @@
-"""This host, or one behind SSH, by the same few operations.
+"""Access to this host, or to a host behind SSH, through the same operations.
 
-The operations themselves are the functions of agent.py and launch.py. LocalInterface calls them;
-SshInterface has them called there, by the OpenSSH program with the user's own configuration, agent,
-jump hosts and ControlMaster. One call is one connection.
+The operations are the functions of agent.py and launch.py. LocalInterface calls them here, and
+SshInterface runs them on the other host, by the OpenSSH program with the user's own configuration,
+agent, jump hosts and ControlMaster. Each call uses one connection.
 
-    call(operation, ...)   a function of agent.py or launch.py: its result, its failure as JobError
-    run(args)              a command, its exit code and output
-    read(paths)            head and tail of many files
-    snapshot(root, names)  the same for all replicates below a folder, and what schedulers say
-    pull(remote, local)    a tree from there
+    call(operation, ...)   run a function of agent.py or launch.py; a failure is a JobError
+    run(args)              run a command; return its exit code and output
+    read(paths)            read the heads and tails of files
+    snapshot(root, names)  the same for all replicates below a folder, with schedulers' answers
+    pull(remote, local)    copy a tree from the host
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from seqmodel.record.run_files import Damaged
 Done = namedtuple("Done", ["code", "out", "err"])
 Done.__doc__ = "Exit code, standard output (bytes) and standard error (text) of a command."
 Snapshot = namedtuple("Snapshot", ["root", "files", "outputs", "now", "damaged"])
-Snapshot.__doc__ = """What was below a folder at one moment.
+Snapshot.__doc__ = """The content of a folder at one moment.
 
-    root: the folder, absolute.
-    files: {folder relative to root: {name: bytes}}; a large file is its head, agent.CUT and its
-        tail. A folder without any of the names is there, and empty.
-    outputs: {name: result}, of the operations that were asked for.
-    now: seconds since 1970 on that host.
-    damaged: {folder: why}, of folders in which one of the names is no regular file.
+    root: Absolute path of the folder.
+    files: {folder relative to root: {name: bytes}}; a large file is represented by its head,
+        agent.CUT and its tail. A folder without any of the names has an empty dict.
+    outputs: {name: result} of the requested operations.
+    now: Seconds since 1970 on that host.
+    damaged: {folder: reason} of folders in which one of the names is not a regular file.
     """
 
 _ERRORS = {"missing": MissingError, "busy": BusyError, "damaged": Damaged}
-# Any shell reads it: it holds no single quote and no exclamation mark. On standard input follow the
+# Any shell can read it: it has no single quote and no exclamation mark. Standard input then has the
 # length of the program, the program, and the request.
 _START = (
     "import sys; sys.version_info < (3, 6) and "
@@ -51,7 +51,7 @@ _START = (
 
 
 class Interface:
-    """A host."""
+    """A host on which operations run."""
 
     name = ""
     is_local = False
@@ -62,23 +62,23 @@ class Interface:
     def call(
         self, operation: Callable[..., object], *, timeout: float | None = None, **arguments: object
     ) -> Any:
-        """The result of a function of agent.py or launch.py on that host.
+        """Run a function of agent.py or launch.py on the host and return its result.
 
         Args:
-            operation: the function.
-            timeout: seconds for an answer from another host.
-            arguments: of the function.
+            operation: Function of agent.py or launch.py.
+            timeout: Time limit for an answer from another host, in seconds.
+            arguments: Arguments of the function.
 
         Raises:
-            JobError: it was not done; MissingError, BusyError and Damaged say what is in the way.
+            JobError: The operation failed; MissingError, BusyError and Damaged specify the reason.
         """
         raise NotImplementedError
 
     def pull(self, remote: str, local: str, *, exclude: Sequence[str] = ()) -> None:
-        """Copies the tree `remote` to the folder `local`, without names that match `exclude`.
+        """Copy the tree `remote` to the folder `local`, without names that match `exclude`.
 
-        The copy notes the time there, since the clock here may differ: a run that had given signs
-        of life when it was copied is not lost.
+        The copy records the time of the host, because clocks may differ: a run that was alive when
+        it was copied does not count as lost.
         """
         now = self.call(agent.clock)
         self._copy(remote, local, [*exclude, agent.PULLED])
@@ -95,10 +95,10 @@ class Interface:
         data: bytes = b"",
         timeout: float = TIMEOUT_S,
     ) -> Done:
-        """Runs a program with arguments (no shell) and waits for it.
+        """Run a program with arguments (no shell) and wait for it.
 
         Raises:
-            JobError: it cannot be started, or did not end within `timeout` seconds.
+            JobError: The program cannot be started, or did not end within `timeout` seconds.
         """
         code, out, err = self.call(
             launch.run, timeout=timeout + 10, args=list(args), cwd=cwd, data=data, limit_s=timeout
@@ -106,7 +106,7 @@ class Interface:
         return Done(code, out, err.decode("utf-8", "replace"))
 
     def read(self, paths: Sequence[str]) -> dict[str, bytes]:
-        """The content of those of `paths` that are there; of large files head and tail."""
+        """Return the content of existing files in `paths`; of large files, the head and tail."""
         return self.call(agent.read, paths=list(paths))
 
     def snapshot(
@@ -117,16 +117,16 @@ class Interface:
         *,
         whole: Sequence[str] = (),
     ) -> Snapshot:
-        """The files `names` of `root` itself, or of all `version_*` folders one or two below.
+        """Read the files `names` of `root`, or of all `version_*` folders one or two levels below.
 
         Args:
-            root: the folder.
-            names: file names.
-            asked: {name: (operation, arguments)}, done before the files are read.
-            whole: those of `names` of which large ones are read whole too.
+            root: The folder.
+            names: File names.
+            asked: {name: (operation, arguments)}, called before the files are read.
+            whole: Subset of `names` that is read whole even if the files are large.
 
         Raises:
-            JobError: there is no such folder.
+            JobError: The folder does not exist.
         """
         calls = {
             name: [operation.__module__, operation.__name__, arguments]
@@ -152,7 +152,7 @@ class LocalInterface(Interface):
     def call(
         self, operation: Callable[..., object], *, timeout: float | None = None, **arguments: object
     ) -> Any:
-        """See Interface.call."""
+        """Call the function in this process; see Interface.call."""
         try:
             return agent.answer(operation.__module__, operation.__name__, arguments)
         except agent.Failure as e:
@@ -163,19 +163,19 @@ class LocalInterface(Interface):
 
 
 class SshInterface(Interface):
-    """A host behind SSH, by the OpenSSH program and the user's ~/.ssh/config.
+    """A host behind SSH, reached by the OpenSSH program with the user's ~/.ssh/config.
 
-    Clusters ask for a second factor, so by default no connection is opened: the operations go over
-    the user's own master connection, and where there is none the error says the command that opens
-    it. A lost connection is an error that says so, and nothing is tried a second time behind the
-    caller's back. The host needs `python3` of version 3.6 or later.
+    Clusters ask for a second factor, so by default no connection is opened: the operations use the
+    user's own master connection. If none is open, the error shows the command that opens one. A
+    lost connection is an error, and nothing is retried automatically. The host needs `python3`,
+    version 3.6 or later.
 
     Args:
-        host: a host name or alias, as for `ssh host`.
-        open_master: open a master connection when there is none (in BatchMode: it asks nothing).
-        config: another file than ~/.ssh/config.
-        persist_s: how long a master that was opened here lives when idle.
-        timeout_s: the least time for each operation.
+        host: Host name or alias, as in `ssh host`.
+        open_master: Open a master connection if none is open (in BatchMode, without prompts).
+        config: Path of a configuration file. If unset: ~/.ssh/config.
+        persist_s: Idle time after which a master opened by seqmodel closes, in seconds.
+        timeout_s: Minimum time limit of each operation, in seconds.
     """
 
     def __init__(
@@ -193,7 +193,7 @@ class SshInterface(Interface):
             or host.startswith("-")
             or any(c.isspace() or not c.isprintable() for c in host)
         ):
-            raise JobError(f"{host!r} is no host name; give what you type after ssh")
+            raise JobError(f"{host!r} is not a host name; give the name that you type after ssh")
         self.host, self.name = host, host
         self.open_master, self.config = open_master, config
         self.persist_s, self.timeout_s = persist_s, timeout_s
@@ -205,11 +205,11 @@ class SshInterface(Interface):
     def call(
         self, operation: Callable[..., object], *, timeout: float | None = None, **arguments: object
     ) -> Any:
-        """See Interface.call.
+        """Run the function on the host; see Interface.call.
 
         Raises:
-            ConnectionLost: the connection ended or did not answer in time; how far it came is open.
-            JobError: there is no connection, and nothing was sent; or the operation failed.
+            ConnectionLost: The connection ended or timed out; the operation may be done in part.
+            JobError: No connection is open, and nothing was sent; or the operation failed.
         """
         self._need_master()
         self.n_connections += 1
@@ -220,7 +220,7 @@ class SshInterface(Interface):
         request = agent.pack([operation.__module__, operation.__name__, arguments])
         data = b"%d\n%s%s" % (len(_program()), _program(), request)
         open_end = (
-            "the operation may or may not have been done there: look with status, then repeat"
+            "the operation may or may not have been done there: check with status, then try again"
         )
         try:
             done = _run(args, data, timeout, what=self.host)
@@ -228,13 +228,14 @@ class SshInterface(Interface):
             raise ConnectionLost(
                 f"{self.host} did not answer within {timeout:g} s; {open_end}"
             ) from e
-        # what is before the mark was printed at login
+        # text before the mark was printed at login
         before, found, out = done.out.partition(f"\n{mark}\n".encode())
         if not found and done.code != 255:
             said = _last_line(done.err) or _last_line(before.decode("utf-8", "replace"))
             raise JobError(
-                f"nothing runs on {self.host} (exit code {done.code}: {said[:200] or 'no word'}); "
-                "nothing was done there; seqmodel needs `python3` there, version 3.6 or later"
+                f"commands fail on {self.host} (exit code {done.code}: "
+                f"{said[:200] or 'no output'}); nothing was done there; seqmodel needs `python3`, "
+                "version 3.6 or later, there"
             )
         try:
             answer = agent.unpack(out)
@@ -248,7 +249,7 @@ class SshInterface(Interface):
         return answer["answer"]
 
     def _copy(self, remote: str, local: str, exclude: Sequence[str]) -> None:
-        """By rsync if both hosts have it, else by tar."""
+        """Copy by rsync if both hosts have it, else by tar."""
         os.makedirs(local, exist_ok=True)
         if not self._rsync(remote, local, exclude):
             data = self.call(agent.tree, timeout=3600, path=remote, exclude=list(exclude))
@@ -262,7 +263,7 @@ class SshInterface(Interface):
         self._need_master()
         self.n_connections += 1
         shell = shlex.join([*self._ssh(), "-o", "ProxyCommand=/bin/false"])
-        remote = remote.removeprefix("~/")  # rsync starts in the home folder, and expands nothing
+        remote = remote.removeprefix("~/")  # rsync starts in the home folder and expands nothing
         done = _run(
             ["rsync", "-rltp", "-s", "--partial-dir=.part", *(f"--exclude={p}" for p in exclude),
              "-e", shell, f"{self.host}:{remote.rstrip('/')}/", f"{local.rstrip('/')}/"],
@@ -274,14 +275,14 @@ class SshInterface(Interface):
             return False
         if "is your shell clean" in done.err or "protocol version mismatch" in done.err:
             raise JobError(
-                f"{self.host} prints text at login, and rsync reads it as data: remove it from "
+                f"{self.host} prints text at login, which rsync reads as data: remove it from "
                 "~/.bashrc there, or print it in interactive shells only, below a line "
                 "`[[ $- == *i* ]] || return`; nothing was copied"
             )
         if "No such file" in done.err:
             raise MissingError(f"{remote}: no such folder on {self.host}")
         raise ConnectionLost(
-            f"copying {remote} from {self.host}: {_last_line(done.err)}; repeat it"
+            f"copying {remote} from {self.host} failed: {_last_line(done.err)}; try again"
         )
 
     def _ssh(self) -> list[str]:
@@ -290,7 +291,7 @@ class SshInterface(Interface):
         if self._control is None:
             shown = _run([*command, "-G", self.host], b"", 15, what="ssh -G")
             has_path = "\ncontrolpath " in shown.out.decode("utf-8", "replace")
-            # ssh has no ControlPath of its own: without one in the configuration, ours
+            # ssh has no default ControlPath: if the configuration sets none, use ours
             self._control = [] if has_path else ["-o", "ControlPath=~/.ssh/seqmodel-%C"]
         return command + self._control
 
@@ -309,15 +310,15 @@ class SshInterface(Interface):
         opened = self._open([*command, "-o", "BatchMode=yes", "-fNM"])
         if opened.code != 0:
             raise JobError(
-                f"cannot connect to {self.host} without being asked: {_last_line(opened.err)}; "
-                f"try `ssh {self.host} true`, and open the connection by hand where it asks"
+                f"cannot connect to {self.host} without a prompt: {_last_line(opened.err)}; "
+                f"try `ssh {self.host} true`, and open the connection by hand if it prompts you"
             )
 
     def _open(self, command: list[str]) -> Done:
         import tempfile
 
         command += ["-o", f"ControlPersist={self.persist_s}", "-o", "ConnectTimeout=15", self.host]
-        with tempfile.TemporaryFile() as err:  # the master keeps it: a pipe would never end
+        with tempfile.TemporaryFile() as err:  # a file, because the master would keep a pipe open
             try:
                 code = subprocess.run(
                     command,
@@ -336,7 +337,7 @@ class SshInterface(Interface):
 
 @functools.cache
 def _program() -> bytes:
-    """The text of agent.py and launch.py as one program, which does one request."""
+    """Return the text of agent.py and launch.py as one program that runs one request."""
     texts = []
     for module in (agent, launch):
         texts.append(read_bytes(str(module.__file__), JobError))
@@ -349,7 +350,7 @@ def _error(where: str, kind: str, text: str, advice: str = "") -> JobError:
 
 
 def _untar(data: bytes, folder: str) -> None:
-    """Unpacks a tar.gz, without FIFOs, devices and what would lie outside of the folder."""
+    """Unpack a tar.gz, without FIFOs, devices and members outside of the folder."""
     import io
     import tarfile
 
@@ -374,7 +375,7 @@ def _copy_tree(source: str, target: str, exclude: Sequence[str] = ()) -> None:
     patterns = shutil.ignore_patterns(*exclude)
 
     def ignore(folder: str, names: list[str]) -> set[str]:
-        # rsync leaves out FIFOs, sockets and devices too
+        # rsync also skips FIFOs, sockets and devices
         special = {n for n in names if not _is_copied(os.path.join(folder, n))}
         return {*patterns(folder, names), *special}
 

@@ -1,16 +1,16 @@
-"""The folders of replicates: how a number is taken, and what is written before a job starts.
+"""The folders of replicates: how a number is reserved, and what is written before a job starts.
 
-    <job_out_dir>/<canonical>/identity                what the replicates below share
+    <job_out_dir>/<canonical>/identity                identity of the replicates below
                               version_<n>/<canonical>_version_<n>.sh     the job
                                           hparams.json    all hyperparameters (a valid --config)
                                           job.json        what was given, settings, code, defaults
-                                          events          what happened, a line each
-                                          stdout, stderr  of the job
-                                          submit.<k>      taken by whoever submitted it, k-th time
+                                          events          history, one event per line
+                                          stdout, stderr  output of the job
+                                          submit.<k>      claim of the k-th submission
     <job_out_dir>/.seqmodel/                          code, functions for nodes, submissions, queues
 
-A number is taken by mkdir, which succeeds once, also on NFS and over SSH. `events` is written
-last: a folder without its first line was left by a submitter that was cut off, and holds no job.
+mkdir reserves a number, because it succeeds only once, also on NFS and over SSH. `events` is
+written last: a folder without its first line is left from an interrupted submission, without a job.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ SCHEMA = 1
 
 
 class Replicate:
-    """One replicate: a folder on the host of an interface.
+    """A replicate: a folder on the host of an interface.
 
     Attributes:
-        interface: the host.
-        root: job_out_dir there, absolute.
+        interface: Interface of the host.
+        root: Absolute path of job_out_dir on the host.
         folder: `<canonical>/version_<n>`, relative to root.
-        job: the id that the scheduler gave, once it is known.
-        reason: why it was not submitted just now, else empty.
+        job: Id from the scheduler, once it is known.
+        reason: Why the last submission failed, else empty.
     """
 
     def __init__(self, interface: Interface, root: str, folder: str, job: str = "") -> None:
@@ -50,7 +50,7 @@ class Replicate:
 
     @property
     def path(self) -> str:
-        """The folder, absolute, there."""
+        """The absolute path of the folder on the host."""
         return f"{self.root}/{self.folder}"
 
     @property
@@ -65,14 +65,14 @@ class Replicate:
 
     @property
     def script_name(self) -> str:
-        """The file name of its script."""
+        """The file name of the script."""
         return script_name(self.canonical, self.version)
 
     def read_record(self) -> dict[str, Any]:
-        """What job.json holds.
+        """Return the content of job.json.
 
         Raises:
-            JobError: it is missing or damaged.
+            JobError: The file is missing or damaged.
         """
         return read_records(self.interface, [self])[self]
 
@@ -88,15 +88,15 @@ class Replicate:
 
 
 class Place(NamedTuple):
-    """What the other host said when numbers were taken there.
+    """The answer of the host to a reservation of numbers.
 
     Attributes:
-        root, workdir: absolute, there.
-        taken: (canonical, n) in the order in which they were asked for.
-        missing, lacking, moved: files of data that are not there; kind and path of what else is
-            not; canonical names whose defaults are others.
-        has_code: whether the archive is there already.
-        max_array: the scheduler's MaxArraySize, if it was asked.
+        root, workdir: Absolute paths on the host.
+        taken: (canonical, n) in the order of the request.
+        missing, lacking, moved: Missing data files; kind and path of other missing items;
+            canonical names whose defaults have changed.
+        has_code: Whether the host already has the archive of the code.
+        max_array: MaxArraySize of the scheduler, if requested.
     """
 
     root: str
@@ -110,12 +110,12 @@ class Place(NamedTuple):
 
 
 def script_name(canonical: str, version: int) -> str:
-    """The file name of a replicate's script."""
+    """Return the file name of a replicate's script."""
     return f"{canonical}_version_{version}.sh"
 
 
 def identity(run: Run) -> str:
-    """Digests of the defaults and of what was set: what all replicates of a folder share."""
+    """Return digests of the defaults and the set values, which all replicates of a folder share."""
     from hashlib import sha256
 
     from seqmodel.record.folder import defaults_digest
@@ -125,7 +125,7 @@ def identity(run: Run) -> str:
 
 
 def tracked_defaults(run: Run) -> dict[str, Any]:
-    """The defaults of all hyperparameters that name a run."""
+    """Return the defaults of all hyperparameters that name a run."""
     return {n: h.default for n, h in sorted(run.parser.declared.items()) if h.tracked}
 
 
@@ -140,21 +140,21 @@ def reserve(
     accept: Iterable[str] = (),
     needed: Sequence[tuple[str, str, str]] = (),
 ) -> Place:
-    """Takes a new version_<n> for each run, if all can be had; in one connection.
+    """Reserve a new version_<n> for each run, for all or none, in one connection.
 
     Args:
-        interface: the host.
-        runs: what the replicates are of.
-        job_out_dir: folder there, relative to workdir, or absolute, or below ~/.
-        workdir: folder there.
-        code: digest of the code's archive.
-        ask_arrays: ask the scheduler for the largest job array.
-        accept: names of folders whose defaults were looked at and are as they were.
-        needed: flag, kind and path of what else must be there: `x` a program, `f` a file, `d` a
-            folder; `n` an output that is new or was begun; relative to workdir, or below ~/.
+        interface: Interface of the host.
+        runs: Run of each replicate.
+        job_out_dir: Path on the host: relative to workdir, absolute, or below ~/.
+        workdir: Path of the working directory on the host.
+        code: Digest of the archive of the code.
+        ask_arrays: Ask the scheduler for the maximum size of a job array.
+        accept: Names of folders whose defaults were checked and are unchanged.
+        needed: Flag, kind and path of other items that must exist: `x` a program, `f` a file, `d`
+            a folder, `n` an output that is new or incomplete; relative to workdir, or below ~/.
 
     Raises:
-        JobError: a folder, a file of data or what is needed is missing there, or a default moved.
+        JobError: A folder, data file or needed item is missing there, or a default has changed.
     """
     names = [[run.canonical(), *run.old_names()] for run in runs]
     files = {path: flag for run in runs for flag, path in run.files}
@@ -195,9 +195,9 @@ def reserve(
 
 
 def _compare_defaults(interface: Interface, place: Place, runs: Mapping[str, Run]) -> None:
-    """Refuses folders whose first replicate had other values, or other defaults.
+    """Refuse folders whose first replicate had other values or other defaults.
 
-    A hyperparameter that is new since then is none: its default is how things were before.
+    New hyperparameters are accepted, because their defaults keep the earlier behaviour.
     """
     for name in place.moved:
         parent = f"{place.root}/{name}"
@@ -208,7 +208,7 @@ def _compare_defaults(interface: Interface, place: Place, runs: Mapping[str, Run
             try:
                 before = parse_record(data, path)
                 break
-            except JobError as e:  # of another replicate the defaults are the same
+            except JobError as e:  # the other replicates have the same defaults
                 wrong = wrong or e
         if before is not None:
             _compare(parent, before, runs[name])
@@ -220,40 +220,40 @@ def _compare(parent: str, before: Mapping[str, Any], run: Run) -> None:
     now = json.loads(json.dumps(tracked_defaults(run)))
     old = before.get("defaults", {})
     moved = [
-        f"{name} ({old[name]!r}, now {now[name]!r})" if name in now else f"{name} (now gone)"
+        f"{name} ({old[name]!r}, now {now[name]!r})" if name in now else f"{name} (now removed)"
         for name in old
         if name not in now or old[name] != now[name]
     ]
     if moved:
         raise JobError(
-            f"{parent}: defaults moved since its first replicate: {', '.join(moved)}; set them as "
-            "they were, or use another job_out_dir. Nothing was submitted"
+            f"{parent}: defaults have changed since its first replicate: {', '.join(moved)}; set "
+            "the earlier values, or use another job_out_dir. Nothing was submitted"
         )
     changed = json.loads(json.dumps(run.tracked_values()))
     if _spelt_alike(before.get("changed"), run) != changed:
         raise JobError(
-            f"{parent}: holds replicates of other hyperparameters ({before['changed']}); use "
+            f"{parent}: has replicates with other hyperparameters ({before['changed']}); use "
             "another job_out_dir. Nothing was submitted"
         )
 
 
 def _spelt_alike(values: Any, run: Run) -> Any:
-    """Recorded values, with the spelling of paths that `run` has."""
+    """Return recorded values, with paths spelt as in `run`."""
     if not isinstance(values, dict) or not set(values) <= set(run.parser.declared):
         return values
     try:
         return json.loads(json.dumps(tracked_values(run.parser, values, run.workdir)))
-    except HparamError:  # of another version
+    except HparamError:  # from another version
         return values
 
 
 def read_records(
     interface: Interface, replicates: Sequence[Replicate]
 ) -> dict[Replicate, dict[str, Any]]:
-    """The job.json of each; of several replicates, without those whose own is damaged.
+    """Read the job.json of each replicate; if several are given, damaged files are skipped.
 
     Raises:
-        JobError: none can be read.
+        JobError: No job.json can be read.
     """
     paths = {replicate: f"{replicate.path}/{RECORD}" for replicate in replicates}
     contents, found = interface.read(list(paths.values())), {}
@@ -264,22 +264,22 @@ def read_records(
             if len(paths) == 1:
                 raise
     if not found:
-        raise JobError(f"{replicates[0].root}: no replicate has a {RECORD} that can be read")
+        raise JobError(f"{replicates[0].root}: no replicate has a readable {RECORD}")
     return found
 
 
 def parse_record(data: bytes, path: str) -> dict[str, Any]:
-    """The content of a job.json.
+    """Parse the content of a job.json.
 
     Raises:
-        JobError: it is damaged, or of a newer seqmodel.
+        JobError: The file is damaged, or from a newer version of seqmodel.
     """
     try:
         record = parse_object(data, os.path.basename(path))
         check_job(record)
         schema, _ = int(record["schema"]), record["kind"]
     except (Damaged, ValueError, KeyError, TypeError) as e:
-        raise JobError(f"{path}: missing or no record of a job ({e})") from e
+        raise JobError(f"{path}: missing, or not a record of a job ({e})") from e
     if schema > SCHEMA:
         raise JobError(f"{path}: written by a newer seqmodel; update to read it")
     return record

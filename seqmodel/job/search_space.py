@@ -1,4 +1,4 @@
-"""Moved to seqmodel.job.search.space."""
+"""Old location of seqmodel.job.search.space."""
 
 from seqmodel.moved import moved
 

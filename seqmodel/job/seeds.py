@@ -1,6 +1,6 @@
-"""Replicates of a run: the same hyperparameters with seeds of their own. Light.
+"""Replicates of a run: the same hyperparameters with different seeds. Light.
 
-Two runs with one seed are equal bit for bit, so they say nothing about how much a score varies.
+Two runs with the same seed are equal bit for bit, so they do not show how much a score varies.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 def replicates(
     job: Job, n: int, hparams: Mapping[str, object], *, new: bool, same_seed: bool
 ) -> list[dict[str, object]]:
-    """The hyperparameters of the runs to submit, so that there are `n` replicates.
+    """Return the hyperparameters of the runs that must be submitted to have `n` replicates.
 
-    A run that is complete, runs or waits counts; one that failed does not.
+    Complete, running and queued runs count; failed runs do not.
 
     Args:
-        job: where.
-        n: number of replicates.
-        hparams: of the run; its seed is the first one, then follow the next numbers.
-        new: `n` more replicates, instead of `n` in all.
-        same_seed: all with the seed of the run: repeats, which are equal.
+        job: Job that submits the runs.
+        n: Number of replicates.
+        hparams: Hyperparameters of the run; its seed is the first, then follow the next integers.
+        new: Add `n` replicates, instead of having `n` in total.
+        same_seed: Use the seed of the run for all; the results are equal.
     """
     run = job.resolve(hparams)
     there: Counter[str] = Counter()

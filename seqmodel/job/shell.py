@@ -21,9 +21,9 @@ from seqmodel.job.status_table import Scheduler
 
 
 class ShellJob(Job):
-    """Jobs as detached processes of this host, or of one behind SSH.
+    """Jobs as detached processes of this host, or of a host behind SSH.
 
-    `n_at_once` run at the same time, the others wait; a queue is of one host and job_out_dir.
+    Up to `n_at_once` jobs run at the same time. Each host and job_out_dir has its own queue.
     """
 
     kind = "shell"
@@ -41,7 +41,7 @@ class ShellJob(Job):
         entries = []
         claimed = claims(replicates, submissions, tokens)
         for replicate, (_, k, token, i) in zip(replicates, claimed, strict=True):
-            # first come, first served, also of one moment
+            # first come, first served, also within one second
             name = f"{time.time_ns():020}-{i:06}-{token}"
             script = f"{replicate.path}/{replicate.script_name}"
             entries.append((name, [script, str(k), token]))
@@ -64,11 +64,11 @@ class ShellJob(Job):
             replicate.job = "shell"
 
     def program(self, root: str) -> str:
-        """The file worker.py on the host."""
+        """Return the path of worker.py on the host."""
         return worker.__file__ if self.interface.is_local else f"{root}/{KEPT}/code/worker.py"
 
     def scheduler(self) -> Scheduler:
-        """What knows which jobs there are."""
+        """Return the object that knows the processes and the queue."""
         return _Processes(self)
 
     def _cancel(self, chosen: Sequence[Status], scheduler: Scheduler, why: str) -> dict[str, str]:
@@ -77,14 +77,14 @@ class ShellJob(Job):
 
 
 def claim_seconds(settings: Namespace) -> int:
-    """Seconds after which a claim without its event is that of a submitter who was killed."""
+    """Return the age in seconds at which a claim without its event counts as abandoned."""
     return min(settings.grace_s, CLAIM_S)
 
 
 def claims(
     replicates: Sequence[Replicate], submissions: Sequence[int], tokens: Sequence[str]
 ) -> list[tuple[str, int, str, int]]:
-    """What `launch.claim` takes: folder, submission, token and place in the submission."""
+    """Return the arguments of `launch.claim`: folder, submission, token, position in it."""
     return [
         (replicate.folder, k, token, i)
         for i, (replicate, k, token) in enumerate(zip(replicates, submissions, tokens, strict=True))
@@ -92,7 +92,7 @@ def claims(
 
 
 class _Processes(Scheduler):
-    """What waits in the queue, and which processes there are."""
+    """The entries waiting in the queue, and the existing processes."""
 
     kind = "shell"
 
@@ -103,20 +103,20 @@ class _Processes(Scheduler):
         self.text, self.node = "", ""
 
     def begin(self, outputs: Mapping[str, Any]) -> None:
-        """Keeps what was printed."""
+        """Keep the answers."""
         self.node, self.text = outputs["processes"]
 
     def seen(self, record: Record) -> Seen | None:
-        """Whether the process is there, if it was started on this host."""
+        """Return whether the process exists, if it was started on this host."""
         if record.running:
             if record.token in self.text:
                 return Seen("RUNNING", "")
-            # of another host, or too young to have been among the processes
+            # from another host, or started after the processes were listed
             if record.node != self.node or record.started_at > time.time() - 5:
                 return None
             return Seen("GONE", "")
         return Seen("PENDING", "waits its turn") if record.token in self.text else None
 
     def found(self, record: Record) -> str:
-        """An entry whose submitter did not live to say so."""
+        """Return an entry whose submitter was killed before it recorded the submission."""
         return "shell" if record.token and record.token in self.text else ""

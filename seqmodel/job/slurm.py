@@ -20,17 +20,17 @@ from seqmodel.job.shell import claim_seconds, claims
 from seqmodel.job.state import ABSENT, Seen, Status
 from seqmodel.job.status_table import Scheduler
 
-MAX_ARRAY = 1001  # Slurm's own default, where it does not say another
+MAX_ARRAY = 1001  # default of Slurm, if it reports no other value
 _MEMORY = re.compile(r"\d+[KMGT]?")
-_TOKEN = re.compile(r"\.([0-9a-f]{12})$")  # in the names of jobs that were submitted here
+_TOKEN = re.compile(r"\.([0-9a-f]{12})$")  # in the names of jobs submitted by seqmodel
 _BY_HAND = re.compile(r"_version_\d+\.sh$")  # the name that sbatch gives to a script
 
 
 class SlurmJob(Job):
-    """Jobs under Slurm, on this host or on one behind SSH.
+    """Jobs under Slurm, on this host or on a host behind SSH.
 
     Attributes:
-        n_calls: how often Slurm's programs were started: sbatch, squeue, sacct, scancel, scontrol.
+        n_calls: Number of calls of sbatch, squeue, sacct, scancel and scontrol.
     """
 
     kind = "slurm"
@@ -51,14 +51,14 @@ class SlurmJob(Job):
             )
         if settings.slurm_signal_s >= 60 * settings.slurm_time_min:
             raise HparamError(
-                f"--slurm_signal_s is {settings.slurm_signal_s} s, and the time limit "
-                f"{settings.slurm_time_min} min: nothing would be trained; lower the first"
+                f"--slurm_signal_s is {settings.slurm_signal_s} s, but the time limit is "
+                f"{settings.slurm_time_min} min: no time is left to train; lower --slurm_signal_s"
             )
         for name in ("job_out_dir", "workdir"):
             if "\\" in (getattr(settings, name) or ""):
                 raise HparamError(
-                    f"--{name}: {getattr(settings, name)!r} has a backslash, with which Slurm does "
-                    "not find a job's files; use another folder"
+                    f"--{name}: {getattr(settings, name)!r} has a backslash, so Slurm could "
+                    "not find the files of the job; use another folder"
                 )
         return settings
 
@@ -115,7 +115,7 @@ class SlurmJob(Job):
         files: Mapping[str, bytes],
         max_array: int,
     ) -> list[tuple[list[Replicate], int]]:
-        """Replicates that ask for the same go together, in arrays that the cluster takes."""
+        """Group replicates with equal settings into arrays that the cluster accepts."""
         groups: dict[tuple[str, int], list[Replicate]] = {}
         for replicate, k in zip(replicates, submissions, strict=True):
             script = files[f"{replicate.folder}/{replicate.script_name}"].decode("utf-8", "replace")
@@ -130,18 +130,18 @@ class SlurmJob(Job):
     def _batch(
         self, token: str, chosen: Sequence[Replicate], k: int, files: Mapping[str, bytes]
     ) -> tuple[list[str], str, dict[str, str]]:
-        """The arguments, the script and the links of one call of sbatch."""
+        """Return the arguments, the script and the links of one call of sbatch."""
         folder = f"{KEPT}/submitted/{token}"
         links: dict[str, str] = {}
         for i, replicate in enumerate(chosen):
             there = f"../../../{replicate.folder}"
-            # arrays need one pattern for all, so the links have numbers
+            # an array needs one pattern for all elements, so the links are numbered
             links[f"{folder}/{i}.out"] = f"{there}/stdout"
             links[f"{folder}/{i}.err"] = f"{there}/stderr"
             links[f"{folder}/{i}.sh"] = f"{there}/{replicate.script_name}"
         name = chosen[0].canonical[:80] if len(chosen) == 1 else "seqmodel"
         args = ["--parsable", f"--job-name={name}.{token}"]
-        # Slurm expands % in paths, in the working directory too
+        # Slurm expands % in paths, also in the working directory
         where = f"{chosen[0].root}/{folder}".replace("%", "%%")
         name = "0" if len(chosen) == 1 else "%a"
         args += [f"--output={where}/{name}.out", f"--error={where}/{name}.err"]
@@ -156,13 +156,13 @@ class SlurmJob(Job):
         return args, batch, links
 
     def scheduler(self) -> Scheduler:
-        """What knows which jobs there are."""
+        """Return the object that asks squeue and sacct."""
         return _Queue(self)
 
     def _cancel(self, chosen: Sequence[Status], scheduler: Scheduler, why: str) -> dict[str, str]:
         words = []
         for status in chosen:
-            # a job that no queue knows is not ended by ours
+            # our queue cannot end a job that it does not know
             is_outside = status.alive and scheduler.seen(status.record) == ABSENT
             outside = status.record.node or "another host" if is_outside else ""
             words.append((status.folder, scheduler.id_of(status.record), outside))
@@ -171,7 +171,7 @@ class SlurmJob(Job):
 
 
 def directives(settings: Namespace, n_nodes: int, devices: int) -> str:
-    """The #SBATCH lines; their values are single words (SlurmHparams refuses others)."""
+    """Return the #SBATCH lines; their values are single words (SlurmHparams refuses others)."""
     options = {
         "--account": settings.slurm_account,
         "--partition": settings.slurm_partition,
@@ -197,7 +197,7 @@ def _header(script: str) -> str:
 def _note_ids(
     answers: Sequence[Sequence[str]], batches: Mapping[str, Sequence[Replicate]], name: str
 ) -> None:
-    """Sets the ids that sbatch gave; says what it refused."""
+    """Set the job ids from sbatch; raise an error for what it refused."""
     refused = []
     for word, token, text in answers:
         chosen = batches[token]
@@ -206,32 +206,31 @@ def _note_ids(
                 replicate.job = text if len(chosen) == 1 else f"{text}_{i}"
         elif word == "why":
             for replicate in chosen:
-                replicate.reason = text.removesuffix(" None")  # no reason yet
+                replicate.reason = text.removesuffix(" None")  # no reason so far
         else:
             refused.append((chosen[0], len(chosen), word, text))
     if refused:
         replicate, n, what, why = refused[0]
         many = f" and {n - 1} more" if n > 1 else ""
         if what == "busy":
-            raise BusyError(f"{why} on {name}; nothing of {replicate.path}{many} was submitted")
+            raise BusyError(f"{why} on {name}; not submitted: {replicate.path}{many}")
         if what == "failed":
             raise JobError(
-                f"{why} on {name}; nothing of {replicate.path}{many} was submitted, and what was "
-                "written was removed"
+                f"{why} on {name}; nothing was submitted, files removed: {replicate.path}{many}"
             )
         if what == "late":
             raise JobError(
-                f"sbatch on {name}: {why}; whether {replicate.path}{many} was queued is "
-                "found by its token: run seqmodel status. Do not submit it a second time"
+                f"sbatch on {name}: {why}. Perhaps queued: {replicate.path}{many}. To find it "
+                "by its token, run seqmodel status; do not submit it again"
             )
         raise JobError(
             f"sbatch refused the job on {name}: {why}. Kept, not queued: {replicate.path}{many}. "
-            "Fix the setting and resume it"
+            "Fix the setting, then resume it"
         )
 
 
 class _Queue(Scheduler):
-    """What squeue says, and sacct of jobs that squeue does not know any more."""
+    """The answers of squeue, and of sacct about jobs that squeue no longer lists."""
 
     kind = "slurm"
 
@@ -239,28 +238,28 @@ class _Queue(Scheduler):
         self.job = job
         self.asked = {"squeue": (launch.states, {})}
         self.answered = False
-        self.by_id: dict[str, tuple[Seen, str]] = {}  # with the name of the job
+        self.by_id: dict[str, tuple[Seen, str]] = {}  # including the name of the job
         self.by_token: dict[tuple[str, str], str] = {}
         self._accounts: dict[str, Seen] | None = None
 
     def begin(self, outputs: Mapping[str, Any]) -> None:
-        """Reads what squeue printed."""
+        """Parse the output of squeue."""
         self.job.n_calls["squeue"] += 1
         self.answered = outputs["squeue"] is not None
         if not self.answered:
-            self.problem = "squeue did not answer: the states are those of the files"
+            self.problem = "squeue did not answer: the states come from the files"
         for line in outputs["squeue"] or ():
             raw, array, index, state, reason, name = (line.split("|", 5) + [""] * 6)[:6]
             seen = Seen(state, "" if reason == "None" else reason)
             job_id, place = (f"{array}_{index}", index) if index.isdecimal() else (raw, "0")
             self.by_id[job_id] = (seen, name)
-            # the raw id of one element is that of the whole array, which is no run's
+            # the raw id of one element is the id of the whole array, which belongs to no run
             if raw != array:
                 self.by_id[raw] = (seen, name)
             self.by_token[name.rpartition(".")[2], place] = job_id
 
     def seen(self, record: Record) -> Seen | None:
-        """The word of squeue, else of sacct; None where neither answered."""
+        """Return the state from squeue, else from sacct; None if neither answered."""
         if not self.answered:
             return None
         job_id = self.id_of(record)
@@ -271,13 +270,13 @@ class _Queue(Scheduler):
         return ABSENT
 
     def found(self, record: Record) -> str:
-        """The job of a submission whose id nobody noted."""
+        """Return the job of a submission whose id was not recorded."""
         return self.by_token.get((record.token, record.index or "0"), "")
 
     def id_of(self, record: Record) -> str:
-        """The id under which squeue lists the job of this record, else the one that sbatch gave.
+        """Return the id under which squeue lists the job of this record, else the id from sbatch.
 
-        It is "" where squeue lists the job of somebody else under that one.
+        It is "" if squeue lists a job of another submission under that id.
         """
         if self._is_listed(record):
             return record.job
@@ -285,7 +284,7 @@ class _Queue(Scheduler):
                                       record.submitted_job)  # fmt: skip
 
     def _is_listed(self, record: Record) -> bool:
-        """Whether the recorded id is of this run: ids come again, process ids look the same."""
+        """Return whether the recorded id is of this run: ids are reused and may be process ids."""
         if record.job not in self.by_id:
             return False
         name = self.by_id[record.job][1]

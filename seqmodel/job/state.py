@@ -1,9 +1,9 @@
-"""What the files of a replicate say about it, and what a scheduler adds.
+"""The state of a replicate, from its files and from the answer of a scheduler.
 
-Pure functions of bytes: they work on a folder that was copied to another host, long after the
-cluster is gone. `events` says what happened; what killed a job without leaving it time to say so is
-read from Slurm's own text on stderr, then from what was seen in the queue, then from silence.
-Only the last attempt counts. The scheduler is never believed over the files.
+These are pure functions of bytes, so they also work on a folder that was copied to another host.
+`events` has the history. If a job was killed before it could record why, the reason comes from
+Slurm's text on stderr, then from the state seen in the queue, then from a missing heartbeat.
+Only the last attempt counts. The files take precedence over the scheduler.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from seqmodel.job.events import Record, parse_events
 from seqmodel.record.run_files import MAX_SECONDS, Damaged, check_metrics, why
 
 STATES = ("created", "running", "error", "timeout", "complete", "damaged")
-NAMES = ("events", "heartbeat", "metrics.csv", "stderr")  # the files that are read
+NAMES = ("events", "heartbeat", "metrics.csv", "stderr")  # the files to read
 GRACE_S = 600
 CLAIM_S = 150
-ENDING_S = 120  # what a cancelled job may take to end
-CLOCK_S = 86_400  # no clock of a cluster is more than a day ahead
+ENDING_S = 120  # time that a cancelled job may take to end
+CLOCK_S = 86_400  # the clock of a cluster is at most a day ahead
 
-# What a scheduler says of a job: its word for the state, and why it waits or ended.
+# The answer of a scheduler about a job: its name of the state, and why the job waits or ended.
 Seen = namedtuple("Seen", ["state", "reason"])
-ABSENT = Seen("ABSENT", "")  # it was asked and does not know the job
+ABSENT = Seen("ABSENT", "")  # the scheduler answered but does not know the job
 
 FINAL = {
     "BOOT_FAIL": ("error", "node failure"),
@@ -35,7 +35,7 @@ FINAL = {
     "COMPLETED": ("error", "ended without a word"),
     "DEADLINE": ("timeout", "deadline"),
     "FAILED": ("error", "failed"),
-    "GONE": ("error", "killed"),  # ours: no such process on the host it ran on
+    "GONE": ("error", "killed"),  # from us: the process does not exist on its host
     "NODE_FAIL": ("error", "node failure"),
     "OUT_OF_MEMORY": ("error", "out of memory"),
     "PREEMPTED": ("error", "preempted"),
@@ -56,13 +56,13 @@ _OUT_OF_MEMORY = re.compile(
 _EXCEPTION = re.compile(
     r"^(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Lost)(?::.*)?$", re.M
 )
-# what a process prints that a signal ends, or bash of one
+# printed by a process that a signal ends, or by bash about it
 _FATAL = re.compile(
     r"^(?:Fatal Python error: .*|terminate called .*"
     r"|.*\b(?:Segmentation fault|Bus error|Illegal instruction|Aborted)\b.*)$",
     re.M,
 )
-# behind an exception: what srun, Slurm and jobs print, and other tracebacks and warnings
+# after an exception: output of srun, Slurm and jobs, and other tracebacks and warnings
 _NOT_OF_MESSAGE = re.compile(
     r"(?:srun|slurmstepd|seqmodel|warning): |Traceback |\[rank\d+\]|During handling|The above exc"
 )
@@ -70,21 +70,21 @@ _TRIALS = ("environment", "staging", "preflight", "checkpoint_check")
 
 
 class Status:
-    """The state of one replicate, and how it is known.
+    """The state of a replicate, with the evidence for it.
 
     Attributes:
-        folder: of the replicate, as it was asked for.
-        state: created, running, error, timeout, complete or damaged.
-        reason: a few words; `detail` is the line that shows it, if there is one.
-        queued: whether a created one is in a queue.
-        alive: whether its last attempt may still write: it has no last word, its heart beats, and
-            nobody who can know it said that it was ended.
-        job: the scheduler's id, or the process id; "" before it is known.
-        attempts: how often it was started.
-        elapsed_s: seconds that all attempts took.
-        metrics: the last value of each column of metrics.csv.
-        hparams: the hyperparameters, where they were read; see status_table.read_hparams.
-        new: events that should be added to the files: what only the scheduler knows.
+        folder: Folder of the replicate, as requested.
+        state: `created`, `running`, `error`, `timeout`, `complete` or `damaged`.
+        reason: Reason in a few words; `detail` is the line that shows it, if present.
+        queued: Whether a created replicate is in a queue.
+        alive: Whether the last attempt may still write: it has no final event, its heartbeat is
+            recent, and nothing shows that it was ended.
+        job: Id from the scheduler, or the process id; "" before it is known.
+        attempts: Number of starts.
+        elapsed_s: Total time of all attempts, in seconds.
+        metrics: Last value of each column of metrics.csv.
+        hparams: Hyperparameters, if they were read; see status_table.read_hparams.
+        new: Events to add to the files, which only the scheduler knows.
     """
 
     __slots__ = (
@@ -106,18 +106,18 @@ class Status:
 
     @property
     def is_final(self) -> bool:
-        """Whether it stays as it is unless someone resumes it."""
+        """Whether the state stays the same unless someone resumes the replicate."""
         return self.state in ("error", "timeout", "complete", "damaged")
 
     @property
     def can_resume(self) -> bool:
-        """Whether a submit of it failed, or its job ended without success and is gone."""
+        """Whether its submission failed, or its job ended without success."""
         if self.state == "created":
             return not self.queued and bool(self.record.refusal or self.record.claimed)
         return self.state in ("timeout", "error") and not self.alive
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON and tables."""
+        """Return plain values, for JSON and tables."""
         return {
             "folder": self.folder,
             "state": self.state,
@@ -132,7 +132,7 @@ class Status:
 
 
 def damaged(folder: str, error: BaseException | str) -> Status:
-    """The status of a replicate whose files cannot be read, with the reason."""
+    """Return the status of a replicate whose files cannot be read, with the reason."""
     reason = error if isinstance(error, str) else why(error)
     return Status(folder, "damaged", reason, "the other runs are not affected; look at the file")
 
@@ -140,17 +140,17 @@ def damaged(folder: str, error: BaseException | str) -> Status:
 def status_of(
     folder: str, files: Mapping[str, bytes], now: float, seen: Seen | None = None
 ) -> Status:
-    """The status of a replicate, from its files.
+    """Return the status of a replicate, from its files.
 
     Args:
-        folder: its name, for the answer.
-        files: the content of those of NAMES that are there.
-        now: seconds since 1970.
-        seen: what the scheduler says; None if it was not asked.
+        folder: Name of the folder, for the result.
+        files: Content of the existing files of NAMES.
+        now: Seconds since 1970.
+        seen: Answer of the scheduler; None if it was not asked.
     """
     try:
         return _tell(folder, files, now, seen)
-    except Exception as e:  # whatever is wrong with this one, the others are shown
+    except Exception as e:  # an error in one replicate does not hide the others
         return damaged(folder, e)
 
 
@@ -219,7 +219,7 @@ def _ended(folder: str, record: Record, stderr: str, seen: Seen | None) -> Statu
     if code == "75" and end.get("signal") != "TERM":
         if phase in _TRIALS and "left" not in end:
             detail = f"in {phase}; resume starts it again"
-            return Status(folder, "timeout", "stopped before its run began", detail)
+            return Status(folder, "timeout", "stopped before the run started", detail)
         return _not_put_back(folder, end)
     last = seen or Seen((record.seen or {}).get("state", ""), "")
     if last.state in FINAL and last.state not in ("COMPLETED", "FAILED"):
@@ -228,14 +228,14 @@ def _ended(folder: str, record: Record, stderr: str, seen: Seen | None) -> Statu
         return Status(folder, "error", "stopped (SIGTERM)", detail)
     if code.isdecimal() and int(code) > 128:
         if not _FATAL.search(stderr):
-            detail = ""  # an exception before it was handled
+            detail = ""  # an exception that occurred before the final event
         return Status(folder, "error", f"killed by signal {int(code) - 128}", detail)
     found = _last_exception(stderr)
     return Status(folder, "error", "exception" if found else f"exit code {code}", detail)
 
 
 def _not_put_back(folder: str, end: Mapping[str, str]) -> Status:
-    """The status of a job that stopped before its time limit, and why it is not in the queue."""
+    """Return the status of a job that stopped before its time limit and was not requeued."""
     why_left = end.get("left")
     if why_left == "no_progress":
         detail = f"two attempts ended at step {end.get('at')}; raise the time limit, then resume"
@@ -268,7 +268,7 @@ def _running(
         return status
     grace = _grace(record)
     if silent > grace and (seen is None or seen == ABSENT):
-        detail = f"no sign of life for {silent:.0f} s, and no last word; resume continues it"
+        detail = f"no heartbeat for {silent:.0f} s, and no final event; resume continues it"
         status = Status(folder, "error", "lost", detail)
         status.new = [f"seen state=ABSENT text={detail}"] if seen else []
         return status
@@ -278,26 +278,26 @@ def _running(
 
 
 def _cancel_text(record: Record) -> str:
-    """What became of a cancel that did not end the job."""
+    """Return the result of a cancellation that did not end the job."""
     if record.cancelled:
-        return "it was cancelled, and runs all the same: cancel it again"
+        return "it was cancelled but is still running: cancel it again"
     if record.refused_cancel:
         return f"the cancel failed: {record.refused_cancel}"
-    return "a cancel was asked for, and is not confirmed" if record.cancelling else ""
+    return "a cancellation was requested but is not confirmed" if record.cancelling else ""
 
 
 def _is_cancelled(record: Record) -> bool:
-    """Whether it is as good as ended on purpose: that was confirmed, or it obeyed."""
+    """Return whether the job was cancelled: this was confirmed, or the job obeyed."""
     if record.cancelled:
         return True
     end = record.end or {}
-    # a worker writes `killed` for a job that was ended from outside
+    # a worker writes `killed` if a job was ended from outside
     stopped = end.get("signal") == "TERM" or end.get("phase") == "killed"
     return record.cancelling and stopped
 
 
 def _outlived(record: Record, files: Mapping[str, bytes]) -> bool:
-    """Whether the job of a cancel lives on although it had time to end."""
+    """Return whether a cancelled job is still alive although it had time to end."""
     since = max(record.cancelled_at, record.started_at)
     return record.running and _heartbeat(files) > since + ENDING_S
 
@@ -306,7 +306,7 @@ def _is_alive(record: Record, files: Mapping[str, bytes], now: float, seen: Seen
     if not record.open or (record.cancelled and not _outlived(record, files)):
         return False
     last = seen.state if seen is not None else (record.seen or {}).get("state", "")
-    # a node that the scheduler lost may still run
+    # a node that the scheduler has lost may still run
     if last == "COMPLETING" or (last in FINAL and last not in ("NODE_FAIL", "BOOT_FAIL")):
         return False
     return now - max(_heartbeat(files), record.started_at) <= record.beat_s + 10
@@ -332,7 +332,7 @@ def _waiting(folder: str, record: Record, stderr: str, now: float, seen: Seen | 
 
 def _not_in_queue(folder: str, record: Record, now: float, *, asked: bool) -> Status:
     waited = now - record.submitted_at
-    # the one who claimed it gives the scheduler less time than this
+    # the submitter waits less than this for the scheduler
     grace = _grace(record) if record.waiting else min(_grace(record), CLAIM_S)
     if waited <= grace:
         status = Status(folder, "created", "being submitted" if not record.waiting else "queued")
@@ -342,7 +342,7 @@ def _not_in_queue(folder: str, record: Record, now: float, *, asked: bool) -> St
         status = Status(folder, "error", "lost", "left the queue without having started; resume it")
         status.new = ["seen state=ABSENT text=left the queue without having started"]
         return status
-    detail = "the submitter was cut off, and no scheduler knows the job; submit it again"
+    detail = "the submission was interrupted, and no scheduler knows the job; submit it again"
     return Status(folder, "created", "not submitted", detail if asked else "")
 
 
@@ -355,7 +355,7 @@ def _by_scheduler(folder: str, seen: Seen, stderr: str) -> Status:
 
 
 def _by_text(folder: str, stderr: str) -> Status | None:
-    """What Slurm wrote on the job's stderr when it ended it."""
+    """Return the reason that Slurm wrote to the job's stderr when it ended the job."""
     found = list(_CANCELLED.finditer(stderr))
     for words, state, reason in _DUE_TO:
         for match in found:
@@ -364,7 +364,7 @@ def _by_text(folder: str, stderr: str) -> Status | None:
     memory = _OUT_OF_MEMORY.search(stderr)
     if memory is not None:
         return Status(folder, "error", "out of memory", memory[0])
-    # a step without a cause is ended by our own srun, when one rank fails
+    # without a cause, our own srun ended the step because one rank failed
     for match in found:
         if match[1] == "JOB" and match[2] is None:
             return Status(folder, "error", "cancelled", match[0])
@@ -372,7 +372,7 @@ def _by_text(folder: str, stderr: str) -> Status | None:
 
 
 def exception_line(text: str) -> str:
-    """The last exception with its message; what ended the process after it; else the last line."""
+    """Return the last exception with its message, a later cause of the end, or the last line."""
     found = _last_exception(text)
     if found is not None:
         message = [found[0].strip()]
@@ -387,13 +387,13 @@ def exception_line(text: str) -> str:
 
 
 def _last_exception(text: str) -> re.Match[str] | None:
-    """The last exception; None if the process was ended by something else after it."""
+    """Return the last exception; None if something else ended the process afterwards."""
     found = list(_EXCEPTION.finditer(text))
     return found[-1] if found and not _FATAL.search(text, found[-1].end()) else None
 
 
 def last_metrics(data: bytes) -> dict[str, str]:
-    """The last value of each column of a metrics.csv, without a last line that was cut short."""
+    """Return the last value of each column of metrics.csv, without an incomplete last line."""
     text = data.decode("utf-8", "replace")
     lines = text[: text.rfind("\n") + 1].splitlines()
     if len(lines) < 2:
@@ -412,7 +412,7 @@ def last_metrics(data: bytes) -> dict[str, str]:
 
 
 def _attempt_text(stderr: bytes) -> str:
-    """What was written to stderr in the last attempt."""
+    """Return the text that the last attempt wrote to stderr."""
     text = stderr.decode("utf-8", "replace")
     return re.split(r"^seqmodel: attempt \d+$", text, flags=re.M)[-1]
 
@@ -425,7 +425,7 @@ def _heartbeat(files: Mapping[str, bytes]) -> float:
 
 
 def _time_of_copy(record: Record, files: Mapping[str, bytes]) -> float:
-    """When a copy was made, by the clock of its source; 0 for what was written since then."""
+    """Return when a copy was made, by the clock of its source; 0 for files written since then."""
     pulled = float(files.get(PULLED, b"0"))
     since = max(_heartbeat(files), record.started_at, record.submitted_at)
     is_ours = record.node == os.uname().nodename
@@ -438,7 +438,7 @@ def _grace(record: Record) -> float:
 
 
 def _open_elapsed(record: Record, files: Mapping[str, bytes], now: float, status: Status) -> float:
-    """Seconds of an attempt that has no last word."""
+    """Return the time of an attempt that has no final event, in seconds."""
     if not record.running:
         return 0.0
     last = now if status.state == "running" else _heartbeat(files)

@@ -1,9 +1,9 @@
-"""The states of replicates: one reading of the files, one question to the scheduler.
+"""The states of replicates: read the files once, and ask the scheduler once.
 
     from seqmodel.job import status
-    status("out")                    # any folder of runs on this host, also a copy; no scheduler
+    status("out")                    # any folder of runs on this host, or a copy; asks no scheduler
 
-A StatusTable is a list of Status that shows itself in a notebook and on a terminal.
+A StatusTable is a list of Status that prints as a table in a notebook and on a terminal.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from seqmodel.terminal import html_table, plain_line, text_table
 
 
 class Scheduler:
-    """How a scheduler is asked, by a job class.
+    """How a job class asks its scheduler.
 
     Attributes:
-        asked: {name: (operation, arguments)}, done where the files are, before they are read.
-        kind: of the jobs that it knows.
-        problem: why its answer is missing, else empty.
+        asked: {name: (operation, arguments)}, called on the host before the files are read.
+        kind: Kind of the jobs that the scheduler knows.
+        problem: Why the answer is missing, else empty.
     """
 
     asked: Mapping[str, tuple[Callable[..., object], dict[str, Any]]] = {}
@@ -34,26 +34,26 @@ class Scheduler:
     problem = ""
 
     def begin(self, outputs: Mapping[str, object]) -> None:
-        """Takes up the answers."""
+        """Read the answers."""
 
     def seen(self, record: Record) -> Seen | None:
-        """What the scheduler says of the job of this record; None if it did not answer."""
+        """Return the scheduler's answer about the job of this record; None if it did not answer."""
         return None
 
     def found(self, record: Record) -> str:
-        """The id of a job that is in the queue although its submitter never heard of it, or ""."""
+        """Return the id of a queued job that its submitter could not record, or ""."""
         return ""
 
     def id_of(self, record: Record) -> str:
-        """The id by which the scheduler knows the job of this record now, or ""."""
+        """Return the current id of the job of this record in the scheduler, or ""."""
         return record.job
 
 
 class Schedulers(Scheduler):
-    """Schedulers of a folder that holds jobs of several kinds: each is asked about its own.
+    """Schedulers of a folder with several kinds of jobs; each is asked about its own jobs.
 
     Args:
-        schedulers: of different kinds; the first also answers for jobs whose kind is not known.
+        schedulers: Schedulers of different kinds; the first is used for jobs of unknown kind.
     """
 
     def __init__(self, schedulers: Iterable[Scheduler]) -> None:
@@ -78,7 +78,7 @@ class Schedulers(Scheduler):
         return scheduler.id_of(record) if scheduler else ""
 
     def of(self, record: Record) -> Scheduler | None:
-        """Who knows the job of this record."""
+        """Return the scheduler of the job of this record."""
         for scheduler in self.schedulers:
             if record.kind in ("", scheduler.kind):
                 return scheduler
@@ -86,13 +86,13 @@ class Schedulers(Scheduler):
 
 
 def status(which: str = "out") -> StatusTable:
-    """The states of all replicates in a folder on this host, read from its files."""
+    """Return the states of all replicates in a folder on this host, read from its files."""
     interface = LocalInterface()
     return StatusTable(read_hparams(interface, read_status(interface, which, None)))
 
 
 def read_hparams(interface: Interface, found: list[Status]) -> list[Status]:
-    """The same statuses with the hyperparameters of their runs, by which tables name them."""
+    """Return the statuses with the hyperparameters of their runs, which tables use for names."""
     files = interface.read([f"{s.folder}/hparams.json" for s in found]) if found else {}
     for status in found:
         with suppress(ValueError, RecursionError, AttributeError):
@@ -102,7 +102,7 @@ def read_hparams(interface: Interface, found: list[Status]) -> list[Status]:
 
 
 def read_status(interface: Interface, root: str, scheduler: Scheduler | None) -> list[Status]:
-    """The states of all replicates below `root`; what only the scheduler knows is noted there."""
+    """Read the states of all replicates below `root`; record what only the scheduler knows."""
     snapshot = interface.snapshot(root, NAMES, scheduler.asked if scheduler else None)
     if scheduler is not None:
         scheduler.begin(snapshot.outputs)
@@ -115,7 +115,7 @@ def read_status(interface: Interface, root: str, scheduler: Scheduler | None) ->
             continue
         try:
             status = _one(path, files, snapshot.now, scheduler)
-        except Exception as e:  # whatever is wrong with this run, the others are shown
+        except Exception as e:  # an error in one run does not hide the others
             status = damaged(path, e)
         notes += [(path, line) for line in status.new]
         found.append(status)
@@ -133,7 +133,7 @@ def _one(path: str, files: Mapping[str, bytes], now: float, scheduler: Scheduler
     if not (record.running or record.waiting or record.claimed):
         return status_of(path, files, now)
     if record.kind and scheduler.kind and record.kind != scheduler.kind:
-        return status_of(path, files, now)  # its scheduler is another one
+        return status_of(path, files, now)  # it has another scheduler
     is_lost = record.claimed and not record.waiting and not record.running
     job = scheduler.found(record) if is_lost else ""
     if job:
@@ -149,10 +149,10 @@ def _one(path: str, files: Mapping[str, bytes], now: float, scheduler: Scheduler
 
 
 class StatusTable(list[Status]):
-    """States of replicates, in the order of their folders.
+    """The states of replicates, in the order of their folders.
 
     Attributes:
-        problem: a scheduler that did not answer, so that the files alone were read; else empty.
+        problem: Why a scheduler did not answer, so that only the files were read; else empty.
     """
 
     def __init__(self, found: Iterable[Status], problem: str = "") -> None:
@@ -160,19 +160,19 @@ class StatusTable(list[Status]):
         self.problem = problem
 
     def counts(self) -> dict[str, int]:
-        """How many there are of each state that occurs."""
+        """Return the number of replicates in each state that occurs."""
         found = {state: sum(s.state == state for s in self) for state in STATES}
         return {state: n for state, n in found.items() if n}
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """One plain dict a replicate."""
+        """Return one plain dict per replicate."""
         return [s.to_dict() for s in self]
 
     def to_pandas(self) -> Any:
-        """A data frame, one row a replicate, a column for each metric.
+        """Return a data frame with one row per replicate and one column per metric.
 
         Raises:
-            JobError: pandas is not installed.
+            JobError: Pandas is not installed.
         """
         from seqmodel.errors import JobError
         from seqmodel.extras import optional
@@ -182,7 +182,7 @@ class StatusTable(list[Status]):
         return pd.DataFrame(rows)
 
     def names(self) -> list[str]:
-        """A name for each run, of what varies among these; see results.naming."""
+        """Return a name for each run, made of what varies among them; see results.naming."""
         from seqmodel.job.results.naming import names_of
 
         is_read = any(s.hparams for s in self)
@@ -190,7 +190,7 @@ class StatusTable(list[Status]):
         return names_of(hparams, [s.folder for s in self])
 
     def rows(self) -> list[tuple[str, ...]]:
-        """What is shown of each: the columns of COLUMNS."""
+        """Return the shown values of each replicate: the columns of COLUMNS."""
         cut = _common([s.folder for s in self])
         return [
             (
@@ -213,7 +213,7 @@ class StatusTable(list[Status]):
         return self.text()
 
     def text(self) -> str:
-        """A plain table."""
+        """Return a plain table."""
         if not self:
             return "no replicates"
         states = ", ".join(f"{n} {state}" for state, n in self.counts().items())
@@ -225,13 +225,13 @@ COLUMNS = ("run", "state", "reason", "attempts", "elapsed", "last metric", "job"
 
 
 def _in_name(folder: str) -> dict[str, str]:
-    """The hyperparameters that the name of a run has, as text."""
+    """Return the hyperparameters in the name of a run, as text."""
     pairs = (part.partition("=") for part in folder.split("/")[-2:][0].split(","))
     return {name: value for name, sign, value in pairs if sign}
 
 
 def elapsed_text(seconds: float) -> str:
-    """`1:02:03`, or nothing for no time."""
+    """Format a time as `1:02:03`; an empty text for None."""
     if seconds <= 0:
         return ""
     minutes, s = divmod(round(seconds), 60)
@@ -239,7 +239,7 @@ def elapsed_text(seconds: float) -> str:
 
 
 def metric_text(metrics: Mapping[str, str]) -> str:
-    """The most telling of the last metrics: of the test, else of validation, else of training."""
+    """Return the most informative of the last metrics: test, else validation, else training."""
     for prefix in ("test_", "valid_", "train_"):
         names = [name for name in metrics if name.startswith(prefix)]
         names.sort(key=lambda name: name.endswith("loss"))
@@ -252,12 +252,12 @@ def metric_text(metrics: Mapping[str, str]) -> str:
 
 
 def _common(paths: list[str]) -> int:
-    """How much of the paths, up to a `/`, is shared by all and not shown."""
+    """Return the length of the prefix, up to a `/`, that all paths share; it is not shown."""
     if not paths:
         return 0
     first, last = min(paths), max(paths)
     n = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), 0)
-    if n == 0:  # one path
+    if n == 0:  # a single path
         return first.rfind("/", 0, first.rfind("/")) + 1
-    # the canonical name and version stay whole
+    # keep the whole canonical name and version
     return min(first.rfind("/", 0, n) + 1, first.rfind("/", 0, first.rfind("/")) + 1)

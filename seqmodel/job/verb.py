@@ -1,9 +1,9 @@
-"""Jobs of the verbs that apply a trained model: their inputs are shared out, a job for each part.
+"""Jobs of the verbs that apply a trained model: the input is split into parts, one job per part.
 
     job.submit(verb="predict", n_parts=32, checkpoints="best.ckpt", fasta="a.fa", out="a.tsv")
 
-A VerbRun is what Job takes in the place of a Run; its replicates are the parts. Each runs
-`seqmodel predict ... --part=k/n`, and the one that ends last joins what all have written
+Job accepts a VerbRun in place of a Run; its replicates are the parts. Each runs
+`seqmodel predict ... --part=k/n`, and the one that ends last joins the output of all parts
 (seqmodel/infer/parts.py).
 """
 
@@ -31,9 +31,9 @@ class VerbRun(Run):
     """A verb and its hyperparameters.
 
     Args:
-        verb: one of PARTED.
-        n_parts: number of jobs.
-        values: of all hyperparameters of the verb.
+        verb: Name in PARTED.
+        n_parts: Number of jobs.
+        values: Values of all hyperparameters of the verb.
     """
 
     def __init__(self, verb: str, n_parts: int, values: Namespace) -> None:
@@ -41,10 +41,10 @@ class VerbRun(Run):
         parser = cls.default_hparams()
         super().__init__(parser, values, {}, files_to_read(parser.declared, values))
         self.verb, self.n_parts, self.cls = verb, n_parts, cls
-        values.num_nodes = values.devices = 1  # what a job asks of a run
+        values.num_nodes = values.devices = 1  # the interface that a job needs of a run
 
     def parts(self) -> list[VerbRun]:
-        """The verb with --part=1/n, 2/n, ..."""
+        """Return the verb with --part=1/n, 2/n, ..."""
         found = []
         for k in range(1, self.n_parts + 1):
             part = copy(self)
@@ -53,16 +53,16 @@ class VerbRun(Run):
         return found
 
     def to_args(self) -> list[str]:
-        """The verb and its hyperparameters."""
+        """Return the verb and its hyperparameters as arguments."""
         return [self.verb, *super().to_args()]
 
     def needs(self) -> list[tuple[str, str, str]]:
-        """Of an output: flag, kind, path; see `reserve`."""
+        """Return the flag, kind and path of each output; see `reserve`."""
         first = self.values.out[0] + (".ohe.npz" if self.verb == "attribute" else "")
         return [] if self.values.overwrite else [("--out", "n", first)]
 
     def canonical(self) -> str:
-        """The verb, the name of its first output, and a digest of all that decides on it."""
+        """Return the verb, the name of its first output, and a digest of what determines it."""
         digest = sha256(json.dumps(self.tracked_values()).encode("utf-8", "surrogatepass"))
         name = escape(os.path.basename(self.values.out[0]))[:120]
         return f"{self.verb}-{name}-{digest.hexdigest()[:8]}"
@@ -72,7 +72,7 @@ class VerbRun(Run):
         return []
 
     def tracked_values(self) -> dict[str, Any]:
-        """The verb, and the values that decide on what is written and where."""
+        """Return the verb, and the values that determine what is written and where."""
         found: dict[str, Any] = {"verb": self.verb}
         for name, hparam in self.parser.declared.items():
             value = getattr(self.values, name)
@@ -86,14 +86,14 @@ class VerbRun(Run):
 
 
 def parts_of(run: Run) -> Sequence[Run]:
-    """What a run, or a verb, is done in: a job each."""
+    """Return the parts of a run or a verb; each is one job."""
     return run.parts() if isinstance(run, VerbRun) else [run]
 
 
 def args_in(run: Run, workdir: str) -> list[str]:
-    """The command line of a job, which runs in a copy of `workdir`.
+    """Return the command line of a job, which runs in a copy of `workdir`.
 
-    A verb writes into `workdir` itself; the outputs of a run go into its folder.
+    A verb writes into `workdir` itself; a run writes into its folder.
     """
     if not isinstance(run, VerbRun):
         return run.to_args()
@@ -104,21 +104,21 @@ def args_in(run: Run, workdir: str) -> list[str]:
 
 
 def resolve_verb(given: Mapping[str, Any], header_of: HeaderOf) -> VerbRun:
-    """The verb that a dict of values describes, checked as far as that is possible from here.
+    """Return the verb that a dict of values describes, checked as far as possible from here.
 
     Args:
         given: `verb`, `n_parts` and the hyperparameters of the verb.
-        header_of: reads the header of a checkpoint on the host of the jobs.
+        header_of: Function that reads the header of a checkpoint on the host of the jobs.
 
     Raises:
-        HparamError: an unknown name or a bad value, or a checkpoint needs your word.
-        CheckpointError: a checkpoint is none of ours.
+        HparamError: A name is unknown, a value is invalid, or a checkpoint needs your trust.
+        CheckpointError: A checkpoint was not written by seqmodel.
     """
     own = {name: given[name] for name in ("verb", "n_parts") if name in given}
     chosen = parse_dict(SubmitHparams.default_hparams(), own)
     cls = PARTED[chosen.verb]
     if "part" in given:
-        raise HparamError("'part' is set by the job itself; leave it out, and give n_parts")
+        raise HparamError("'part' is set by the job itself; remove it, and set n_parts")
     values = parse_dict(
         cls.default_hparams(), {name: value for name, value in given.items() if name not in own}
     )
@@ -127,28 +127,28 @@ def resolve_verb(given: Mapping[str, Any], header_of: HeaderOf) -> VerbRun:
     for flag, path in [*run.files, *(("--out", path) for path in values.out)]:
         if path == "-" or path.startswith("~"):
             raise HparamError(
-                f"{flag}={path}: a job takes files by absolute paths, or by paths below workdir"
+                f"{flag}={path}: a job needs an absolute path, or a path below workdir"
             )
     values.plugins = _plugins(values, header_of)
     return run
 
 
 def refuse_trials(settings: Namespace) -> None:
-    """Refuses settings of a job that have no effect on a verb.
+    """Refuse settings of a job that have no effect on a verb.
 
     Raises:
-        HparamError: one is set.
+        HparamError: Such a setting is given.
     """
     for name in ("fast_dev_run_first", "checkpoint_check"):
         if getattr(settings, name):
-            raise HparamError(f"--{name} is a trial of a training, not of a verb; leave it out")
+            raise HparamError(f"--{name} tests a training, not a verb; remove it")
 
 
 def _plugins(values: Namespace, header_of: HeaderOf) -> list[str]:
-    """The plugins that the jobs import.
+    """Return the plugins that the jobs import.
 
-    Nothing is imported here, since the module of a network may import torch. A checkpoint whose
-    plugins nobody trusts is checked as it is when it is loaded.
+    Nothing is imported here, because the module of a network may import torch. A checkpoint with
+    untrusted plugins is checked when it is loaded.
     """
     found = dict.fromkeys(values.plugins)
     for path in values.checkpoints:

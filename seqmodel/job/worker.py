@@ -1,11 +1,11 @@
 """The queue of ShellJob on one host: starts waiting scripts, up to N at once. Needs no other file.
 
-    python worker.py work QUEUE LOCK     start what waits until nothing does
+    python worker.py work QUEUE LOCK     start waiting entries until none is left
 
-Sent to hosts that have no seqmodel; runs on Python 3.6. An entry is a file in QUEUE/waiting,
-first come first served, whose lines are the arguments of bash. A worker holds a lock that its death
-releases. It looks once more after it let the lock go, and whoever enqueues looks for the lock after
-the entry is there: so no entry waits without a worker.
+It is sent to hosts that have no seqmodel, and runs on Python 3.6. An entry is a file in
+QUEUE/waiting (first come, first served), whose lines are the arguments of bash. A worker holds a
+lock, which is released when the worker ends. The worker looks once more after it has released the
+lock, and a submitter checks the lock after it has added an entry, so no entry waits forever.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ import sys
 import time
 
 POLL_S = 0.05
-_workers = []  # type: list[subprocess.Popen[bytes]]  # of this process, to be reaped by it
+_workers = []  # type: list[subprocess.Popen[bytes]]  # children of this process, which reaps them
 
 
 def add(queue, limit, entries):
-    """Enqueues (name, arguments) pairs and starts a worker if none holds the lock."""
+    """Enqueue (name, arguments) pairs and start a worker if none holds the lock."""
     for folder in ("waiting", "running"):
         os.makedirs(os.path.join(queue, folder), exist_ok=True)
     if read_limit(queue) != limit:
@@ -37,14 +37,14 @@ def add(queue, limit, entries):
 
 
 def wake(queue):
-    """Starts a worker if something waits and none works."""
+    """Start a worker if an entry waits and no worker is running."""
     if not names(queue, "waiting"):
         return
     lock = locked(queue)
     if lock is None:
         return
     try:
-        # the worker is born with the lock
+        # the worker inherits the lock
         with open(os.path.join(queue, "worker.log"), "ab") as log:
             _workers[:] = [worker for worker in _workers if worker.poll() is None]
             worker = subprocess.Popen(
@@ -71,7 +71,7 @@ def wake(queue):
 
 
 def work(queue, lock):
-    """Starts what waits, at most `limit` at once, until nothing waits and nothing runs."""
+    """Start waiting entries, at most `limit` at once, until none waits and none runs."""
     children = {}
     while True:
         strangers = alive(queue, children)
@@ -91,11 +91,11 @@ def work(queue, lock):
             return
         lock = locked(queue)
         if lock is None:
-            return  # another worker has it
+            return  # another worker holds it
 
 
 def locked(queue):
-    """The lock, as a file descriptor; None if a worker holds it."""
+    """Acquire the lock; return its file descriptor, or None if a worker holds it."""
     lock = os.open(os.path.join(queue, "lock"), os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,14 +106,14 @@ def locked(queue):
 
 
 def start(queue, name, children):
-    """Takes an entry (only one can rename it) and starts its script."""
+    """Take an entry (only one process can rename it) and start its script."""
     entry = os.path.join(queue, "running", name)
     try:
         os.rename(os.path.join(queue, "waiting", name), entry)
         with open(entry) as file:
             args = file.read().split("\n")
     except OSError:
-        return  # cancelled meanwhile
+        return  # it was cancelled meanwhile
     folder = os.path.dirname(args[0])
     try:
         with open(os.path.join(folder, "stdout"), "ab") as out, open(
@@ -135,7 +135,7 @@ def start(queue, name, children):
 
 
 def reap(queue, children):
-    """Forgets the scripts that ended; for one that was killed a line is left."""
+    """Forget the scripts that have ended; for a killed script, append an event."""
     for name, (child, folder, submission) in list(children.items()):
         code = child.poll()
         if code is None:
@@ -153,7 +153,7 @@ def reap(queue, children):
 
 
 def alive(queue, children):
-    """Entries of an earlier worker whose scripts still run; the others are removed."""
+    """Return the entries of an earlier worker whose scripts still run; remove the others."""
     left = [name for name in names(queue, "running") if name not in children]
     if not left:
         return []
@@ -170,7 +170,7 @@ def alive(queue, children):
 
 
 def names(queue, folder):
-    """The entries there, the first first."""
+    """Return the entries in a folder of the queue, oldest first."""
     try:
         return sorted(n for n in os.listdir(os.path.join(queue, folder)) if not n.endswith(".part"))
     except OSError:
@@ -178,7 +178,7 @@ def names(queue, folder):
 
 
 def read_limit(queue):
-    """How many may run at once, as set by the last submitter."""
+    """Return how many may run at once, as set by the last submitter."""
     try:
         with open(os.path.join(queue, "limit")) as file:
             return max(1, int(file.read()))
@@ -187,7 +187,7 @@ def read_limit(queue):
 
 
 def write(texts):
-    """Writes files whole, all of {path: text} or none."""
+    """Write all files of {path: text} or none, each as a whole."""
     who = f"{os.uname()[1]}.{os.getpid()}.{os.urandom(4).hex()}"
     asides = {path: f"{path}.{who}.part" for path in texts}
     try:
@@ -204,7 +204,7 @@ def write(texts):
 
 
 def clean_environment():
-    """The environment without what a surrounding Slurm job left in it."""
+    """Return the environment without the variables of a surrounding Slurm job."""
     kept = ("SLURM_CONF",)
     return {n: v for n, v in os.environ.items() if not n.startswith("SLURM") or n in kept}
 

@@ -183,7 +183,7 @@ class Soak:
     def check_refusal(self, action, text):
         known = (
             "not cancelled on", "another process is submitting", "cancel it first", "signs of life",
-            "complete; submit() makes another", "sbatch refused the job", "found by its token",
+            "complete; submit() makes another", "sbatch refused the job", "by its token",
             "half-made", "cut off",
         )  # fmt: skip
         if "\n" in text or not any(word in text for word in known):
@@ -315,7 +315,7 @@ EXPECTED = {
     ("error", "cancelled"): ("CANCELLED", "COMPLETED", "FAILED", "TIMEOUT"),
     ("timeout", "stopped with its state saved"): ("FAILED", "TIMEOUT"),
     ("timeout", "no progress"): ("FAILED", "TIMEOUT"),
-    ("timeout", "stopped before its run began"): ("FAILED", "TIMEOUT"),
+    ("timeout", "stopped before the run started"): ("FAILED", "TIMEOUT"),
     ("timeout", "time limit"): ("TIMEOUT",),
 }
 

@@ -90,7 +90,9 @@ def test_copying_by_tar_works_and_rsync_says_what_is_wrong(ssh, tmp_path, monkey
     need("rsync")
     (tmp_path / "source").mkdir()
     (tmp_path / "source/f").write_text("x")
-    with pytest.raises(JobError, match=f"{HOST} prints text at login, and rsync .*bashrc") as error:
+    with pytest.raises(
+        JobError, match=f"{HOST} prints text at login, which rsync .*bashrc"
+    ) as error:
         ssh.pull(f"{tmp_path}/source", f"{tmp_path}/back")
     assert len(str(error.value).splitlines()) == 1
     monkeypatch.setattr("shutil.which", lambda *a, **k: None)
@@ -102,6 +104,6 @@ def test_a_shell_that_runs_nothing_is_one_line(slurm):
     with Sshd(login="echo 'This account is not available'; exit 0") as server:
         server.open_master()
         ssh = SshInterface(HOST, config=str(server.config), timeout_s=60)
-        with pytest.raises(JobError, match=f"nothing runs on {HOST} .*account is not available"):
+        with pytest.raises(JobError, match=f"commands fail on {HOST} .*account is not available"):
             ssh.run(["true"])
         server.close_master()

@@ -219,7 +219,7 @@ def test_a_trial_that_met_the_time_limit_has_not_failed(slurm, workdir):
     job = trial_job(SlurmJob, requeue=False)
     replicate = in_trial(job)
     found = wait_final(job, [replicate])[0]
-    assert (found.state, found.reason) == ("timeout", "stopped before its run began")
+    assert (found.state, found.reason) == ("timeout", "stopped before the run started")
 
 
 @pytest.mark.slow

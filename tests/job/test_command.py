@@ -131,7 +131,7 @@ def test_a_dry_run_prints_a_script_that_can_be_read(workdir):
         (["submit", *RUN, "--scheduler=shell", "--slurm_mem=4G"], "'slurm_mem' has no effect"),
         (["submit", *RUN, "--fasta=b.fa"], "JobError: --fasta: b.fa: no such file on local"),
         (["submit", *RUN, "--template=none.sh"], "JobError: template none.sh: no such file"),
-        (["submit", "--host=-x", *RUN], "JobError: '-x' is no host name"),
+        (["submit", "--host=-x", *RUN], "JobError: '-x' is not a host name"),
         (["status", "nowhere"], "MissingError: nowhere: no such folder on this host"),
         (["logs"], "JobError: logs needs a folder"),
         (["cancel", "."], "JobError: .: no replicates there"),
@@ -155,7 +155,7 @@ def test_a_scheduler_that_does_not_answer_is_mentioned(workdir, tmp_path, monkey
     capsys.readouterr()
     for words in ([], ["--json"]):
         assert main(["status", *words]) == 0
-        told = "squeue did not answer: the states are those of the files\n"
+        told = "squeue did not answer: the states come from the files\n"
         assert capsys.readouterr().err == told
     assert SlurmJob().status().text().endswith(told.strip())
     play(tmp_path / "bin/squeue", "true\n")

@@ -335,7 +335,7 @@ def test_a_damaged_run_keeps_no_other_from_being_resumed(tmp_path, monkeypatch):
     Path(made[1].path, "job.json").write_text("{")
     assert set(job.resume(made)) == {made[0], made[2]}
     assert [s.state for s in wait_final(job, [made[0], made[2]], 120)] == ["complete"] * 2
-    with pytest.raises(JobError, match="job.json: missing or no record of a job"):
+    with pytest.raises(JobError, match="job.json: missing, or not a record of a job"):
         job.resume([made[1]])
     # nor the run from having another replicate
     (tmp_path / made[0].path / "job.json").write_text("[]")

@@ -74,7 +74,7 @@ def test_an_old_folder_of_other_values_is_refused(shell_job, workdir, earlier):
     changed = json.loads(record.read_text())
     changed["changed"]["seq_len"] = 9
     record.write_text(json.dumps(changed))
-    with pytest.raises(JobError, match="holds replicates of other hyperparameters"):
+    with pytest.raises(JobError, match="has replicates with other hyperparameters"):
         shell_job.create(**TYPED)
 
 

@@ -154,7 +154,7 @@ def test_a_call_ends_at_its_timeout(interface):
 
 
 def test_a_host_that_is_an_option_is_refused():
-    with pytest.raises(JobError, match="is no host name"):
+    with pytest.raises(JobError, match="is not a host name"):
         SshInterface("-oProxyCommand=touch canary")
 
 

@@ -66,7 +66,7 @@ def test_without_an_id_and_without_the_queue_nothing_is_called_refused(
 ):
     sbatch(REAL.replace('"$@"', '--begin=now+10hours "$@"') + WORDS["other words"])
     play(tmp_path / "bin/squeue", "exit 1\n")
-    with pytest.raises(JobError, match="no id of a job; whether .* found by its token") as error:
+    with pytest.raises(JobError, match="no id of a job.*Perhaps queued: .*by its token") as error:
         slurm_job.submit(**RUN)
     replicate = error.value.replicates[0]
     assert Path(replicate.path, "submit.0").exists()
@@ -84,7 +84,7 @@ def test_an_answer_that_came_too_late_does_not_make_two_writers(slurm_job, slurm
     """The controller took the job although sbatch says that it timed out; the queue is slow too."""
     sbatch(REAL + "echo 'sbatch: error: Batch job submission failed: Socket timed out' >&2; exit 1")
     play(tmp_path / "bin/squeue", "exit 1\n")
-    with pytest.raises(JobError, match="Socket timed out; whether .* found by its token") as error:
+    with pytest.raises(JobError, match="Socket timed out.*Perhaps queued: .*by its token") as error:
         slurm_job.submit(**RUN, monitor="count_5")
     replicate = error.value.replicates[0]
     (tmp_path / "bin/squeue").unlink()

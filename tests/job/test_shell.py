@@ -217,7 +217,7 @@ def test_a_default_that_moved_is_refused_by_name(shell_job):
     shell_job.create(**RUN)  # nothing that is known differs
     record = Path(replicate.path, "job.json")
     record.write_text(record.read_text().replace('"max_epochs": 10', '"max_epochs": 7'))
-    with pytest.raises(JobError, match=r"defaults moved since .*: max_epochs \(7, now 10\)"):
+    with pytest.raises(JobError, match=r"defaults have changed since .*: max_epochs \(7, now 10\)"):
         shell_job.create(**RUN)
 
 

@@ -105,7 +105,7 @@ def trial(code, more=""):
         (end(143, " signal=TERM").replace("120 run", "120 cancelling"), "", ("error", "cancelled")),
         (end(0).replace("120 run", "120 cancelling"), "", ("complete", "")),
         # the trials of a run that was stopped have not failed
-        (trial(75, " signal=USR1"), "", ("timeout", "stopped before its run began")),
+        (trial(75, " signal=USR1"), "", ("timeout", "stopped before the run started")),
         (trial(75, " signal=TERM"), "", ("error", "stopped (SIGTERM)")),
         (trial(75, " signal=TERM"), SCANCEL, ("error", "cancelled")),
         (trial(75, " signal=TERM"), LIMIT, ("timeout", "time limit")),

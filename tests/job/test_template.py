@@ -21,8 +21,8 @@ def test_what_is_wrong_is_told_with_its_line():
         check_template(text, FIELDS, "mine.sh")
     told = str(error.value)
     assert told.startswith("mine.sh: line 6: no field {HOME}; write {{HOME}} for the shell's own; ")
-    assert "line 7: '{' that begins no field; write '{{'" in told
-    assert "line 7: '}' that ends no field; write '}}'" in told
+    assert "line 7: '{' does not start a field; write '{{'" in told
+    assert "line 7: '}' does not end a field; write '}}'" in told
     assert "line 8: no field {pythn}; did you mean 'python'?" in told
     assert "line 9" not in told
 

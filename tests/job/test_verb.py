@@ -220,12 +220,12 @@ REFUSED = {
     "stray": "stray word 'stray'",
     "--n_new=2": "--n_new has no effect with --verb",
     "--n_replicates=2": "--n_replicates has no effect with --verb",
-    "--checkpoint_check": "--checkpoint_check is a trial of a training",
+    "--checkpoint_check": "--checkpoint_check tests a training",
     "--checkpoints=data/s.fa": "data/s.fa: cannot read a seqmodel checkpoint",
     "--fasta=none.fa": "--fasta: none.fa: no such file",
     "--tiles --intervals=w.bed": "--intervals and --tiles are both set",
     "--out=there.tsv": "there.tsv: exists already",
-    "--fasta=~/s.fa": "a job takes files by absolute paths",
+    "--fasta=~/s.fa": "a job needs an absolute path",
 }
 
 

@@ -1,4 +1,4 @@
-"""What runs found: one run, the table of all, its text forms, advice from earlier runs. Light."""
+"""The results of runs: one run, tables of runs, their text formats, and advice. Light."""
 
 _LAZY = {
     "results": "seqmodel.job.results.table",
@@ -8,7 +8,7 @@ __all__ = list(_LAZY)
 
 
 def __getattr__(name: str) -> object:
-    """The named object, imported when it is first asked for."""
+    """Return the named object, which is imported on first use."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -1,7 +1,7 @@
-"""What to ask for, from what finished runs took: time, memory, CPUs, and the cost of a search.
+"""Advice on time, memory, CPUs and the cost of a search, from the usage of finished runs.
 
-The longest and the largest of the runs count, with a margin: a job that ends at its limit costs
-more than one that asked for a little too much.
+The advice is the maximum over the runs plus a margin, because a job that reaches its limit costs
+more than a job that requests a little too much.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 TIME_MARGIN = 1.5
 MEMORY_MARGIN = 1.25
-MAX_READ = 2000  # of a larger history the newest are enough
+MAX_READ = 2000  # only the newest runs of a longer history are used
 
 
 class Advice:
-    """What finished runs took, and what follows.
+    """The usage of finished runs, and the settings that follow from it.
 
     Attributes:
-        n: number of runs that it follows from.
-        longest_s, mean_s: seconds of the whole job.
-        staging_s: of these, mean seconds of staging; None if unknown.
-        peak_memory: bytes; None if unknown.
-        cpus: CPUs that were busy on average, of the busiest run; None if unknown.
+        n: Number of runs.
+        longest_s, mean_s: Longest and mean time of the whole job, in seconds.
+        staging_s: Mean time of staging, in seconds; None if unknown.
+        peak_memory: Largest peak memory, in bytes; None if unknown.
+        cpus: Mean number of busy CPUs in the busiest run; None if unknown.
     """
 
     def __init__(self, found: Sequence[Result]) -> None:
@@ -44,23 +44,23 @@ class Advice:
 
     @property
     def time_min(self) -> int:
-        """Minutes to ask for: the longest run and half as much again, in steps of five."""
+        """The minutes to request: 1.5 times the longest run, in steps of five."""
         return max(5, 5 * math.ceil(TIME_MARGIN * self.longest_s / 300))
 
     @property
     def memory(self) -> str | None:
-        """Memory to ask for: the largest peak and a quarter, in whole GB."""
+        """The memory to request: 1.25 times the largest peak, in whole GB."""
         if self.peak_memory is None:
             return None
         return f"{max(1, math.ceil(MEMORY_MARGIN * self.peak_memory / 2**30))}G"
 
     @property
     def n_cpus(self) -> int | None:
-        """CPUs to ask for."""
+        """The number of CPUs to request."""
         return None if self.cpus is None else max(1, round(self.cpus))
 
     def settings(self) -> dict[str, Any]:
-        """The same as settings of a SlurmJob."""
+        """Return the advice as settings of a SlurmJob."""
         if not self.n:
             return {}
         found = {"slurm_time_min": self.time_min, "slurm_mem": self.memory}
@@ -68,7 +68,7 @@ class Advice:
         return {name: value for name, value in found.items() if value is not None}
 
     def cost_text(self, n_runs: int, n_at_once: int | None = None) -> str:
-        """What `n_runs` like these would take."""
+        """Return the cost of `n_runs` runs like these."""
         hours = n_runs * self.mean_s / 3600
         cores = f" ({hours * self.cpus:.3g} CPU hours)" if self.cpus else ""
         text = f"{n_runs} runs like them: {hours:.3g} hours{cores}"
@@ -78,7 +78,7 @@ class Advice:
         return text
 
     def text(self, n_runs: int = 0, n_at_once: int | None = None) -> str:
-        """The advice in lines."""
+        """Return the advice as lines of text."""
         if not self.n:
             return "no finished run to learn from"
         settings = " ".join(f"--{name}={value}" for name, value in self.settings().items())
@@ -100,15 +100,15 @@ class Advice:
 
 
 def advise(found: Sequence[Result]) -> Advice:
-    """Advice from those of the runs that are complete."""
+    """Return advice from the complete runs."""
     done = [r for r in found if r.status.state == "complete" and r.elapsed_s > 0]
     return Advice(done[-MAX_READ:])
 
 
 def submit_line(job: Job, runs: Sequence[Mapping[str, object]]) -> str:
-    """One line of advice for runs about to be submitted from this host; "" without a history.
+    """Return a line of advice for runs to submit from this host; "" without earlier runs.
 
-    Runs of the same task and encoder are compared, if there are any.
+    Runs of the same task and encoder are compared, if present.
     """
     from seqmodel.job.results.table import results
 

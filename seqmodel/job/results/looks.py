@@ -1,4 +1,4 @@
-"""How often a test set was looked at: a score that was chosen among many is too good. Light."""
+"""The number of runs scored on a test set: the best of many scores is too optimistic. Light."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from seqmodel.job.results.result import Result
 
 
 def test_set(result: Result) -> str | None:
-    """What is the same for runs that scored the same test items; None if none were scored."""
+    """Return a key that is equal for runs with the same test items; None without test scores."""
     tested, digests = result.run.get("tested"), result.run.get("data")
     if not isinstance(tested, dict) or not isinstance(digests, dict):
         return None
@@ -20,13 +20,13 @@ def test_set(result: Result) -> str | None:
 
 
 def n_looks(found: Iterable[Result]) -> int:
-    """How many of these runs have scored the test set that most of them scored."""
+    """Return how many runs have scored the most common test set."""
     counts = Counter(x for x in map(test_set, found) if x is not None)
     return max(counts.values(), default=0)
 
 
 def warning_of(found: Iterable[Result], column: str | None) -> str | None:
-    """What to say of runs in the order of a test score; None for other orders."""
+    """Return a warning for runs sorted by a test score; None for other orders."""
     n = n_looks(found)
     if column is None or not column.startswith("test_") or n < 2:
         return None

@@ -1,9 +1,9 @@
-"""Names of the runs that are shown together: what varies among them. Light.
+"""Names of runs that are shown together, made of what varies among them. Light.
 
     names_of([{"lr": 0.1, "dim": 8}, {"lr": 0.2, "dim": 8}], ["out/a/version_0", "out/b/version_0"])
     # ["lr=0.1", "lr=0.2"]
 
-The identity of a run remains its folder; these names are for reading only.
+The identity of a run is its folder; these names are only for display.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Hparams = Mapping[str, Any]
 
 
 def names_of(runs: Sequence[Hparams], folders: Sequence[str]) -> list[str]:
-    """A short name for each run: `name=value` of the hyperparameters that vary, the seed last.
+    """Return a short name for each run: `name=value` of the varying hyperparameters, seed last.
 
-    Runs that would share a name get the last part of their folder (`version_1`) behind it. A run
-    without a record is named by the last two parts of its folder. Nothing is cut.
+    If names are equal, the last part of the folder (`version_1`) is appended. The name of a run
+    without a record is the last two parts of its folder. Names are not shortened.
 
     Args:
-        runs: hyperparameters of each run, without `_run`; empty where there is no record.
-        folders: of each run.
+        runs: Hyperparameters of each run, without `_run`; empty if the run has no record.
+        folders: Folder of each run.
     """
     names = varying(runs)
     found = [
@@ -44,9 +44,9 @@ def names_of(runs: Sequence[Hparams], folders: Sequence[str]) -> list[str]:
 
 
 def varying(runs: Sequence[Hparams]) -> list[str]:
-    """The hyperparameters that name a run and are not the same in all of them, the seed last.
+    """Return the hyperparameters that name a run and vary among the runs, the seed last.
 
-    Those that differ only because tasks differ are left out, and so is the monitored value.
+    Those that differ only because the tasks differ are left out, and so is the monitored value.
     """
     tasks: dict[str, list[Hparams]] = {}
     for run in runs:
@@ -59,7 +59,7 @@ def varying(runs: Sequence[Hparams]) -> list[str]:
 
 
 def _varying(chosen: Sequence[Hparams]) -> list[str]:
-    """The names of `chosen` that not all have with one value."""
+    """Return the names of `chosen` whose value is not the same in all runs."""
     values: dict[str, set[str]] = {}
     counts: Counter[str] = Counter()
     for run in chosen:
@@ -75,7 +75,7 @@ def _varying(chosen: Sequence[Hparams]) -> list[str]:
 
 
 def text(value: object) -> str:
-    """A hyperparameter's value in a name: four digits, the items of a list with spaces between."""
+    """Format a hyperparameter's value for a name: four digits, list items separated by spaces."""
     if isinstance(value, list):
         return " ".join(map(text, value))
     if isinstance(value, float):
@@ -85,7 +85,7 @@ def text(value: object) -> str:
 
 @lru_cache(maxsize=1)
 def untracked() -> frozenset[str]:
-    """The hyperparameters of this package that do not name a run."""
+    """Return the hyperparameters of this package that do not name a run."""
     from seqmodel.hparam.registry import known_hparams
 
     return frozenset(

@@ -1,11 +1,11 @@
-"""One run, read from its folder: state, hyperparameters, scores, what it took.
+"""One run, read from its folder: state, hyperparameters, scores and usage.
 
-From files alone, so a folder that was pulled, or that run.py wrote without a job, is read as well:
+Only files are read, so this also works for a pulled folder, or one that run.py wrote without a job:
 
-    hparams.json, metrics.csv      of run.py; `_run` in the first is there once the run began
-    job.json, events, heartbeat, stdout, stderr     of the job, if there was one
-    usage.json, test_curves.json   peak memory and time; what the best checkpoint predicts on test
-    audit.json                     what `seqmodel audit` found of the data and the test scores
+    hparams.json, metrics.csv      by run.py; hparams.json has `_run` once the run has started
+    job.json, events, heartbeat, stdout, stderr     by the job, if there was one
+    usage.json, test_curves.json   peak memory and time; test predictions of the best checkpoint
+    audit.json                     report of `seqmodel audit` on the data and the test scores
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ LOGS = ("stderr", "stdout")
 LOG_BYTES = 16 * 1024
 MAX_DEPTH = 5
 MAX_EPOCH = 1e9
-SILENT_S = 900  # a run without a job that wrote nothing for so long has ended
+SILENT_S = 900  # a run without a job that has written nothing for this long has ended
 _SKIPPED = ("checkpoints", "lightning_logs", "mlruns", "wandb", "tensorboard", "__pycache__")
-# as the task has them: see default_monitor and monitor_mode in seqmodel.task.task
+# as in the task: see default_monitor and monitor_mode in seqmodel.task.task
 DEFAULT_MONITOR = "valid_loss"
 _LOW_IS_GOOD = ("loss", "bits", "perplexity", "mse")
 
 
 class Result:
-    """One run.
+    """The results of one run.
 
     Attributes:
-        folder: where it lies.
-        files: the content of its files by name, as bytes.
-        status: its state; see seqmodel.job.state.
-        modified: seconds since 1970 at which metrics.csv was last written, if known.
-        record, job, usage: what hparams.json, job.json and usage.json hold; {} if missing.
-        test_curves: confusion matrix, ROC, precision and recall, or scatter, on the test split.
-        audit: the report of `seqmodel audit`.
+        folder: Folder of the run.
+        files: Content of the files by name, as bytes.
+        status: State of the run; see seqmodel.job.state.
+        modified: Time of the last write to metrics.csv, in seconds since 1970, if known.
+        record, job, usage: Content of hparams.json, job.json and usage.json; {} if missing.
+        test_curves: Confusion matrix, ROC, precision and recall, or scatter, of the test split.
+        audit: Report of `seqmodel audit`.
 
-    A run with a damaged file has the state "damaged", its logs, and nothing else: no score of it is
-    compared with those of the others.
+    A run with a damaged file has only the state "damaged" and its logs, so its scores are not
+    compared with those of other runs.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Result:
             if problem:
                 raise Damaged(problem)
             self._read(now)
-        except Exception as e:  # whatever is wrong with this run, the others are read
+        except Exception as e:  # an error in one run does not stop the others
             self.status = damaged(folder, e)
             self._forget()
 
@@ -109,36 +109,36 @@ class Result:
 
     @cached_property
     def run(self) -> dict[str, Any]:
-        """The record of run.py: version, code, host, when it started."""
+        """The record of run.py: version, code, host and start time."""
         return self.record.get("_run") or {}
 
     @property
     def is_verb(self) -> bool:
-        """Whether it is a job that applied a model, and so has no scores."""
+        """Whether the job applied a trained model, and so has no scores."""
         given = self.job.get("given")
         return isinstance(given, dict) and bool(given.get("verb"))
 
     @property
     def canonical(self) -> str:
-        """The name of the run: as recorded, else that of the folder."""
+        """The name of the run: from the record, else from the folder."""
         name = self.job.get("canonical") or self.run.get("name")
         return str(name) if name else os.path.basename(os.path.dirname(self.folder))
 
     @property
     def version(self) -> int:
-        """The number of the replicate; 0 for a folder that has none."""
+        """The number of the replicate; 0 if the folder has none."""
         digits = os.path.basename(self.folder).removeprefix("version_")
         return int(digits) if digits.isdecimal() else 0
 
     @cached_property
     def rows(self) -> list[dict[str, float]]:
-        """metrics.csv: what was logged, a dict a row, without what is missing."""
+        """The rows of metrics.csv as dicts, without missing values."""
         return list(parse_rows(self.files.get("metrics.csv", b"")))
 
     def curve(self, name: str) -> list[tuple[float, float]]:
-        """(step, value) of a logged value, in the order of logging.
+        """Return (step, value) of a logged value, in the order of logging.
 
-        The training loss is that of the rows within epochs where there are two, else of epochs.
+        The training loss comes from rows within epochs if there are at least two, else from epochs.
         """
         rows = [row for row in self.rows if name in row and "step" in row]
         if name == "train_loss" and sum("lr" in row for row in rows) > 1:
@@ -147,18 +147,18 @@ class Result:
 
     @property
     def monitor(self) -> str:
-        """The logged value that says how good the run is."""
+        """The logged value that measures the quality of the run."""
         used = self.run.get("used")
         chosen = used.get("monitor") if isinstance(used, dict) else None
         return str(self.hparams.get("monitor") or chosen or DEFAULT_MONITOR)
 
     def last(self, name: str) -> float | None:
-        """The last value that was logged under `name`."""
+        """Return the last value that was logged under `name`."""
         found = [row[name] for row in self.rows if name in row]
         return found[-1] if found else None
 
     def best(self, name: str) -> float | None:
-        """The best finite value that was logged under `name`."""
+        """Return the best finite value that was logged under `name`."""
         found = [row[name] for row in self.rows if math.isfinite(row.get(name, math.nan))]
         if not found:
             return None
@@ -166,25 +166,25 @@ class Result:
 
     @property
     def n_epochs(self) -> int:
-        """Epochs of which something was logged; the test at the end is none."""
+        """The number of epochs with logged values; the final test does not count."""
         trained = [row for row in self.rows if not any(name.startswith("test_") for name in row)]
         epochs = [row["epoch"] for row in trained if abs(row.get("epoch", math.inf)) < MAX_EPOCH]
         return int(max(epochs, default=-1)) + 1
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds of all attempts; of the run itself if there was no job."""
+        """The time of all attempts in seconds, or of the run itself if there was no job."""
         return self.status.elapsed_s or float(self.usage.get("wall_s") or 0.0)
 
     @property
     def peak_memory(self) -> float | None:
-        """Bytes of main memory at the peak."""
+        """The peak of main memory, in bytes."""
         found = self.usage.get("peak_rss_bytes")
         return float(found) if found else None
 
     @property
     def staging_s(self) -> float | None:
-        """Seconds that environment, code and data took before the last attempt ran."""
+        """The time to prepare environment, code and data in the last attempt, in seconds."""
         seconds: dict[str, float] = {}
         for event in parse_events(self.files.get("events", b"")):
             if event.what == "start":
@@ -195,11 +195,11 @@ class Result:
         return sum(found) if found else None
 
     def log(self, name: str = "stderr") -> str:
-        """The end of a log, at most LOG_BYTES."""
+        """Return the end of a log, at most LOG_BYTES."""
         return self.files.get(name, b"")[-LOG_BYTES:].decode("utf-8", "replace")
 
     def _without_job(self, now: float) -> Status:
-        """The state of a run that no job watched, from what run.py wrote."""
+        """Return the state of a run without a job, from the files of run.py."""
         status = self._guess(now)
         if self.rows:
             status.metrics = {name: repr(value) for row in self.rows for name, value in row.items()}
@@ -217,25 +217,25 @@ class Result:
         if isinstance(planned, int) and self.n_epochs >= planned and "valid_loss" in last:
             return Status(self.folder, "complete", "no test split")
         if self.modified and now - self.modified < SILENT_S:
-            return Status(self.folder, "running", "no job: judged by its last line")
-        detail = exception_line(self.log()) or "metrics.csv grew no more"
-        return Status(self.folder, "error", "no last word", detail)
+            return Status(self.folder, "running", "no job: derived from the last line")
+        detail = exception_line(self.log()) or "metrics.csv has stopped growing"
+        return Status(self.folder, "error", "no final event", detail)
 
 
 def mode(name: str) -> str:
-    """`min` for losses and errors, `max` for scores."""
+    """Return `min` for losses and errors, `max` for scores."""
     return "min" if name.endswith(_LOW_IS_GOOD) else "max"
 
 
 def read_results(root: str = "out", interface: Interface | None = None) -> list[Result]:
-    """All runs below `root`, in the order of their folders; jobs of verbs are none.
+    """Read all runs below `root`, in the order of their folders; jobs of verbs are not runs.
 
     Args:
-        root: a job_out_dir, a run folder, or any folder above some.
-        interface: the host where it lies; this one unless given.
+        root: A job_out_dir, a run folder, or any folder that has run folders below it.
+        interface: Interface of the host that has the folder. If unset: this host.
 
     Raises:
-        MissingError: there is no such folder.
+        MissingError: The folder does not exist.
     """
     if interface is None or isinstance(interface, LocalInterface):
         return [result for result in _read_here(root) if not result.is_verb]
@@ -260,7 +260,7 @@ def _read_here(root: str) -> list[Result]:
         raise MissingError(f"{root}: no such folder on this host; give a folder of runs")
     real = os.path.realpath(root)
     if os.path.islink(root) and os.path.basename(real).startswith("version_"):
-        root = real  # out/latest is the run that it links to
+        root = real  # out/latest is a link to another run
     found = []
     for folder in sorted(_folders(root), key=_in_order):
         files, problem = _files(folder)
@@ -270,7 +270,7 @@ def _read_here(root: str) -> list[Result]:
 
 
 def _files(folder: str) -> tuple[dict[str, bytes], str]:
-    """The files of a run by name, and what is wrong with the first that cannot be read."""
+    """Return the files of a run by name, and the error of the first file that cannot be read."""
     files, problem = {}, ""
     for name in (*WHOLE, *SMALL, *LOGS):
         try:
@@ -284,7 +284,7 @@ def _files(folder: str) -> tuple[dict[str, bytes], str]:
 
 
 def _folders(root: str) -> Iterator[str]:
-    """The run folders: those of jobs, and any other that has an hparams.json."""
+    """List the run folders: those of jobs, and all others with an hparams.json."""
     waiting = [(root, 0)]
     while waiting:
         folder, depth = waiting.pop()
@@ -293,7 +293,7 @@ def _folders(root: str) -> Iterator[str]:
             yield folder
             continue
         if os.path.basename(folder).startswith("version_") and not names - {"submit.0"}:
-            yield folder  # taken, and nothing written yet
+            yield folder  # reserved, but nothing is written yet
             continue
         if depth < MAX_DEPTH:
             inner = [n for n in names if not n.startswith(".") and n not in _SKIPPED]
@@ -326,7 +326,7 @@ def _record(
 
 
 def parse_rows(data: bytes) -> Iterator[dict[str, float]]:
-    """The rows of a metrics.csv; a last line that was cut short, and damaged ones, are left out."""
+    """Parse the rows of metrics.csv; damaged lines and an incomplete last line are skipped."""
     text = data.decode("utf-8", "replace")
     reader = csv.reader(text[: text.rfind("\n") + 1].splitlines())
     columns: list[str] = []

@@ -1,12 +1,12 @@
-"""Many runs as one table: a row a replicate, or mean and standard deviation over replicates.
+"""A table of runs: one row per replicate, or mean and standard deviation over replicates.
 
     from seqmodel.job.results import results
     table = results("out")                       # or job.results()
     table.where("state=complete", "lr<1e-3").sort_by("best")
-    table.grouped()                              # over seeds and repeats
+    table.grouped()                              # over replicates
     table.to_pandas(), table.write("runs.csv")   # also .tsv .md .tex .json .parquet
 
-Runs that differ in nothing but their seed are replicates of one another.
+Runs that differ only in their seed are replicates of each other.
 """
 
 from __future__ import annotations
@@ -38,33 +38,33 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def results(root: str = "out", interface: Interface | None = None) -> Results:
-    """The runs below `root` on this host, or on that of `interface`."""
+    """Return the runs below `root` on this host, or on the host of `interface`."""
     return Results(read_results(root, interface))
 
 
 class Results(list[Result]):
-    """Runs, which show themselves as a table."""
+    """A list of runs that prints as a table."""
 
     def __init__(self, found: Iterable[Result]) -> None:
         super().__init__(found)
 
     @cached_property
     def varying(self) -> list[str]:
-        """The hyperparameters that name a run and are not the same in all, the seed last."""
+        """Return the hyperparameters that name a run and vary among the runs, the seed last."""
         return varying([result.hparams for result in self])
 
     @property
     def names(self) -> list[str]:
-        """A name for each run, of what varies among these; see naming.names_of."""
+        """Return a name for each run, made of what varies among them; see naming.names_of."""
         return names_of([r.hparams for r in self], [r.folder for r in self])
 
     def rows(self) -> list[Row]:
-        """One plain dict a replicate; what a run does not have is None."""
+        """Return one plain dict per replicate; missing values are None."""
         tests = self.test_columns()
         return [self._row(result, tests) for result in self]
 
     def test_columns(self) -> list[str]:
-        """The scores on the test split that any run has, without those of single targets."""
+        """Return the test scores that any run has, without the scores of single targets."""
         names: dict[str, None] = {}
         for result in self:
             for row in result.rows[-1:]:
@@ -91,11 +91,11 @@ class Results(list[Result]):
         }
 
     def grouped(self) -> list[Row]:
-        """One row for all runs that differ in their seed only: mean, its interval, sd, n.
+        """Return one row per group of runs that differ only in their seed: mean, interval, sd, n.
 
-        `low` and `high` are the ends of the 95 % t interval of the mean over seeds. `n` counts the
-        seeds that have a score: repeats with one seed are equal, and count once. `sd`, `low` and
-        `high` are None below two.
+        `low` and `high` are the ends of the 95 % t interval of the mean over seeds. `n` is the
+        number of seeds with a score; repeats with the same seed are equal and count once. `sd`,
+        `low` and `high` are None if n < 2.
         """
         groups: dict[str, list[tuple[object, Row]]] = {}
         for result, row in zip(self, self.rows(), strict=True):
@@ -105,12 +105,12 @@ class Results(list[Result]):
         return [_group_row(g, names, self.test_columns()) for g in groups.values()]
 
     def where(self, *conditions: str) -> Results:
-        """The runs for which all conditions hold: `state=complete`, `lr<1e-3`, `best>=0.9`.
+        """Return the runs that satisfy all conditions: `state=complete`, `lr<1e-3`, `best>=0.9`.
 
-        Hyperparameters that are the same in all runs, and so no column, can be named too.
+        Conditions can also name hyperparameters that are equal in all runs and so have no column.
 
         Raises:
-            JobError: a condition cannot be read, or names no column and no hyperparameter.
+            JobError: A condition is invalid, or names neither a column nor a hyperparameter.
         """
         rows = self._wide_rows()
         tests = [_condition(text, rows) for text in conditions]
@@ -118,7 +118,7 @@ class Results(list[Result]):
         return Results(kept)
 
     def sort_by(self, column: str, *, descending: bool | None = None) -> Results:
-        """The runs in order of a column, those without a value last; the best first for scores."""
+        """Sort the runs by a column, runs without a value last; scores start with the best."""
         rows = self._wide_rows()
         if rows and column not in rows[0]:
             raise JobError(_no_column(column, rows[0]))
@@ -133,7 +133,7 @@ class Results(list[Result]):
         return Results(self[i] for i in [*order, *rest])
 
     def _wide_rows(self) -> list[Row]:
-        """The rows, with all hyperparameters after their columns."""
+        """Return the rows, with all hyperparameters after the other columns."""
         names = dict.fromkeys(name for result in self for name in result.hparams)
         return [
             {**row, **{n: plain(result.hparams.get(n)) for n in names if n not in row}}
@@ -146,23 +146,23 @@ class Results(list[Result]):
         return column.startswith("test_") and mode(column) == "max"
 
     def to_pandas(self) -> Any:
-        """A data frame of `rows()`.
+        """Return `rows()` as a data frame.
 
         Raises:
-            JobError: pandas is not installed.
+            JobError: Pandas is not installed.
         """
         from seqmodel.job.results.text import frame
 
         return frame(self.rows())
 
     def write(self, path: str, *, grouped: bool = False) -> None:
-        """Writes the table; the ending of `path` says how: .csv .tsv .md .tex .json .parquet."""
+        """Write the table in the format of the suffix: .csv .tsv .md .tex .json .parquet."""
         from seqmodel.job.results.text import write
 
         write(self.grouped() if grouped else self.rows(), path)
 
     def text(self, kind: str = "md", *, grouped: bool = False) -> str:
-        """The table as csv, tsv, md, tex or json."""
+        """Return the table as csv, tsv, md, tex or json."""
         from seqmodel.job.results.text import as_text
 
         return as_text(self.grouped() if grouped else self.rows(), kind)
@@ -183,13 +183,13 @@ class Results(list[Result]):
 
 
 def group_key(result: Result) -> str:
-    """The same for runs that differ only in their seed."""
+    """Return a key that is equal for runs that differ only in their seed."""
     names = {n: v for n, v in result.hparams.items() if n not in untracked() and n != "seed"}
     return json.dumps(names, sort_keys=True) if names else result.canonical
 
 
 def plain(value: object) -> Any:
-    """A hyperparameter's value for one cell: lists as their items with spaces between."""
+    """Return a hyperparameter's value for a cell: list items are separated by spaces."""
     return " ".join(map(str, value)) if isinstance(value, list) else value
 
 
@@ -216,7 +216,7 @@ def _group_row(group: list[tuple[object, Row]], names: list[str], tests: list[st
 
 
 def mean_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Mean and sample standard deviation (n - 1); None where there are too few."""
+    """Return the mean and sample standard deviation (n - 1); None if there are too few values."""
     if not values:
         return None, None
     mean = math.fsum(values) / len(values)
@@ -231,7 +231,7 @@ def _condition(text: str, rows: Sequence[Row]) -> Callable[[Row], bool]:
         if found and name and not name.endswith(("<", ">", "!")):
             break
     else:
-        raise JobError(f"condition {text!r}: write name=value, or with != < <= > >=")
+        raise JobError(f"condition {text!r}: write name=value, or use != < <= > >= in place of =")
     compare = _OPERATORS[sign]
     if rows and name.strip() not in rows[0]:
         raise JobError(_no_column(name.strip(), rows[0]))
@@ -254,9 +254,9 @@ def _compare(compare: Callable[[Any, Any], bool], value: object, wanted: str) ->
 
 
 def _no_column(name: str, row: Row) -> str:
-    # the columns, not all hyperparameters, which follow the last of them
+    # the columns, without the other hyperparameters, which follow them
     columns = list(row)[: list(row).index("folder") + 1]
-    return f"no column {name!r}; there are {', '.join(columns)}{did_you_mean(name, list(row))}"
+    return f"no column {name!r}; use one of {', '.join(columns)}{did_you_mean(name, list(row))}"
 
 
 def _gb(n_bytes: float | None) -> float | None:

@@ -1,7 +1,7 @@
-"""Rows of results as text and as files: CSV, TSV, JSON here; Markdown, LaTeX, Parquet by pandas.
+"""Rows of results as text and files: CSV, TSV and JSON here; Markdown, LaTeX, Parquet by pandas.
 
-CSV and TSV are opened in spreadsheets, which run a text that begins with one of = + - @ as a
-formula. Such a text, unless it is a number, is written behind an apostrophe (OWASP, CSV injection).
+Spreadsheets open CSV and TSV, and run a text that starts with = + - or @ as a formula. Such a text
+is written after an apostrophe, unless it is a number (OWASP, CSV injection).
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ KINDS = ("csv", "tsv", "md", "tex", "json")
 
 
 def write(rows: Sequence[Row], path: str) -> None:
-    """Writes the rows; the ending of `path` says how. The file appears whole.
+    """Write the rows in the format of the suffix of `path`. The file appears as a whole.
 
     Raises:
-        JobError: an unknown ending, a package is missing, or it cannot be written.
+        JobError: The suffix is unknown, a package is missing, or the file cannot be written.
     """
     kind = os.path.splitext(path)[1][1:].lower()
     write_file(path, _parquet(rows) if kind == "parquet" else as_text(rows, kind), JobError)
 
 
 def as_text(rows: Sequence[Row], kind: str) -> str:
-    """The rows as csv, tsv, md, tex or json.
+    """Return the rows as csv, tsv, md, tex or json.
 
     Raises:
-        JobError: it is none of these, or a package is missing.
+        JobError: The format is unknown, or a package is missing.
     """
     makers = {"csv": _csv, "tsv": _tsv, "md": _markdown, "tex": _latex, "json": _json}
     if kind not in makers:
-        raise JobError(f"a table as {kind!r}: write one of {', '.join(KINDS)}, parquet")
+        raise JobError(f"unknown table format {kind!r}: use one of {', '.join(KINDS)}, parquet")
     return makers[kind](rows)
 
 
 def frame(rows: Sequence[Row]) -> Any:
-    """A data frame of the rows, in which a column has one type; what is None is missing.
+    """Return a data frame of the rows; each column has one type, and None is missing.
 
     Raises:
-        JobError: pandas is missing.
+        JobError: Pandas is not installed.
     """
     with _packages("a data frame", "report"):
         import pandas as pd
@@ -61,10 +61,10 @@ def frame(rows: Sequence[Row]) -> Any:
 
 
 def shown(rows: Sequence[Row]) -> list[Row]:
-    """The rows as a terminal shows them: what varies first, without what no run has.
+    """Return the rows for a terminal: varying columns first, without empty columns.
 
-    Left out are folders, and versions and run names where what varies says more; names are last,
-    and the longest are cut.
+    Folders are left out, and also versions and run names if other columns identify the runs. Names
+    are last, and long names are shortened.
     """
     names = [n for n in (rows[0] if rows else {}) if n != "folder"]
     names = [n for n in names if any(row[n] not in (None, "") for row in rows)]
@@ -86,7 +86,7 @@ def _short(name: str, value: object) -> Any:
 
 
 def cell(value: object) -> str:
-    """A value as it is shown: four digits, nothing for None."""
+    """Format a value for display: four digits, an empty text for None."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -95,7 +95,7 @@ def cell(value: object) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """A plain table for a terminal."""
+    """Return a plain table for a terminal."""
     if not rows:
         return "no runs"
     cells = [list(rows[0]), *([cell(v) for v in row.values()] for row in rows)]
@@ -109,13 +109,13 @@ def _csv(rows: Sequence[Row], dialect: str = "excel") -> str:
 
 def _line(cells: Iterable[object], dialect: str) -> str:
     out = io.StringIO()
-    # with "\n" as the terminator, a text that holds "\r" would not be quoted
+    # with "\n" as the terminator, a text with "\r" would not be quoted
     csv.writer(out, dialect, lineterminator="\r\n").writerow(cells)
     return out.getvalue().removesuffix("\r\n") + "\n"
 
 
 def inert(value: object) -> object:
-    """A cell of CSV or TSV that no spreadsheet runs as a formula."""
+    """Return a cell of CSV or TSV that no spreadsheet runs as a formula."""
     if not isinstance(value, str) or not value.startswith(_FORMULA):
         return value
     try:
@@ -130,12 +130,12 @@ def _tsv(rows: Sequence[Row]) -> str:
 
 
 def _json(rows: Sequence[Row]) -> str:
-    # not by pandas, which keeps 15 digits of a number
+    # without pandas, which keeps only 15 digits of a number
     return json.dumps([{n: _finite(v) for n, v in row.items()} for row in rows], indent=1) + "\n"
 
 
 def _finite(value: object) -> Any:
-    # NaN and infinity are no JSON
+    # JSON has no NaN and infinity
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -152,7 +152,7 @@ def _markdown(rows: Sequence[Row]) -> str:
 
 def _markdown_text(text: str) -> str:
     text = _one_line(text).replace("&", "&amp;").replace("<", "&lt;")
-    # an underscore within a word is one
+    # an underscore within a word needs no escape
     return re.sub(r"[\\|*`~\[\]]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
 
 
@@ -173,7 +173,7 @@ def _is_number(rows: Sequence[Row], name: str) -> bool:
 
 
 def _one_line(text: str) -> str:
-    # no control character of a run reaches the terminal
+    # control characters of a run must not reach the terminal
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
@@ -183,7 +183,7 @@ def _parquet(rows: Sequence[Row]) -> bytes:
 
 
 def _typed(values: list[Any]) -> tuple[list[Any], str]:
-    """The values of a column, and the type of pandas that keeps them."""
+    """Return the values of a column, and the pandas type that keeps them."""
     there = {type(v) for v in values if v is not None}
     if there == {bool}:
         return values, "boolean"
@@ -199,5 +199,5 @@ def _packages(what: str, extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as e:
-        name = e.name or getattr(e.__cause__, "name", None) or "pandas"  # pandas hides it
+        name = e.name or getattr(e.__cause__, "name", None) or "pandas"  # pandas hides the cause
         raise JobError(missing(what, name, extra)) from e

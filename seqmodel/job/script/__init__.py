@@ -1,1 +1,1 @@
-"""The scripts of jobs: templates, the values that fill them, the functions of the node."""
+"""The scripts of jobs: templates, their values, and the functions of the node."""

@@ -1,17 +1,17 @@
 # What a job does on its node. Sourced by the script of each replicate, which sets the variables
 # used here; written for bash 3.2 and later (macOS too).
 #
-#   job_main [submission]     the whole job: stage, check, run, say how it ended
+#   job_main [submission]     the whole job: stage, check, run, record the end
 #   job_main stage            prepare this node (called once on each of several nodes)
 #   job_main rank ARGS...     one process of the run (called once for each device)
 #
-# What happened is in $folder/events, one line each: seconds since 1970, a word, key=value ...
-# Nothing depends on a trap at exit: a job that is killed leaves no last line, which shows it.
+# The history is in $folder/events, one event per line: seconds since 1970, a word, key=value ...
+# Nothing depends on a trap at exit: the missing last line shows that a job was killed.
 
 event() { printf '%s %s\n' "$(date +%s)" "$*" >> "$folder/events"; }
 say() { printf 'seqmodel: %s\n' "$*"; }
 
-job_id() { # what the scheduler calls this job; SLURM_JOB_ID of one element is the whole array's id
+job_id() { # the scheduler's id of this job; SLURM_JOB_ID of an element is that of the array
     if [ -n "${SLURM_ARRAY_JOB_ID-}" ]; then
         printf '%s_%s' "$SLURM_ARRAY_JOB_ID" "$SLURM_ARRAY_TASK_ID"
     else
@@ -31,7 +31,7 @@ job_main() {
     step environment environment_everywhere
     step staging stage_everywhere
     case ${args[0]} in [!-]*) run_verb ;; esac
-    if ! grep -q '^[0-9]* run' events; then # no attempt has passed its trials yet
+    if ! grep -q '^[0-9]* run' events; then # no attempt has passed its checks yet
         if [ "$fast_dev_run_first" = 1 ]; then check preflight "--fast_dev_run=True"; fi
         if [ "$checkpoint_check" = 1 ]; then check_resume; fi
     fi
@@ -52,7 +52,7 @@ from_workdir() { # from_workdir VARIABLE...: paths below the home folder or work
             '~' | '~/'*) value=$HOME${value#?} ;;
             */*) value=$workdir/$value ;;
             *)
-                if [ "$name" = python ]; then continue; fi # a program, which PATH finds
+                if [ "$name" = python ]; then continue; fi # a program that is found in PATH
                 value=$workdir/$value ;;
         esac
         printf -v "$name" %s "$value"
@@ -65,30 +65,30 @@ begin() {
         event "superseded submission=$submission"
         exit 0
     fi
-    if cancelled; then exit 0; fi # who cancelled may have looked for this process too early
+    if cancelled; then exit 0; fi # the canceller may have looked for this process too early
     await_last_attempt
-    if grep -q '^[0-9]* end code=0 ' events; then exit 0; fi # put back although it was complete
+    if grep -q '^[0-9]* end code=0 ' events; then exit 0; fi # requeued although it was complete
     attempt=$(($(grep -c '^[0-9]* start ' events) + 1))
     event "start attempt=$attempt submission=$submission job=$(job_id)" \
         "pid=$$ beat=$heartbeat_s node=${SLURMD_NODENAME:-$(uname -n)}"
-    say "attempt $attempt" >&2 # what is below it in stderr is of this attempt
+    say "attempt $attempt" >&2 # marks the start of this attempt in stderr
     export SEQMODEL_JOB_PID=$$
     node_folder || { code=1 phase=staging; finish; }
     (
-        trap '' USR1 TERM INT # it beats until the job has ended, also while that is stopping
+        trap '' USR1 TERM INT # it beats until the job has ended, also while the job is stopping
         while kill -0 $$; do
             date +%s > "$folder/heartbeat"
             sleep "$heartbeat_s"
         done
     ) > /dev/null 2>&1 < /dev/null &
     beat=$!
-    disown "$beat" # its end is not reported
-    # bash runs a trap only once its foreground command ended, so the run is in the background
+    disown "$beat" # do not report its end
+    # bash runs a trap only after its foreground command has ended, so the run is in the background
     trap 'on_signal USR1' USR1
     trap 'on_signal TERM' TERM INT
 }
 
-await_last_attempt() { # one that was cancelled and submitted again may still be writing
+await_last_attempt() { # a cancelled attempt may still be writing after the next submission
     local line pid='' began=0 end=$((SECONDS + ${await_s:-$((120 + 2 * heartbeat_s))}))
     while last_start && last_attempt_lives; do
         if [ "$SECONDS" -ge "$end" ]; then
@@ -100,8 +100,8 @@ await_last_attempt() { # one that was cancelled and submitted again may still be
     done
 }
 
-last_start() { # the start that has no end: line, its time, and its process where that is to be seen
-    # what the scheduler had said (`seen`) is no end: a node that it lost may still write
+last_start() { # the start without an end: line, time, and process id if it is on this host
+    # the scheduler's answer (`seen`) is not an end: a node that it lost may still write
     line=$(awk '$2 == "start" {l = $0} $2 ~ /^(end|requeue)$/ {l = ""} END {print l}' events)
     began=${line%% *} pid=''
     if [ "${line##* node=}" = "${SLURMD_NODENAME:-$(uname -n)}" ]; then
@@ -110,11 +110,11 @@ last_start() { # the start that has no end: line, its time, and its process wher
     [ -n "$line" ]
 }
 
-last_attempt_lives() { # by its process; on another host by its heartbeat
+last_attempt_lives() { # checks the process, or on another host the heartbeat
     if [ -n "$pid" ]; then
-        # in containers this process may have the number that the last one had
+        # in containers, this process may have the id of the last one
         if [ "$pid" = $$ ] || ! kill -0 "$pid" 2> /dev/null; then return 1; fi
-        # a number may be that of another process by now; ours may have been stopped
+        # the id may belong to another process now; ours may have been stopped
         case "$(ps -ww -o args= -p "$pid" 2> /dev/null)" in
             *"$script"* | *slurm_script* | *./[0-9]*.sh\ *) return 0 ;;
         esac
@@ -125,7 +125,7 @@ last_attempt_lives() { # by its process; on another host by its heartbeat
     [ "$(($(date +%s) - beat))" -le "$((heartbeat_s + 10))" ]
 }
 
-cancelled() { # a cancel that was only asked for is confirmed by whoever obeys it
+cancelled() { # the job that obeys a requested cancel confirms it
     local word
     word=$(awk '
         $2 == "submitting" {done = asked = 0}
@@ -141,7 +141,7 @@ cancelled() { # a cancel that was only asked for is confirmed by whoever obeys i
 
 on_signal() {
     signal=${signal:-$1}
-    { printf %s "$signal" > "$node/signal"; } 2> /dev/null # at its end the folder is gone
+    { printf %s "$signal" > "$node/signal"; } 2> /dev/null # at the end the folder is gone
     if [ -n "$child" ]; then kill "-$1" "$child" 2> /dev/null; fi
 }
 
@@ -155,13 +155,13 @@ step() { # step PHASE COMMAND...
     event "step phase=$phase seconds=$((SECONDS - start))"
 }
 
-stopped() { # before the run had begun: there is nothing to save, and nothing was lost
+stopped() { # before the run has started: nothing to save, and nothing is lost
     code=75
     put_back
     finish
 }
 
-check() { # check PHASE ARGS...: a trial of the run in its own place, that leaves nothing behind
+check() { # check PHASE ARGS...: a short test of the run in a separate folder, which is removed
     phase=$1
     shift
     local start=$SECONDS
@@ -181,7 +181,7 @@ check_resume() { # two steps, save, resume, a third
     rm -rf -- "$scratch"
 }
 
-run_verb() { # it finds the parts that earlier attempts wrote, so all attempts are alike
+run_verb() { # the verb finds the parts of earlier attempts, so all attempts are alike
     phase=run
     event run
     run "${args[@]}"
@@ -189,7 +189,7 @@ run_verb() { # it finds the parts that earlier attempts wrote, so all attempts a
     finish
 }
 
-resume_arguments() { # the newest checkpoint; without one the run starts anew, the old records aside
+resume_arguments() { # the newest checkpoint; without one the run restarts and old records are moved
     local name newest=''
     resume=() resumed=''
     for name in best.ckpt last.ckpt; do
@@ -221,9 +221,9 @@ run() { # run ARGS...: sets code
         (heed_signal && start_python "$@") &
     fi
     child=$!
-    # one that came before the number of the child was known
+    # a signal that came before the process id of the child was known
     if [ -n "$signal" ]; then kill "-$signal" "$child" 2> /dev/null; fi
-    # a wait that a signal cuts short may be followed by one that never ends (bash 5.2), so it looks
+    # after an interrupted wait, the next wait may never end (bash 5.2), so check the process
     local pause=0.05
     while kill -0 "$child" 2> /dev/null; do
         sleep "$pause"
@@ -232,11 +232,11 @@ run() { # run ARGS...: sets code
     wait "$child" 2> /dev/null
     code=$?
     child=''
-    # the signal came before the run could take it: nothing was saved, and nothing lost
+    # the signal came before the run could handle it: nothing is saved and nothing is lost
     if [ "$signal" = USR1 ] && [ "$(kill -l "$code" 2> /dev/null)" = USR1 ]; then code=75; fi
 }
 
-heed_signal() { # a new process loses what comes before it has left the handlers of its parent
+heed_signal() { # a new process loses signals until it has dropped the handlers of its parent
     trap - USR1 TERM INT
     if ! [ -e "$node/signal" ]; then return; fi
     case $(< "$node/signal") in TERM | INT) exit 143 ;; *) exit 75 ;; esac
@@ -257,7 +257,7 @@ put_back() { # the scheduler starts this job again, in the same folder
         $2 == "submitting" {at = "none"}
         $2 == "requeue" {at = "none"; for (i = 3; i <= NF; i++) if ($i ~ /^at=/) at = substr($i, 4)}
         END {print at}' events)
-    if [ -n "$at" ] && [ "$at" = "$before" ]; then # a third attempt would end there as well
+    if [ -n "$at" ] && [ "$at" = "$before" ]; then # a third attempt would end at the same step
         left=" left=no_progress at=$at"
         return
     fi
@@ -269,7 +269,7 @@ put_back() { # the scheduler starts this job again, in the same folder
     event "requeue n=$n${at:+ at=$at}"
     kill -KILL "$beat" 2> /dev/null
     clean
-    # the scheduler ends this attempt at once, and scontrol with it: that is no refusal
+    # the scheduler ends this attempt and scontrol at once: that is not a refusal
     (trap '' TERM && exec scontrol requeue "$(job_id)")
     local refused=$?
     if [ "$refused" = 0 ] || [ "$refused" -gt 128 ]; then
@@ -279,7 +279,7 @@ put_back() { # the scheduler starts this job again, in the same folder
     left=' left=refused'
 }
 
-progress() { # the step of a run, or the parts of a verb that are written; nothing if not known
+progress() { # the step of a run, or the number of written parts of a verb; empty if unknown
     local arg
     for arg in "${args[@]}"; do
         case $arg in
@@ -312,7 +312,7 @@ clean() {
 
 # ---- the node's own storage
 
-node_folder() { # the same name from every process of this job on this node
+node_folder() { # the same name in every process of this job on this node
     local base=${SLURM_TMPDIR:-${node_storage:-${TMPDIR:-/tmp}}}
     node=${base%/}/seqmodel-$token-${SLURM_JOB_ID:-${SEQMODEL_JOB_PID:-$$}}
     if ! mkdir -p -m 700 -- "$node" || [ -L "$node" ] || ! [ -O "$node" ]; then
@@ -334,7 +334,7 @@ environment_everywhere() {
 }
 stage_everywhere() { if [ "$n_nodes" = 1 ]; then stage; else everywhere stage && found_environment; fi; }
 
-prepare() { # variables and lines of bash of the user; their names have a prefix, since eval sees all
+prepare() { # the user's variables and setup lines; names have a prefix because eval sees all
     local seqmodel_pair seqmodel_line
     for seqmodel_pair in ${run_env[@]+"${run_env[@]}"}; do export "${seqmodel_pair?}"; done
     for seqmodel_line in ${run_setup[@]+"${run_setup[@]}"}; do
@@ -383,7 +383,7 @@ found_environment() {
     case "$python" in */*) export PATH="${python%/*}:$PATH" ;; esac
 }
 
-check_python() { # one line, and no traceback of an import, where seqmodel cannot run; of any Python
+check_python() { # one line instead of a traceback if seqmodel cannot run; works with any Python
     local said
     said=$("$python" -c '
 import sys
@@ -454,7 +454,7 @@ is_archive() {
     return 1
 }
 
-stage_path() { # stage_path PATH: a copy, or an archive's content, at the same path below $here
+stage_path() { # stage_path PATH: copy it, or unpack an archive, to the same path below $here
     local parent=.
     case "$1" in */*) parent=${1%/*} ;; esac
     real_folder "$parent" || return
@@ -466,7 +466,7 @@ stage_path() { # stage_path PATH: a copy, or an archive's content, at the same p
         return
     fi
     local file
-    # with a FASTA file goes the store that was built from it
+    # a FASTA file is copied with the store that was built from it
     for file in "$workdir/$1" "$workdir/$1".*.seqstore; do
         if [ -e "$file" ]; then
             rm -rf -- "$here/$parent/${file##*/}"
@@ -475,7 +475,7 @@ stage_path() { # stage_path PATH: a copy, or an archive's content, at the same p
     done
 }
 
-real_folder() { # each folder on the way is a real one on the node, with links to what lies in it
+real_folder() { # make each folder of the path a real folder on the node, with links to its content
     local rest=$1/ at='' part
     while [ -n "$rest" ]; do
         part=${rest%%/*} rest=${rest#*/}
@@ -489,7 +489,7 @@ real_folder() { # each folder on the way is a real one on the node, with links t
     done
 }
 
-link_rest_of_packages() { # of the user's packages the code alone was unpacked
+link_rest_of_packages() { # only the code of the user's packages was unpacked
     local folder
     find "$here" -mindepth 1 -type d ! -path "$here/seqmodel" ! -path "$here/seqmodel/*" -print0 |
         while IFS= read -r -d '' folder; do
@@ -498,8 +498,8 @@ link_rest_of_packages() { # of the user's packages the code alone was unpacked
         done
 }
 
-link_rest() { # link_rest FROM TO: what TO lacks, as links; names that are there stay
-    # without .git: the files on the node are no checkout, and git would report them as changed
+link_rest() { # link_rest FROM TO: link what TO lacks; existing names stay
+    # without .git: the files on the node are not a checkout, and git would report changes
     find "$1" -mindepth 1 -maxdepth 1 ! -name .git -exec sh -c 'ln -s -- "$@" "$0/" 2> /dev/null' "$2" {} +
     return 0
 }

@@ -1,7 +1,7 @@
-"""Scripts from templates: `{field}` is filled by str.format, every value quoted for the shell.
+"""Scripts from templates: str.format fills each `{field}` with a value quoted for the shell.
 
-A template is a bash script; `{{` and `}}` are the braces of the shell. What is wrong with one
-is reported with its line before anything is submitted.
+A template is a bash script; `{{` and `}}` are the braces of the shell. Errors in a template are
+reported with their lines before anything is submitted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import lru_cache
 from seqmodel.errors import JobError
 from seqmodel.files import problem, read_text
 
-# without these a script would not run what was asked, or not where it is looked for
+# without these, a script would not run the requested run, or not in its folder
 NEEDED = ("args", "folder", "node_functions", "script", "token")
 # text for comments and #SBATCH lines; all other values are quoted
 RAW = ("directives", "title")
@@ -22,12 +22,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def read_template(path: str) -> str:
-    """The text of a template: one of ours by its name, or the user's by its path.
+    """Read a template: one of seqmodel by its name, or one of the user by its path.
 
     Raises:
-        JobError: it cannot be read.
+        JobError: The file cannot be read.
     """
-    # one of ours is ours, also where a file of its name lies in the working directory
+    # our names take precedence over files in the working directory
     where = os.path.join(HERE, path) if path in _ours() else os.path.expanduser(path)
     reason = problem(where)
     if reason:
@@ -40,10 +40,10 @@ def _ours() -> list[str]:
 
 
 def check_template(text: str, fields: Iterable[str], name: str = "template") -> None:
-    """Refuses a template with an unknown or a missing field, or a brace that is not doubled.
+    """Refuse a template with an unknown or missing field, or a brace that is not doubled.
 
     Raises:
-        JobError: all that is wrong, each with its line.
+        JobError: The message lists all errors with their lines.
     """
     known = set(fields)
     used, wrong = _fields(text)
@@ -64,10 +64,10 @@ def check_template(text: str, fields: Iterable[str], name: str = "template") -> 
 
 
 def render(text: str, values: Mapping[str, object], name: str = "template") -> str:
-    """The script: each value quoted; a list as its quoted items with spaces, a bool as 1 or 0.
+    """Return the script: values are quoted, list items separated by spaces, a bool is 1 or 0.
 
     Raises:
-        JobError: the template is wrong, or a value has a newline or NUL character.
+        JobError: The template is invalid, or a value has a newline or NUL character.
     """
     check_template(text, values, name)
     return text.format(**{field: _quoted(field, value) for field, value in values.items()})
@@ -82,13 +82,13 @@ def _quoted(field: str, value: object) -> str:
     if field == "directives":
         return text
     if any(c in text for c in "\n\r\0"):
-        raise JobError(f"{field}: {text!r} has a newline or NUL character; a script cannot hold it")
+        raise JobError(f"{field}: {text!r} has a newline or NUL character; remove it")
     return text if field in RAW else shlex.quote(text)
 
 
-@lru_cache(maxsize=16)  # a search renders one template a thousand times
+@lru_cache(maxsize=16)  # a search renders the same template many times
 def _fields(text: str) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
-    """The fields of a template with their lines, and the braces that are wrong."""
+    """Return the fields of a template with their lines, and the invalid braces."""
     used, wrong = [], []
     at, line = 0, 1
     while at < len(text):
@@ -106,8 +106,8 @@ def _fields(text: str) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
                 used.append((line, text[at + 1 : end]))
                 at = end
             else:
-                wrong.append((line, "'{' that begins no field; write '{{' for the shell's own"))
+                wrong.append((line, "'{' does not start a field; write '{{' for the shell's"))
         elif c == "}":
-            wrong.append((line, "'}' that ends no field; write '}}' for the shell's own"))
+            wrong.append((line, "'}' does not end a field; write '}}' for the shell's"))
         at += 1
     return used, wrong

@@ -1,4 +1,4 @@
-"""Many runs of one space of hyperparameters: grids, lists, random and adaptive ones. Light."""
+"""Searches over a space of hyperparameters: grid, list, random and adaptive. Light."""
 
 _LAZY = {
     "grid": "seqmodel.job.search.fixed",
@@ -11,7 +11,7 @@ __all__ = list(_LAZY)
 
 
 def __getattr__(name: str) -> object:
-    """The named object, imported when it is first asked for."""
+    """Return the named object, which is imported on first use."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

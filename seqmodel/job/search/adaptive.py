@@ -4,10 +4,10 @@
     found = adaptive(job, base, {"lr": log_uniform(1e-5, 1e-2)}, n=50, n_at_once=8)
     optuna.visualization.plot_slice(found.study)
 
-The driver asks optuna for points, submits them, reads their metrics and reports the result. The
-study is a file beside the search's record, on the driver's host: nodes know nothing of it, and
-one driver at a time writes it. A driver that was killed is followed by the same call: points that
-were asked for and not submitted are submitted, the others are found by their names.
+The driver asks optuna for points, submits them, reads their metrics and reports the results. The
+study is a file beside the search's record on the driver's host; nodes do not use it, and only one
+driver at a time writes it. To resume after the driver was killed, make the same call: points that
+were asked for but not submitted are submitted, and the others are found by their names.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 SAMPLERS = ("tpe", "random", "cmaes", "gp", "qmc")
 PRUNERS = ("none", "median", "hyperband", "halving")
-MAX_ATTEMPTS = 4  # of a run that ends at its time limit
+MAX_ATTEMPTS = 4  # for a run that ends at its time limit
 
 
 def adaptive(
@@ -58,25 +58,26 @@ def adaptive(
     folder: str = "searches",
     every_s: float = 5.0,
 ) -> AdaptiveSearch:
-    """Runs `n` points in all, at most `n_at_once` at a time, each chosen by what came before.
+    """Run `n` points in total, at most `n_at_once` at a time, each chosen from earlier results.
 
     Args:
-        job: where they run.
-        base: what all have in common.
-        space: ranges by name; see seqmodel.job.search.space.
-        n: trials in all, those of earlier calls among them.
-        n_at_once: trials in flight.
-        sampler: tpe, random, cmaes, gp, qmc, or a sampler of optuna's.
-        pruner: none, median, hyperband, halving, or a pruner of optuna's: ends poor runs early.
-        metric: logged value whose best over a run counts; the run's monitor unless given.
-        seed: of the sampler.
-        name: of the search; its record and study lie in `<folder>/<name>/`.
-        folder: of the records, on this host.
-        every_s: seconds between two looks at the runs.
+        job: Job that submits the runs.
+        base: Settings that all points share.
+        space: Ranges by name; see seqmodel.job.search.space.
+        n: Total number of trials, including those of earlier calls.
+        n_at_once: Maximum number of trials in progress.
+        sampler: `tpe`, `random`, `cmaes`, `gp`, `qmc`, or a sampler of optuna.
+        pruner: `none`, `median`, `hyperband`, `halving`, or a pruner of optuna; it ends poor runs
+            early.
+        metric: Logged value whose best over a run counts. If unset: the run's monitored value.
+        seed: Random seed of the sampler.
+        name: Name of the search; its record and study are in `<folder>/<name>/`.
+        folder: Folder of the records, on this host.
+        every_s: Time between two checks of the runs, in seconds.
 
     Raises:
-        JobError: optuna is missing, or another driver is at this search.
-        HparamError: the space or a point is wrong.
+        JobError: Optuna is not installed, or another driver is running this search.
+        HparamError: The space or a point is invalid.
     """
     search = AdaptiveSearch(job, base, space, metric=metric, name=name, folder=folder)
     search.open(sampler, pruner, seed)
@@ -85,10 +86,10 @@ def adaptive(
 
 
 class AdaptiveSearch:
-    """A study of optuna's over the runs of a job.
+    """A study of optuna over the runs of a job.
 
     Attributes:
-        study: optuna's, once it is open; all of optuna's visualisation takes it.
+        study: Study of optuna, once it is open; optuna's visualizations accept it.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class AdaptiveSearch:
         self.study: Any = None
 
     def open(self, sampler: Any = "tpe", pruner: Any = "none", seed: int = 0) -> Any:
-        """Opens the study, made if it is new, and returns it."""
+        """Open the study, creating it if it is new, and return it."""
         optuna = _optuna()
         os.makedirs(self.record.path, exist_ok=True)
         path = f"{self.record.path}/study.log"
@@ -121,7 +122,7 @@ class AdaptiveSearch:
                 direction={"min": "minimize", "max": "maximize"}[mode(self.metric)],
                 load_if_exists=True,
             )
-            # a sampler that begins anew must not draw the same points again
+            # a restarted sampler must not draw the same points again
             n_before = len(self.study.get_trials(deepcopy=False))
             own = int(random_number(seed, n_before, "sampler") * 2**31)
             self.study.sampler = _sampler(optuna, sampler, own)
@@ -129,7 +130,7 @@ class AdaptiveSearch:
         return self.study
 
     def run(self, n: int, n_at_once: int = 4, every_s: float = 5.0) -> None:
-        """Asks, submits, reads and reports until `n` trials have ended."""
+        """Ask, submit, read and report until `n` trials have ended."""
         optuna = _optuna()
         with self.record.locked(), _quiet(optuna):
             self._save()
@@ -145,7 +146,7 @@ class AdaptiveSearch:
                     time.sleep(every_s)
 
     def results(self) -> Results:
-        """The results of all its runs."""
+        """Return the results of all its runs."""
         trials = self.study.get_trials(deepcopy=False)
         names = {n for t in trials if "canonical" in t.user_attrs for n in self._names(t)}
         interface = None if self.job.interface.is_local else self.job.interface
@@ -153,7 +154,7 @@ class AdaptiveSearch:
         return Results(r for r in found if r.folder.split("/")[-2] in names)
 
     def _ask(self) -> Any:
-        """A new trial, with what its run is given."""
+        """Return a new trial, with the settings of its run."""
         trial = self.study.ask()
         point: dict[str, Any] = {}
         for name, found in self.space.ranges.items():
@@ -161,22 +162,22 @@ class AdaptiveSearch:
                 point[name] = suggest(trial, name, found)
         run = self.job.resolve({**self.base, **point})
         trial.set_user_attr("point", point)
-        # with it the trial is whole
+        # this completes the trial
         trial.set_user_attr("canonical", run.canonical())
         return self.study.get_trials(deepcopy=False)[trial.number]
 
     def _drop_half_asked(self, optuna: ModuleType) -> None:
-        """Ends trials whose driver was killed before they were whole; they do not count."""
+        """End trials whose driver was killed before they were complete; they do not count."""
         for trial in self._flying(optuna, whole=False):
             self._open_trial(optuna, trial).set_user_attr("dropped", True)
             self.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
     def _open_trial(self, optuna: ModuleType, trial: FrozenTrial) -> Any:
-        """The trial to write to; optuna gives one of a driver before this one by its id only."""
+        """Return a trial to write to; optuna gives trials of an earlier driver only by id."""
         return optuna.trial.Trial(self.study, trial._trial_id)
 
     def _n_asked(self, optuna: ModuleType) -> int:
-        """Trials that count: not those that wait in optuna's own queue, nor dropped ones."""
+        """Return the number of trials, without dropped ones and those in optuna's own queue."""
         waits = optuna.trial.TrialState.WAITING
         found = self.study.get_trials(deepcopy=False)
         return sum(t.state != waits and not t.user_attrs.get("dropped") for t in found)
@@ -187,7 +188,7 @@ class AdaptiveSearch:
         return [t for t in found if ("canonical" in t.user_attrs) == whole]
 
     def _submit(self, trials: list[FrozenTrial]) -> None:
-        """Submits those that have no replicate, and those that were made and not submitted."""
+        """Submit trials that have no replicate, and trials that were created but not submitted."""
         found = self._by_name()
         new, again = {}, []
         for trial in trials:
@@ -202,7 +203,7 @@ class AdaptiveSearch:
             self.job.submit_all(list(new.values()))
 
     def _look(self, optuna: ModuleType) -> bool:
-        """Reports what ended, and ends what the pruner gives up; whether anything ended."""
+        """Report ended trials and end those that the pruner stops; return whether any ended."""
         found, ended = self._by_name(), False
         both = [(trial, self._status(trial, found)) for trial in self._flying(optuna)]
         begun = [(trial, status) for trial, status in both if status is not None]
@@ -230,7 +231,7 @@ class AdaptiveSearch:
             self.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
     def _is_poor(self, optuna: ModuleType, trial: FrozenTrial, curve: list[float]) -> bool:
-        """Reports what is new of a run; whether the pruner gives it up."""
+        """Report new values of a run; return whether the pruner stops it."""
         if isinstance(self.study.pruner, optuna.pruners.NopPruner):
             return False
         own = self._open_trial(optuna, trial)
@@ -242,13 +243,13 @@ class AdaptiveSearch:
         return False
 
     def _curves(self, chosen: list[Status]) -> dict[str, list[float]]:
-        """The finite values of the metric, by folder; in one connection."""
+        """Return the finite values of the metric, by folder, in one connection."""
         paths = {status.folder: f"{status.folder}/metrics.csv" for status in chosen}
         contents = self.job.interface.read(list(paths.values())) if paths else {}
         found = {}
         for folder, path in paths.items():
             data = contents.get(path, b"")
-            if CUT in data:  # too long to come whole
+            if CUT in data:  # too long to be read whole
                 interface = None if self.job.interface.is_local else self.job.interface
                 rows = read_results(folder, interface)[0].rows
             else:
@@ -258,12 +259,12 @@ class AdaptiveSearch:
         return found
 
     def _by_name(self) -> dict[str, Status]:
-        """Canonical name to the newest replicate."""
+        """Return the newest replicate by canonical name."""
         found = [s for s in statuses(self.job) if s.reason != "half-made"]
         return {status.folder.rsplit("/", 2)[1]: status for status in found}
 
     def _names(self, trial: FrozenTrial) -> list[str]:
-        """The names that the folder of a trial may have, also of an earlier version."""
+        """Return the possible names of the folder of a trial, also from earlier versions."""
         run = self.job.resolve({**self.base, **trial.user_attrs["point"]})
         return [trial.user_attrs["canonical"], run.canonical(), *run.old_names()]
 
@@ -302,41 +303,41 @@ class AdaptiveSearch:
 
 
 def _goes_on(status: Status) -> bool:
-    """Whether a run that ended at its time limit is submitted again."""
+    """Return whether a run that ended at its time limit is submitted again."""
     return status.state == "timeout" and status.attempts < MAX_ATTEMPTS
 
 
 def suggest(trial: Trial, name: str, found: Range) -> Any:
-    """A value of the range, chosen by optuna."""
+    """Return a value of the range, chosen by optuna."""
     if isinstance(found, Uniform):
         value = trial.suggest_float(name, found.lo, found.hi, log=found.log)
         return min(found.hi, max(found.lo, float(f"{value:.{DIGITS}g}")))
     if isinstance(found, Integer):
         return trial.suggest_int(name, found.lo, found.hi, log=found.log)
     assert isinstance(found, Choice)
-    # optuna stores plain values only
+    # optuna stores only plain values
     return found.values[trial.suggest_categorical(name, list(range(len(found.values))))]
 
 
 class _Alone:
-    """In the place of optuna's lock file, which a killed driver leaves: the search has a lock."""
+    """A replacement for optuna's lock file, which a killed driver leaves; the search has a lock."""
 
     def acquire(self) -> bool:
         return True
 
     def release(self) -> None:
-        """Nothing to release."""
+        """Do nothing."""
 
 
 def _storage(optuna: ModuleType, backend: Any, path: str) -> Any:
     try:
         return optuna.storages.JournalStorage(backend)
     except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise JobError(f"{path}: no study of a search ({e}); move it away") from e
+        raise JobError(f"{path}: not a study of a search ({e}); move it away") from e
 
 
 def _cut_last_line(path: str) -> None:
-    """Cuts off a line of the study that a killed driver left unfinished."""
+    """Cut off an incomplete last line of the study, left by a killed driver."""
     data = read_bytes(path, JobError) if os.path.exists(path) else b""
     if not data.endswith(b"\n") and data:
         write_file(path, data[: data.rfind(b"\n") + 1], JobError, durable=True)
@@ -348,7 +349,7 @@ def _optuna() -> Any:
 
 @contextmanager
 def _quiet(optuna: ModuleType) -> Iterator[None]:
-    """Without optuna's line a trial, and its warnings of what is new in it."""
+    """Hide optuna's line per trial, and its warnings about experimental features."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -363,7 +364,7 @@ def _sampler(optuna: ModuleType, given: Any, seed: int) -> Any:
     if not isinstance(given, str):
         return given
     makers = {
-        # points in flight count as bad ones, so that a batch spreads out
+        # points in progress count as bad ones, so that a batch spreads out
         "tpe": lambda: optuna.samplers.TPESampler(seed=seed, constant_liar=True),
         "random": lambda: optuna.samplers.RandomSampler(seed=seed),
         "cmaes": lambda: cma_es(optuna, seed),
@@ -371,7 +372,7 @@ def _sampler(optuna: ModuleType, given: Any, seed: int) -> Any:
         "qmc": lambda: optuna.samplers.QMCSampler(seed=seed),
     }
     if given not in makers:
-        raise JobError(f"sampler {given!r}: one of {', '.join(SAMPLERS)}, or one of optuna's")
+        raise JobError(f"sampler {given!r}: use one of {', '.join(SAMPLERS)}, or one of optuna")
     return makers[given]()
 
 
@@ -385,5 +386,5 @@ def _pruner(optuna: ModuleType, given: Any) -> Any:
         "halving": optuna.pruners.SuccessiveHalvingPruner,
     }
     if given not in makers:
-        raise JobError(f"pruner {given!r}: one of {', '.join(PRUNERS)}, or one of optuna's")
+        raise JobError(f"pruner {given!r}: use one of {', '.join(PRUNERS)}, or one of optuna")
     return makers[given]()

@@ -1,4 +1,4 @@
-"""A search written down in TOML, for `seqmodel search FILE.toml`; see docs/search.md."""
+"""A search defined in TOML, for `seqmodel search FILE.toml`; see docs/search.md."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def run_file(
     cancel_left: bool = False,
     where: Mapping[str, Any] | None = None,
 ) -> str:
-    """Submits or resumes the search of a file; returns a text for the user.
+    """Submit or resume the search of a file; return a text for the user.
 
     Args:
-        path: the file.
-        dry_run: submit nothing.
-        cancel_left: cancel the jobs of points that left the search.
-        where: host, ssh_config and open_master, in the place of those in the file.
+        path: Path of the file.
+        dry_run: Submit nothing.
+        cancel_left: Cancel the jobs of points that are no longer in the search.
+        where: Host, ssh_config and open_master, which override those in the file.
 
     Raises:
-        JobError: the file cannot be read, or has an unknown entry.
-        HparamError: a point is wrong; nothing was submitted.
+        JobError: The file cannot be read, or has an unknown entry.
+        HparamError: A point is invalid; nothing was submitted.
     """
     given = read_file(path)
     from seqmodel.job.search import fixed
@@ -51,7 +51,10 @@ def run_file(
 
         options |= {name: given[name] for name in ("seed", *_ADAPTIVE) if name in given}
         if dry_run:
-            raise JobError("an adaptive search is not known in advance; leave --dry_run out")
+            raise JobError(
+                "--dry_run cannot be used with an adaptive search, because later "
+                "trials depend on earlier results; remove it"
+            )
         return repr(adaptive(job, base, space_of(given), n=given.get("n", 50), **options))
     options |= {n: given[n] for n in ("n_replicates", "retry") if n in given}
     options["dry_run"] = dry_run
@@ -64,15 +67,15 @@ def run_file(
         found = fixed.random(job, base, space_of(given), n=n, seed=seed, **options)
     text = found.text()
     if cancel_left and not dry_run:
-        text += f"\n{found.cancel_left()} runs that left the search were cancelled"
+        text += f"\n{found.cancel_left()} runs that are no longer in the search were cancelled"
     return text
 
 
 def read_file(path: str) -> dict[str, Any]:
-    """The content of the file, its names checked; the search is named after it unless it says so.
+    """Read the file and check its names; the default name of the search is the name of the file.
 
     Raises:
-        JobError: it is missing, no TOML, or has an unknown entry.
+        JobError: The file is missing, is not TOML, or has an unknown entry.
     """
     import tomllib
 
@@ -81,12 +84,12 @@ def read_file(path: str) -> dict[str, Any]:
         given = tomllib.loads(text)
     kind = given.setdefault("kind", "grid")
     if kind not in KINDS:
-        raise JobError(f"{path}: kind {kind!r}: one of {', '.join(KINDS)}")
+        raise JobError(f"{path}: unknown kind {kind!r}: use one of {', '.join(KINDS)}")
     known = [*_TOP, *(_ADAPTIVE if kind == "adaptive" else ()), *(["points"] * (kind == "list"))]
     for name in given:
         if name not in known:
             hint = did_you_mean(name, known)
-            raise JobError(f"{path}: no entry {name!r} in a {kind} search{hint}")
+            raise JobError(f"{path}: unknown entry {name!r} in a {kind} search{hint}")
     _check_types(given, path)
     given.setdefault("name", os.path.splitext(os.path.basename(path))[0])
     return given
@@ -95,9 +98,9 @@ def read_file(path: str) -> dict[str, Any]:
 def _check_types(given: Mapping[str, Any], path: str) -> None:
     points = given.get("points", [])
     if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
-        raise JobError(f"{path}: points must be a list of tables, as [[points]], got {points!r}")
+        raise JobError(f"{path}: points must be a list of tables, [[points]], got {points!r}")
     wanted: list[tuple[tuple[str, ...], Any, str]] = [(_TEXTS, str, "text")]
-    wanted += [(_TABLES, dict, "a table, as [job]")]
+    wanted += [(_TABLES, dict, "a table, [job]")]
     wanted += [(_COUNTS, int, "a whole number of at least 1"), (("seed",), int, "a whole number")]
     for names, kind, described in wanted:
         for name in names:
@@ -112,7 +115,7 @@ def _check_types(given: Mapping[str, Any], path: str) -> None:
 
 
 def make_job(given: Mapping[str, Any]) -> Any:
-    """The job that a [job] table describes: kind shell or slurm, host, and settings of the job."""
+    """Return the job of a [job] table: kind `shell` or `slurm`, host, and settings of the job."""
     from seqmodel.job.kinds import refuse_login_node
     from seqmodel.job.os_interface import LocalInterface, SshInterface
     from seqmodel.job.shell import ShellJob
@@ -121,7 +124,7 @@ def make_job(given: Mapping[str, Any]) -> Any:
     kinds = {"shell": ShellJob, "slurm": SlurmJob}
     kind = given.get("kind", "shell")
     if kind not in kinds:
-        raise JobError(f"[job] kind {kind!r}: one of {', '.join(kinds)}")
+        raise JobError(f"[job] unknown kind {kind!r}: use one of {', '.join(kinds)}")
     interface: Any = LocalInterface()
     if given.get("host"):
         more = {"config": given.get("ssh_config"), "open_master": given.get("open_master", False)}
@@ -135,7 +138,7 @@ def make_job(given: Mapping[str, Any]) -> Any:
 
 
 def space_of(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The [space] table: lists of values, or tables like {log_uniform = [1e-5, 1e-2]}."""
+    """Parse the [space] table: lists of values, or tables like {log_uniform = [1e-5, 1e-2]}."""
     return {name: _range(name, value) for name, value in given.get("space", {}).items()}
 
 
@@ -144,20 +147,20 @@ def _range(name: str, value: Any) -> Any:
         return value
     conditions = value.get("when", {})
     if not isinstance(conditions, Mapping):
-        raise JobError(f"[space] {name}: when = {{other = value}}, got {conditions!r}")
+        raise JobError(f"[space] {name}: write when = {{other = value}}, got {conditions!r}")
     log = value.get("log", False)
     kinds = [key for key in value if key not in ("when", "log")]
     if len(kinds) != 1 or kinds[0] not in (*_RANGES, "choice"):
         raise JobError(
-            f"[space] {name}: one of choice, {', '.join(_RANGES)}, got {', '.join(kinds) or 'none'}"
+            f"[space] {name}: use choice, {', '.join(_RANGES)}; got {', '.join(kinds) or 'none'}"
         )
     bounds = value[kinds[0]]
     if kinds[0] == "choice" and not isinstance(bounds, list):
-        raise JobError(f"[space] {name}: choice = [values], got {bounds!r}")
+        raise JobError(f"[space] {name}: write choice = [values], got {bounds!r}")
     if kinds[0] == "choice":
         found: Range = choice(bounds)
     elif not isinstance(bounds, list) or len(bounds) != 2:
-        raise JobError(f"[space] {name}: {kinds[0]} = [lowest, highest], got {bounds!r}")
+        raise JobError(f"[space] {name}: write {kinds[0]} = [lowest, highest], got {bounds!r}")
     elif kinds[0] == "integer":
         found = integer(*bounds, log=log)
     else:

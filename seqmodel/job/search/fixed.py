@@ -1,4 +1,4 @@
-"""Many runs of one job: a grid, a list, or random draws; resumed by calling it again.
+"""Searches with fixed points: a grid, a list or random draws; to resume one, make the same call.
 
     from seqmodel.job import ShellJob
     from seqmodel.job import search
@@ -6,9 +6,9 @@
     found = search.grid(ShellJob(n_at_once=2), base, {"lr": [1e-4, 1e-3], "n_layers": [2, 4]})
     found.results().grouped()
 
-What was done is read from the folders below job_out_dir, by the canonical name of each point: the
-record of a search only says which points it has. So a driver that was killed at any moment is
-followed by the same call, which submits what is missing and nothing twice.
+The progress is read from the folders below job_out_dir, by the canonical name of each point; the
+record of a search only lists its points. After the driver was killed at any moment, the same call
+submits the missing points, and none twice.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from seqmodel.job.status_table import StatusTable
 
 __all__ = ["Search", "choice", "from_list", "grid", "integer", "log_uniform", "random", "uniform"]
 
-# the best that a replicate of a point can be comes first
+# states of a replicate, the best one first
 _RANKS = ("complete", "running", "queued", "created", "timeout", "error", "damaged")
 RETRIES = ("all", "timeout", "none")
 
 
 def grid(job: Job, base: Mapping[str, Any], space: Mapping[str, Any], **options: Any) -> Search:
-    """Submits every point of the product of `space`, over `base`.
+    """Submit every point of the product of `space`, over `base`.
 
     Args:
-        job: where it runs.
-        base: what all runs have in common, settings of the job among them.
-        space: name to list of values; `choice([...]).when(other=value)` for conditions.
-        options: see Search.submit and Search: name, folder, n_replicates, retry, repeat, dry_run.
+        job: Job that submits the runs.
+        base: Settings that all runs share, including settings of the job.
+        space: List of values by name; `choice([...]).when(other=value)` sets conditions.
+        options: Name, folder, n_replicates, retry, repeat, dry_run; see Search and Search.submit.
 
     Returns:
-        The search, submitted.
+        The submitted search.
 
     Raises:
-        HparamError: a point is wrong; nothing was submitted.
+        HparamError: A point is invalid; nothing was submitted.
     """
     made = Space(space, base)
     return _submitted(job, base, list(made.grid()), "grid", made.to_dict(), options)
@@ -55,7 +55,7 @@ def grid(job: Job, base: Mapping[str, Any], space: Mapping[str, Any], **options:
 def from_list(
     job: Job, base: Mapping[str, Any], points: Sequence[Mapping[str, Any]], **options: Any
 ) -> Search:
-    """Submits `base` with each of `points`; see grid."""
+    """Submit `base` with each of `points`; see grid."""
     return _submitted(job, base, [dict(point) for point in points], "list", {}, options)
 
 
@@ -67,9 +67,9 @@ def random(
     seed: int = 0,
     **options: Any,
 ) -> Search:
-    """Submits `n` random points of `space`, over `base`; see grid.
+    """Submit `n` random points of `space`, over `base`; see grid.
 
-    A point is a function of the seed and its index alone: a larger `n` adds points to them.
+    A point depends only on the seed and its index, so a larger `n` adds points.
     """
     made = Space(space, base)
     record = {"space": made.to_dict(), "n": n, "seed": seed}
@@ -92,23 +92,23 @@ def _submitted(
 
 
 class Search:
-    """The points of a search, and what became of them.
+    """The points of a search, and their runs.
 
     Args:
-        job: where it runs.
-        base: what all runs have in common.
-        points: what each sets beside it.
-        name: of the search; its record lies in `<folder>/<name>/`.
-        folder: of the records, on this host.
-        n_replicates: runs of each point, which differ in their seed: base's, the next, ...
-        kind: grid, list or random.
-        space: what was searched, for the record.
+        job: Job that submits the runs.
+        base: Settings that all runs share.
+        points: Settings of each point, in addition to `base`.
+        name: Name of the search; its record is in `<folder>/<name>/`.
+        folder: Folder of the records, on this host.
+        n_replicates: Number of runs of each point, with the seed of `base`, the next one, ...
+        kind: `grid`, `list` or `random`.
+        space: Searched space, for the record.
 
     Attributes:
-        runs: canonical name to hyperparameters, for every different run of the search.
-        n_duplicates: how many points were the same as another one.
-        left: canonical names that an earlier call had and this one has not.
-        counts: replicates by state when the search started, and how many it added or ran again.
+        runs: Hyperparameters of each different run of the search, by canonical name.
+        n_duplicates: Number of points that were equal to another point.
+        left: Canonical names that an earlier call had and this one does not.
+        counts: Number of replicates by state at the start, and of those added or resumed.
     """
 
     def __init__(
@@ -139,18 +139,18 @@ class Search:
         return self.record.name
 
     def submit(self, *, retry: str = "all", repeat: bool = False, dry_run: bool = False) -> Search:
-        """Submits the points that no replicate has or had, and offers failed ones again.
+        """Submit the points that have no replicate, and resume failed ones.
 
         Args:
-            retry: which ended replicates are resumed: "all", "timeout", or "none".
-            repeat: submit a new replicate of every point, whatever there is.
-            dry_run: only count, in `counts`.
+            retry: Which ended replicates to resume: "all", "timeout", or "none".
+            repeat: Submit a new replicate of every point, even if replicates exist.
+            dry_run: Submit nothing, and only set `counts`.
 
         Raises:
-            JobError: something could not be submitted, or another driver is at it.
+            JobError: A submission failed, or another driver is running this search.
         """
         if retry not in RETRIES:
-            raise JobError(f"retry={retry!r}: one of {', '.join(RETRIES)}")
+            raise JobError(f"retry={retry!r}: use one of {', '.join(RETRIES)}")
         with self.record.locked():
             self.record.save(self._to_dict(), self._renamed)
             found = self._by_name()
@@ -164,7 +164,7 @@ class Search:
         return self
 
     def _go_on(self, again: list[Replicate]) -> None:
-        """Submits replicates again; those that a dead submitter claimed just now are left."""
+        """Submit replicates again, except those that a killed submitter claimed just now."""
         try:
             gone_on = self.job.resume(again) if again else []
             if len(gone_on) < len(again):
@@ -179,7 +179,7 @@ class Search:
     def _missing(
         self, found: Mapping[str, Status], retry: str, repeat: bool
     ) -> tuple[list[str], list[Replicate]]:
-        """Names to submit anew, and replicates to submit again."""
+        """Return the names to submit as new, and the replicates to submit again."""
         if repeat:
             return list(self.runs), []
         retried = {"all": ("timeout", "error"), "timeout": ("timeout",), "none": ()}[retry]
@@ -203,14 +203,14 @@ class Search:
             self.advice = submit_line(self.job, [self.runs[name] for name in new])
 
     def status(self) -> StatusTable:
-        """The best replicate of each run that was begun."""
+        """Return the best replicate of each run that has one."""
         found = self._by_name()
         for name, status in found.items():
             status.hparams = self.runs.get(name, {})
         return StatusTable([found[name] for name in self.runs if name in found])
 
     def results(self) -> Results:
-        """The results of all replicates of its runs."""
+        """Return the results of all replicates of its runs."""
         root = self.job.find_root(ask=False)
         if self.job.interface.is_local and not os.path.isdir(root):
             return Results([])
@@ -219,12 +219,12 @@ class Search:
         return Results(r for r in found if self._name(r.folder) in self.runs)
 
     def wait(self, *, timeout_s: float = 86400.0, every_s: float = 1.0) -> StatusTable:
-        """Waits until every run has ended; returns their states.
+        """Wait until every run has ended; return their states.
 
-        What a driver that was killed had begun to submit, and was not queued, is submitted.
+        Replicates that a killed driver created but did not queue are submitted.
 
         Raises:
-            JobError: some have not within `timeout_s`.
+            JobError: Some runs have not ended within `timeout_s`.
         """
         import time
 
@@ -237,15 +237,15 @@ class Search:
                 return found
             if time.monotonic() > end:
                 counts = ", ".join(f"{n} {state}" for state, n in found.counts().items())
-                raise JobError(f"{self.name}: not all have ended after {timeout_s:g} s: {counts}")
+                raise JobError(f"{self.name}: not all ended within {timeout_s:g} s: {counts}")
             time.sleep(every_s)
 
     def cancel(self) -> int:
-        """Ends its runs that wait or run; returns how many."""
+        """Cancel its queued and running runs; return how many."""
         return self._cancel(self.runs)
 
     def cancel_left(self) -> int:
-        """Ends runs that wait or run and left the search since its first call; returns how many."""
+        """Cancel queued and running runs that are no longer in the search; return how many."""
         return self._cancel(self.left)
 
     def _cancel(self, names: Any) -> int:
@@ -258,7 +258,7 @@ class Search:
         return len(active)
 
     def _by_name(self) -> dict[str, Status]:
-        """Canonical name to its best replicate, of all in job_out_dir; half-made ones are none."""
+        """Return the best replicate of each name in job_out_dir, without half-made ones."""
         best: dict[str, Status] = {}
         for status in statuses(self.job):
             if status.reason == "half-made":
@@ -269,7 +269,7 @@ class Search:
         return best
 
     def _name(self, folder: str) -> str:
-        """The name of the run that the replicate in `folder` is of, by today's rules."""
+        """Return the name of the run of the replicate in `folder`, by the current rules."""
         name = folder.split("/")[-2]
         return self._renamed.get(name, name)
 
@@ -284,7 +284,7 @@ class Search:
         }
 
     def text(self) -> str:
-        """What was found and done, in some lines."""
+        """Return a summary of the search in a few lines."""
         lines = [f"{self.name}: {self.kind} of {self.n_points} points, {len(self.runs)} runs"]
         if self.n_duplicates:
             lines[0] += f" ({self.n_duplicates} duplicates left out)"
@@ -293,7 +293,7 @@ class Search:
             lines.append(", ".join(found))
         if self.left:
             lines.append(
-                f"{len(self.left)} runs left the search; cancel_left() ends those that still run"
+                f"{len(self.left)} runs are no longer in the search; cancel_left() cancels them"
             )
         if self.advice:
             lines.append(self.advice)
@@ -312,20 +312,20 @@ class Search:
 def _checked(
     job: Job, base: Mapping[str, Any], points: Sequence[Mapping[str, Any]], n_replicates: int
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Canonical name to hyperparameters of each different run; old name to canonical name.
+    """Return the hyperparameters of each run by canonical name; canonical names by old names.
 
-    All runs are checked first.
+    All runs are checked before anything is submitted.
     """
     if n_replicates < 1:
-        raise HparamError(f"n_replicates={n_replicates}: at least one")
+        raise HparamError(f"n_replicates={n_replicates}: must be at least 1")
     found: dict[str, dict[str, Any]] = {}
     renamed: dict[str, str] = {}
     for name in ("job_out_dir", "workdir"):
         if name in base or any(name in point for point in points):
-            raise HparamError(f"{name!r} is where the whole search lies: set it for the job")
+            raise HparamError(f"{name!r} applies to the whole search: set it for the job")
     for i, point in enumerate(points):
         if n_replicates > 1 and "seed" in point:
-            raise HparamError("replicates differ in their seed: do not search the seed as well")
+            raise HparamError("replicates differ in their seed: remove seed from the search")
         for k in range(n_replicates):
             values = {**base, **point}
             if k:
@@ -342,12 +342,12 @@ def _checked(
 
 
 def rank(status: Status) -> str:
-    """The state, with "queued" for what was submitted and waits."""
+    """Return the state, or "queued" if the replicate was submitted and waits."""
     return "queued" if status.state == "created" and status.queued else status.state
 
 
 def statuses(job: Job) -> StatusTable:
-    """All replicates of the job's job_out_dir, in one connection; none if it is not there yet."""
+    """Read all replicates of the job's job_out_dir, in one connection; it may not exist yet."""
     root = job.find_root(ask=False)
     if job.interface.is_local and not os.path.isdir(root):
         return StatusTable([])
@@ -358,6 +358,6 @@ def statuses(job: Job) -> StatusTable:
 
 
 def replicate_of(job: Job, status: Status) -> Replicate:
-    """The replicate of a status, on the host of `job`."""
+    """Return the replicate of a status, on the host of `job`."""
     root, name, version = status.folder.rsplit("/", 2)
     return Replicate(job.interface, root, f"{name}/{version}", status.job)

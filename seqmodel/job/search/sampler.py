@@ -1,6 +1,6 @@
-"""CMA-ES of optuna, which keeps its state as a pickle in the study: read so that it runs nothing.
+"""CMA-ES of optuna, whose state is a pickle in the study; reading it runs no code.
 
-A study is a file, and others may have written it. Only the classes that this state has are built.
+A study is a file that others may have written, so only the classes of this state are allowed.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ class _State(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise JobError(
-                f"the study names {module}.{name}, which the state of CMA-ES does not have: "
-                "refused, nothing in it was run; move the study away"
+                f"the study names {module}.{name}, which is not part of the state of CMA-ES: "
+                "the study was refused and nothing in it was run; move the study away"
             )
         return super().find_class(module, name)
 
 
 def cma_es(optuna: ModuleType, seed: int) -> Any:
-    """Optuna's sampler CmaEsSampler, with a careful reading of its state.
+    """Return optuna's CmaEsSampler, with a safe reader of its state.
 
     Raises:
-        JobError: a version of optuna whose reading of the state is not known.
+        JobError: This version of optuna stores the state in an unknown way.
     """
     base = optuna.samplers.CmaEsSampler
     if not hasattr(base, "_restore_optimizer") or not hasattr(base, "_concat_optimizer_attrs"):
         raise JobError(
-            f"--sampler=cmaes is not possible with optuna {optuna.__version__}: how it reads its "
-            "state is not known; choose another sampler"
+            f"--sampler=cmaes does not work with optuna {optuna.__version__}: how it stores its "
+            "state is unknown; choose another sampler"
         )
 
-    class CmaEs(base):  # type: ignore[misc, valid-type]  # imported late
+    class CmaEs(base):  # type: ignore[misc, valid-type]  # optuna is imported late
         def _restore_optimizer(self, completed_trials: Sequence[Any], *more: Any) -> Any:
             for trial in reversed(completed_trials):
                 start = self._attr_key_optimizer
@@ -60,10 +60,10 @@ def cma_es(optuna: ModuleType, seed: int) -> Any:
 
 
 def read_state(text: str) -> Any:
-    """The object whose pickle `text` is, in hex digits.
+    """Return the object of a pickle in hex digits, `text`.
 
     Raises:
-        JobError: it is damaged, or holds anything but the state of CMA-ES.
+        JobError: The pickle is damaged, or has anything except the state of CMA-ES.
     """
     try:
         return _State(io.BytesIO(bytes.fromhex(text))).load()

@@ -1,10 +1,10 @@
-"""What a search may set: ranges by type, their product, and random draws.
+"""The space of a search: ranges by type, their product, and random draws.
 
     space = {"lr": log_uniform(1e-5, 1e-2), "encoder": ["cnn", "transformer"],
              "n_heads": choice([2, 4, 8]).when(encoder="transformer")}
 
-A draw is a pure function of (seed, index, name): the same on any host, for any number of draws,
-and whatever else is searched.
+A draw is a pure function of (seed, index, name): it does not depend on the host, on the number of
+draws, or on other hyperparameters.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 from seqmodel.errors import HparamError
 
 Point = dict[str, Any]
-DIGITS = 5  # of drawn numbers: readable names, and no doubt about the last bit of a logarithm
+DIGITS = 5  # of drawn numbers: names are readable, and the last bit of a logarithm does not matter
 
 
 class Range:
     """The values that one hyperparameter may take.
 
     Attributes:
-        conditions: name to the values of it for which this hyperparameter is set at all.
+        conditions: Values of other hyperparameters, by name, for which this one is set.
     """
 
     kind = ""
@@ -32,17 +32,17 @@ class Range:
         self.conditions: dict[str, list[Any]] = {}
 
     def when(self, **conditions: object) -> Range:
-        """This range, used only where other hyperparameters have these values (one, or a list)."""
+        """Return this range, used if other hyperparameters have these values (one or a list)."""
         for name, value in conditions.items():
             self.conditions[name] = list(value) if isinstance(value, (list, tuple)) else [value]
         return self
 
     def draw(self, u: float) -> Any:
-        """The value for a random number `u` in [0, 1)."""
+        """Return the value for a random number `u` in [0, 1)."""
         raise NotImplementedError
 
     def to_list(self) -> list[Any]:
-        """Kind and bounds, for a record."""
+        """Return the kind and the bounds, for a record."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -53,7 +53,7 @@ class Range:
 
 
 class Uniform(Range):
-    """Numbers in [lo, hi]; `log` draws their logarithms evenly."""
+    """Numbers in [lo, hi]; with `log`, their logarithms are uniform."""
 
     def __init__(self, lo: float, hi: float, *, log: bool = False) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Uniform(Range):
         self.lo, self.hi, self.log = float(lo), float(hi), log
 
     def draw(self, u: float) -> float:
-        """Evenly, or by logarithm; rounded to DIGITS digits."""
+        """Draw uniformly, or by logarithm; rounded to DIGITS digits."""
         if self.log:
             lo, hi = math.log(self.lo), math.log(self.hi)
             value = math.exp(lo + u * (hi - lo))
@@ -70,77 +70,77 @@ class Uniform(Range):
         return min(self.hi, max(self.lo, float(f"{value:.{DIGITS}g}")))
 
     def to_list(self) -> list[Any]:
-        """Kind and bounds."""
+        """Return the kind and the bounds."""
         return ["log_uniform" if self.log else "uniform", self.lo, self.hi]
 
 
 class Integer(Range):
-    """Whole numbers from lo to hi, both included; `log` draws their logarithms evenly."""
+    """Integers from lo to hi, both included; with `log`, their logarithms are uniform."""
 
     def __init__(self, lo: int, hi: int, *, log: bool = False) -> None:
         super().__init__()
         _check_bounds(lo, hi, log)
         if int(lo) != lo or int(hi) != hi:
-            raise HparamError(f"integer({lo!r}, {hi!r}): both ends must be whole numbers")
+            raise HparamError(f"integer({lo!r}, {hi!r}): both ends must be integers")
         self.lo, self.hi, self.log = int(lo), int(hi), log
 
     def draw(self, u: float) -> int:
-        """Each with the same chance, or by logarithm."""
+        """Draw each with the same probability, or by logarithm."""
         if not self.log:
             return min(self.hi, self.lo + int(u * (self.hi - self.lo + 1)))
         lo, hi = math.log(self.lo - 0.5), math.log(self.hi + 0.5)
         return min(self.hi, max(self.lo, round(float(f"{math.exp(lo + u * (hi - lo)):.9g}"))))
 
     def to_list(self) -> list[Any]:
-        """Kind and bounds."""
+        """Return the kind and the bounds."""
         return ["integer_log" if self.log else "integer", self.lo, self.hi]
 
 
 class Choice(Range):
-    """One of some values."""
+    """One of a list of values."""
 
     def __init__(self, values: Sequence[Any]) -> None:
         super().__init__()
         self.values = list(values)
         if not self.values:
-            raise HparamError("a choice of no values: give at least one")
+            raise HparamError("a choice has no values: give at least one")
 
     def draw(self, u: float) -> Any:
-        """Each with the same chance."""
+        """Draw each with the same probability."""
         return self.values[min(len(self.values) - 1, int(u * len(self.values)))]
 
     def to_list(self) -> list[Any]:
-        """Kind and values."""
+        """Return the kind and the values."""
         return ["choice", *self.values]
 
 
 def uniform(lo: float, hi: float) -> Range:
-    """Numbers in [lo, hi], evenly."""
+    """Return a range of numbers that are uniform in [lo, hi]."""
     return Uniform(lo, hi)
 
 
 def log_uniform(lo: float, hi: float) -> Range:
-    """Numbers in [lo, hi], their logarithms evenly."""
+    """Return a range of numbers in [lo, hi] whose logarithms are uniform."""
     return Uniform(lo, hi, log=True)
 
 
 def integer(lo: int, hi: int, *, log: bool = False) -> Range:
-    """Whole numbers from lo to hi, both included."""
+    """Return a range of integers from lo to hi, both included."""
     return Integer(lo, hi, log=log)
 
 
 def choice(values: Sequence[object]) -> Range:
-    """One of `values`."""
+    """Return a range that is one of `values`."""
     return Choice(values)
 
 
 class Space:
-    """Ranges by name, in an order in which each comes after those it depends on.
+    """Ranges by name, each after those that it depends on.
 
-    What is searched wins over the base, which holds where a condition does not.
+    Searched values override the base; the base is used if a condition does not hold.
 
     Raises:
-        HparamError: conditions go round in a circle, or name what is neither searched nor fixed.
+        HparamError: Conditions form a circle, or name a hyperparameter that is not set.
     """
 
     def __init__(self, space: Mapping[str, Any], base: Mapping[str, Any]) -> None:
@@ -149,7 +149,7 @@ class Space:
         self.ranges = {name: ranges[name] for name in _in_order(ranges, base)}
 
     def is_set(self, name: str, point: Mapping[str, object]) -> bool:
-        """Whether the conditions of `name` hold."""
+        """Return whether the conditions of `name` hold."""
         values = {**self.base, **point}
         return all(
             other in values and values[other] in wanted
@@ -157,10 +157,10 @@ class Space:
         )
 
     def grid(self) -> Iterator[Point]:
-        """The product of all values, the last name changing fastest.
+        """Return the product of all values; the last name changes fastest.
 
         Raises:
-            HparamError: a range that is no list of values.
+            HparamError: A range is not a list of values.
         """
         points: list[Point] = [{}]
         for name, found in self.ranges.items():
@@ -174,7 +174,7 @@ class Space:
         yield from points
 
     def random(self, n: int, seed: int) -> Iterator[Point]:
-        """The first `n` points of the sequence of `seed`."""
+        """Return the first `n` points of the sequence of `seed`."""
         for index in range(n):
             point: Point = {}
             for name, found in self.ranges.items():
@@ -183,12 +183,12 @@ class Space:
             yield point
 
     def to_dict(self) -> dict[str, Any]:
-        """For a record: [kind, bounds..., conditions]."""
+        """Return [kind, bounds..., conditions] by name, for a record."""
         return {n: {"range": r.to_list(), "when": r.conditions} for n, r in self.ranges.items()}
 
 
 def random_number(*words: object) -> float:
-    """A number in [0, 1) from the SHA-256 of the words: 53 bits, the same everywhere."""
+    """Return a number in [0, 1) from the SHA-256 of the words: 53 bits, the same on any host."""
     from hashlib import sha256
 
     digest = sha256("\0".join(map(str, words)).encode()).digest()
@@ -203,8 +203,8 @@ def _range(name: str, given: Any) -> Range:
     if isinstance(given, range):
         return Choice(list(given))
     raise HparamError(
-        f"{name!r}: a search wants a list of values or a range (uniform, log_uniform, integer, "
-        f"choice), got {given!r}; what is fixed belongs to the base"
+        f"{name!r}: a search needs a list of values or a range (uniform, log_uniform, integer, "
+        f"choice), got {given!r}; put fixed values into the base"
     )
 
 
@@ -222,7 +222,7 @@ def _in_order(ranges: Mapping[str, Range], base: Mapping[str, object]) -> list[s
             if all(n in done or n not in ranges for n in needed):
                 break
         else:
-            raise HparamError(f"conditions go round in a circle: {', '.join(waiting)}")
+            raise HparamError(f"conditions form a circle: {', '.join(waiting)}; remove one of them")
         waiting.remove(name)
         done.append(name)
     return done
@@ -233,4 +233,4 @@ def _check_bounds(lo: float, hi: float, log: bool) -> None:
     if not numbers or lo > hi:
         raise HparamError(f"a range from {lo!r} to {hi!r}: give two numbers, the lower one first")
     if log and lo <= 0:
-        raise HparamError(f"a range by logarithm from {lo!r}: it must begin above 0")
+        raise HparamError(f"a logarithmic range from {lo!r}: the lower end must be above 0")

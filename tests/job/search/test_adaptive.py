@@ -99,9 +99,9 @@ def test_poor_runs_are_ended_early(job, workdir):
 
 
 def test_wrong_names_are_one_line(job, workdir):
-    with pytest.raises(JobError, match="sampler 'best': one of tpe"):
+    with pytest.raises(JobError, match="sampler 'best': use one of tpe"):
         adaptive(job, BASE, SPACE, n=1, sampler="best")
-    with pytest.raises(JobError, match="pruner 'best': one of none"):
+    with pytest.raises(JobError, match="pruner 'best': use one of none"):
         adaptive(job, BASE, SPACE, n=1, pruner="best")
 
 

@@ -86,7 +86,7 @@ def test_replicates_differ_in_their_seed(job, workdir):
     found.wait(timeout_s=60)
     assert {r.hparams["seed"] for r in found.results()} == {5, 6, 7}
     assert [g["best_n"] for g in found.results().grouped()] == [3, 3]
-    with pytest.raises(HparamError, match="do not search the seed"):
+    with pytest.raises(HparamError, match="remove seed from the search"):
         search.grid(job, BASE, {"seed": [1]}, n_replicates=2)
 
 
@@ -119,7 +119,7 @@ def test_the_record_says_what_was_searched(job, workdir):
     }
     assert len(record["points"]) == 3
     Path("searches/my search/search.json").write_text("{")
-    with pytest.raises(JobError, match="no record of a search"):
+    with pytest.raises(JobError, match="not a record of a search"):
         search.grid(job, BASE, SPACE, name="my search")
 
 
@@ -127,7 +127,7 @@ def test_two_drivers_do_not_work_on_one_search(job, workdir):
     found = search.grid(job, BASE, {"lr": [1e-3]})
     with (
         found.record.locked(),
-        pytest.raises(JobError, match="another process is working on the search"),
+        pytest.raises(JobError, match="another process is running the search"),
     ):
         search.grid(job, BASE, {"lr": [1e-3, 1e-2]})
     found.wait(timeout_s=60)

@@ -51,11 +51,11 @@ def test_a_file_is_a_search_that_goes_on(workdir, capsys):
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ("n = 4", "nn = 4", "no entry 'nn' in a random search; did you mean 'n'"),
-        ('"random"', '"some"', "kind 'some': one of grid, random, list, adaptive"),
+        ("n = 4", "nn = 4", "unknown entry 'nn' in a random search; did you mean 'n'"),
+        ('"random"', '"some"', "kind 'some': use one of grid, random, list, adaptive"),
         ("log_uniform = [1e-4, 1.0]", "log_uniform = 3", r"log_uniform = [lowest, highest], got 3"),
         ("n = 4", "n = ", "cannot be read as TOML"),
-        ('"shell"', '"sun"', "[job] kind 'sun': one of shell, slurm"),
+        ('"shell"', '"sun"', "[job] unknown kind 'sun': use one of shell, slurm"),
     ],
 )
 def test_a_mistake_is_one_line(workdir, capsys, before, after, message):
@@ -84,9 +84,9 @@ SPACE = "[space]\nlr = [1e-3]\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("job = 5\n" + BASE + SPACE, "job must be a table, as [job], got 5"),
-        ("base = []\n" + SPACE, "base must be a table, as [job], got []"),
-        ("space = [1]\n" + BASE, "space must be a table, as [job], got [1]"),
+        ("job = 5\n" + BASE + SPACE, "job must be a table, [job], got 5"),
+        ("base = []\n" + SPACE, "base must be a table, [job], got []"),
+        ("space = [1]\n" + BASE, "space must be a table, [job], got [1]"),
         ('kind = "random"\nn = "a"\n' + BASE, "n must be a whole number of at least 1, got 'a'"),
         ('kind = "random"\nn = 1.5\n' + BASE, "n must be a whole number of at least 1, got 1.5"),
         ('kind = "random"\nn = -1\n' + BASE, "n must be a whole number of at least 1, got -1"),
@@ -101,7 +101,7 @@ SPACE = "[space]\nlr = [1e-3]\n"
         ('kind = "list"\npoints = ["a"]\n' + BASE, "points must be a list of tables"),
         ('[job]\nkind = ["shell"]\n' + BASE + SPACE, "[job] kind must be text, got ['shell']"),
         ("[job]\nhost = 5\n" + BASE + SPACE, "[job] host must be text, got 5"),
-        (BASE + "[space]\nlr = { choice = 5 }\n", "[space] lr: choice = [values], got 5"),
+        (BASE + "[space]\nlr = { choice = 5 }\n", "[space] lr: write choice = [values], got 5"),
         (BASE + "[space]\nlr = { choice = [1], when = 5 }\n", "when = {other = value}, got 5"),
         ('kind = "adaptive"\nsampler = 5\n' + BASE + SPACE, "sampler must be text, got 5"),
         ('kind = "adaptive"\nn_at_once = "x"\n' + BASE + SPACE, "n_at_once must be a whole number"),
@@ -128,7 +128,7 @@ def test_a_damaged_record_of_a_search_is_one_line(workdir, capsys, content):
     Path("searches/s/search.json").write_text(content)
     assert main(["search", "s.toml"]) == 2
     told = capsys.readouterr().err
-    assert "searches/s/search.json: no record of a search" in told
+    assert "searches/s/search.json: not a record of a search" in told
     assert told.count("\n") == 1
     assert not Path("out").exists()
 
@@ -137,4 +137,4 @@ def test_the_host_of_the_command_line_replaces_that_of_the_file(tmp_path, capsys
     path = tmp_path / "s.toml"
     path.write_text('[job]\nhost = "cedar"\n' + BASE + SPACE)
     assert main(["search", str(path), "--host=-x", "--ssh_config=c", "--open_master"]) == 2
-    assert "'-x' is no host name" in capsys.readouterr().err
+    assert "'-x' is not a host name" in capsys.readouterr().err

@@ -85,10 +85,10 @@ GOLDEN = [
 @pytest.mark.parametrize(
     ("space", "base", "match"),
     [
-        ({"a": 3}, {}, "wants a list of values or a range"),
+        ({"a": 3}, {}, "needs a list of values or a range"),
         ({"a": []}, {}, "no values"),
         ({"a": choice([1]).when(b=2)}, {}, "neither fixed nor searched"),
-        ({"a": choice([1]).when(b=2), "b": choice([2]).when(a=1)}, {}, "in a circle"),
+        ({"a": choice([1]).when(b=2), "b": choice([2]).when(a=1)}, {}, "form a circle"),
     ],
 )
 def test_a_space_that_makes_no_sense_is_one_line(space, base, match):
@@ -99,7 +99,7 @@ def test_a_space_that_makes_no_sense_is_one_line(space, base, match):
 def test_a_grid_of_a_range_and_bad_bounds_are_refused():
     with pytest.raises(HparamError, match="a grid needs a list of values for 'lr'"):
         list(Space({"lr": log_uniform(1e-3, 1)}, {}).grid())
-    with pytest.raises(HparamError, match="must begin above 0"):
+    with pytest.raises(HparamError, match="must be above 0"):
         log_uniform(0, 1)
     with pytest.raises(HparamError, match="the lower one first"):
         uniform(2, 1)
