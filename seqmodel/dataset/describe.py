@@ -141,7 +141,7 @@ def as_text(found: dict[str, Any]) -> str:
     contigs = found.get("contigs")
     if contigs:
         lines.append(
-            f"{contigs['n']} contigs, {contigs['n_letters']:,} letters; store {contigs['store']} "
+            f"{contigs['n']} contigs, {contigs['n_letters']:,} positions; store {contigs['store']} "
             f"({_bytes(contigs['store_bytes'])})"
         )
         lines += [f"  {name:<24}{n:>14,}" for name, n in contigs["longest"].items()]
@@ -156,9 +156,9 @@ def as_text(found: dict[str, Any]) -> str:
 
 def _split_lines(split: str, x: dict[str, Any]) -> list[str]:
     lines = [
-        f"{split}: {x['n']:,} items of up to {x['seq_len']:,} letters, {x['n_batches']:,} batches; "
+        f"{split}: {x['n']:,} items of up to {x['seq_len']:,} positions, {x['n_batches']:,} batches; "
         f"an epoch is {_bytes(x['epoch_bytes'])}, read in {x['epoch_s']:.2f} s",
-        f"  unknown letters {100 * x['unknown_prop']:.2f} %; "
+        f"  unknown symbols {100 * x['unknown_prop']:.2f} %; "
         f"{x['n_half_unknown']:,} items more than half unknown",
     ]
     lines += [f"  left out: {n:,} {why}" for why, n in x["left_out"].items()]

@@ -97,8 +97,10 @@ def class_counts(data: Data, split: str) -> np.ndarray | None:
 
 
 def unit_of(letters: Sequence[str]) -> str:
-    """What the length of a sequence is counted in."""
-    return "bp" if {"A", "C", "G"} <= set(letters) and len(letters) == 4 else "letters"
+    """The unit of the length of a sequence."""
+    if {"A", "C", "G"} <= set(letters) and len(letters) == 4:
+        return "bp"
+    return "residues" if {*"ACDEFGHIKLMNPQRSTVWY"} <= set(letters) else "symbols"
 
 
 def _device(trainer: Trainer) -> str:

@@ -63,14 +63,14 @@ def _splits(report: Mapping[str, Any]) -> Iterator[str]:
         if classes:
             most = list(classes.items())[:5]
             more = "; " + ", ".join(f"{n:,} of class {label}" for label, n in most)
-        size = f"{x['shortest']} to {x['longest']} letters"
+        size = f"{x['shortest']} to {x['longest']} positions"
         yield f"{name}: {x['rows']:,} rows{drawn} of {size}{more}"
     for name, x in report["within"].items():
         parts = [f"{x['same']:,} duplicates"]
         parts += _if(x["other_label"], "with another label")
         parts += _if(x["reverse_complement"], "reverse complements")
         parts += _if(x["same_name"], "repeated names")
-        parts += _if(x["unknown_letters"], "with unknown letters")
+        parts += _if(x["unknown_letters"], "with unknown symbols")
         yield f"within {name}: {', '.join(parts)}"
 
 
@@ -104,7 +104,7 @@ def _aligned(row: Mapping[str, Any]) -> str:
         return ""
     return (
         f", strand {row['strand']} at offset {row['offset']}, "
-        f"{row['identity']:.1%} identity over {row['overlap']} letters"
+        f"{row['identity']:.1%} identity over {row['overlap']} positions"
     )
 
 
