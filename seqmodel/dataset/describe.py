@@ -156,7 +156,7 @@ def as_text(found: dict[str, Any]) -> str:
 
 def _split_lines(split: str, x: dict[str, Any]) -> list[str]:
     lines = [
-        f"{split}: {x['n']:,} items of up to {x['seq_len']:,} positions, {x['n_batches']:,} batches; "
+        f"{split}: {x['n']:,} items, up to {x['seq_len']:,} positions, {x['n_batches']:,} batches; "
         f"an epoch is {_bytes(x['epoch_bytes'])}, read in {x['epoch_s']:.2f} s",
         f"  unknown symbols {100 * x['unknown_prop']:.2f} %; "
         f"{x['n_half_unknown']:,} items more than half unknown",

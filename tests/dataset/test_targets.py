@@ -486,6 +486,6 @@ def test_a_description_tells_what_there_is_in_text_and_json(folder):
     assert train["gc_mean"] == pytest.approx(gc.mean(), abs=1e-5)
     assert train["unknown_prop"] == pytest.approx((codes == 6).mean(), abs=1e-5)
     text = as_text(found)
-    assert f"train: {train['n']} items of up to 100 positions" in text
+    assert f"train: {train['n']} items, up to 100 positions" in text
     assert "GC content" in text
     assert "#" in text
