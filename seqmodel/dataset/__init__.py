@@ -1,1 +1,1 @@
-"""What is read: alphabets, sequence stores, intervals, labels, samplers, loaders."""
+"""Reading data: alphabets, sequence stores, intervals, labels, samplers, loaders."""

@@ -1,6 +1,6 @@
 """One-hot sequences and labels as arrays: DeepSEA's .mat (v5 and v7.3), .h5, .npz.
 
-They are turned into codes once, in parts, and cached memory-mapped (array_cache.py).
+They are converted to codes once, in parts, and cached as memory-mapped files (array_cache.py).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ANY_Y = ("y", "Y", "labels", "label", "targets", "target", "outputs", "output")
 
 
 class MappedCodes:
-    """Sequences of one length in a mapped array, with `SLACK` bytes at both ends (window.py)."""
+    """Sequences of equal length in a mapped array with `SLACK` bytes at both ends (window.py)."""
 
     def __init__(self, mapped: MappedArray, n: int, length: int) -> None:
         self.mapped, self.n, self.length = mapped, n, length
@@ -44,22 +44,21 @@ class MappedCodes:
 
 
 class ArrayData(Data):
-    """Arrays of one file for each split."""
+    """Data from arrays: one file for each split."""
 
     def _load(self) -> None:
         found = {}
         for split in SPLITS:
             paths = getattr(self.hparams, f"{split}_files")
             if len(paths) > 1:
-                raise HparamError(
-                    f"--{split}_files: one file of arrays is wanted, not {len(paths)}"
-                )
+                raise HparamError(f"--{split}_files needs one file of arrays, but got {len(paths)}")
             if paths:
                 found[split] = self._read(split, paths[0])
         lengths = {codes.length for codes, _ in found.values()}
         if len(lengths) > 1 or self.hparams.seq_len not in (None, *lengths):
             raise LabelError(
-                f"the sequences have lengths {sorted(lengths)}; all must be one, --seq_len if set"
+                f"the sequences have lengths {sorted(lengths)}; all must be "
+                "equal, and equal to --seq_len if it is set"
             )
         self.seq_len = lengths.pop()
         labels = [y for _, y in found.values()]
@@ -79,10 +78,10 @@ class ArrayData(Data):
         letters = (hp.onehot_letters or ("AGCT" if is_mat else "ACGT")).upper()
         if sorted(letters) != sorted("".join(self.alphabet.letters)):
             raise HparamError(
-                f"--onehot_letters={letters}: must be the letters of the alphabet, "
+                f"--onehot_letters={letters}: must be the symbols of the alphabet, "
                 f"{''.join(self.alphabet.letters)}, in another order"
             )
-        reversed_ = is_mat and not isinstance(x, np.ndarray)  # HDF5 has MATLAB's axes reversed
+        reversed_ = is_mat and not isinstance(x, np.ndarray)  # HDF5 reverses MATLAB's axes
         shape = tuple(reversed(x.shape)) if reversed_ else tuple(x.shape)
         n, length = _shape(path, shape, len(letters))
         n_y = 0 if not y.shape else y.shape[-1] if reversed_ else y.shape[0]
@@ -106,18 +105,18 @@ class ArrayData(Data):
 
 
 def _shape(path: str, shape: tuple[int, ...], n_letters: int) -> tuple[int, int]:
-    """Number and length of the sequences of an array [n, A, L], [n, L, A] or [n, A, 1, L]."""
+    """Return number and length of the sequences of [n, A, L], [n, L, A] or [n, A, 1, L]."""
     inner = [x for x in shape[1:] if x != 1]
     if len(inner) != 2 or n_letters not in inner:
         raise LabelError(
-            f"{path}: sequences of shape {list(shape)}; wanted is [n, {n_letters}, L] or "
+            f"{path}: sequences of shape {list(shape)}; must be [n, {n_letters}, L] or "
             f"[n, L, {n_letters}]"
         )
     return shape[0], inner[1] if inner[0] == n_letters else inner[0]
 
 
 def _codes(part: np.ndarray, length: int, ids: np.ndarray, unknown_id: int) -> np.ndarray:
-    """Codes uint8 [n, L] of one-hot sequences; what is not one letter is unknown."""
+    """Return codes uint8 [n, L] of one-hot sequences; columns without a single 1 are unknown."""
     inner = tuple(x for x in part.shape[1:] if x != 1)
     onehot = part.reshape(len(part), *inner)
     axis = 1 if inner[0] == len(ids) else 2
@@ -127,15 +126,15 @@ def _codes(part: np.ndarray, length: int, ids: np.ndarray, unknown_id: int) -> n
 
 
 def _compact(path: str, labels: np.ndarray, kind: str | None) -> np.ndarray:
-    """Labels of a kind: int64 [n] for classes, else [n, T], uint8 if all are 0 and 1, or float32.
+    """Convert labels: int64 [n] for classes, else [n, T], uint8 if all are 0 or 1, or float32.
 
-    Without a kind they are classes if they are whole numbers [n], which no other kind has.
+    If `kind` is unset, whole numbers of shape [n] are classes, because no other kind has them.
     """
     if labels.dtype.kind not in "buif":
-        raise LabelError(f"{path}: labels of type {labels.dtype} are no numbers")
+        raise LabelError(f"{path}: labels of type {labels.dtype} are not numbers")
     shape = [x for x in labels.shape[1:] if x != 1]
     if len(shape) > 1:
-        raise LabelError(f"{path}: labels of shape {list(labels.shape)}; wanted is [n] or [n, T]")
+        raise LabelError(f"{path}: labels of shape {list(labels.shape)}; must be [n] or [n, T]")
     labels = labels.reshape(len(labels), *shape)
     infinite = np.argwhere(np.abs(labels) > FLOAT32_MAX)
     if len(infinite):
@@ -162,10 +161,10 @@ def _compact(path: str, labels: np.ndarray, kind: str | None) -> np.ndarray:
 
 
 def _check_labels(path: str, labels: np.ndarray, good: np.ndarray, wanted: str, what: str) -> None:
-    """Refuses the first label that is not `good`.
+    """Check that all labels are `good`.
 
     Raises:
-        LabelError: there is one, or classes are in several columns.
+        LabelError: A label is not good (the first is named), or classes have several columns.
     """
     if what == "a class" and labels.ndim > 1:
         raise LabelError(
@@ -187,7 +186,7 @@ def _targets(labels: list[np.ndarray], kind: str | None) -> Targets:
         return targets_of("class", (), (), labels)
     if any(x.ndim == 1 for x in labels):
         raise LabelError(
-            "the labels of one split are classes, those of another are not; set --label_kind"
+            "the labels of one split are classes, but those of another are not; set --label_kind"
         )
     bits = all(x.dtype == np.uint8 for x in labels)
     kind = kind or ("multilabel" if bits else "real")
@@ -195,7 +194,7 @@ def _targets(labels: list[np.ndarray], kind: str | None) -> Targets:
 
 
 def _open(path: str, is_mat: bool) -> Mapping[str, object]:
-    """Arrays of a file by name."""
+    """Open the arrays of a file, by name."""
     with open_binary(path, LabelError, empty=False) as f:
         head = f.read(520)
     try:
@@ -212,7 +211,7 @@ def _open(path: str, is_mat: bool) -> Mapping[str, object]:
                 return loadmat(path)
     except ImportError as e:
         raise LabelError(missing(f"{path}:", e.name or "h5py", "hdf5")) from e
-    raise LabelError(f"{path}: is neither .mat, .h5 nor .npz")
+    raise LabelError(f"{path} is not a .mat, .h5 or .npz file")
 
 
 def _hdf5(path: str) -> Mapping[str, object]:
@@ -224,22 +223,22 @@ def _hdf5(path: str) -> Mapping[str, object]:
 
 
 def _check_mat(path: str) -> None:
-    """Reads a MATLAB 5 file in a process of its own: damage may crash SciPy's reader.
+    """Read a MATLAB 5 file in a separate process, because a damaged file may crash SciPy's reader.
 
     Raises:
-        LabelError: it did.
+        LabelError: The reader crashed.
     """
     program = "import sys; from scipy.io import loadmat; loadmat(sys.argv[1])"
     command = [sys.executable, "-P", "-c", program, os.path.abspath(path)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode < 0:
-        raise LabelError(f"{path}: cannot be read as .mat file (its reader crashed); {COPY_AGAIN}")
+        raise LabelError(f"{path}: cannot be read as .mat file (the reader crashed); {COPY_AGAIN}")
 
 
 def _named(
     path: str, arrays: Mapping[str, object], split: str, names: list[str]
 ) -> tuple[Any, Any]:
-    """The arrays with the sequences and with the labels."""
+    """Return the array of sequences and the array of labels."""
     words = [word for word, meant in WORDS.items() if meant == split]
     x_names = names[:1] or [y for w in words for y in _forms(w, ("xdata", "_in"), "xX")]
     y_names = names[1:] or [y for w in words for y in _forms(w, ("data", "_out"), "yY")]
@@ -247,7 +246,7 @@ def _named(
     y = _first(arrays, y_names + (list(_ANY_Y) if not names else []))
     if x is None or y is None:
         there = ", ".join(k for k in arrays if not k.startswith("__"))
-        raise LabelError(f"{path}: has arrays {there}; say which two with --array_names")
+        raise LabelError(f"{path} has the arrays {there}; choose two with --array_names")
     return arrays[x], arrays[y]
 
 

@@ -1,4 +1,4 @@
-"""From hyperparameters to the data of a run, and what a checkpoint keeps of them."""
+"""Build the data of a run from hyperparameters, and summarize them for a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from seqmodel.hparam.target import resolve_target
 
 
 def build_data(run: Run) -> Data:
-    """The data of `run`.
+    """Build the data of `run`.
 
     Raises:
-        SeqmodelError: they cannot be read as the hyperparameters say.
+        SeqmodelError: The data cannot be read with these hyperparameters.
     """
     cls: type[Data] = resolve_target(run.classes["dataset"].target)
     return cls(run.hparams("dataset"), cache_dir=run.values.cache_dir)
 
 
 def training_contigs(data: Data) -> dict[str, list[int]]:
-    """The contigs, or records, of FASTA files that have training windows; others have none.
+    """Return the contigs or records of FASTA files that have training windows; else none.
 
     Returns:
         By name: length of the contig, number of windows, start of the first and end of the last
@@ -43,7 +43,7 @@ def training_contigs(data: Data) -> dict[str, list[int]]:
 
 
 def joined_contigs(one: dict[str, list[int]], other: dict[str, list[int]]) -> dict[str, list[int]]:
-    """What either of two models was trained on; of a contig of two lengths, that of `one`."""
+    """Return the contigs that either model was trained on; if lengths differ, `one` decides."""
     found = dict(one)
     for name, x in other.items():
         y = found.get(name, x)
@@ -53,10 +53,10 @@ def joined_contigs(one: dict[str, list[int]], other: dict[str, list[int]]) -> di
 
 
 def training_rows(data: Data) -> np.ndarray | None:
-    """Digests of the training items that are whole sequences: rows of tables, records, arrays.
+    """Return digests of training items that are whole sequences: table rows, records, arrays.
 
     Returns:
-        Distinct digests, int64, sorted; None without such items, or for more than `MOST_ROWS`.
+        Distinct digests, int64, sorted; None without such items or with more than `MOST_ROWS`.
     """
     reader = data.readers.get("train")
     if reader is None or not 0 < len(reader) <= MOST_ROWS:
@@ -70,6 +70,6 @@ def training_rows(data: Data) -> np.ndarray | None:
 
 
 def joined_rows(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
-    """Digests that are in either; what is unknown adds none."""
+    """Return the digests that are in either array; None counts as empty."""
     known = [x for x in (one, other) if x is not None]
     return np.unique(np.concatenate(known)) if known else None

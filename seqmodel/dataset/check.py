@@ -1,4 +1,4 @@
-"""Reads all that is kept for a set of data and compares it with its checksums."""
+"""Read every cached file of a data set and compare it with its checksums."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from seqmodel.dataset.seq.store import SequenceStore
 
 
 def check(data: Data) -> dict[str, int]:
-    """Checks stores and cached arrays; by path, the number of blocks of 1 MiB that were compared.
+    """Check stores and cached arrays; return the number of compared 1 MiB blocks by path.
 
     Raises:
-        SequenceError: a store is damaged, or its sources are not what was read.
-        LabelError: a cached array is damaged.
+        SequenceError: A store is damaged, or its sources have changed since it was built.
+        LabelError: A cached array is damaged.
     """
     checked: dict[str, int] = {}
     for reader in data.readers.values():

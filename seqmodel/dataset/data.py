@@ -1,9 +1,8 @@
 """The data of a run: from hyperparameters to the loaders of its splits.
 
-The end of the flow for all who train: `data.loader("train", seed=0)`, and in a loop of one's own
-`data.dataset("train")`, from which a DataLoader of torch reads. This is what all kinds of
-data share; how each is found is told in store_data.py, table_data.py, peak_data.py, track_data.py
-and array_data.py.
+Training reads from `data.loader("train", seed=0)`. In your own loop, use `data.dataset("train")`
+with a DataLoader of torch. This module holds what all kinds of data share;
+store_data.py, table_data.py, peak_data.py, track_data.py and array_data.py find the items.
 """
 
 from __future__ import annotations
@@ -37,16 +36,16 @@ class Data:
     """Splits of one data set.
 
     Attributes:
-        alphabet: letters of the sequences.
-        targets: what is predicted.
-        splits: names of the splits that there are, out of train, valid, test.
-        readers: what is read in each split, without augmentation.
-        weights: by split, weights with which training samples are drawn, where there are any.
-        left_out: by split, how many items were left out, by the reason.
-        sources: by split, number of the file that each item is from, where there are several.
-        store: the FASTA files, if the sequences come from such.
-        division: how training rows were divided, if by homology.
-        bad_intervals: by file, how many intervals could not be read, by the reason.
+        alphabet: Alphabet of the sequences.
+        targets: Targets that a model predicts.
+        splits: Names of the splits that exist, out of train, valid, test.
+        readers: Reader of each split, without augmentation.
+        weights: Sampling weights of the items, by split, if any.
+        left_out: Number of items left out, by split and by reason.
+        sources: Number of the file of each item, by split, if there are several files.
+        store: Sequence store, if the sequences come from FASTA files.
+        division: Split and component of each training row, if split by homology.
+        bad_intervals: Number of intervals that could not be read, by file and by reason.
     """
 
     targets = Targets()
@@ -72,19 +71,19 @@ class Data:
             check_classes(found, getattr(hparams, "class_names", ()))
         augment = self._augment()
         for reader in self.readers.values():
-            reader.with_augment(augment)  # refuses strands that an alphabet has not
+            reader.with_augment(augment)  # raises if the alphabet has no reverse complement
 
     def _load(self) -> None:
-        """Fills `readers` and `targets`."""
+        """Fill `readers` and `targets`."""
         raise NotImplementedError
 
     def _augment(self) -> Augment:
-        """How training changes what is read."""
+        """Return the augmentation for training."""
         return Augment(rc_prob=self.hparams.rc_prob, noise_prop=self.hparams.noise_prop)
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that there are."""
+        """Names of the splits that exist."""
         return tuple(x for x in SPLITS if x in self.readers)
 
     def loader(
@@ -98,16 +97,16 @@ class Data:
         train: bool | None = None,
         start_method: str | None = None,
     ) -> Loader:
-        """The loader of a split, for one rank.
+        """Return the loader of a split, for one rank.
 
         Args:
             split: train, valid or test.
-            seed: of the order, the strands and the keys.
-            rank: number of this rank.
-            world_size: number of ranks.
-            n_workers: processes that prepare batches; 0 for none.
-            train: shuffle, augment and pad to equal counts; default for the train split only.
-            start_method: how workers are started.
+            seed: Random seed of the order, the strands and the keys.
+            rank: Index of this rank.
+            world_size: Number of ranks.
+            n_workers: Number of processes that prepare batches; 0 uses this process.
+            train: Shuffle, augment and pad to equal counts. Default: for the train split only.
+            start_method: Start method of the worker processes.
         """
         train = split == "train" if train is None else train
         reader = self._reader_of(split, train)
@@ -124,14 +123,14 @@ class Data:
         return Loader(reader, sampler, n_workers, start_method)
 
     def dataset(self, split: str, *, seed: int = 0, train: bool | None = None) -> IndexedDataset:
-        """The items of a split by their index, for a DataLoader of torch.
+        """Return the items of a split by index, for a DataLoader of torch.
 
-        Sequences that are shorter are padded to the longest of the split, whatever the batch.
+        All sequences are padded to the longest one of the split, in every batch.
 
         Args:
             split: train, valid or test.
-            seed: of the strands, the places and the keys.
-            train: augment, in each epoch anew; default for the train split only.
+            seed: Random seed of the strands, the positions and the keys.
+            train: Augment, anew in each epoch. Default: for the train split only.
         """
         train = split == "train" if train is None else train
         reader = self._reader_of(split, train, pads_to_batch=False)
@@ -143,17 +142,17 @@ class Data:
         return self.readers[split].with_augment(self._augment() if train else Augment(), **changed)
 
     def check_counts(self) -> None:
-        """Refuses targets below 0, for tasks whose targets are counts; here there are none."""
+        """Raise an error for negative targets, for tasks with counts; these data have none."""
 
     def digests(self) -> dict[str, dict[str, Any]]:
-        """Size and SHA-256 of each file that was read, by path; those of FASTA files come first."""
+        """Return size and SHA-256 of each file that was read, by path; FASTA files come first."""
         if self._digests is None:
             store = self.store.digests() if self.store is not None else {}
             self._digests = store | {path: digest_of(path) for path in self._files()}
         return self._digests
 
     def _files(self) -> list[str]:
-        """The files with data, but those whose digests the store knows."""
+        """Return the data files, except those whose digests the store has."""
         hp = self.hparams
         declared = hp.default_hparams().declared
         known = ("fasta",) if self.store is not None else ()
@@ -161,13 +160,13 @@ class Data:
         return [x for name in places for x in files_in(getattr(hp, name))]
 
     def arrange(self, found: Match) -> None:
-        """Puts the targets in the order in which a model has them."""
+        """Put the targets in the order of a model."""
         self.targets = found.targets
         for reader in self.readers.values():
             reader.target = found.arrange(reader.target)
 
     def files_of(self, split: str) -> list[str]:
-        """The files with the items of a split."""
+        """Return the files with the items of a split."""
         hp = self.hparams
         found = list(getattr(hp, f"{split}_files"))
         columns = hp.split_column or (split == "valid" and hp.valid_column)
@@ -176,12 +175,12 @@ class Data:
 
 
 def files_in(value: Any) -> list[str]:
-    """The paths in the value of a hyperparameter: a list, or one path or none."""
+    """Return the paths in the value of a hyperparameter: a list, one path, or none."""
     return value if isinstance(value, list) else [value] if value else []
 
 
 def digest_of(path: str) -> dict[str, Any]:
-    """Size and SHA-256 of a file; not read for it if this process knows it."""
+    """Return size and SHA-256 of a file; the file is not read if this process has the digest."""
     sha256 = known_sha256(path) or sha256_of(path, RunError)
     return {"size": os.path.getsize(path), "sha256": sha256}
 
@@ -195,15 +194,15 @@ def changed_files(
     now: Mapping[str, list[str]],
     digests_now: Digests,
 ) -> list[str]:
-    """Files whose content is not what it was: path, size and digest, a line each.
+    """List the files whose content has changed: one line each with path, size and digest.
 
-    The k-th file of a hyperparameter is compared with the k-th of it, wherever both lie.
+    The k-th file of a hyperparameter is compared with its k-th file now, wherever both are.
 
     Args:
-        before: files by the hyperparameter that named them.
-        digests_before: size and SHA-256 of them, by path.
-        now: the same hyperparameters now.
-        digests_now: size and SHA-256 of these files.
+        before: Earlier files, by the name of the hyperparameter.
+        digests_before: Size and SHA-256 of the earlier files, by path.
+        now: Files of the same hyperparameters now.
+        digests_now: Size and SHA-256 of the files now, by path.
     """
     found = []
     for name, paths in now.items():
@@ -216,7 +215,7 @@ def changed_files(
 
 
 def _digest_in(digests: Digests, path: str) -> Mapping[str, Any] | None:
-    """The digest of a file that may be noted under its absolute path, then or in another place."""
+    """Return the digest of a file, which may be recorded under its absolute or another path."""
     if path in digests:
         return digests[path]
     end = path.split("/")[::-1]

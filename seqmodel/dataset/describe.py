@@ -1,6 +1,6 @@
-"""What a run would read: contigs, items of each split, lengths, GC content, labels, time.
+"""Describe the data of a run: contigs, items of each split, lengths, GC content, labels, time.
 
-`describe(data)` gives plain types for programs, `as_text` of it the text that people read.
+`describe(data)` returns plain types for programs; `as_text` formats them for people.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _BAR = 40
 
 
 def describe(data: Data) -> dict[str, Any]:
-    """What is read, as plain JSON types.
+    """Describe data as plain JSON types.
 
-    GC content and unknown letters are of at most 20,000 items of a split, evenly spread over it.
+    GC content and unknown symbols are computed from up to 20,000 evenly spaced items of a split.
     """
     found: dict[str, Any] = {
         "alphabet": data.alphabet.name,
@@ -69,11 +69,11 @@ def _split(data: Data, split: str) -> dict[str, Any]:
 
 
 def _letters(reader: SequenceReader) -> dict[str, Any]:
-    """GC content and unknown letters of some items."""
+    """Return the GC content and the proportion of unknown symbols of some items."""
     n = len(reader)
     some = np.unique(np.linspace(0, n - 1, min(n, _MOST_LOOKED_AT)).astype(np.int64))
     x = reader.intervals.select(some)
-    if reader.left_aligned:  # whole sequences: windows of the longest would read the neighbours
+    if reader.left_aligned:  # whole sequences: longer windows would include neighbors
         x = Intervals(x.contigs, x.contig, x.start, reader.length)
     alphabet = reader.alphabet
     unknown = unknown_props(reader.codes, alphabet, x, reader.length)
@@ -92,7 +92,7 @@ def _letters(reader: SequenceReader) -> dict[str, Any]:
 def _histogram(
     values: np.ndarray, edges: np.ndarray | None = None, *, integers: bool = False
 ) -> list[dict[str, float]]:
-    """Bins with at least one value between the first and the last: from, to, n."""
+    """Return the histogram between the smallest and largest value: from, to, n of each bin."""
     if edges is None:
         low, high = values.min(), values.max()
         if low == high:
@@ -108,7 +108,7 @@ def _histogram(
 
 
 def _labels(data: Data, reader: SequenceReader) -> dict[str, Any]:
-    """By the name of a target: items of a class, positives of a label, mean of a number."""
+    """Summarize each target by name: items per class, positives of a label, mean of a number."""
     target, targets = reader.target, data.targets
     if target is None or not isinstance(target, np.ndarray):
         return {}
@@ -134,7 +134,7 @@ def _labels(data: Data, reader: SequenceReader) -> dict[str, Any]:
 
 
 def as_text(found: dict[str, Any]) -> str:
-    """The description as lines of text with bars."""
+    """Format the description as lines of text with bars."""
     kind = found["targets"]["kind"]
     names = found["targets"]["names"]
     lines = [f"alphabet {found['alphabet']}; " + (f"{len(names)} {kind}" if kind else "no labels")]

@@ -1,7 +1,8 @@
 """Splits that keep similar sequences together.
 
-Two rows are similar if one has at least a part of the distinct k-mers of the other (containment).
-Rows that are linked by similar rows are a component, and a component is in one split.
+Two rows are similar if one has at least a minimum proportion of the other's distinct k-mers
+(containment).
+Rows linked by similar rows form a component; each component is in one split.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _N_NAMED = 3
 
 
 class Division(NamedTuple):
-    """The split and the component of each training row."""
+    """Split and component of each training row."""
 
     split: np.ndarray
     """0 train, 1 valid, 2 test; uint8 [N]."""
@@ -35,7 +36,7 @@ class Division(NamedTuple):
     """The names of these values."""
 
     def write(self, path: str | os.PathLike) -> None:
-        """Writes a table with the split and the component of each row."""
+        """Write a table with the split and the component of each row."""
         columns = (self.places, self.split.tolist(), self.component.tolist())
         rows = (f"{a}\t{SPLITS[b]}\t{c}\n" for a, b, c in zip(*columns, strict=True))
         write_file(path, f"{self.header}\tsplit\tcomponent\n{''.join(rows)}", RunError)
@@ -44,20 +45,20 @@ class Division(NamedTuple):
 def split_by_homology(
     x: Sequences, valid_prop: float, test_prop: float, minimum: float, max_rows: int = MAX_ROWS
 ) -> Division:
-    """Split of each row; rows that are linked by similar ones are in one split.
+    """Return the split of each row; rows linked by similar rows are in one split.
 
-    A component goes where the digest of its smallest sequence says, so the split is the same on
-    every machine and for every order of the rows.
+    The digest of its smallest sequence decides the split of a component. The split is therefore the
+    same on every host and for every order of the rows.
 
     Args:
-        x: the rows.
-        valid_prop: proportion for the valid split.
-        test_prop: proportion for the test split.
-        minimum: two rows are similar if their containment is at least this, in one direction.
-        max_rows: k-mers that more rows have are repeats, and left out.
+        x: Rows to split.
+        valid_prop: Proportion of the valid split.
+        test_prop: Proportion of the test split.
+        minimum: Minimum containment, in either direction, of two similar rows.
+        max_rows: K-mers in more rows than this are repeats and are left out.
 
     Raises:
-        IntervalError: a component has more rows than its split should have.
+        IntervalError: A component has more rows than its split should have.
     """
     component = components(x, minimum, max_rows)
     smallest = _smallest(x, component)
@@ -73,16 +74,16 @@ def split_by_homology(
         raise IntervalError(
             f"--split_by=homology: {int(sizes[row])} of {len(x)} rows are linked by similar rows "
             f"and go to the {word} split, which should have {n}; most of them have {kmers}; "
-            "raise --homology_min, or leave out rows with these"
+            "raise --homology_min, or remove rows with these k-mers"
         )
     return Division(split, component)
 
 
 def components(x: Sequences, minimum: float, max_rows: int = MAX_ROWS) -> np.ndarray:
-    """The first row of the component of each row, int64 [N].
+    """Return the first row of the component of each row, int64 [N].
 
-    Rows that are the same sequence, or its reverse complement, are similar whatever k-mers they
-    have.
+    Rows with the same sequence, or its reverse complement, are always similar, even if they have
+    no k-mers.
     """
     root = np.arange(len(x))
     first, number = np.unique(_canonical_digests(x), return_index=True, return_inverse=True)[1:]
@@ -97,7 +98,7 @@ def components(x: Sequences, minimum: float, max_rows: int = MAX_ROWS) -> np.nda
 
 
 def _canonical_digests(x: Sequences) -> np.ndarray:
-    """A digest that a row and its reverse complement share."""
+    """Return digests that are equal for a row and its reverse complement."""
     forward = digests(x)
     if x.alphabet.complement is None:
         return forward
@@ -106,7 +107,7 @@ def _canonical_digests(x: Sequences) -> np.ndarray:
 
 
 def _joined(root: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The first row of each component, once the components of `a` and `b` are joined pairwise."""
+    """Join the components of `a` and `b` pairwise; return the first row of each component."""
     while True:
         low, high = np.minimum(root[a], root[b]), np.maximum(root[a], root[b])
         apart = low != high
@@ -119,7 +120,7 @@ def _joined(root: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _smallest(x: Sequences, component: np.ndarray) -> list[str]:
-    """The sequence that is first in the alphabet, of the component of each row."""
+    """Return the alphabetically first sequence of the component of each row."""
     found: dict[int, str] = {}
     for row, first in enumerate(component.tolist()):
         text = x.text(row)
@@ -129,7 +130,7 @@ def _smallest(x: Sequences, component: np.ndarray) -> list[str]:
 
 
 def _linking(rows: Sequences, x: Sequences, max_rows: int) -> str:
-    """The k-mers that most of `rows` have, of those that are no repeats in `x`."""
+    """Return the k-mers that most of `rows` share, without the repeats of `x`."""
     reader = KmerReader(x.alphabet)
     kmers = np.concatenate([keys & np.uint64(2**32 - 1) for _, _, keys in reader.blocks(rows)])
     found, counts = np.unique(kmers, return_counts=True)

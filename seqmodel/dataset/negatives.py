@@ -1,4 +1,4 @@
-"""Negative windows that match positive ones in GC content, so that a model must learn more."""
+"""Negative windows that match the GC content of positives, which then predicts nothing alone."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ def matched_negatives(
     *,
     blacklist: Regions | None = None,
 ) -> Intervals:
-    """Windows on the contigs of `positives` that touch none of them, nor one another's start.
+    """Draw windows on the contigs of `positives` that overlap none of them, with distinct starts.
 
-    Each is matched to one positive, within `TOLERANCE` of its proportion of G and C, and takes its
-    strand. Drawn by counter: the same intervals always have the same negatives.
+    Each negative matches one positive: its GC content differs by at most `TOLERANCE`, and its
+    strand is the same. Draws use a counter, so the same intervals always get the same negatives.
 
     Args:
-        store: the sequences.
-        alphabet: an alphabet with the letters G and C.
-        positives: windows of one length.
-        per_positive: negatives for each positive.
-        blacklist: regions that negatives may not touch.
+        store: Store of the sequences.
+        alphabet: Alphabet with the symbols G and C.
+        positives: Windows of equal length.
+        per_positive: Number of negatives for each positive.
+        blacklist: Regions that negatives must not overlap.
 
     Raises:
-        IntervalError: there are not enough windows of like GC content.
+        IntervalError: There are too few windows of matching GC content.
     """
     gc = [i for i, x in enumerate(alphabet.letters) if x in "GC"]
     if len(gc) != 2:
         raise IntervalError(f"alphabet {alphabet.name!r} has no G and C to match")
     n = round(len(positives) * per_positive)
     length = int(positives.length[0])
-    # which positive each negative is for: each in turn
+    # positive of each negative, in turn
     wanted = letter_props(store, alphabet, positives, length, gc)[np.arange(n) % len(positives)]
     strand = positives.strand[np.arange(n) % len(positives)]
     open_ = np.ones(n, dtype=bool)
@@ -74,20 +74,20 @@ def matched_negatives(
     n_left = int(open_.sum())
     if n_left:
         raise IntervalError(
-            f"only {n - n_left} of {n} negatives of like GC content were found on these contigs; "
+            f"only {n - n_left} of {n} negatives of matching GC content were found on the contigs; "
             "lower --negatives_per_positive or --seq_len"
         )
     return concatenate(parts)
 
 
 def _draw(positives: Intervals, length: int, round_: int, n: int) -> Intervals:
-    """Windows at random on the contigs of `positives`, without overlap among them."""
+    """Draw random windows on the contigs of `positives` that do not overlap each other."""
     contigs = positives.contigs
     numbers = np.unique(positives.contig)
     numbers = numbers[contigs.lengths[numbers] >= length]
     room = contigs.lengths[numbers] - length + 1
     first = np.cumsum(room) - room
-    n = min(n, max(1, int(room.sum()) // (2 * length)))  # more would overlap one another
+    n = min(n, max(1, int(room.sum()) // (2 * length)))  # more windows would overlap each other
     bits = hash64(NEGATIVE_STREAM, len(positives), length, round_, np.arange(n))
     place = np.sort(below(bits, int(room.sum())))
     contig = np.searchsorted(first, place, side="right") - 1
@@ -99,7 +99,7 @@ def _draw(positives: Intervals, length: int, round_: int, n: int) -> Intervals:
 
 
 def _match(wanted: np.ndarray, have: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (index into wanted, index into have) within the tolerance, each used once at most."""
+    """Return pairs (index into wanted, index into have) within the tolerance, each used once."""
     n_bins = int(1 / TOLERANCE)
     wanted_bin = np.minimum((wanted * n_bins).astype(int), n_bins - 1)
     have_bin = np.minimum((have * n_bins).astype(int), n_bins - 1)

@@ -1,4 +1,4 @@
-"""Bins of the genome with the factors that have a peak in each: DeepSEA-like, from peak files."""
+"""Genome bins labelled by the factors that have a peak in them, as for DeepSEA, from peak files."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ EMPTY_STREAM = 31
 
 
 class PeakData(StoreData):
-    """Bins of `bin_len`, read as windows of `seq_len` around them, with a label for each factor.
+    """Bins of `bin_len` bp, read as windows of `seq_len` bp around them, with a label per factor.
 
-    A bin is positive where at least `min_covered_prop` of it is covered by the peaks of the factor.
+    A bin is positive if peaks of the factor cover at least `min_covered_prop` of it.
     """
 
     def _load(self) -> None:
@@ -40,11 +40,11 @@ class PeakData(StoreData):
         return Items(bins.select(kept), target)
 
     def _kept(self, split: str | None, bins: Intervals, positive: list[np.ndarray]) -> np.ndarray:
-        """Bins with a peak, and some of those without, chosen by a hash of their place."""
+        """Return the bins with a peak, and some without, chosen by a hash of their position."""
         filled = np.unique(np.concatenate(positive))
         if not len(filled):
             raise IntervalError(
-                f"{split} split: no bin has a peak; see --min_covered_prop, --peak_len"
+                f"{split} split: no bin has a peak; lower --min_covered_prop or check --peak_len"
             )
         empty = np.setdiff1d(np.arange(len(bins)), filled, assume_unique=True)
         n = min(len(empty), round(self.hparams.empty_per_positive * len(filled)))
@@ -53,7 +53,7 @@ class PeakData(StoreData):
         return np.sort(np.concatenate((filled, empty[order[:n]])))
 
     def _around(self, x: Intervals) -> Intervals:
-        return x.anchored(self.seq_len)  # bins; --anchor is about peaks
+        return x.anchored(self.seq_len)  # bins; --anchor applies to peaks only
 
     def _read_factors(self) -> dict[str, Intervals]:
         hp = self.hparams
@@ -73,7 +73,8 @@ class PeakData(StoreData):
         if not enough:
             most = max(map(len, factors.values()))
             raise IntervalError(
-                f"none of {len(factors)} factors has --min_peaks={hp.min_peaks}; the most is {most}"
+                f"none of {len(factors)} factors has --min_peaks={hp.min_peaks} peaks; "
+                f"the largest number of peaks is {most}"
             )
         if hp.peak_len:
             enough = {
@@ -82,12 +83,12 @@ class PeakData(StoreData):
         return enough
 
     def files_of(self, split: str) -> list[str]:
-        """The files with the peaks, whatever the split."""
+        """Return the peak files, which are the same for every split."""
         return self.hparams.peaks
 
 
 def positive_bins(bins: Intervals, peaks: Intervals, min_covered_prop: float) -> np.ndarray:
-    """Indices of the bins of which at least that proportion is covered by the peaks, sorted."""
+    """Return the sorted indices of bins of which peaks cover at least this proportion."""
     n_covered = covered(bins, regions(peaks))
     return np.flatnonzero((n_covered > 0) & (n_covered >= min_covered_prop * bins.length))
 
@@ -103,7 +104,7 @@ def _by_factor(path: str, peaks: Intervals, texts: list[str]) -> dict[str, Inter
 
 
 def stem(path: str) -> str:
-    """Name of a file without its endings for packing and kind."""
+    """Return the name of a file without its extensions for compression and format."""
     name = os.path.basename(path)
     for end in (".gz", ".bgz", ".bed", ".narrowPeak", ".bw", ".bigWig", ".bigwig"):
         name = name.removesuffix(end)

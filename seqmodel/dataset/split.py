@@ -1,4 +1,4 @@
-"""Which items are for training, which for validation, which for the test."""
+"""Assign items to the train, valid and test splits."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ WORDS = {
 
 
 def split_of(word: str) -> str | None:
-    """The split that a word means (val, valid, dev are one), in any case; None if it is none."""
+    """Return the split that a word means (val, valid, dev are equal), in any case, or None."""
     return WORDS.get(word.strip().lower())
 
 
 def read_folds(path: str | os.PathLike) -> dict[str, list[str]]:
-    """Contigs of each split from a JSON file: {"train": [...], "valid": [...], "test": [...]}.
+    """Read contigs by split from a JSON file: {"train": [...], "valid": [...], "test": [...]}.
 
     Raises:
-        IntervalError: it is no such file.
+        IntervalError: The file has another format.
     """
     with reading(path, IntervalError, "JSON", advice=CORRECT_IT):
         found = json.loads(read_text(path, IntervalError))
@@ -60,46 +60,46 @@ def read_folds(path: str | os.PathLike) -> dict[str, list[str]]:
 
 
 def split_by_words(texts: Sequence[str], where: Callable[[int], str]) -> np.ndarray:
-    """Split of each item from a word of its row: 0 train, 1 valid, 2 test; uint8 [n].
+    """Return the split of each item from a word in its row: 0 train, 1 valid, 2 test; uint8 [n].
 
     Raises:
-        IntervalError: a word is no split.
+        IntervalError: A word is not a split.
     """
     numbers = {
         word: SPLITS.index(split_of(word) or "train") for word in set(texts) if split_of(word)
     }
     for i, text in enumerate(texts):
         if text not in numbers:
-            raise IntervalError(f"{where(i)}: {text!r} is no split; write train, valid or test")
+            raise IntervalError(f"{where(i)}: {text!r} is not a split; write train, valid or test")
     return np.fromiter((numbers[x] for x in texts), np.uint8, len(texts))
 
 
 def open_rows(which: np.ndarray, column: str | None, valid_prop: float, test_prop: float) -> Any:
-    """Where the training rows are that --valid_prop and --test_prop divide further, bool [n].
+    """Return which training rows --valid_prop and --test_prop divide further, bool [n].
 
     Raises:
-        HparamError: the column has rows of such a split already.
+        HparamError: The column already has rows of such a split.
     """
     for number, prop in ((1, valid_prop), (2, test_prop)):
         if column and prop and (which == number).any():
             name = SPLITS[number]
             raise HparamError(
-                f"--{name}_prop: column {column!r} (--split_column) has rows of the {name} split "
-                f"already; leave --{name}_prop out"
+                f"--{name}_prop: column {column!r} (--split_column) already has rows of the {name} "
+                f"split; remove --{name}_prop"
             )
     return which == 0
 
 
 def flagged(which: np.ndarray, texts: Sequence[str], where: Callable[[int], str]) -> np.ndarray:
-    """Splits of items, where those of the train split that are flagged are in the valid split.
+    """Move flagged items of the train split to the valid split; return the split of each item.
 
     Args:
-        which: split of each item, as `split_by_words` gives it.
-        texts: the flag of each item: true, yes or 1; false, no, 0 or empty.
-        where: file and line of an item, for messages.
+        which: Split of each item, in the format of `split_by_words`.
+        texts: Flag of each item: true, yes or 1; false, no, 0 or empty.
+        where: Function that returns file and line of an item, for messages.
 
     Raises:
-        IntervalError: a text is no flag.
+        IntervalError: A text is not a flag.
     """
     words = [x.strip().lower() for x in texts]
     for i, word in enumerate(words):
@@ -110,15 +110,15 @@ def flagged(which: np.ndarray, texts: Sequence[str], where: Callable[[int], str]
 
 
 def check_splits(hparams: Hparams, n: Mapping[str, int], what: str) -> None:
-    """Refuses proportions that leave a split without any item.
+    """Check that proportions leave no split empty.
 
     Args:
-        hparams: of the data.
-        n: number of items in each split.
-        what: an item, in one word.
+        hparams: Hyperparameters of the data.
+        n: Number of items in each split.
+        what: Word for an item.
 
     Raises:
-        IntervalError: a split that is wanted is empty.
+        IntervalError: A requested split is empty.
     """
     total = sum(n.values())
     for split in SPLITS[1:]:
@@ -136,9 +136,9 @@ def check_splits(hparams: Hparams, n: Mapping[str, int], what: str) -> None:
 
 
 def split_by_digest(names: Sequence[str], valid_prop: float, test_prop: float) -> np.ndarray:
-    """Split of each item from a digest of its name, the same on every machine; uint8 [n].
+    """Return the split of each item from a digest of its name, equal on every host; uint8 [n].
 
-    Items of one name are in one split. 0 train, 1 valid, 2 test.
+    Items with the same name are in the same split: 0 train, 1 valid, 2 test.
     """
     cache: dict[str, int] = {}
     found = np.empty(len(names), dtype=np.uint8)

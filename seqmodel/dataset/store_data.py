@@ -1,4 +1,4 @@
-"""Data that are intervals of FASTA files: without labels, or with labels in columns."""
+"""Data from intervals of FASTA files, without labels or with labels in columns."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from seqmodel.hparam.dataset import repeated
 
 
 class Items(NamedTuple):
-    """Intervals, and what belongs to each: labels, a weight, a split.
+    """Intervals with their labels, weights and splits.
 
-    A large result of `select` and `join` is kept in a scratch file in `folder`, if that is set.
+    A large result of `select` or `join` is kept in a scratch file in `folder`, if it is set.
     """
 
     intervals: Intervals
@@ -50,7 +50,7 @@ class Items(NamedTuple):
     folder: str = ""
 
     def select(self, which: np.ndarray) -> Items:
-        """The items of a bool mask or an array of indices."""
+        """Return the items of a bool mask or an array of indices."""
         columns = (self.target, self.weight, self.split)
         target, weight, split = (
             None if x is None else taken(x, which, self.folder) for x in columns
@@ -59,7 +59,7 @@ class Items(NamedTuple):
 
 
 def join(parts: list[Items]) -> Items:
-    """All items of `parts`, in order."""
+    """Concatenate the items of `parts`, in order."""
     folder = parts[0].folder
     columns = zip(*((x.target, x.weight, x.split) for x in parts), strict=True)
     target, weight, split = (None if x[0] is None else joined(x, folder) for x in columns)
@@ -67,11 +67,11 @@ def join(parts: list[Items]) -> Items:
 
 
 class StoreData(Data):
-    """What all data share that are intervals of FASTA files.
+    """Base class of data from intervals of FASTA files.
 
     Attributes:
-        store: the sequences.
-        contigs: their contigs, with their aliases.
+        store: Store of the sequences.
+        contigs: Contigs of the store, with their aliases.
     """
 
     store: SequenceStore
@@ -103,15 +103,15 @@ class StoreData(Data):
         return super()._augment()._replace(jitter=self.hparams.jitter)
 
     def _items(self, split: str, names: list[str]) -> Items:
-        """Items of files that are not split yet, on the contigs `names`."""
+        """Return items on the contigs `names`, from files that are not split yet."""
         raise NotImplementedError
 
     def _read(self, paths: list[str], *, training: bool = True) -> Items:
-        """Items of interval files; weights and words for splits of training files alone."""
+        """Read items of interval files; only training files have weights and words for splits."""
         raise NotImplementedError
 
     def _finish(self, split: str, items: Items) -> Items:
-        """The last word of a kind of data on the windows of a split."""
+        """Complete the windows of a split; subclasses may override it."""
         return items
 
     def _find(self) -> dict[str, Items]:
@@ -147,7 +147,7 @@ class StoreData(Data):
         return {split: [self.contigs.names[i] for i in x] for split, x in numbers.items() if x}
 
     def _take_out(self, found: dict[str, Items]) -> dict[str, Items]:
-        """Splits the training items by a column, a digest of their contigs, or by homology."""
+        """Split the training items by a column, a digest of their contigs, or homology."""
         hp, train = self.hparams, found.get("train")
         columns = hp.split_column or hp.valid_column
         if train is None or not (columns or hp.valid_prop or hp.test_prop):
@@ -174,7 +174,7 @@ class StoreData(Data):
         return found
 
     def _by_homology(self, items: Intervals) -> np.ndarray:
-        """Split of each training item; those with similar windows are in one."""
+        """Return the split of each training item; items with similar windows are in one split."""
         hp, n = self.hparams, self.contigs.lengths
         self.seq_len = hp.seq_len or _common_length([items])
         windows = self._around(items)
@@ -199,17 +199,17 @@ class StoreData(Data):
         return self._keep(split, items, items.intervals.length >= self.hparams.min_len, "too short")
 
     def _keep(self, split: str, items: Items, kept: np.ndarray, why: str) -> Items:
-        """The items that are kept; the number of the others is noted."""
+        """Return the items to keep, and record the number of the others."""
         n_out = len(kept) - int(np.count_nonzero(kept))
         if not n_out:
             return items
         self.left_out.setdefault(split, {})[why] = n_out
         if n_out == len(kept):
-            raise IntervalError(f"{split} split: all of its {n_out} windows are left out as {why}")
+            raise IntervalError(f"{split} split: all {n_out} windows are left out: {why}")
         return items.select(kept)
 
     def _windows(self, split: str, items: Items) -> Items:
-        """Windows of `seq_len` around the anchor of each item, without those that may not be."""
+        """Return windows of `seq_len` around the anchor of each item, without excluded windows."""
         hp = self.hparams
         items = items._replace(intervals=self._around(items.intervals))
         if hp.incomplete == "drop":
@@ -224,11 +224,11 @@ class StoreData(Data):
         return items
 
     def _around(self, x: Intervals) -> Intervals:
-        """Windows of `seq_len` that have the anchor of each interval at index `seq_len // 2`."""
+        """Return windows of `seq_len` with the anchor of each interval at index `seq_len // 2`."""
         return x.anchored(self.seq_len, base_of(self.hparams.anchor))
 
     def _read_anchored(self, path: str, columns: list[str], each: Each, **options: Any) -> Bed:
-        """Intervals of a file, or their summits where those are the anchors."""
+        """Read the intervals of a file, or their summits if summits are the anchors."""
         hp = self.hparams
         summits = anchors_are_summits(path, hp, **options)
         return self._read_file_of_intervals(path, columns, each, summits, hp.strand_column)
@@ -241,7 +241,7 @@ class StoreData(Data):
         summits: bool = True,
         strand: str | None = None,
     ) -> Bed:
-        """Intervals of a file; those that cannot be read are left out if that is asked for."""
+        """Read the intervals of a file; unreadable ones are left out if the settings say so."""
         hp = self.hparams
         skipped = Skipped() if hp.bad_intervals == "skip" else None
         options: dict[str, Any] = {"summits": summits, "strand": strand, "each": each}
@@ -258,12 +258,12 @@ class StoreData(Data):
         return bed
 
     def _split_columns(self, training: bool) -> list[str]:
-        """The columns of a file that say of which split a row is."""
+        """Return the columns of a file that determine the split of a row."""
         hp = self.hparams
         return [x for x in (hp.split_column, hp.valid_column) if x and training]
 
     def _splits_of(self, texts: list[list[str]], where: Callable[[int], str]) -> np.ndarray | None:
-        """Split of each row from the texts of `_split_columns`."""
+        """Return the split of each row from the texts of `_split_columns`."""
         hp, which = self.hparams, None
         if not texts:
             return None
@@ -279,7 +279,7 @@ class StoreData(Data):
             raise IntervalError(
                 f"{split} split: every window of seq_len={self.seq_len} reaches beyond its contig "
                 f"(the longest has {int(self.contigs.lengths.max())}); "
-                "lower it or set --incomplete=pad"
+                "lower seq_len or set --incomplete=pad"
             )
         if n_out:
             warnings.warn(
@@ -290,12 +290,12 @@ class StoreData(Data):
         return self._keep(split, items, kept, "beyond their contig")
 
     def files_of(self, split: str) -> list[str]:
-        """The files with the items of a split; of the sequences, where those are all in windows."""
+        """Return the files with the items of a split, or the FASTA files if contigs are tiled."""
         return super().files_of(split) or self.hparams.intervals or self.hparams.fasta
 
 
 class FastaData(StoreData):
-    """Windows over whole contigs, or intervals of files; no labels."""
+    """Windows over whole contigs, or intervals of files, without labels."""
 
     def _augment(self) -> Augment:
         ahead = self.stride if self.hparams.random_offset else 0
@@ -303,7 +303,7 @@ class FastaData(StoreData):
 
     @property
     def stride(self) -> int:
-        """Letters from the start of a window to the start of the next."""
+        """Distance between the starts of successive windows, in positions."""
         return self.hparams.stride or self.seq_len + self.hparams.skip_len
 
     def _items(self, split: str, names: list[str]) -> Items:
@@ -333,7 +333,7 @@ class FastaData(StoreData):
 
 
 class BedData(StoreData):
-    """Intervals with labels in columns of their files, or against negatives of like GC content."""
+    """Intervals with labels in columns, or with negatives of matching GC content."""
 
     def _load(self) -> None:
         self._labels: list[np.ndarray] = []
@@ -373,12 +373,12 @@ class BedData(StoreData):
         self._names = names
         weight = weights.array() if weighted else None
         if hp.balanced:
-            weight = np.zeros(len(intervals))  # made when it is known which items are kept
+            weight = np.zeros(len(intervals))  # set once the kept items are known
         split = splits.array() if len(splits) else None
         return Items(intervals, target, weight, split, folder)
 
     def _label_columns(self, path: str) -> list[str]:
-        """The columns with labels, where a range or `rest` is written out."""
+        """Return the label columns, with ranges and `rest` expanded."""
         hp = self.hparams
         words = hp.label_columns or ["4"]
         if not any(x == "rest" or "-" in x for x in words) or kind_of(path).startswith("g"):
@@ -408,10 +408,10 @@ class BedData(StoreData):
 
 
 def on_contigs(items: Items, split: str, names: list[str]) -> Items:
-    """The items on the contigs of a split.
+    """Return the items on the contigs of a split.
 
     Raises:
-        IntervalError: there is none.
+        IntervalError: There is no such item.
     """
     which = items.intervals.on(names)
     if not which.any():
@@ -420,21 +420,21 @@ def on_contigs(items: Items, split: str, names: list[str]) -> Items:
 
 
 def anchors_are_summits(path: str, hparams: Hparams, *, summits: bool = True) -> bool:
-    """Whether the summits of a file are read, if it has some: unless `--anchor` is another base.
+    """Return whether to read the summits of a file: it has them and `--anchor` allows them.
 
     Raises:
-        IntervalError: `--anchor=summit`, and the file has none.
+        IntervalError: `--anchor=summit`, but the file has no summits.
     """
     if hparams.anchor == "summit" and not has_summits(path):
         raise IntervalError(
-            f"{path}: --anchor=summit, but only .narrowPeak files name summits; "
-            "set it to middle or five_prime"
+            f"{path}: --anchor=summit needs summits, which only .narrowPeak files have; "
+            "set --anchor to middle or five_prime"
         )
     return summits and hparams.anchor in (None, "summit")
 
 
 def base_of(anchor: str | None) -> str:
-    """The base of what was read that stands at the middle; a summit was read as one base."""
+    """Return the base to center windows on; a summit was read as a one-base interval."""
     return anchor if anchor == "five_prime" else "middle"
 
 

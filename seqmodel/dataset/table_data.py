@@ -1,4 +1,4 @@
-"""Data whose items are whole sequences: rows of tables, or records of FASTA files."""
+"""Data from whole sequences: rows of tables, or records of FASTA files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from seqmodel.errors import LabelError, SequenceError
 
 
 class Labelled(NamedTuple):
-    """Items of one split: numbers of their sequences, and what belongs to each."""
+    """Items of one split: sequence numbers with labels, weights and sources."""
 
     sequence: np.ndarray
     target: np.ndarray
@@ -51,12 +51,12 @@ class Labelled(NamedTuple):
     weight: np.ndarray
 
     def select(self, which: np.ndarray, folder: str) -> Labelled:
-        """The items of a mask."""
+        """Return the items of a mask."""
         return Labelled(*(taken(x, which, folder) for x in self))
 
 
 class _Part:
-    """The items of one split, gathered block by block."""
+    """Items of one split, collected block by block."""
 
     def __init__(self, folder: str) -> None:
         self.columns = [Gathered(folder) for _ in Labelled._fields]
@@ -105,7 +105,7 @@ class TableData(Data):
         self.targets = targets_of(hp.label_kind, self._names, hp.class_names, labels)
 
     def _label_columns(self) -> list[str]:
-        """The columns with labels, by the first file."""
+        """Return the label columns, according to the first file."""
         hp, path = self.hparams, self._paths[0]
         words = hp.label_columns or ["label"]
         if not any(x == "rest" or "-" in x for x in words):
@@ -121,9 +121,9 @@ class TableData(Data):
         return not self.hparams.sequence_column.isdigit()
 
     def _read(self, split: str, path: str, source: int, parts: dict[str, _Part]) -> None:
-        """Adds the rows of a file to the parts of their splits."""
+        """Add the rows of a file to the parts of their splits."""
         hp, n = self.hparams, len(self._labels)
-        # what is drawn and how it is split is of training files
+        # only training files have weights and splits
         training = (hp.weight_column, hp.split_column, hp.valid_column) if split == "train" else ()
         columns = [hp.sequence_column, *self._labels, *(x for x in training if x)]
         for rows in blocks([path], columns, named=self._is_named, quotes=hp.quotes):
@@ -141,7 +141,7 @@ class TableData(Data):
                 parts.setdefault(part, _Part(self._folder)).add(items)
 
     def _splits(self, rows: Rows, split: str) -> np.ndarray | None:
-        """Split of each row of a training file; None if all are of `split`."""
+        """Return the split of each row of a training file; None if all are in `split`."""
         hp, n = self.hparams, len(rows.lines)
         if split != "train":
             return None
@@ -159,7 +159,7 @@ class TableData(Data):
         return which if which.any() else None
 
     def _by_homology(self, whole: dict[str, Labelled]) -> dict[str, Labelled]:
-        """Divides the training rows; those with similar sequences are in one split."""
+        """Divide the training rows; rows with similar sequences are in one split."""
         hp, train, codes = self.hparams, whole["train"], self.codes
         x = Sequences.gathered(
             codes.data,
@@ -186,7 +186,7 @@ class TableData(Data):
         self._lengths = Gathered(self._folder)
 
     def _sequences(self, texts: list[str], where: Callable[[int], str]) -> np.ndarray:
-        """Numbers of the sequences that these texts are or name."""
+        """Return numbers of the sequences that these texts contain or name."""
         n = len(self._lengths)
         found = encode_all(texts, self.alphabet, where)
         self._letters.add(found.data[SLACK:-SLACK])
@@ -194,7 +194,7 @@ class TableData(Data):
         return np.arange(n, n + len(texts))
 
     def _end(self) -> Codes:
-        """All sequences."""
+        """Return all sequences."""
         self._letters.add(SLACK_CODES)
         return CodeArray.padded(self._letters.array(), self._lengths.array())
 
@@ -203,8 +203,8 @@ class TableData(Data):
         length = self.hparams.seq_len or longest
         if longest > length:
             raise SequenceError(
-                f"a sequence has {longest} letters, more than --seq_len={length}; "
-                "raise it or leave it out"
+                f"a sequence has length {longest}, more than --seq_len={length}; "
+                "raise --seq_len or leave it unset"
             )
         return length
 
@@ -224,7 +224,7 @@ class TableData(Data):
 
 
 class RecordsData(TableData):
-    """Whole records of FASTA files, with labels in tables that name them."""
+    """Whole records of FASTA files, with labels in tables that name the records."""
 
     store: SequenceStore
 
@@ -243,16 +243,16 @@ class RecordsData(TableData):
         missing = np.flatnonzero(found < 0)
         if len(missing):
             i = int(missing[0])
-            raise LabelError(f"{where(i)}: no record {texts[i]!r} in the FASTA files")
+            raise LabelError(f"{where(i)}: the FASTA files have no record {texts[i]!r}")
         empty = np.flatnonzero(self.store.lengths[found] == 0)
         if len(empty):
             i = int(empty[0])
-            raise SequenceError(f"{where(i)}: record {texts[i]!r} is empty; leave out the row")
+            raise SequenceError(f"{where(i)}: record {texts[i]!r} is empty; remove the row")
         return found
 
 
 def _divided(rows: Rows, which: np.ndarray | None, split: str) -> Iterator[tuple[str, Rows]]:
-    """The rows of each split that has some."""
+    """Return the rows of each split that is not empty."""
     if which is None:
         yield split, rows
         return

@@ -1,7 +1,7 @@
-"""Windows of the genome with the values of bigWig tracks, cached memory-mapped.
+"""Genome windows with the values of bigWig tracks, cached as memory-mapped files.
 
-Without jitter the cache has the bins of each window; with jitter it has the letters of the window
-and of its surroundings, which are binned when they are read: input and target move together.
+Without jitter, the cache holds the bins of each window. With jitter, it holds a value for each base
+of the window and its flanks. These are binned when read, so input and target shift together.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ BLOCK = 1 << 22
 
 
 class Binning:
-    """From values of letters to those of bins: sum or mean, then a limit, then log(1 + x)."""
+    """Bin values per base: sum or mean, then a limit, then log(1 + x)."""
 
     def __init__(self, bin_len: int, value: str, clip: float | None, log1p: bool) -> None:
         self.bin_len, self.value, self.clip, self.log1p = bin_len, value, clip, log1p
 
     def __call__(self, letters: np.ndarray) -> np.ndarray:
-        """Bins [n, L / bin_len, T] of the values of letters [n, L, T]."""
+        """Return bins [n, L / bin_len, T] of values per base [n, L, T]."""
         n, length, n_tracks = letters.shape
         shape = (n, length // self.bin_len, self.bin_len, n_tracks)
         found = letters.reshape(shape).sum(axis=2, dtype=np.float64)
@@ -43,20 +43,20 @@ class Binning:
         return np.log1p(found) if self.log1p else found
 
     def words(self) -> list:
-        """What stands for it in a key."""
+        """Return the words that represent this binning in a cache key."""
         return [self.bin_len, self.value, self.clip, self.log1p]
 
 
 class TrackReader:
-    """Targets of items: bins of tracks, moved and reversed as their windows are.
+    """Targets of items: bins of tracks, shifted and reversed with their windows.
 
     Args:
-        values: float32 [n, W, T], of bins, or of letters if `jitter` is not 0.
-        binning: how letters become bins.
-        target_len: letters that the bins of a window cover.
-        jitter: letters in `values` before and after those.
-        partners: track that takes the place of each in a reverse complement, [T].
-        order: number in `values` of each track that is given out, [T]; None: the same order.
+        values: Values of bins, or of bases if `jitter` is not 0; float32 [n, W, T].
+        binning: Binning of values per base.
+        target_len: Length that the bins of a window cover, in bp.
+        jitter: Length of the flanks in `values` on each side, in bp.
+        partners: Track that replaces each track in a reverse complement, [T].
+        order: Index in `values` of each returned track, [T]; None keeps the order.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class TrackReader:
         self.target_len, self.jitter, self.order = target_len, jitter, order
 
     def arranged(self, order: np.ndarray | None, targets: Targets) -> TrackReader:
-        """The same with its tracks in another order, as `targets` has them."""
+        """Return this reader with its tracks in the order of `targets`."""
         return TrackReader(
             self.values, self.binning, self.target_len, self.jitter, targets.partners, order
         )
@@ -82,7 +82,7 @@ class TrackReader:
         return len(self.values.array)
 
     def read(self, item: np.ndarray, shift: np.ndarray, flip: np.ndarray) -> np.ndarray:
-        """Bins float32 [N, L', T] of items whose windows were moved by `shift` and reversed."""
+        """Return bins float32 [N, L', T] of items whose windows are shifted and reversed."""
         values = self.values.array
         if self.jitter:
             at = self.jitter + shift[:, None] + np.arange(self.target_len)
@@ -98,7 +98,7 @@ class TrackReader:
 
 
 class TrackData(FastaData):
-    """Windows over contigs, or intervals, with the tracks of each."""
+    """Windows over contigs, or intervals, with the values of tracks."""
 
     def _load(self) -> None:
         hp = self.hparams
@@ -106,12 +106,12 @@ class TrackData(FastaData):
         names = hp.track_names or [stem(x) for x in hp.tracks]
         twice = repeated(names)
         if twice is not None:
-            raise LabelError(f"two tracks are named {twice!r}; give each a name with --track_names")
+            raise LabelError(f"two tracks are named {twice!r}; set other names with --track_names")
         self.targets = Targets("track", tuple(names), pairs_of(names, hp.track_strands))
         self.target_len = hp.target_len or self.seq_len
         if self.target_len % hp.bin_len:
             raise LabelError(
-                f"--bin_len={hp.bin_len} does not divide the {self.target_len} letters predicted"
+                f"--bin_len={hp.bin_len} does not divide the predicted length, {self.target_len}"
             )
         if (self.seq_len - self.target_len) % 2:
             raise LabelError(
@@ -123,7 +123,7 @@ class TrackData(FastaData):
 
     def _target(self, windows: Intervals) -> TrackReader:
         hp = self.hparams
-        # the jitter of training, and no other: it says how much of the surroundings is kept
+        # jitter of training, which sets the length of the flanks in the cache
         jitter = hp.jitter + (self.stride if hp.random_offset else 0)
         binning = Binning(hp.bin_len, hp.bin_value, hp.clip, hp.log1p)
         middle = windows.widened(-((self.seq_len - self.target_len) // 2))
@@ -149,10 +149,10 @@ class TrackData(FastaData):
         return TrackReader(MappedArray(array), binning, self.target_len, jitter, partners)
 
     def check_counts(self) -> None:
-        """Refuses values below 0, for tasks whose targets are counts.
+        """Check that no value is negative, for tasks whose targets are counts.
 
         Raises:
-            LabelError: a bin is negative; the file, the place and what to do are named.
+            LabelError: A bin is negative; the message names the file and the position.
         """
         hp = self.hparams
         for number, path in enumerate(hp.tracks if not hp.track_abs else ()):
@@ -173,7 +173,7 @@ class TrackData(FastaData):
 
 
 def negative(path: str, place: str, what: str) -> str:
-    """The message for a value below 0."""
+    """Return the message for a negative value."""
     return (
         f"{path}: the value at {place} is negative, and {what} cannot be; tracks of the minus "
         "strand are often written so: --track_abs=True takes absolute values"
@@ -181,7 +181,7 @@ def negative(path: str, place: str, what: str) -> str:
 
 
 def _first_negative(values: np.ndarray, track: int) -> tuple[int, int] | None:
-    """Item and position of the first value below 0 of a track, in values [n, W, T]."""
+    """Return item and position of the first negative value of a track, in values [n, W, T]."""
     step = max(1, BLOCK // values[0].size)
     for i in range(0, len(values), step):
         found = np.argwhere(values[i : i + step, :, track] < 0)
@@ -191,12 +191,12 @@ def _first_negative(values: np.ndarray, track: int) -> tuple[int, int] | None:
 
 
 class Track:
-    """Values of one bigWig file for windows.
+    """Values of one bigWig file in windows.
 
     Args:
-        path: the file.
-        contigs: contigs of the sequences.
-        absolute: take the absolute value of each letter.
+        path: Path of the file.
+        contigs: Contigs of the sequences.
+        absolute: Use absolute values.
     """
 
     def __init__(self, path: str, contigs: Contigs, absolute: bool = False) -> None:
@@ -204,7 +204,7 @@ class Track:
         self.file = BigWig(path, contigs)
 
     def stretch(self, contig: int, start: int, end: int) -> np.ndarray:
-        """Values of a stretch, float64 [end - start]; NaN outside of the contig."""
+        """Return the values of a region, float64 [end - start]; NaN outside the contig."""
         values = np.full(end - start, np.nan, dtype=np.float64)
         inside, outside = max(start, 0), min(end, int(self.contigs.lengths[contig]))
         if inside < outside:
@@ -212,10 +212,10 @@ class Track:
         return np.abs(values) if self.absolute else values
 
     def check(self, letters: np.ndarray, contig: int, starts: np.ndarray, log1p: bool) -> None:
-        """Refuses letters [n, W] of windows that have no logarithm or are too large to add up.
+        """Check that values per base [n, W] have a logarithm and a finite sum.
 
         Raises:
-            LabelError: the place of the first one is named.
+            LabelError: A value is wrong; the message names the position of the first one.
         """
         if log1p:
             below = np.argwhere(letters < 0)
@@ -239,16 +239,16 @@ class Track:
 def fill_track(
     out: np.ndarray, track: Track, windows: Intervals, binning: Binning, *, binned: bool
 ) -> None:
-    """Writes the values of one track for windows of one length into out [n, W].
+    """Write the values of one track for windows of equal length into out [n, W].
 
-    The file is read in stretches, each once. Letters outside of a contig are NaN, missing.
+    Each region of the file is read once. Positions outside a contig are NaN (missing).
 
     Args:
-        out: float32 [n, W]: bins if `binned`, else letters.
-        track: the track.
-        windows: n windows.
-        binning: how letters become bins, here or when they are read.
-        binned: put letters into bins here.
+        out: Output, float32 [n, W]: bins if `binned`, else values per base.
+        track: Track to read.
+        windows: The n windows.
+        binning: Binning of values per base, used here or when items are read.
+        binned: Bin the values here.
     """
     length = int(windows.length[0])
     order = np.lexsort((windows.start, windows.contig))

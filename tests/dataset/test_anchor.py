@@ -229,7 +229,7 @@ def test_peaks_are_labelled_around_their_anchor(genome, tmp_path):
         (
             lambda f, x: FastaHparams(fasta=f, intervals=x, seq_len=9, anchor="summit"),
             IntervalError,
-            "x.bed: --anchor=summit, but only .narrowPeak files name summits",
+            "x.bed: --anchor=summit needs summits, which only .narrowPeak files have",
         ),
         (
             lambda f, x: BedHparams(fasta=f, train_files=x, seq_len=9, anchor="summit"),

@@ -129,7 +129,7 @@ def test_columns_may_be_numbers_and_classes_have_names(folder):
         (
             "sequence,label\nACGT,0\nAC\n",
             LabelError,
-            r"t.csv line 3: 1 columns, the first line has 2",
+            r"t.csv line 3: 1 columns, but the first line has 2",
         ),
         (
             "sequence,label\nACGT,0\nACZT,0\n",
@@ -138,8 +138,8 @@ def test_columns_may_be_numbers_and_classes_have_names(folder):
         ),
         ("sequence,label\n,0\n", SequenceError, r"t.csv line 2 .*: the sequence is empty"),
         ("seq,label\nACGT,0\n", LabelError, r"t.csv: no column 'sequence'; it has seq, label"),
-        ("sequence,label\n", LabelError, "t.csv: has no row"),
-        ("", LabelError, "t.csv: has no row"),
+        ("sequence,label\n", LabelError, "t.csv has no rows"),
+        ("", LabelError, "t.csv has no rows"),
     ],
 )
 def test_a_wrong_table_is_one_line_that_names_the_place(folder, text, error, message):
@@ -203,7 +203,7 @@ def test_a_wrong_table_is_one_line_that_names_the_place(folder, text, error, mes
             TableHparams,
             {"train_files": ["train.csv"], "seq_len": 4},
             SequenceError,
-            "a sequence has 5 letters, more than --seq_len=4",
+            "a sequence has length 5, more than --seq_len=4",
         ),
     ],
 )

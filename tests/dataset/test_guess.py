@@ -233,20 +233,20 @@ REFUSED = {
     "no sequences": (table("a,label", REAL, YES_NO), "no column of sequences; it has 'a', 'label'"),
     "gaps": (
         table("sequence,label", [x[:4] + "-" + x[4:] for x in SEQS], YES_NO),
-        r"column 'sequence' has the characters .*-.*of no known alphabet",
+        r"column 'sequence' has the characters .*-.*in no known alphabet",
     ),
     "no labels": (table("id,sequence", range(12), SEQS), "no column has labels"),
-    "one class": (table("sequence,label", SEQS, ["a"] * 12), "'label' has 'a' alone"),
+    "one class": (table("sequence,label", SEQS, ["a"] * 12), "'label' has only 'a'"),
     "text that is no class": (
         table("sequence,label", sequences(1100), [f"t{i}" for i in range(1100)]),
         "over 1,000 different texts",
     ),
     "T and U": (
         table("sequence,label", ["ACGTU" * 4] * 12, YES_NO),
-        "of no known alphabet",
+        "in no known alphabet",
     ),
     "a genome": (">chr1\n" + "ACGT" * 300_000, "so it is a genome, without labels; to pre-train"),
-    "FASTA without labels": (">a\nACGT\n>b\nACGA\n", "the headers have no labels, as"),
+    "FASTA without labels": (">a\nACGT\n>b\nACGA\n", "the headers have no labels such as"),
     "FASTA with other fields": (">a x\nACGT\n>b x y\nACGA\n", "line 3: the header has the field"),
 }
 

@@ -14,7 +14,7 @@ def test_val_valid_and_dev_are_one_word():
     assert {split_of(x) for x in ("val", "valid", "dev", "Validation", " VAL ")} == {"valid"}
     assert split_of("other") is None
     assert split_by_words(["train", "dev", "test", "val"], str).tolist() == [0, 1, 2, 1]
-    with pytest.raises(IntervalError, match="row 1: 'tset' is no split"):
+    with pytest.raises(IntervalError, match="row 1: 'tset' is not a split"):
         split_by_words(["train", "tset"], lambda i: f"row {i}")
 
 
@@ -73,7 +73,9 @@ def test_proportions_divide_the_training_intervals_of_a_column(tmp_path):
 
 
 def test_a_split_is_not_made_twice(tmp_path):
-    with pytest.raises(HparamError, match="--valid_prop: column 'split' .* has rows of the valid"):
+    with pytest.raises(
+        HparamError, match="--valid_prop: column 'split' .* already has rows of the valid"
+    ):
         TableData(table_with_splits(tmp_path, ["train", "dev"] * 20))
 
 

@@ -1,1 +1,1 @@
-"""Samples to batches: their order, their windows, how they are read and handed out."""
+"""From samples to batches: order, windows, reading and loading."""

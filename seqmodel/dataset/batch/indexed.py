@@ -1,7 +1,7 @@
-"""Items by their index: what torch's own DataLoader and samplers read from.
+"""Items by index: a data set for torch's own DataLoader and samplers.
 
-Another end of the flow, beside loader.py: the order, the ranks and the workers are those of the
-caller. An item is the same whichever batch, rank or worker reads it.
+This is an alternative to loader.py in which the caller controls the order, the ranks and the
+workers. An item is the same in every batch, rank and worker.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from seqmodel.dataset.batch.sampler import Samples, keys_of
 class IndexedDataset(Dataset):
     """Items of a split, each a dict of tensors that depends on (seed, epoch, index) only.
 
-    `tokens` uint8 [L], `index` and `key` int64 []; where the data have them also `target`, `weight`
+    `tokens` uint8 [L], `index` and `key` int64 []; if the data have them, also `target`, `weight`
     float32 [L] and `pad` bool [L]. All items have the same names and shapes.
 
     Args:
-        reader: reads samples; all of one length.
-        seed: of the strands, the places and the keys.
-        train: whether these depend on the epoch.
+        reader: Reader of samples of equal length.
+        seed: Random seed of the strands, the positions and the keys.
+        train: Whether the random choices depend on the epoch.
     """
 
     def __init__(self, reader: SequenceReader, *, seed: int = 0, train: bool = False) -> None:
         self.reader, self.seed, self.train = reader, seed, train
-        # shared, since workers that persist keep the copy that they were started with
+        # shared memory, because persistent workers keep the copy from their start
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
@@ -41,23 +41,23 @@ class IndexedDataset(Dataset):
         return len(self.reader)
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose changes are read; evaluation has one only."""
+        """Set the epoch of the random changes; evaluation has only one."""
         self._epoch.fill_(epoch if self.train else 0)
 
     def __getitem__(self, index: SupportsIndex | list[SupportsIndex]) -> dict[str, Tensor]:
-        """One item, or of a list of indices a whole batch, its tensors [N, ...].
+        """Return one item, or for a list of indices a whole batch with tensors [N, ...].
 
         Negative indices count from the end.
 
         Raises:
-            IndexError: there is no such item.
+            IndexError: The index is out of range.
         """
         if isinstance(index, list):
             return self._read(index)
         return {name: x[0] for name, x in self._read([index]).items()}
 
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[dict[str, Tensor]]:
-        """The same items as one by one, read together; torch's DataLoader calls it for a batch."""
+        """Read several items together; torch's DataLoader calls this for a batch."""
         batch = self._read(indices)
         rows = zip(*(x.unbind() for x in batch.values()), strict=True)
         return [dict(zip(batch, row, strict=True)) for row in rows]
@@ -65,7 +65,7 @@ class IndexedDataset(Dataset):
     def _item(self, index: SupportsIndex) -> int:
         number, n = operator.index(index), len(self)
         if not -n <= number < n:
-            raise IndexError(f"index {number} is outside of the {n} items, 0 to {n - 1}")
+            raise IndexError(f"index {number} is out of range for {n} items, 0 to {n - 1}")
         return number % n
 
     def _read(self, indices: Sequence[SupportsIndex]) -> dict[str, Tensor]:

@@ -1,8 +1,8 @@
-"""Batches of an epoch for one rank: what a training loop iterates over.
+"""Batches of an epoch for one rank, for the training loop.
 
-Last stage of the flow. A batch is made whole, as a dict of tensors. Without workers (the default)
-it is made when it is asked for. Workers make many batches at a time and send them as one buffer,
-since a message costs more than a batch; they map the store by its path and share no file handle.
+Last stage of the flow. A batch is a dict of tensors. Without workers (the default), it is made
+on request. Workers make many batches at a time and send them as one buffer, because a message
+costs more than a batch; they map the store by its path and share no file handle.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SENT_BATCHES = 64
 
 
 class Reader(Protocol[Planned]):
-    """What a loader reads from: `plan` for many samples at once, then `read` for some batches."""
+    """Source of a loader: `plan` for many samples at once, then `read` for each batch."""
 
     length: int
     """Length of the sequences, or of the longest."""
@@ -36,23 +36,23 @@ class Reader(Protocol[Planned]):
     """Whether all batches have that length, so that several may be read as one and cut."""
 
     def plan(self, samples: Samples) -> Planned:
-        """Whatever `read` needs for these samples."""
+        """Return everything that `read` needs for these samples."""
 
     def read(self, plan: Planned, start: int, end: int) -> dict[str, np.ndarray]:
-        """The batch of samples `start` to `end` of the plan."""
+        """Read the batch of samples `start` to `end` of the plan."""
 
 
 class Loader:
-    """Batches of one rank, epoch after epoch; the same ones for the same (seed, epoch).
+    """Batches of one rank in each epoch; equal (seed, epoch) give equal batches.
 
     Args:
-        reader: reads samples.
-        sampler: says which samples; its `set_epoch` may be called instead of the loader's.
-        n_workers: processes that prepare batches; 0 prepares them in this one.
-        start_method: how workers are started, "fork", "spawn" or "forkserver".
+        reader: Reader of samples.
+        sampler: Sampler that chooses them; its `set_epoch` may replace the one of the loader.
+        n_workers: Number of processes that prepare batches; 0 uses this process.
+        start_method: Start method of the workers: "fork", "spawn" or "forkserver".
     """
 
-    batch_sampler = None  # Lightning looks for one where there is a sampler
+    batch_sampler = None  # Lightning expects one beside a sampler
 
     def __init__(
         self,
@@ -71,19 +71,19 @@ class Loader:
 
     @property
     def batch_size(self) -> int:
-        """Samples in a batch; the last one may have fewer."""
+        """Number of samples in a batch; the last batch may have fewer."""
         return self.sampler.batch_size
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch that the next iteration reads."""
+        """Set the epoch that the next iteration reads."""
         self.sampler.set_epoch(epoch)
 
     def seek(self, batch: int) -> None:
-        """Makes the next iteration, and only that, begin at this batch; nothing before is read."""
+        """Start only the next iteration at this batch; earlier batches are not read."""
         self._next = batch
 
     def __iter__(self) -> Iterator[Batch]:
-        """The batches of the epoch; where it begins is read when the first one is asked for."""
+        """Iterate over the batches of the epoch; the first request determines the start."""
         first, self._next = self._next, 0
         if self.n_workers == 0:
             yield from self._batches(first, len(self))
@@ -91,7 +91,7 @@ class Loader:
             yield from self._from_workers(first)
 
     def _batches(self, first: int, last: int) -> Iterator[Batch]:
-        """Batches `first` to `last`, planned many at a time."""
+        """Iterate over batches `first` to `last`, planning many at a time."""
         step = max(1, _PLANNED_SAMPLES // self.sampler.batch_size)
         for begin in range(first, last, step):
             bounds = self.sampler.bounds(np.arange(begin, min(begin + step, last) + 1))
@@ -108,7 +108,7 @@ class Loader:
 
     @property
     def _read_at_once(self) -> int:
-        """Batches that are read in one go and then cut, to save calls; one if they are large."""
+        """Number of batches read in one call and then cut, to save calls; 1 for large batches."""
         if not self.reader.is_fixed:
             return 1
         return max(1, _READ_BYTES // (self.sampler.batch_size * self.reader.length))
@@ -127,7 +127,7 @@ class Loader:
             sampler=bounds,
             num_workers=self.n_workers,
             multiprocessing_context=self.start_method,
-            # a generator of its own: the global one, which a resumed run restores, is not touched
+            # a separate generator: the global one, which a resumed run restores, is unchanged
             generator=torch.Generator(),
         )
         for buffer, layout in loader:
@@ -135,7 +135,7 @@ class Loader:
 
 
 def _cut(arrays: dict[str, np.ndarray], sizes: list[int]) -> Iterator[Batch]:
-    """Batches of these sizes out of arrays; without `pad` where there is none."""
+    """Cut arrays into batches of these sizes, without `pad` where a batch has no padding."""
     parts = [torch.split_with_sizes(torch.from_numpy(x), sizes) for x in arrays.values()]
     for tensors in zip(*parts, strict=True):
         batch = dict(zip(arrays, tensors, strict=True))
@@ -145,7 +145,7 @@ def _cut(arrays: dict[str, np.ndarray], sizes: list[int]) -> Iterator[Batch]:
 
 
 class _Chunks(Dataset):
-    """Consecutive batches as one buffer, for a worker."""
+    """Consecutive batches as one buffer, made by a worker."""
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
@@ -155,7 +155,7 @@ class _Chunks(Dataset):
 
 
 def _pack(batches: list[Batch]) -> tuple[Tensor, list]:
-    """Batches in one uint8 buffer, and where in it each tensor lies."""
+    """Pack batches into one uint8 buffer; return it and the position of each tensor."""
     layout, at = [], 0
     for batch in batches:
         places = []

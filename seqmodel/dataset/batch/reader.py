@@ -1,7 +1,7 @@
-"""What a loader reads from: windows of sequences, changed as training wants, and their targets.
+"""Source of a loader: windows of sequences, with augmentation, and their targets.
 
-All random choices are drawn from the key of a sample, so they are the same wherever it is read.
-Inputs and targets are moved and reversed together; noise changes the sequence only.
+All random choices come from the key of a sample, so every reader makes the same ones. Inputs and
+targets are shifted and reversed together; noise changes only the sequence.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RC_STREAM, JITTER_STREAM, OFFSET_STREAM, NOISE_STREAM = 11, 12, 13, 14
 
 
 class Augment(NamedTuple):
-    """How training changes what is read; all 0 changes nothing."""
+    """Augmentation of training samples; 0 everywhere changes nothing."""
 
     rc_prob: float = 0.0
     """Probability that a sample is read as its reverse complement."""
@@ -39,11 +39,11 @@ class TargetReader(Protocol):
     """Targets that follow the window, such as tracks."""
 
     def read(self, item: np.ndarray, shift: np.ndarray, flip: np.ndarray) -> np.ndarray:
-        """Targets float32 [N, L', T] of items whose windows were moved by `shift` and reversed."""
+        """Return targets float32 [N, L', T] of items with shifted and reversed windows."""
 
 
 class ReadPlan(NamedTuple):
-    """Many samples: item, number of letters by which it is moved, strand, and windows if known."""
+    """Plan of many samples: item, shift in positions, strand, and windows if known."""
 
     item: np.ndarray
     key: np.ndarray
@@ -53,22 +53,22 @@ class ReadPlan(NamedTuple):
 
 
 class SequenceReader:
-    """Reads the windows of `intervals`, all of one length, each on its strand.
+    """Reader of the windows of `intervals`, all of one length, each on its strand.
 
     Args:
-        codes: the sequences; their numbers are the contigs of `intervals`.
-        alphabet: what the codes mean.
-        intervals: what is read, item by item; of length `length`, or shorter if `left_aligned`.
-        length: length of the windows, L.
-        target: value of each item, [n] or [n, T], or a TargetReader; None without labels.
-        augment: how samples are changed.
-        left_aligned: shorter intervals begin at position 0 on either strand, padding follows.
-        pads_to_batch: with `left_aligned`, L is that of the longest interval of the batch, rounded
-            up to a multiple of 8.
-        soft_mask_weight: weight of letters in lower case; 1 gives no weights.
+        codes: Sequences; the contigs of `intervals` are their indices.
+        alphabet: Alphabet of the codes.
+        intervals: Interval of each item, with length `length`, or shorter if `left_aligned`.
+        length: Length of the windows, L.
+        target: Value of each item, [n] or [n, T], or a TargetReader; None without labels.
+        augment: Augmentation of the samples.
+        left_aligned: Shorter intervals start at position 0 on either strand, before the padding.
+        pads_to_batch: With `left_aligned`, L is the length of the longest interval of the batch,
+            rounded up to a multiple of 8.
+        soft_mask_weight: Weight of positions in lower case; 1 gives no weights.
 
     Raises:
-        SequenceError: strands are wanted of an alphabet that has no complement.
+        SequenceError: Strands are requested, but the alphabet has no complement.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class SequenceReader:
             )
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"_readers": {}}  # views of the whole genome do not travel
+        return self.__dict__ | {"_readers": {}}  # views of the whole genome are not pickled
 
     def __len__(self) -> int:
         """Number of items."""
         return len(self.intervals)
 
     def with_augment(self, augment: Augment, **changed: object) -> SequenceReader:
-        """The same reader with other changes of what is read, and other arguments `changed`."""
+        """Return this reader with another augmentation, and other arguments `changed`."""
         kept = ("target", "left_aligned", "pads_to_batch", "soft_mask_weight")
         options = {name: getattr(self, name) for name in kept} | changed
         return SequenceReader(
@@ -112,7 +112,7 @@ class SequenceReader:
         )
 
     def plan(self, samples: Samples) -> ReadPlan:
-        """Contig, start and strand of each sample."""
+        """Plan contig, start and strand of each sample."""
         chosen = self.intervals.select(samples.item)
         flip = chosen.strand < 0
         if self.augment.rc_prob > 0:
@@ -128,7 +128,7 @@ class SequenceReader:
 
     @cached_property
     def has_pad(self) -> bool:
-        """Whether a window is shorter or reaches beyond its contig, wherever it is moved."""
+        """Whether a window is shorter or, at any shift, reaches beyond its contig."""
         is_short = bool((self.intervals.length != self.length).any())
         return is_short or not self.intervals.is_inside.all()
 
@@ -138,7 +138,7 @@ class SequenceReader:
         return plan_windows(self.codes.offsets, self.codes.lengths, contig, start, length, flip)
 
     def _shift(self, key: np.ndarray, chosen: Intervals) -> np.ndarray:
-        """How far each window is moved; one that lies on its contig stays there."""
+        """Return the shift of each window; a window inside its contig stays inside."""
         by, ahead = self.augment.jitter, self.augment.random_offset
         shift = np.zeros(len(key), dtype=np.int64)
         if by:
@@ -147,12 +147,12 @@ class SequenceReader:
             shift += below(hash64(key, OFFSET_STREAM), ahead)
         if not (by or ahead):
             return shift
-        shift[chosen.strand < 0] *= -1  # in the direction in which it is read
+        shift[chosen.strand < 0] *= -1  # in the reading direction
         room = self.codes.lengths[chosen.contig] - chosen.end
         return np.clip(shift, np.minimum(-chosen.start, 0), np.maximum(room, 0))
 
     def read(self, plan: ReadPlan, start: int, end: int) -> dict[str, np.ndarray]:
-        """Tokens [N, L]; `pad` [N, L] if there is any; `weight` [N, L] and `target` if wanted."""
+        """Read tokens [N, L]; `pad` [N, L] if any; `weight` [N, L] and `target` if requested."""
         item, flip = plan.item[start:end], plan.flip[start:end]
         if plan.windows is None:
             windows, length = self._left_aligned(item, flip)
@@ -190,7 +190,7 @@ class SequenceReader:
         return np.where(chosen, (bits & np.uint64(0x7FF)) % np.uint64(n), tokens).astype(np.uint8)
 
     def _weight(self, windows: Plan, length: int) -> np.ndarray:
-        """Weight of each letter, float32 [N, L]: 1, or `soft_mask_weight` in lower case."""
+        """Return weights of positions, float32 [N, L]: 1, or `soft_mask_weight` if masked."""
         edges, at = cast("SoftMasked", self.codes).edges, windows.at
         first = np.searchsorted(edges, at, side="right")
         count = np.searchsorted(edges, at + length, side="left") - first

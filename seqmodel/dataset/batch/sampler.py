@@ -1,12 +1,12 @@
 """The order in which items are read: a pure function of (seed, epoch, position), with no state.
 
-Third stage of the flow: which item stands at which position of an epoch, and which positions a
+Third stage of the flow: which item is at which position of an epoch, and which positions a
 rank reads. All ranks see one global order; rank r of w takes positions r, r + w, r + 2w, ... as
-torch's DistributedSampler does, so the same samples come in the same global order and global
-batches whatever the number of ranks. What is read for an item is told in window.py.
+torch's DistributedSampler does. The global order and the global batches are therefore the same for
+any number of ranks. window.py reads the items.
 
-Padding: in training every rank must take equally many steps. Positions go on beyond the last
-item and wrap around the order, at most w - 1 of them. In evaluation nothing is repeated.
+Padding: in training every rank must take equally many steps. Up to w - 1 positions follow the last
+item and wrap around the order. In evaluation nothing is repeated.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class Samples(NamedTuple):
 
 
 def keys_of(seed: int, epoch: int, index: np.ndarray) -> np.ndarray:
-    """Key of the random bits of each sample of an epoch, uint64 [n]."""
+    """Return the key of the random bits of each sample of an epoch, uint64 [n]."""
     return hash64(seed, KEY_STREAM, epoch, index)
 
 
 def permutation_at(position: np.ndarray, n: int, *words: int) -> np.ndarray:
-    """Where a random permutation of [0, n) sends each `position`, int64; `words` choose which.
+    """Map each `position` by a random permutation of [0, n), chosen by `words`; int64.
 
-    Above `SMALL` it takes no memory: a Feistel network over a grid of a x b >= n cells
+    Above `SMALL`, this needs no memory: a Feistel network over a grid of a x b >= n cells
     (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"), walked until it is in [0, n).
     """
     position = np.asarray(position, dtype=np.int64)
@@ -80,9 +80,9 @@ def _feistel(x: np.ndarray, a: np.uint64, b: np.uint64, keys: list[int]) -> np.n
 
 
 def _add(to: np.ndarray, other: np.ndarray, key: int, modulus: np.uint64) -> None:
-    """Adds to `to`, modulo `modulus`, a random number that depends on `other` and the key."""
+    """Add to `to`, modulo `modulus`, a random number that depends on `other` and the key."""
     bits = other + np.uint64(key)
-    # the first half of MurmurHash3's finaliser: few passes, since this is the cost of the order
+    # first half of MurmurHash3's finaliser: few passes, because they are the cost of the order
     bits *= np.uint64(0xFF51AFD7ED558CCD)
     bits ^= bits >> np.uint64(33)
     bits *= np.uint64(0xC4CEB9FE1A85EC53)
@@ -90,24 +90,24 @@ def _add(to: np.ndarray, other: np.ndarray, key: int, modulus: np.uint64) -> Non
     bits *= modulus
     bits >>= np.uint64(32)
     to += bits
-    np.minimum(to, to - modulus, out=to)  # what would be below 0 wraps and is the larger
+    np.minimum(to, to - modulus, out=to)  # a negative result wraps to a larger number
 
 
 class Sampler:
-    """Which samples are in which batch of an epoch, for one rank.
+    """Sampler that assigns samples to the batches of an epoch, for one rank.
 
     Args:
-        n: number of items.
-        batch_size: items in a batch of this rank.
-        seed: of the order and of the keys.
-        train: shuffled and padded to equal counts on every rank; else in order, each item once.
-        rank: number of this rank.
-        world_size: number of ranks.
-        weights: draw items with replacement, in proportion to these, float [n]; n samples an epoch.
-        lengths: gather items of like length, [n], so that batches need little padding.
+        n: Number of items.
+        batch_size: Number of items in a batch of this rank.
+        seed: Random seed of the order and the keys.
+        train: Shuffle, and pad to equal counts on every rank; otherwise in order, each item once.
+        rank: Index of this rank.
+        world_size: Number of ranks.
+        weights: Draw n samples per epoch with replacement, in proportion to these, float [n].
+        lengths: Group items of similar length, [n], so that batches need little padding.
 
     Raises:
-        SamplerError: there is not at least one item for each rank, or the weights are not positive.
+        SamplerError: There are fewer items than ranks, or the weights are not positive.
     """
 
     def __init__(
@@ -123,11 +123,11 @@ class Sampler:
         lengths: np.ndarray | None = None,
     ) -> None:
         if not 0 <= rank < world_size:
-            raise SamplerError(f"rank {rank} is not one of {world_size} ranks (0 is the first)")
+            raise SamplerError(f"rank {rank} is not one of the {world_size} ranks; the first is 0")
         if n < world_size:
             raise SamplerError(
                 f"{world_size} ranks but {n} items: every rank needs at least one; "
-                "give more data or fewer devices"
+                "use more data or fewer devices"
             )
         self.n, self.batch_size, self.seed, self.train = n, batch_size, seed, train
         self.rank, self.world_size = rank, world_size
@@ -144,22 +144,22 @@ class Sampler:
         return self.n_batches
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose order comes next; evaluation has one order only."""
+        """Set the epoch of the next order; evaluation has only one order."""
         self.epoch = epoch if self.train else 0
 
     def bounds(self, batch: np.ndarray) -> np.ndarray:
-        """Where each batch begins among the samples of this rank; the last ends at bound n_batches.
+        """Return the start of each batch in the samples of this rank, and the end of the last.
 
-        In evaluation a rank may have one item less than another. It still takes equally many
-        batches: the last one never is empty (but with one item a batch it must be left out).
+        In evaluation, a rank may have one item less than another. It still takes equally many
+        batches: the last one is never empty, except with batch size 1, where it is left out.
         """
         left = self.n_samples - (self.n_batches - np.asarray(batch))
         return np.minimum(np.asarray(batch) * self.batch_size, left)
 
     def samples(self, start: int, end: int) -> Samples:
-        """Samples `start` to `end` of this rank in this epoch."""
+        """Return samples `start` to `end` of this rank in this epoch."""
         index = np.arange(start, end, dtype=np.int64) * self.world_size + self.rank
-        # beyond n: the padding, which wraps around
+        # positions from n on are padding, which wraps around
         position = index if len(index) and index[-1] < self.n else index % self.n
         item = self._items(position) if self.train else position
         return Samples(index, item, keys_of(self.seed, self.epoch, index))
@@ -187,9 +187,9 @@ class Sampler:
         ]
 
     def _bucketed(self, chunk: int, lengths: np.ndarray) -> np.ndarray:
-        """Items of a chunk of the shuffled order, sorted by length, its blocks shuffled again.
+        """Return items of a chunk of the order, sorted by length, with its blocks shuffled again.
 
-        Chunks and blocks do not depend on the batch size nor on the number of ranks.
+        Chunks and blocks do not depend on the batch size or the number of ranks.
         """
 
         def make() -> np.ndarray:
@@ -205,7 +205,7 @@ class Sampler:
         return self._keep("chunk", make, chunk)
 
     def _keep(self, name: str, make: Callable[[], np.ndarray], *more: int) -> np.ndarray:
-        """The last array made under `name`, if it is for this epoch; else a new one."""
+        """Return the last array made under `name` if it is for this epoch, else a new one."""
         words = (self.epoch, *more)
         kept = self._kept.get(name)
         if kept is None or kept[0] != words:
@@ -218,11 +218,11 @@ def _sums(weights: np.ndarray) -> np.ndarray:
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
         wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
         where = f": item {wrong[0]} has {weights[wrong[0]]}" if len(wrong) else ", all are 0"
-        raise SamplerError(f"weights of samples must be numbers of at least 0{where}")
+        raise SamplerError(f"weights of samples must be numbers >= 0{where}")
     return np.cumsum(weights)
 
 
 def balanced_weights(classes: np.ndarray) -> np.ndarray:
-    """Weights with which every class is drawn equally often, float64 [n]."""
+    """Return weights that sample every class equally often, float64 [n]."""
     counts = np.bincount(classes)
     return 1 / counts[classes]

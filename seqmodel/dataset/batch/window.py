@@ -1,8 +1,8 @@
-"""Windows of one long array of codes, read a whole batch at once.
+"""Windows of one long array of codes, read one batch at a time.
 
 Fourth stage of the flow. `plan` turns items into positions for thousands of samples at a time;
-`read` copies the codes of one batch. Nothing here is done item by item in Python, except for the
-rare window that reaches beyond its contig, which is padded.
+`read` copies the codes of one batch. No Python code runs per item, except for the rare
+window that reaches beyond its contig and is padded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _COUNTED_BYTES = 1 << 22
 
 
 class Plan(NamedTuple):
-    """Where each sample of a run of batches is read; arrays of one length n."""
+    """Position of each sample of successive batches; arrays of length n."""
 
     at: np.ndarray
     """Position of its first letter in the codes, int64; may lie before or after its contig."""
@@ -31,7 +31,7 @@ class Plan(NamedTuple):
     """Positions of the window after its contig, int64; None if no window reaches out."""
 
     def part(self, start: int, end: int) -> Plan:
-        """The plan of samples `start` to `end`."""
+        """Return the plan of samples `start` to `end`."""
         before, after = (None if x is None else x[start:end] for x in self[2:])
         return Plan(self.at[start:end], self.flip[start:end], before, after)
 
@@ -44,15 +44,15 @@ def plan_windows(
     length: int,
     flip: np.ndarray,
 ) -> Plan:
-    """The plan for windows of `length` at `start` of their contigs.
+    """Plan windows of `length` at `start` of their contigs.
 
     Args:
-        offsets: position of each contig in the codes, int64.
-        lengths: length of each contig, int64.
-        contig: contig of each window.
-        start: its start on the contig, which may be negative.
-        length: length of all windows.
-        flip: whether each is read as reverse complement.
+        offsets: Position of each contig in the codes, int64.
+        lengths: Length of each contig, int64.
+        contig: Contig of each window.
+        start: Start of each window on its contig; may be negative.
+        length: Length of all windows.
+        flip: Whether each window is read as reverse complement.
     """
     at = offsets[contig] + start
     before = np.clip(-start, 0, length)
@@ -63,7 +63,7 @@ def plan_windows(
 
 
 class Codes(Protocol):
-    """Sequences that lie one after the other in one array; a store, or a table in memory."""
+    """Concatenated sequences in one array: a store, or a table in memory."""
 
     data: np.ndarray
     """The codes, uint8."""
@@ -74,19 +74,19 @@ class Codes(Protocol):
 
 
 class SoftMasked(Codes, Protocol):
-    """Sequences of which letters in lower case are known."""
+    """Sequences with known soft-masked (lower-case) positions."""
 
     edges: np.ndarray
     """Positions in `data` where lower case begins or ends, int64, sorted."""
 
 
 class WindowReader:
-    """Reads windows of one length out of sequences.
+    """Reader of windows of one length from sequences.
 
     Args:
-        codes: the sequences.
-        alphabet: what the codes mean.
-        length: length of every window.
+        codes: Sequences.
+        alphabet: Alphabet of the codes.
+        length: Length of every window.
     """
 
     def __init__(self, codes: Codes, alphabet: Alphabet, length: int) -> None:
@@ -101,18 +101,18 @@ class WindowReader:
         return table
 
     def __reduce__(self) -> tuple[object, ...]:
-        # The views would be pickled as copies of the whole genome; a store travels as its path.
+        # The views would be pickled as copies of the whole genome; a store is pickled as its path.
         return WindowReader, (self.codes, self.alphabet, self.length)
 
     def read(self, plan: Plan) -> tuple[np.ndarray, np.ndarray | None]:
-        """Codes of a batch, uint8 [N, L], and where they are padding, bool [N, L] or None."""
+        """Read codes of a batch, uint8 [N, L], and where they are padding, bool [N, L] or None."""
         before, after = plan.before, plan.after
         if before is not None and after is not None and (before.any() or after.any()):
             return self._read_padded(plan, before, after)
         return self._read_inside(plan.at, plan.flip), None
 
     def _read_inside(self, at: np.ndarray, flip: np.ndarray) -> np.ndarray:
-        out = self._windows[at]  # the one access to the store, and most of the time
+        out = self._windows[at]  # the only access to the store; takes most of the time
         rows = np.flatnonzero(flip)
         if not len(rows):
             return out
@@ -122,8 +122,8 @@ class WindowReader:
         return out
 
     def _reversed(self, codes: np.ndarray) -> np.ndarray:
-        """Reverse complements of the rows, uint8 [n, length]."""
-        # torch reverses bytes with vector instructions, numpy one by one
+        """Return reverse complements of the rows, uint8 [n, length]."""
+        # torch reverses bytes with vector instructions, numpy one at a time
         codes = torch.from_numpy(codes).flip(1).numpy()
         if not self._by_xor:
             return self._complements[codes]
@@ -143,7 +143,7 @@ class WindowReader:
         fits = (plan.at >= 0) & (plan.at + length <= len(data))
         out = np.empty((len(plan.at), length), dtype=np.uint8)
         out[fits] = self._windows[plan.at[fits]]
-        for i in np.flatnonzero(~fits):  # the window leaves the array itself
+        for i in np.flatnonzero(~fits):  # the window reaches beyond the array itself
             at, first, last = int(plan.at[i]), int(before[i]), length - int(after[i])
             out[i, first:last] = data[at + first : at + max(first, last)]
         out[pad] = self.alphabet.pad_id
@@ -155,13 +155,13 @@ class WindowReader:
 
 
 def _view(data: np.ndarray, length: int) -> np.ndarray:
-    """All windows of `length` as rows of a view; no row when the data are shorter."""
+    """Return all windows of `length` as rows of a view; no rows if the data are shorter."""
     n = max(0, len(data) - length + 1)
     return np.lib.stride_tricks.as_strided(data, (n, length), (1, 1), writeable=False)
 
 
 def _complements_by_xor(alphabet: Alphabet) -> bool:
-    """Whether the complement of every letter is its id ^ 3, as in DNA."""
+    """Return whether the complement of every symbol is its id ^ 3, as in DNA."""
     table = alphabet.complement_table
     return table is not None and alphabet.n_letters == 4 and table[:4].tolist() == [3, 2, 1, 0]
 
@@ -169,9 +169,9 @@ def _complements_by_xor(alphabet: Alphabet) -> bool:
 def letter_props(
     codes: Codes, alphabet: Alphabet, intervals: Intervals, length: int, letters: list[int]
 ) -> np.ndarray:
-    """Proportion of each window that is one of the ids `letters`, float64 [n].
+    """Return the proportion of the ids `letters` in each window, float64 [n].
 
-    Letters that are not known count for neither side, except where `letters` has their id.
+    Unknown symbols are not counted, unless `letters` contains their id.
     """
     known = np.zeros(256, dtype=np.int8)
     known[: alphabet.n_letters] = 1
@@ -195,5 +195,5 @@ def letter_props(
 def unknown_props(
     codes: Codes, alphabet: Alphabet, intervals: Intervals, length: int
 ) -> np.ndarray:
-    """Proportion of each window that is not known, float64 [n]; padding counts for neither side."""
+    """Return the proportion of unknown symbols in each window, float64 [n], without padding."""
     return letter_props(codes, alphabet, intervals, length, [alphabet.unknown_id])

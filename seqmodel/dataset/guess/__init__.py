@@ -1,1 +1,1 @@
-"""What the settings of a run are for a file of which only the path is given: see reading.py."""
+"""Guess the settings of a run from the path of a file; see reading.py."""

@@ -1,4 +1,4 @@
-"""BED files: which column has the label, how long a window is, which contigs are for what."""
+"""Guess for BED files: the label column, the window length, and the contigs of each split."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ SPLITTING = ("train_contigs", "valid_contigs", "test_contigs", "fold_json", "spl
 
 
 def is_bed(path: str) -> bool:
-    """Whether a path has the name of a BED or narrowPeak file."""
+    """Return whether a path has the extension of a BED or narrowPeak file."""
     return _BED.search(path) is not None
 
 
 class _Lines(NamedTuple):
-    """What the lines of a BED file have: columns beyond the third, and where they lie."""
+    """Contents of a BED file: the columns after the third, and the positions of the intervals."""
 
     columns: list[Column]
     contigs: Counter[str]
@@ -47,20 +47,20 @@ class _Lines(NamedTuple):
 
 
 def read_bed_file(files: Mapping[str, str], given: Mapping[str, Any]) -> Found:
-    """What the columns of BED files are for.
+    """Guess the roles of the columns of BED files.
 
     Args:
-        files: BED files by split, with that of train.
-        given: the values that are known.
+        files: BED files by split, including train.
+        given: Known values.
 
     Raises:
-        SeqmodelError: a file cannot be read, or there is no label.
-        Unclear: several readings are possible.
+        SeqmodelError: A file cannot be read, or has no label.
+        Unclear: Several readings are possible.
     """
     path = files["train"]
     if not given.get("fasta"):
         raise HparamError(
-            f"{path}: intervals need the sequences they lie on; add --fasta=genome.fa"
+            f"{path}: intervals need the sequences of their contigs; add --fasta=genome.fa"
         )
     found = _read(path)
     notes = [("rows", f"{found.n:,} intervals on {len(found.contigs):,} contigs in {path}")]
@@ -100,7 +100,7 @@ def _read(path: str) -> _Lines:
     header = _header(path)
     lines = IntervalLines(path, strand="none", keep=["all"])
     names = [*(["name"] if lines.has_name else []), *lines.kept]
-    if not header:  # columns without a name have numbers
+    if not header:  # columns without names are numbered
         names = [str(BED_NAMES.index(x) + 1) if x in BED_NAMES else x for x in names]
     columns = [Column(x) for x in names]
     contigs: Counter[str] = Counter()
@@ -114,14 +114,14 @@ def _read(path: str) -> _Lines:
         for column, texts in zip(columns, zip(*cells, strict=True), strict=False):
             column.add(texts)
     if not n:
-        raise HparamError(f"{path}: has no interval; BED lines are: contig, start, end")
+        raise HparamError(f"{path} has no interval; BED lines are: contig, start, end")
     return _Lines(columns, contigs, lengths, n)
 
 
 def _without_strand(
     columns: Sequence[Column], header: Sequence[str], given: Mapping[str, Any]
 ) -> tuple[Values, list[Column]]:
-    """`strand_column=none` if column 6 has something else, and the columns that are no strand."""
+    """Return `strand_column=none` if column 6 is not a strand, and the columns without strands."""
     chosen = given.get("strand_column")
     if chosen:
         return {}, [c for c in columns if c.name != chosen]
@@ -134,7 +134,7 @@ def _without_strand(
 
 
 def _has_strands(path: str, given: Mapping[str, Any], strand: Values) -> bool:
-    """Whether an interval of the file is on a strand, as far as its head shows."""
+    """Return whether an interval at the start of the file has a strand."""
     column = given.get("strand_column") or strand.get("strand_column")
     return any(x.strand for x in islice(IntervalLines(path, strand=column), BLOCK_ROWS))
 
@@ -149,7 +149,7 @@ def _split(path: str, columns: Sequence[Column], given: Mapping[str, Any]) -> Co
 def _labels(
     path: str, found: _Lines, columns: Sequence[Column], given: Mapping[str, Any]
 ) -> list[Column]:
-    """The columns with labels; none if the intervals are compared with others."""
+    """Return the label columns; none if the intervals are compared with negatives."""
     if given.get("negatives_per_positive"):
         return []
     if given.get("label_columns"):
@@ -170,13 +170,15 @@ def _labels(
             for c in score
             if c.are_numbers and c.n_values > 1
         ]
-        raise Unclear(f"{path}: no column has labels; what is predicted?", readings) from None
+        raise Unclear(
+            f"{path}: no column has labels; what should be predicted?", readings
+        ) from None
 
 
 def _length(
     lengths: Counter[int], given: Mapping[str, Any], notes: list[tuple[str, str]]
 ) -> Values:
-    """A length of the windows, where the intervals have several, or are short."""
+    """Choose a window length if the intervals have several lengths, or are short."""
     shortest, longest = min(lengths), max(lengths)
     if given.get("seq_len") or (shortest == longest and shortest >= LEN_MIN // 4):
         return {}
@@ -197,7 +199,7 @@ def _divide(
     given: Mapping[str, Any],
     notes: list[tuple[str, str]],
 ) -> Values:
-    """The splits: by file, by a column, or else by contigs."""
+    """Choose the splits: by file, by a column, or else by contigs."""
     values: Values = {}
     there: set[str | None] = {*files, *(x for x in ("valid", "test") if given.get(f"{x}_files"))}
     if split is not None:
@@ -241,7 +243,7 @@ def _divide(
 
 
 def choose_contigs(counts: Counter[str], n: int | None = None) -> list[str]:
-    """Contigs that have about a tenth of `n` intervals together, the larger ones first."""
+    """Choose contigs that have about a tenth of `n` intervals, larger ones first."""
     wanted = PROP * (n or counts.total())
     names = sorted(counts, key=lambda x: (-counts[x], x))
     found: list[str] = []

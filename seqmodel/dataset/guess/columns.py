@@ -1,6 +1,6 @@
-"""Columns of a file as they are read in blocks: what their cells have in common, in bounded memory.
+"""Columns of a file, read in blocks: what their cells have in common, in bounded memory.
 
-First step of the guess: cells -> Column. What a column is for is decided in roles.py.
+First step of the guess: cells -> Column. roles.py decides the role of a column.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ Row = tuple[int, Sequence[str]]
 
 
 class Column:
-    """What is known of the cells of a column.
+    """Summary of the cells of a column.
 
     Attributes:
-        name: its name, or its number from 1 where the file has no line of names.
-        n: cells that were read, `n_missing` of them empty or NA.
-        values: how often each text occurs; once there are too many, only the first ones.
-        has_more: whether there are more texts than in `values`.
-        are_numbers: whether all texts are finite numbers; `are_whole` whether these are whole.
-        letters: how often each character occurs, in upper case, in the first texts.
-        shortest: length of the shortest text, `longest` of the longest.
-        total_length: of `n_texts` texts, together.
+        name: Name of the column, or its number from 1 if the file has no header.
+        n: Number of cells read; `n_missing` of them are empty or NA.
+        values: Count of each text; only of the first ones if there are too many.
+        has_more: Whether the column has more texts than `values`.
+        are_numbers: Whether all texts are finite numbers; `are_whole`: whether these are whole.
+        letters: Count of each character, in upper case, in the first texts.
+        shortest: Length of the shortest text; `longest`: length of the longest text.
+        total_length: Total length of `n_texts` texts.
     """
 
     def __init__(self, name: str) -> None:
@@ -57,7 +57,7 @@ class Column:
         self.total_length = self.n_texts = 0
 
     def add(self, cells: Iterable[str]) -> None:
-        """Reads more cells."""
+        """Read more cells."""
         texts = [x.strip() for x in cells]
         self.n += len(texts)
         found = Counter(texts)
@@ -75,7 +75,7 @@ class Column:
             self.has_more = len(self.values) > MOST_VALUES
 
     def join(self, other: Column) -> None:
-        """Adds the cells of the same column in another file."""
+        """Add the cells of the same column in another file."""
         self.n, self.n_missing = self.n + other.n, self.n_missing + other.n_missing
         self.are_numbers &= other.are_numbers
         self.are_whole &= other.are_whole
@@ -102,12 +102,12 @@ class Column:
 
     @property
     def n_found(self) -> int:
-        """Cells that are not missing."""
+        """Number of cells that are not missing."""
         return self.n - self.n_missing
 
     @property
     def n_values(self) -> int:
-        """Different texts, or how many are kept at least."""
+        """Number of distinct texts, or the smallest possible number if not all are kept."""
         return len(self.values)
 
     @property
@@ -117,12 +117,12 @@ class Column:
 
     @property
     def alphabets(self) -> list[str]:
-        """Alphabets that the texts may be of, as `alphabets_of`."""
+        """Possible alphabets of the texts; see `alphabets_of`."""
         return alphabets_of(self.letters)
 
 
 def number_of(text: str) -> float | None:
-    """The finite number that a text is, as the readers of labels take it; None if it is none."""
+    """Parse a finite number in the same way as for labels; None if the text is not one."""
     try:
         found = float(text)
     except ValueError:
@@ -131,7 +131,7 @@ def number_of(text: str) -> float | None:
 
 
 def alphabets_of(letters: Counter[str]) -> list[str]:
-    """The alphabets that counted characters, in upper case, may be of: none, one or two.
+    """Return the possible alphabets of counted characters, in upper case: none, one or two.
 
     All bases are also residues, so the proportion of A, C, G, T, U and N decides.
     """
@@ -151,20 +151,20 @@ def alphabets_of(letters: Counter[str]) -> list[str]:
 def read_columns(
     path: str, rows: Iterator[Row], named: Callable[[Sequence[str], list[Column]], bool]
 ) -> tuple[list[Column], bool, bool]:
-    """The columns of a table.
+    """Read the columns of a table.
 
     Args:
-        path: of the table, for messages.
-        rows: its rows, as `rows_of`.
-        named: whether the first row has the names of the columns, given it and the columns without
-            it.
+        path: Path of the table, for messages.
+        rows: Rows of the table, from `rows_of`.
+        named: Function of the first row and the columns without it: whether that row has the
+            names of the columns.
 
     Returns:
-        The columns, whether the first row has their names, and whether there are rows that were
-        not read.
+        The columns, whether the first row has their names, and whether some rows were not
+        read.
 
     Raises:
-        LabelError: there is no row.
+        LabelError: The table has no rows.
     """
     _, first = next(rows, (0, ()))
     if not first:
@@ -173,7 +173,7 @@ def read_columns(
     n_left = max(BLOCK_ROWS, MOST_CELLS // len(columns))
     while n_left > 0 and (block := list(islice(rows, min(BLOCK_ROWS, n_left)))):
         n_left -= len(block)
-        even = [x for _, x in block if len(x) == len(columns)]  # the reader refuses others
+        even = [x for _, x in block if len(x) == len(columns)]  # the reader raises for others
         for column, cells in zip(columns, zip(*even, strict=True), strict=False):
             column.add(cells)
     is_named = named(first, columns)
@@ -187,10 +187,10 @@ def read_columns(
 
 
 def rows_of(path: str, quotes: str) -> Iterator[Row]:
-    """Rows of a table, one at a time: the names first, where it is a Parquet file.
+    """Iterate over the rows of a table; for a Parquet file, the names come first.
 
     Raises:
-        LabelError: it cannot be read.
+        LabelError: The table cannot be read.
     """
     if not is_parquet(path):
         yield from stream(path, quotes)
@@ -205,5 +205,5 @@ def rows_of(path: str, quotes: str) -> Iterator[Row]:
 
 
 def words_of(name: str) -> list[str]:
-    """The words of a column's name, in lower case: `DNA_seq 1` has dna, seq and 1."""
+    """Return the words of a column name in lower case: `DNA_seq 1` has dna, seq and 1."""
     return re.findall(r"[a-z]+|[0-9]+", name.lower())

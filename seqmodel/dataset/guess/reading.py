@@ -1,12 +1,12 @@
-"""From the path of a file to the hyperparameters of a run on it: the meaning of `--table`.
+"""Guess the hyperparameters of a run from the path of a file, for `--table`.
 
     columns.py   what the cells of each column have in common
-    roles.py     which column is for what
+    roles.py     the role of each column
     tables.py    tables, and FASTA files with labels in their headers
     beds.py      intervals with a label in a column
     training.py  the splits and the model
 
-What is given is never guessed over. hparam/table.py calls this and prints what was guessed.
+A guess never replaces a given value. hparam/table.py calls this and prints the guesses.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ ENDING = re.compile(
 def guess(
     path: str, given: Mapping[str, Any], command: Callable[[Values], str]
 ) -> tuple[Values, Notes]:
-    """What is not given of the settings of a run on the file or folder `path`.
+    """Guess the unset settings of a run on the file or folder `path`.
 
     Args:
-        path: a table (CSV, TSV, Parquet), a BED file, a FASTA file with labels in its headers; or a
+        path: A table (CSV, TSV, Parquet), a BED file, a FASTA file with labels in its headers, or a
             folder with such files for train, valid and test.
-        given: the values that are known.
-        command: the short command line with some more values, for a question.
+        given: Known values.
+        command: Function that returns the short command line with more values, for a question.
 
     Returns:
-        Values by name, in the order in which they are printed, and notes: (what, text).
+        Values by name, in the order of printing, and notes: (what, text).
 
     Raises:
-        SeqmodelError: the file cannot be read, or it is not clear what is meant: both readings are
-            shown.
+        SeqmodelError: The file cannot be read, or is ambiguous; the message shows both
+            readings.
     """
     try:
         return _guess(path, given)
@@ -72,10 +72,10 @@ def _guess(path: str, given: Mapping[str, Any]) -> tuple[Values, Notes]:
 
 
 def files_of(path: str) -> dict[str, str]:
-    """The files by split; a file alone is that of train.
+    """Return the files by split; a single file is for train.
 
     Raises:
-        HparamError: there is no such file, or a folder has none, or several for one split.
+        HparamError: The file does not exist, or a folder has no file, or several for a split.
     """
     if not os.path.isdir(path):
         check(path, HparamError)
@@ -87,7 +87,7 @@ def files_of(path: str) -> dict[str, str]:
         if split in found:
             raise HparamError(
                 f"{path}: {os.path.basename(found[split])} and {name} are both for the {split} "
-                "split; give the files by --train_files, --valid_files, --test_files"
+                "split; set --train_files, --valid_files and --test_files instead"
             )
         if split:
             found[split] = os.path.join(path, name)

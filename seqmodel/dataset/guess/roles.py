@@ -1,7 +1,7 @@
-"""Which column is for what: the sequences, the labels and their kind, the split.
+"""Guess the role of each column: sequences, labels and their kind, split.
 
-Second step of the guess: Columns -> values of hyperparameters. What is not clear is asked, by
-Unclear: the readings that are possible.
+Second step of the guess: Columns -> values of hyperparameters. If several readings are possible,
+Unclear lists them.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ MOST_READINGS = 4
 
 
 class Unclear(Exception):
-    """A question that the file leaves open.
+    """Raised for a file that can be read in several ways.
 
     Attributes:
-        question: what is not clear, in a sentence.
-        readings: what is possible: the values that say it, each with a few words.
+        question: Sentence that says what is unclear.
+        readings: Possible readings: the values to set, each with a short description.
     """
 
     def __init__(self, question: str, readings: Sequence[tuple[Values, str]]) -> None:
@@ -45,7 +45,7 @@ class Unclear(Exception):
 
 
 def is_named(first: Sequence[str], columns: Sequence[Column]) -> bool:
-    """Whether the first row of a file has the names of its columns, not values."""
+    """Return whether the first row of a file has the column names instead of values."""
     names = [x.strip().lower() for x in first]
     known = LABEL_WORDS | SPLIT_WORDS | {"sequence", "seq", "id", "name"}
     if any(x in known for x in names) and len(set(names)) == len(names):
@@ -61,17 +61,17 @@ def is_named(first: Sequence[str], columns: Sequence[Column]) -> bool:
 
 
 def _fits(text: str, column: Column) -> bool:
-    """Whether a text may be one of the sequences of a column."""
+    """Return whether a text may be one of the sequences of a column."""
     return set(text.upper()) <= set(column.letters) | set("ACGTUN") and (
         2 * len(text) >= column.shortest or not text
     )
 
 
 def find_column(path: str, columns: Sequence[Column], name: str) -> Column:
-    """The column with that name, or that number from 1.
+    """Return the column with this name or this number from 1.
 
     Raises:
-        LabelError: there is none.
+        LabelError: The column does not exist.
     """
     found = next((c for c in columns if c.name == name), None)
     if found is None and name.isdigit() and 0 < int(name) <= len(columns):
@@ -83,7 +83,7 @@ def find_column(path: str, columns: Sequence[Column], name: str) -> Column:
 
 
 def sequence_column(path: str, columns: Sequence[Column]) -> Column:
-    """The column with the sequences: the one that is named so, else the one that looks so.
+    """Return the sequence column, found by its name or else by its contents.
 
     Raises:
         Unclear: there are several.
@@ -93,7 +93,7 @@ def sequence_column(path: str, columns: Sequence[Column]) -> Column:
     found = named or [c for c in columns if _may_be_label(c) and _is_sequence_like(c)]
     if len(found) > 1:
         raise Unclear(
-            f"{path} has {len(found)} columns of sequences; which one is read?",
+            f"{path} has {len(found)} columns of sequences; which one should be read?",
             [({"sequence_column": c.name}, _shown(c)) for c in found[:MOST_READINGS]],
         )
     if not found:
@@ -114,12 +114,12 @@ def _is_sequence_like(column: Column) -> bool:
 
 
 def _why_none(columns: Sequence[Column]) -> str:
-    """What to do about a table without a column that can be read as sequences."""
+    """Return what to do about a table without a readable sequence column."""
     named = next((c for c in columns if _is_sequence_name(c.name) and c.letters), None)
     if named is not None:
         common = "".join(x for x, _ in named.letters.most_common(40))
         return (
-            f"column {named.name!r} has the characters {common!r}, which are of no known alphabet; "
+            f"column {named.name!r} has the characters {common!r}, which are in no known alphabet; "
             "correct it, or give --sequence_column and --alphabet=letters:XYZ"
         )
     there = ", ".join(repr(c.name) for c in columns[:20])
@@ -127,7 +127,7 @@ def _why_none(columns: Sequence[Column]) -> str:
 
 
 def alphabet_of(path: str, column: Column) -> str:
-    """The alphabet of the sequences; a column that is named dna, rna or protein is of that.
+    """Return the alphabet of the sequences; a column named dna, rna or protein has that one.
 
     Raises:
         Unclear: there are two.
@@ -142,19 +142,19 @@ def alphabet_of(path: str, column: Column) -> str:
     if not found:
         common = "".join(x for x, _ in column.letters.most_common(40))
         raise HparamError(
-            f"{path}: column {column.name!r} has the characters {common!r}, which are of no known "
-            "alphabet; correct it, or give --alphabet"
+            f"{path}: column {column.name!r} has the characters {common!r}, which are in no known "
+            "alphabet; correct it, or set --alphabet"
         )
     if len(found) > 1:
         raise Unclear(
-            f"{path}: the sequences of column {column.name!r} may be of two alphabets.",
+            f"{path}: the sequences of column {column.name!r} may have either of two alphabets.",
             [({"alphabet": x}, "") for x in found],
         )
     return found[0]
 
 
 def split_column(path: str, columns: Sequence[Column]) -> Column | None:
-    """The column that says which rows are for training; None if there is none.
+    """Return the column with the splits of the rows, or None.
 
     Raises:
         Unclear: there are several.
@@ -164,7 +164,7 @@ def split_column(path: str, columns: Sequence[Column]) -> Column | None:
     found = named or found
     if len(found) > 1:
         raise Unclear(
-            f"{path} has {len(found)} columns with a split; which one is read?",
+            f"{path} has {len(found)} columns with a split; which one should be read?",
             [({"split_column": c.name}, "") for c in found[:MOST_READINGS]],
         )
     return found[0] if found else None
@@ -188,21 +188,22 @@ def _is_split(column: Column) -> bool:
 
 
 def splits_in(column: Column) -> set[str | None]:
-    """The splits that a column names; None among them if a text is none."""
+    """Return the splits that a column names, with None if a text is not a split."""
     return {split_of(x) for x in column.values}
 
 
 def label_columns(path: str, columns: Sequence[Column]) -> list[Column]:
-    """The columns with the labels, out of those that are for nothing else.
+    """Return the label columns out of the columns without another role.
 
     Raises:
-        Unclear: several columns may be the label.
+        Unclear: Several columns may be the label.
         HparamError: there is none.
     """
     named = [c for c in columns if c.name.strip().lower() in LABEL_WORDS]
     if len(named) > 1:
         raise Unclear(
-            f"{path} has {len(named)} columns that may be the label; which one is predicted?",
+            f"{path} has {len(named)} columns that may be the label; which one should be "
+            "predicted?",
             [({"label_columns": [c.name]}, _shown(c)) for c in named[:MOST_READINGS]],
         )
     if named:
@@ -214,19 +215,19 @@ def label_columns(path: str, columns: Sequence[Column]) -> list[Column]:
     if len(found) > 1 and not all(c.are_binary for c in found):
         raise Unclear(
             f"{path}: no column is named label, class, target or y, and {len(found)} may be the "
-            "label; which one is predicted?",
+            "label; which one should be predicted?",
             [({"label_columns": [c.name]}, _shown(c)) for c in found[:MOST_READINGS]],
         )
     if not found:
         there = ", ".join(repr(c.name) for c in columns[:20]) or "none"
         raise HparamError(
-            f"{path}: no column has labels (other columns: {there}); give --label_columns=NAME"
+            f"{path}: no column has labels (other columns: {there}); set --label_columns=NAME"
         )
     return found
 
 
 def _may_be_label(column: Column) -> bool:
-    """Whether a column without the name of a label can be one: no names of items, not constant."""
+    """Return whether an unnamed column may be a label: not constant, not names of items."""
     words = words_of(column.name)
     if set(words) & ID_WORDS or not column.name or not column.n_found:
         return False
@@ -237,7 +238,7 @@ def _may_be_label(column: Column) -> bool:
 
 
 def _counts_rows(column: Column) -> bool:
-    """Whether whole numbers are those of the rows, as an index is."""
+    """Return whether whole numbers count the rows, like an index."""
     if not column.are_whole or column.n_values < min(column.n_found, 1000):
         return False
     first = [float(x) for x in list(column.values)[:1000]]
@@ -245,24 +246,24 @@ def _counts_rows(column: Column) -> bool:
 
 
 def _shown(column: Column) -> str:
-    """A few of the texts of a column."""
+    """Show a few texts of a column."""
     some = [x if len(x) <= 12 else f"{x[:9]}..." for x in list(column.values)[:3]]
     return f"{', '.join(some)}{', ...' if column.n_values > 3 else ''}"
 
 
 def label_kind(path: str, columns: Sequence[Column]) -> tuple[Values, str]:
-    """What the labels are: values of `label_kind` and `class_names`, and that in words.
+    """Return values of `label_kind` and `class_names`, and a description in words.
 
     Raises:
-        Unclear: they may be classes or quantities.
-        HparamError: they are nothing that can be learned.
+        Unclear: The labels may be classes or quantities.
+        HparamError: The labels cannot be learned.
     """
     if len(columns) > 1:
         wrong = next((c for c in columns if not c.are_numbers), None)
         if wrong is not None:
             raise HparamError(
-                f"{path}: several columns have labels, and {wrong.name!r} has texts; give the one "
-                "that is predicted by --label_columns=NAME"
+                f"{path}: several columns have labels, and {wrong.name!r} has texts; choose the "
+                "one to predict with --label_columns=NAME"
             )
         if all(c.are_binary for c in columns):
             return {"label_kind": "multilabel"}, f"{len(columns)} labels of 0 and 1"
@@ -271,23 +272,23 @@ def label_kind(path: str, columns: Sequence[Column]) -> tuple[Values, str]:
     what = f"{path}: column {column.name!r}"
     if column.n_values < 2:
         only = next(iter(column.values), "nothing")
-        raise HparamError(f"{what} has {only!r} alone: a model needs two classes or more")
+        raise HparamError(f"{what} has only {only!r}, but a model needs at least two classes")
     if column.are_binary and column.n_missing:
         return {"label_kind": "multilabel"}, "0 and 1, or missing"
     if column.are_numbers and _are_quantities(what, column):
         return {"label_kind": "real"}, "numbers"
     if column.has_more:
         raise HparamError(
-            f"{what} has over {MOST_VALUES:,} different texts: they are no classes; give "
+            f"{what} has over {MOST_VALUES:,} different texts, too many for classes; set "
             "--label_columns"
         )
     return as_classes(column)
 
 
 def as_classes(column: Column) -> tuple[Values, str]:
-    """The classes of a column: `label_kind`, `class_names` where they are not 0, 1, ...; in words.
+    """Return the classes of a column: `label_kind`, `class_names` if not 0, 1, ...; and words.
 
-    They are in the order of numbers, or of the alphabet; of two, one with a name such as `negative`
+    They are in numeric or alphabetic order; of two classes, one with a name such as `negative`
     comes first.
     """
     names = ordered(column.values)
@@ -301,7 +302,7 @@ def as_classes(column: Column) -> tuple[Values, str]:
 
 
 def ordered(names: Sequence[str] | Mapping[str, int]) -> list[str]:
-    """Names of classes in the order that a guess gives them."""
+    """Sort names of classes in the order of a guess."""
     if all(number_of(x) is not None for x in names):
         return sorted(names, key=lambda x: (float(x), x))
     found = sorted(names, key=lambda x: (x.lower(), x))
@@ -316,10 +317,10 @@ def _is_negative(name: str) -> bool:
 
 
 def _are_quantities(what: str, column: Column) -> bool:
-    """Whether numbers are quantities, not classes.
+    """Return whether numbers are quantities and not classes.
 
     Raises:
-        Unclear: they may be either.
+        Unclear: They may be either.
     """
     if not column.are_whole:
         return True
@@ -340,5 +341,5 @@ def _are_quantities(what: str, column: Column) -> bool:
 
 
 def missing_splits(splits: set[str | None]) -> list[str]:
-    """The splits besides train that are not there."""
+    """Return the missing splits other than train."""
     return [x for x in SPLITS[1:] if x not in splits]

@@ -1,4 +1,4 @@
-"""Tables, and FASTA files with labels in their headers: what is in which column."""
+"""Guess for tables, and for FASTA files with labels in their headers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _INSTEAD = (
 
 
 class Found(NamedTuple):
-    """What a file says: values, notes (what, text), its rows, at least, and their length."""
+    """Guess from a file: values, notes (what, text), minimum number of rows, and their length."""
 
     values: Values
     notes: list[tuple[str, str]]
@@ -43,15 +43,15 @@ class Found(NamedTuple):
 
 
 def read_tables(files: Mapping[str, str], given: Mapping[str, Any]) -> Found:
-    """What the columns of tables are for.
+    """Guess the roles of the columns of tables.
 
     Args:
-        files: tables by split, with that of train.
-        given: the values that are known.
+        files: Tables by split, including train.
+        given: Known values.
 
     Raises:
-        SeqmodelError: a file cannot be read, or has no sequences or labels.
-        Unclear: several readings are possible.
+        SeqmodelError: A file cannot be read, or has no sequences or labels.
+        Unclear: Several readings are possible.
     """
     path, quotes = files["train"], given.get("quotes") or "auto"
     is_fasta = refuse_genome(path)
@@ -98,13 +98,13 @@ def read_tables(files: Mapping[str, str], given: Mapping[str, Any]) -> Found:
 
 
 def refuse_genome(path: str) -> bool:
-    """Refuses a FASTA file whose first record is long: it is read whole, and has no label.
+    """Raise for a FASTA file with a long first record: it would be read whole, without labels.
 
     Returns:
         Whether the file is FASTA.
 
     Raises:
-        HparamError: it is one.
+        HparamError: The file is a genome.
     """
     with open_unpacked(path, HparamError) as file:
         head = file.read(GENOME_BYTES) if file.peek(1)[:1] == b">" else b""
@@ -121,7 +121,7 @@ def _header_labels(path: str, columns: Sequence[Column]) -> list[Column]:
         return label_columns(path, columns)
     except HparamError:
         raise HparamError(
-            f"{path}: the headers have no labels, as '>name label', '>name|label' or "
+            f"{path}: the headers have no labels such as '>name label', '>name|label' or "
             f"'>name label=x'; {_INSTEAD.format(path)}"
         ) from None
 
@@ -133,7 +133,7 @@ def _sequences(
     values: Values,
     notes: list[tuple[str, str]],
 ) -> Column:
-    """The column with sequences, or with their names where they are in FASTA files."""
+    """Return the column with sequences, or with their names if FASTA files have them."""
     name = given.get("sequence_column")
     column = find_column(path, columns, name) if name else None
     if given.get("fasta"):
@@ -159,8 +159,7 @@ def _record_names(path: str, columns: Sequence[Column]) -> Column:
     found = [c for c in columns if c.name.lower() in ID_WORDS]
     if not found:
         raise HparamError(
-            f"{path}: with --fasta a column has the names of the records; give its name by "
-            "--sequence_column"
+            f"{path}: with --fasta, a column has the names of the records; set --sequence_column"
         )
     return found[0]
 
@@ -185,7 +184,7 @@ def _counted(column: Column) -> str:
 
 
 def _add_labels(path: str, quotes: str, named: bool, labels: Sequence[Column]) -> None:
-    """Adds the labels of another file to those that are known."""
+    """Add the labels of another file to the known ones."""
     columns, _, _ = read_columns(path, rows_of(path, quotes), lambda *_: named)
     for label in labels:
         label.join(find_column(path, columns, label.name))
@@ -194,7 +193,7 @@ def _add_labels(path: str, quotes: str, named: bool, labels: Sequence[Column]) -
 def kind_of_labels(
     path: str, labels: Sequence[Column], given: Mapping[str, Any], notes: list[tuple[str, str]]
 ) -> Values:
-    """The task, and the kind of the labels and their names; what is given decides."""
+    """Return the task and the kind and names of the labels; given values take precedence."""
     values: Values = {"label_columns": [c.name for c in labels]}
     kind = given.get("label_kind") or KINDS.get(given.get("task") or "")
     if kind is None and given.get("class_names"):

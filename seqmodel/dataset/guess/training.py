@@ -1,4 +1,4 @@
-"""How the rows of one file are divided, and a model that trains in minutes on them."""
+"""Guess how to split the rows of a file, and a model that trains on them in minutes."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ LEAKS = (
 def split_props(
     there: set[str | None], n_items: int, given: Mapping[str, Any], unit: str
 ) -> tuple[Values, str]:
-    """Proportions for the splits that are not there, and that in words; empty if none are made.
+    """Return proportions for missing splits, and a description; empty if none is made.
 
     Args:
-        there: splits that the files or a column have.
-        n_items: rows, at least.
-        given: the values that are known.
-        unit: what is in one split as a whole.
+        there: Splits that the files or a column have.
+        n_items: Minimum number of rows.
+        given: Known values.
+        unit: Word for what is never divided among splits.
     """
     missing = missing_splits(there)
     if "test" in there and "valid" in there:
@@ -50,15 +50,15 @@ def split_props(
 
 
 def model_for(n_items: int, seq_len: int, known: Mapping[str, Any]) -> tuple[Values, str]:
-    """An encoder and a length of the training that takes minutes on two cores.
+    """Choose an encoder and a training length that take minutes on two cores.
 
     Args:
-        n_items: training rows, at least.
-        seq_len: length of a sequence.
-        known: the values that are given or guessed.
+        n_items: Minimum number of training rows.
+        seq_len: Length of a sequence.
+        known: Given or guessed values.
 
     Returns:
-        Values, and that in words; none where a checkpoint brings them along.
+        Values and a description in words; empty if a checkpoint defines them.
     """
     if any(known.get(x) for x in CHECKPOINTS):
         return {}, ""

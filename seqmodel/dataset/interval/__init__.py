@@ -1,4 +1,4 @@
-"""Where to read: intervals, their operations, and the files that list them."""
+"""Intervals: operations on them, and the files that list them."""
 
 _LAZY = {
     "Contigs": "seqmodel.dataset.interval.interval",
@@ -9,7 +9,7 @@ __all__ = list(_LAZY)
 
 
 def __getattr__(name: str) -> object:
-    """The named object, imported when it is first asked for."""
+    """Return the named object, which is imported on first use."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -1,8 +1,8 @@
-"""BED files: text -> Intervals and, where asked for, one more column.
+"""BED files: text -> Intervals and, on request, more columns.
 
-Read in blocks that become columns at once, so that memory stays near that of the result. A block
-is first taken as plain tab-separated BED (bed_columns.py); only if it is not are its lines looked
-at one by one, and a wrong one is named by its file and number.
+Files are read in blocks that become columns at once, so memory stays close to the size of the
+result. A block is first parsed as plain tab-separated BED (bed_columns.py). If it is not plain, its
+lines are parsed one by one; messages name the file and number of a wrong line.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ SIGNS = {**STRANDS, "*": 0}
 
 
 class Rows(NamedTuple):
-    """Fields of the data lines of a block of a file, and the line number of each, from 1."""
+    """Fields of the data lines of a block, and the line number of each, from 1."""
 
     path: str
     fields: list[list[str]]
     lines: list[int] | range
 
     def where(self, i: int) -> str:
-        """File and line of row `i`, for a message."""
+        """Return file and line of row `i`, for a message."""
         return f"{self.path} line {self.lines[i]}"
 
 
 class Bed(NamedTuple):
-    """Intervals of a file, the text that stands in one of its columns, and their line numbers."""
+    """Intervals of a file, the texts of one of its columns, and the line numbers."""
 
     path: str
     intervals: Intervals
@@ -54,7 +54,7 @@ class Bed(NamedTuple):
     lines: np.ndarray
 
     def where(self, i: int) -> str:
-        """File and line of interval `i`, for a message."""
+        """Return file and line of interval `i`, for a message."""
         return f"{self.path} line {self.lines[i]}"
 
 
@@ -66,8 +66,8 @@ class Skipped:
     """Intervals that cannot be read and are left out.
 
     Attributes:
-        counts: how many, by the reason.
-        first: what is wrong with the first one.
+        counts: Number of intervals, by reason.
+        first: What is wrong with the first one.
     """
 
     def __init__(self) -> None:
@@ -75,15 +75,15 @@ class Skipped:
         self.first = ""
 
     def add(self, why: str, n: int, message: str) -> None:
-        """Counts `n` more; `message` says what is wrong with the first of them."""
+        """Count `n` more; `message` says what is wrong with the first of them."""
         self.counts[why] = self.counts.get(why, 0) + n
         self.first = self.first or message
 
 
 class Layout(NamedTuple):
-    """What the columns of a file are: the column with the strand, from 0, and whether it must be.
+    """Columns of a file: the strand column, from 0, and whether it is required.
 
-    `strand` is None where there is none.
+    `strand` is None if the file has no strand column.
     """
 
     header: list[str]
@@ -100,24 +100,24 @@ def read_bed(
     each: Each | None = None,
     skipped: Skipped | None = None,
 ) -> Bed:
-    """Intervals of a BED file of 3 or more columns, in its order, and the texts of some columns.
+    """Read the intervals of a BED file with 3 or more columns, and the texts of some columns.
 
-    Every line must have equally many columns, separated by tabs, or by blanks where there is no
+    Every line must have equally many columns, separated by tabs, or by blanks if the line has no
     tab.
 
     Args:
-        path: plain or gzip; lines with '#', track and browser lines are left out.
-        contigs: what the coordinates refer to; they are checked against it.
-        column: one more column to return: its number from 1, or its name in the header line.
-            Without it the list of texts is empty. Several columns need `each`.
-        strand: the column with the strand, in the same way, or "none"; by default the column that
-            the header line names so, else column 6 where there is one.
-        each: gets the texts of the columns, block by block, instead of the list of texts.
-        skipped: counts intervals on unknown contigs, without length or beyond the end of their
-            contig, which are left out; without it they are errors.
+        path: Path of a plain or gzip file; lines with '#', track and browser lines are skipped.
+        contigs: Contigs of the coordinates, which are checked against them.
+        column: One more column to return: its number from 1, or its name in the header line.
+            If unset, the list of texts is empty. Several columns need `each`.
+        strand: Strand column, in the same way, or "none". Default: the column with this name in
+            the header line, else column 6 if present.
+        each: Function that receives the texts of the columns, block by block, instead.
+        skipped: Counter of intervals that are left out: on unknown contigs, empty, or beyond the
+            end of their contig. If unset, these are errors.
 
     Raises:
-        IntervalError: a line is malformed or outside of its contig; file and line are named.
+        IntervalError: A line is malformed or outside its contig; the message names file and line.
     """
     path = os.fspath(path)
     parts: list[Intervals] = []
@@ -155,14 +155,12 @@ def read_bed(
             texts += found[0] if found else []
     if not any(map(len, parts)):
         why = f" that can be read; {skipped.first}" if skipped and skipped.first else ""
-        raise IntervalError(
-            f"{path}: has no interval{why or '; BED lines are: contig, start, end'}"
-        )
+        raise IntervalError(f"{path} has no interval{why or '; BED lines are: contig, start, end'}")
     return Bed(path, concatenate(parts), texts, np.concatenate(at))
 
 
 def columns_in(column: str | int | Sequence[str | int] | None) -> list[str | int]:
-    """The columns that are asked for: one, several or none."""
+    """Return the requested columns: one, several or none."""
     if column is None:
         return []
     return [column] if isinstance(column, str | int) else list(column)
@@ -173,12 +171,12 @@ def _where(path: str, lines: np.ndarray, i: int) -> str:
 
 
 def layout_of(path: str, strand: str | int | None) -> Layout:
-    """What the columns of a file are; `strand` as for read_bed."""
+    """Return the columns of a file; for `strand` see `read_bed`."""
     return head_of(path, strand)[0]
 
 
 def head_of(path: str, strand: str | int | None) -> tuple[Layout, list[str]]:
-    """What the columns of a file are, and the fields of its first line with data."""
+    """Return the columns of a file and the fields of its first data line."""
     header, first = _read_head(path)
     if strand == "none":
         return Layout(header, None), first
@@ -191,7 +189,7 @@ def head_of(path: str, strand: str | int | None) -> tuple[Layout, list[str]]:
 
 
 def _is_ccre(fields: list[str]) -> bool:
-    """Whether a line is one of ENCODE's cCREs, of which column 6 is the kind."""
+    """Return whether a line is an ENCODE cCRE, which has its type in column 6."""
     is_kind = len(fields) > 5 and fields[5] not in SIGNS
     return is_kind and all(_ACCESSION.fullmatch(x) for x in fields[3:5])
 
@@ -204,12 +202,12 @@ def _uneven(where: str, n: int, width: int) -> IntervalError:
 
 
 def _blocks(path: str) -> Iterator[tuple[bytes, int]]:
-    """Blocks of whole lines, and the number of the first line of each, from 1."""
+    """Iterate over blocks of whole lines, with the number of their first line, from 1."""
     first, rest = 1, b""
     with open_unpacked(path, IntervalError) as f:
         is_mac = None
         while more := f.read(_BLOCK_BYTES):
-            if is_mac is None:  # lines that end with CR alone
+            if is_mac is None:  # lines that end with CR only
                 is_mac = b"\r" in more and b"\n" not in more
             if is_mac:
                 more = more.replace(b"\r", b"\n")
@@ -232,14 +230,14 @@ def _text(path: str, block: bytes, first: int) -> str:
         block = block.removeprefix(b"\xef\xbb\xbf")
     try:
         return text_of(block, lambda: path, IntervalError)
-    except IntervalError:  # looked for line by line only where there is something to find
+    except IntervalError:  # searched line by line only if the block has a match
         for number, line in enumerate(block.split(b"\n"), first):
             text_of(line, partial("{} line {}".format, path, number), IntervalError)
         raise
 
 
 def _columns(rows: Rows, contigs: Contigs, strand: int | None) -> Columns:
-    """Columns of rows that were checked."""
+    """Return the columns of checked rows."""
     fields = rows.fields
     width = len(fields[0]) if fields else 0
     signs = [] if strand is None or strand >= width else [SIGNS[x[strand]] for x in fields]
@@ -255,7 +253,7 @@ def _columns(rows: Rows, contigs: Contigs, strand: int | None) -> Columns:
 def _clean(
     rows: Rows, contigs: Contigs, layout: Layout, width: int, skipped: Skipped | None
 ) -> Rows:
-    """The data lines of a block that is not plain; each of them is checked."""
+    """Return the data lines of a block that is not plain, after checking each of them."""
     kept: list[list[str]] = []
     lines: list[int] = []
     for i, raw in enumerate(rows.fields):
@@ -276,7 +274,7 @@ def _clean(
 def _check_fields(where: str, fields: list[str], layout: Layout) -> None:
     if len(fields) < 3:
         raise IntervalError(
-            f"{where}: {len(fields)} columns, BED needs contig, start, end separated by tabs"
+            f"{where}: {len(fields)} columns, but BED needs contig, start, end separated by tabs"
         )
     for name, text in zip(("start", "end"), fields[1:3], strict=True):
         whole_number(text, partial("{}: {}".format, where, name))
@@ -284,19 +282,19 @@ def _check_fields(where: str, fields: list[str], layout: Layout) -> None:
     if at is None or (len(fields) <= at and not layout.strand_is_needed):
         return
     if len(fields) <= at:
-        raise IntervalError(f"{where}: {len(fields)} columns, the strand is column {at + 1}")
+        raise IntervalError(f"{where}: {len(fields)} columns, but the strand is column {at + 1}")
     if fields[at] not in SIGNS:
         raise IntervalError(
-            f"{where}: strand {fields[at]!r} is none of + - . * (column {at + 1}); "
-            "see --strand_column, which may be none"
+            f"{where}: strand {fields[at]!r} is not one of + - . * (column {at + 1}); "
+            "set --strand_column to another column or to none"
         )
 
 
 def whole_number(text: str, what: Callable[[], str]) -> int:
-    """The whole number that a text is; `what()` names it in the message.
+    """Parse a whole number; `what()` names it in the message.
 
     Raises:
-        IntervalError: it is no whole number, or larger than any contig.
+        IntervalError: The text is not a whole number, or is larger than any contig.
     """
     if not _WHOLE.fullmatch(text):
         raise IntervalError(f"{what()} {text!r} is not a whole number")
@@ -306,10 +304,10 @@ def whole_number(text: str, what: Callable[[], str]) -> int:
 
 
 def is_known(where: str, name: str, contigs: Contigs, skipped: Skipped | None) -> bool:
-    """Whether a contig is known; one that is not is counted.
+    """Return whether a contig is known, and count unknown ones.
 
     Raises:
-        IntervalError: it is not, and nothing is left out.
+        IntervalError: It is unknown, and `skipped` is unset.
     """
     if name in contigs.numbers:
         return True
@@ -323,10 +321,10 @@ def is_known(where: str, name: str, contigs: Contigs, skipped: Skipped | None) -
 def rows_kept(
     where: Callable[[int], str], part: Intervals, skipped: Skipped | None = None
 ) -> np.ndarray:
-    """Which intervals lie on their contig and have a length, bool [n]; the others are counted.
+    """Return which intervals are on their contig and not empty, bool [n]; count the others.
 
     Raises:
-        IntervalError: one does not, and nothing is left out; with `where(i)` of interval i.
+        IntervalError: An interval is wrong, and `skipped` is unset; `where(i)` names interval i.
     """
     kinds = {
         "of zero length": part.length <= 0,
@@ -345,7 +343,7 @@ def rows_kept(
 
 
 def _wrong(part: Intervals, i: int) -> str:
-    """What is wrong with an interval that is empty or outside of its contig."""
+    """Return what is wrong with an interval that is empty or outside its contig."""
     x, size = part[i], int(part.contigs.lengths[part.contig[i]])
     if x.start < 0:
         return f"start {x.start} is negative"
@@ -355,9 +353,9 @@ def _wrong(part: Intervals, i: int) -> str:
 
 
 def is_header(raw: list[str]) -> bool:
-    """Whether the fields between tabs are the names of columns.
+    """Return whether the fields between tabs are the names of columns.
 
-    Where there is no tab a comment in prose may begin with such a word.
+    Without tabs, a comment in prose may begin with such a word.
     """
     fields = raw if len(raw) > 1 else raw[0].lstrip("#").split()
     if len(fields) < 2 or fields[0].strip().lstrip("#").strip().lower() not in _FIRST_NAMES:
@@ -369,9 +367,9 @@ def is_header(raw: list[str]) -> bool:
 
 
 def _read_head(path: str) -> tuple[list[str], list[str]]:
-    """Names of the columns of the header line, as `#chrom start end label`, and the first line.
+    """Read the column names in the header, such as `#chrom start end label`, and the first line.
 
-    Both are empty where there is none.
+    Both are empty if missing.
     """
     header: list[str] = []
     for line in lines(path, IntervalError):
@@ -386,7 +384,7 @@ def _read_head(path: str) -> tuple[list[str], list[str]]:
 
 
 def column_number(path: str, column: str | int, header: list[str]) -> int:
-    """Number from 0 of a column given by its number from 1 or by its name."""
+    """Return the number from 0 of a column given by its number from 1 or its name."""
     text = str(column)
     if text.isdigit() and int(text) > 0:
         return int(text) - 1
@@ -396,7 +394,9 @@ def column_number(path: str, column: str | int, header: list[str]) -> int:
     if text in names:
         return names.index(text)
     known = ", ".join(header) or "no header line (begin it with #chrom)"
-    raise IntervalError(f"{path}: no column {text!r}; there is {known}; its number will also do")
+    raise IntervalError(
+        f"{path}: no column {text!r}; the file has {known}; a number from 1 is also valid"
+    )
 
 
 def _column(rows: Rows, number: int) -> list[str]:
@@ -405,5 +405,5 @@ def _column(rows: Rows, number: int) -> list[str]:
     except IndexError:
         i = next(i for i, x in enumerate(rows.fields) if len(x) <= number)
         raise IntervalError(
-            f"{rows.where(i)}: {len(rows.fields[i])} columns, column {number + 1} is wanted"
+            f"{rows.where(i)}: {len(rows.fields[i])} columns, but column {number + 1} is requested"
         ) from None

@@ -1,7 +1,7 @@
-"""Plain BED text as columns, without a Python object a line: the fast path of bed.py.
+"""Plain BED text as columns, without a Python object per line: the fast path of bed.py.
 
-Returns None for whatever is not plain (comments, blanks, other separators, mistakes); bed.py then
-looks at the lines one by one.
+The result is None for text that is not plain (comments, blanks, other separators, mistakes); bed.py
+then parses the lines one by one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SIGN_OF[[ord("+"), ord("-"), ord("."), ord("*")]] = 1, -1, 0, 0
 
 
 class Columns(NamedTuple):
-    """Columns of n lines, and how many there are in each."""
+    """Columns of n lines, and the number of columns per line."""
 
     contig: np.ndarray
     start: np.ndarray
@@ -30,12 +30,12 @@ class Columns(NamedTuple):
 
 
 def plain_columns(block: bytes, contigs: Contigs, strand_number: int | None) -> Columns | None:
-    """Columns of a block of whole lines, or None if it is not plain BED with known contigs.
+    """Parse a block of whole lines; return None if it is not plain BED with known contigs.
 
     Args:
-        block: the lines.
-        contigs: the contigs that are known.
-        strand_number: column with the strand, from 0, where there are so many; None for none.
+        block: Text of the lines.
+        contigs: Known contigs.
+        strand_number: Strand column, from 0, used if the lines have it; None means no strand.
     """
     text = np.frombuffer(block if block.endswith(b"\n") else block + b"\n", dtype=np.uint8)
     ends = np.flatnonzero(text == _NEWLINE)
@@ -47,7 +47,7 @@ def plain_columns(block: bytes, contigs: Contigs, strand_number: int | None) -> 
     separators = tabs.reshape(len(ends), width)
     if not ((separators[:, 0] > begins).all() and (separators[:, -1] < ends).all()):
         return None
-    # where field j of each line begins, and one beyond its last character
+    # start of field j in each line, and end (one beyond its last character)
     starts = np.column_stack((begins, separators + 1))
     stops = np.column_stack((separators, ends - (text[ends - 1] == ord("\r"))))
     contig = _contigs(text, starts[:, 0], stops[:, 0], contigs)
@@ -66,7 +66,7 @@ def _integers(text: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarr
         return None
     value = np.zeros(len(start), dtype=np.int64)
     for i in range(int(size.max())):
-        # counted from the right; before a shorter number its first digit is read again, times 0
+        # counted from the right; for a shorter number, its first digit is read again, times 0
         digit = text[np.maximum(stop - 1 - i, start)] - np.uint8(_ZERO)
         if (digit > 9).any():
             return None
@@ -82,7 +82,7 @@ def _strands(text: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarra
 def _contigs(
     text: np.ndarray, start: np.ndarray, stop: np.ndarray, contigs: Contigs
 ) -> np.ndarray | None:
-    """Number of the contig of each line; -1 never comes out, None does."""
+    """Return the contig index of each line; None if any contig is unknown."""
     size = stop - start
     width = int(size.max())
     if width > 64:
@@ -94,7 +94,7 @@ def _contigs(
     known = contigs.numbers
     numbers = np.full(len(names), -1, dtype=np.int32)
     left = np.arange(len(names))
-    for _ in range(_ROUNDS):  # few contigs: a comparison for each is faster than a sort
+    for _ in range(_ROUNDS):  # few contigs: comparing with each is faster than sorting
         if not len(left):
             break
         same = names[left] == names[left[0]]

@@ -1,4 +1,4 @@
-"""Interval files of all kinds, told by their names: BED, narrowPeak, GFF3, GTF; and aliases."""
+"""Interval files of all formats, by extension: BED, narrowPeak, GFF3, GTF; and aliases."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def read_intervals(
     each: Each | None = None,
     skipped: Skipped | None = None,
 ) -> Bed:
-    """Intervals of a file and the texts of one or more of its columns.
+    """Read the intervals of a file and the texts of one or more of its columns.
 
     Args:
-        path: BED of 3 to 6 columns and more, .narrowPeak, .gff, .gff3 or .gtf; plain or gzip.
-        contigs: what the coordinates refer to.
-        column: one more column: a number from 1, a name of the header line; for GFF and GTF also
+        path: BED file with 3 or more columns, .narrowPeak, .gff, .gff3 or .gtf; plain or gzip.
+        contigs: Contigs of the coordinates.
+        column: One more column: a number from 1 or a name in the header line; for GFF and GTF also
             the name of an attribute.
-        feature: type of the GFF or GTF lines that are read, such as gene or CDS.
-        summits: of a narrowPeak file give the summits, one letter each, instead of the peaks.
-        strand: the column with the strand, in the way of `column`, or "none"; by default what the
-            header line or the kind of the file says.
-        each: gets the texts of the columns, block by block, as for read_bed.
-        skipped: counts the intervals that cannot be read, as for read_bed.
+        feature: Type of the GFF or GTF lines to read, such as gene or CDS.
+        summits: Return the summits of a narrowPeak file, 1 bp each, instead of the peaks.
+        strand: Strand column, in the format of `column`, or "none". Default: according to the
+            header line or the file format.
+        each: Function that receives the texts of the columns, block by block; see `read_bed`.
+        skipped: Counter of the intervals that cannot be read; see `read_bed`.
 
     Raises:
-        IntervalError: a line is malformed or outside of its contig; file and line are named.
+        IntervalError: A line is malformed or outside its contig; the message names file and line.
     """
     path = os.fspath(path)
     kind = _NAMED.search(os.path.basename(path))
@@ -74,13 +74,13 @@ def read_intervals(
 
 
 def has_summits(path: str | os.PathLike) -> bool:
-    """Whether a file is of a kind that names the summit of each interval, by its name."""
+    """Return whether the extension of a file means that its intervals have summits."""
     kind = _NAMED.search(os.path.basename(os.fspath(path)))
     return kind is not None and kind[1].lower() == "narrowpeak"
 
 
 def kind_of(path: str) -> str:
-    """What the name of a file says of its kind: narrowpeak, gff, gff3, gtf, or else bed."""
+    """Return the format by the extension of a file: narrowpeak, gff, gff3, gtf, or else bed."""
     kind = _NAMED.search(os.path.basename(path))
     return "bed" if kind is None else kind[1].lower()
 
@@ -96,23 +96,23 @@ def _at_summits(peaks: Bed, texts: list[str]) -> Bed:
     if len(wrong):
         raise IntervalError(
             f"{peaks.where(int(wrong[0]))}: summit {summit[wrong[0]]} (column 10) is beyond the "
-            f"peak, which has {x.length[wrong[0]]} letters (-1 for none)"
+            f"peak, which has {x.length[wrong[0]]} bp (-1 for no summit)"
         )
     position = x.start + np.where(summit < 0, x.length // 2, summit)  # -1: no summit was called
     return peaks._replace(intervals=Intervals(x.contigs, x.contig, position, 1, x.strand))
 
 
 def read_aliases(path: str | os.PathLike, contigs: Contigs) -> Contigs:
-    """The same contigs, known by other names as well.
+    """Return the contigs with additional names.
 
     Args:
-        path: lines of names of one contig, separated by tabs or blanks, in any order and number
-            (such as UCSC's chromAlias.txt); '#' begins a comment. One of them must be in `contigs`,
-            other lines are left out.
-        contigs: the contigs of the sequences.
+        path: File with the names of one contig per line, separated by tabs or blanks, in any
+            order and number (such as UCSC's chromAlias.txt); '#' begins a comment. Lines without a
+            name in `contigs` are skipped.
+        contigs: Contigs of the sequences.
 
     Raises:
-        IntervalError: a line joins two contigs, or a name is given to two.
+        IntervalError: A line joins two contigs, or two contigs get the same name.
     """
     aliases: dict[str, int] = {}
     for number, line in enumerate(lines(path, IntervalError), 1):
@@ -125,5 +125,5 @@ def read_aliases(path: str | os.PathLike, contigs: Contigs) -> Contigs:
             )
         for word in words if own else ():
             if aliases.setdefault(word, min(own)) != min(own):
-                raise IntervalError(f"{path} line {number}: {word!r} is given to two contigs")
+                raise IntervalError(f"{path} line {number}: {word!r} is an alias of two contigs")
     return Contigs(contigs.names, contigs.lengths, aliases)

@@ -2,9 +2,9 @@
 
 Attributes are read by the rules of each format (docs/decisions/gff.md):
 
-    GFF3        key=value;key=value,value    with percent-encoding, quotes are characters
-    GTF, GFF2   key "value"; key 3;          with semicolons in quotes; '#' outside of them begins a
-                                             comment; a key may stand several times
+    GFF3        key=value;key=value,value    with percent-encoding; quotes are characters
+    GTF, GFF2   key "value"; key 3;          with semicolons in quotes; '#' outside quotes begins a
+                                             comment; a key may occur several times
 
 Several values are joined by commas.
 """
@@ -41,13 +41,13 @@ NAMES = ["seqid", "source", "type", "start", "end", "score", "strand", "phase", 
 _VERSION = re.compile(r"##\s*gff-version\s+(\d+)", re.IGNORECASE)
 _NOT_DATA = ("#", "track ", "browser ")
 SIGNS_OF_GFF = {**SIGNS, "?": 0}
-# one attribute of GTF: key, then a quoted or a plain value; \" is a quote within quotes
+# one attribute of GTF: key, then a quoted or a plain value; \" is a quote inside quotes
 _GTF_ATTRIBUTE = re.compile(r'\s*([^\s;"#]+)\s+(?:"((?:\\"|[^"])*)"|([^\s;"#]+))\s*(?:;|$|(?=#))')
 _GFF3_KEY = re.compile(r"\s*[^\s;=]+=")
 
 
 class Line(NamedTuple):
-    """A line that is a feature, with its nine fields."""
+    """Feature line with its nine fields."""
 
     number: int
     where: str
@@ -74,21 +74,21 @@ def read_gff(
     each: Each | None = None,
     skipped: Skipped | None = None,
 ) -> Bed:
-    """Intervals of a GFF3, GTF or GFF2 file and the texts of one column or attribute.
+    """Read the intervals of a GFF3, GTF or GFF2 file, and the texts of a column or attribute.
 
     Args:
-        path: .gff3, .gtf, or .gff, whose version is that of its `##gff-version` line or else what
-            its first attributes are; plain or gzip.
-        contigs: what the coordinates refer to.
-        column: a number from 1, the name of a column in `NAMES`, or of an attribute.
-        feature: type of the lines that are read, such as gene or CDS; None for all. Each line is an
-            interval of its own, also the segments of one CDS.
-        strand: column or attribute with the strand, or "none"; by default column 7.
-        each: as for read_bed.
-        skipped: as for read_bed.
+        path: .gff3, .gtf, or .gff file, plain or gzip; the `##gff-version` line or else the first
+            attributes determine the version of .gff.
+        contigs: Contigs of the coordinates.
+        column: Number from 1, or name of a column in `NAMES` or of an attribute.
+        feature: Type of the lines to read, such as gene or CDS; None reads all. Each line is a
+            separate interval, including the segments of one CDS.
+        strand: Column or attribute with the strand, or "none". Default: column 7.
+        each: See `read_bed`.
+        skipped: See `read_bed`.
 
     Raises:
-        IntervalError: a line is malformed or outside of its contig; file and line are named.
+        IntervalError: A line is malformed or outside its contig; the message names file and line.
     """
     path = os.fspath(path)
     kinds: set[str] = set()
@@ -102,7 +102,9 @@ def read_gff(
         raise IntervalError(f"{path}: has no interval that can be read; {skipped.first}")
     if not found:
         there = f"; it has {', '.join(sorted(kinds)[:12])}" if kinds else ""
-        raise IntervalError(f"{path}: no line of feature {feature!r}{there}; see --feature")
+        raise IntervalError(
+            f"{path}: no line has feature {feature!r}{there}; set --feature to another type"
+        )
     start = np.array([x.start for x in found])
     intervals = Intervals(
         contigs,
@@ -123,7 +125,7 @@ def read_gff(
 
 
 def features_of(path: str) -> Iterator[Line]:
-    """The lines that are features, with nine fields each."""
+    """Iterate over the feature lines, with nine fields each."""
     is_gff3 = _is_gff3_by_name(path)
     for number, text in enumerate(lines(path, IntervalError), 1):
         if text.startswith(("##FASTA", ">")):
@@ -150,10 +152,10 @@ def _is_gff3_by_name(path: str) -> bool | None:
 def _fields(where: str, text: str) -> list[str]:
     fields = [x.strip() for x in text.rstrip("\r\n").split("\t")]
     if len(fields) < 9:
-        raise IntervalError(f"{where}: {len(fields)} columns, GFF and GTF have 9 between tabs")
+        raise IntervalError(f"{where}: {len(fields)} columns, but GFF and GTF have 9 between tabs")
     if any(x and not x.startswith("#") for x in fields[9:]):
         raise IntervalError(
-            f"{where}: {len(fields)} columns, GFF and GTF have 9 (a tab in an attribute is "
+            f"{where}: {len(fields)} columns, but GFF and GTF have 9 (a tab in an attribute is "
             "written %09 in GFF3)"
         )
     return fields[:9]
@@ -166,12 +168,12 @@ def _feature(line: Line, columns: list[str | int], strand: str | int | None) -> 
         for name, text in zip(("start", "end"), fields[3:5], strict=True)
     )
     if fields[7] not in ("0", "1", "2", "."):
-        raise IntervalError(f"{where}: phase {fields[7]!r} is none of 0 1 2 . (column 8)")
+        raise IntervalError(f"{where}: phase {fields[7]!r} is not one of 0 1 2 . (column 8)")
     sign = "." if strand == "none" else fields[6] if strand is None else _text(line, strand)
     if sign not in SIGNS_OF_GFF:
         raise IntervalError(
-            f"{where}: strand {sign!r} is none of + - . ? (column {strand or 7}); "
-            "see --strand_column, which may be none"
+            f"{where}: strand {sign!r} is not one of + - . ? (column {strand or 7}); "
+            "set --strand_column to another column or to none"
         )
     texts = [_text(line, x) for x in columns]
     # from 1-based closed
@@ -182,20 +184,20 @@ def _text(line: Line, column: str | int) -> str:
     if str(column).isdigit() or column in NAMES:
         number = column_number(line.where, column, NAMES)
         if number >= len(NAMES):
-            raise IntervalError(f"{line.where}: 9 columns, column {number + 1} is wanted")
+            raise IntervalError(f"{line.where}: 9 columns, but column {number + 1} is requested")
         return line.fields[number]
     parse = gff3_attributes if line.is_gff3 else gtf_attributes
     values = parse(line.fields[8], lambda: line.where).get(str(column))
     if values is None:
-        raise IntervalError(f"{line.where}: has no attribute {column!r}")
+        raise IntervalError(f"{line.where}: no attribute {column!r}")
     return ",".join(values)
 
 
 def gff3_attributes(text: str, where: Callable[[], str]) -> dict[str, list[str]]:
-    """Values of each attribute of a line of GFF3 (Sequence Ontology, version 1.26).
+    """Return the values of each attribute of a line of GFF3 (Sequence Ontology, version 1.26).
 
     Raises:
-        IntervalError: one has no '=', or stands twice; `where()` names the line.
+        IntervalError: One has no '=', or occurs twice; `where()` names the line.
     """
     found: dict[str, list[str]] = {}
     for part in text.split(";") if text != "." else ():
@@ -205,23 +207,23 @@ def gff3_attributes(text: str, where: Callable[[], str]) -> dict[str, list[str]]
         key = _decoded(key)
         if not equals or not key:
             raise IntervalError(
-                f"{where()}: attribute {part.strip()!r} is not key=value, as GFF3 has it; a "
+                f"{where()}: attribute {part.strip()!r} is not key=value, the form in GFF3; a "
                 "semicolon in a value is written %3B"
             )
         if key in found:
             raise IntervalError(
-                f"{where()}: attribute {key!r} stands twice; GFF3 separates values by commas"
+                f"{where()}: attribute {key!r} occurs twice; GFF3 separates values by commas"
             )
         found[key] = [_decoded(x) for x in value.split(",")]
     return found
 
 
 def gtf_attributes(text: str, where: Callable[[], str]) -> dict[str, list[str]]:
-    """Values of each attribute of a line of GTF (GTF 2.2) or GFF2.
+    """Return the values of each attribute of a line of GTF (GTF 2.2) or GFF2.
 
     Raises:
-        IntervalError: what is left is not `key "value";`, or a quote is not closed; `where()` names
-            the line.
+        IntervalError: The rest is not `key "value";`, or a quote is not closed; `where()` names the
+            line.
     """
     found: dict[str, list[str]] = {}
     at, end = 0, len(text.rstrip())
@@ -229,8 +231,8 @@ def gtf_attributes(text: str, where: Callable[[], str]) -> dict[str, list[str]]:
         match = _GTF_ATTRIBUTE.match(text, at, end)
         if match is None:
             raise IntervalError(
-                f'{where()}: attribute {text[at:end].strip()[:60]!r} is not key "value"; as GTF '
-                "has it (is a quote not closed?)"
+                f'{where()}: attribute {text[at:end].strip()[:60]!r} is not key "value"; the form '
+                "in GTF (is a quote not closed?)"
             )
         key, quoted, plain = match.groups()
         found.setdefault(key, []).append(plain if quoted is None else quoted.replace('\\"', '"'))
@@ -239,7 +241,7 @@ def gtf_attributes(text: str, where: Callable[[], str]) -> dict[str, list[str]]:
 
 
 def _decoded(text: str) -> str:
-    """Text without percent-encoding, which is UTF-8 or else Latin-1."""
+    """Decode percent-encoding, which is UTF-8 or else Latin-1."""
     if "%" not in text:
         return text
     try:

@@ -1,4 +1,4 @@
-"""Intervals on contigs as columns: 16 bytes each, no Python object an item.
+"""Intervals on contigs as columns: 16 bytes each, without a Python object per item.
 
 Second stage of the flow: BED files and tiles become `Intervals`, which the reader (window.py)
 turns into windows of a store. Coordinates are 0-based half-open. Files are read in bed.py.
@@ -19,12 +19,12 @@ STRAND_SIGNS = {1: "+", -1: "-", 0: "."}
 
 
 class Contigs:
-    """Names and lengths of contigs; what coordinates refer to.
+    """Names and lengths of contigs, which define coordinates.
 
     Args:
-        names: their names.
-        lengths: their lengths.
-        aliases: numbers of contigs by other names that are understood as well.
+        names: Names of the contigs.
+        lengths: Lengths of the contigs.
+        aliases: Numbers of contigs by their other accepted names.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class Contigs:
 
     @cached_property
     def numbers(self) -> dict[str, int]:
-        """Number of each contig by its name and by its aliases."""
+        """Number of each contig, by name and by alias."""
         return self.aliases | {name: i for i, name in enumerate(self.names)}
 
     def number(self, name: str, where: str = "contigs") -> int:
-        """Number of the contig `name`.
+        """Return the number of the contig `name`.
 
         Raises:
-            IntervalError: there is none.
+            IntervalError: No contig has this name.
         """
         number = self.numbers.get(name)
         if number is None:
@@ -57,7 +57,7 @@ class Contigs:
         return number
 
     def unknown(self, name: str) -> str:
-        """What to say of a contig that is not there."""
+        """Return the message for an unknown contig."""
         shown = ", ".join(self.names[:5]) + (", ..." if len(self) > 5 else "")
         hint = "" if self.aliases else "; --contig_aliases can tell which names are the same"
         return f"contig {name!r} is not in the sequences, which have {shown}{hint}"
@@ -65,7 +65,7 @@ class Contigs:
 
 @dataclass(frozen=True)
 class Interval:
-    """One interval, for people; `Intervals` is what the code works with."""
+    """One interval, for people; the code works with `Intervals`."""
 
     contig: str
     start: int
@@ -81,11 +81,11 @@ class Intervals:
     """Intervals as columns. A window may reach beyond its contig: `start` may be negative.
 
     Args:
-        contigs: what the coordinates refer to.
-        contig: number of the contig of each, integer [n].
+        contigs: Contigs of the coordinates.
+        contig: Number of the contig of each interval, integer [n].
         start: 0-based start, integer [n].
-        length: length of each, integer [n] or one number for all (then it takes no memory).
-        strand: 1, -1 or 0 where there is none, integer [n] or one number for all.
+        length: Length of each interval, integer [n], or one number for all, without memory.
+        strand: 1, -1, or 0 without strand; integer [n], or one number for all.
     """
 
     def __init__(
@@ -98,29 +98,29 @@ class Intervals:
     ) -> None:
         self.contigs = contigs
         self.start = np.asarray(start, dtype=np.int64)
-        # Contig and strand share a column, so that an interval stays within 16 bytes.
+        # Contig and strand share a column, so that an interval takes 16 bytes.
         packed = (np.asarray(contig, dtype=np.int32) << 2) | (np.asarray(strand, np.int32) + 1)
         self._where = np.broadcast_to(packed, self.start.shape)
         self.length = np.broadcast_to(np.asarray(length, dtype=np.int32), self.start.shape)
 
     @property
     def contig(self) -> np.ndarray:
-        """Number of the contig of each, int32 [n]."""
+        """Contig number of each interval, int32 [n]."""
         return self._where >> 2
 
     @property
     def strand(self) -> np.ndarray:
-        """Strand of each, int8 [n]: 1, -1, or 0 where there is none."""
+        """Strand of each interval, int8 [n]: 1, -1, or 0 without strand."""
         return ((self._where & 3) - 1).astype(np.int8)
 
     @property
     def end(self) -> np.ndarray:
-        """End of each, int64 [n]."""
+        """End of each interval, int64 [n]."""
         return self.start + self.length
 
     @property
     def nbytes(self) -> int:
-        """Memory of the columns in bytes; a column with one value for all counts nothing."""
+        """Memory of the columns in bytes; a column with one value for all takes none."""
         return sum(x.nbytes for x in (self._where, self.start, self.length) if any(x.strides))
 
     def __len__(self) -> int:
@@ -140,7 +140,7 @@ class Intervals:
         return f"Intervals(n={len(self)}, first={self[0] if len(self) else None})"
 
     def select(self, which: np.ndarray) -> Intervals:
-        """The intervals of a bool mask or an array of indices."""
+        """Return the intervals of a bool mask or an array of indices."""
         chosen = object.__new__(Intervals)  # __init__ would unpack and pack the columns again
         chosen.contigs, chosen._where = self.contigs, self._where[which]
         chosen.start = self.start[which]
@@ -152,20 +152,20 @@ class Intervals:
 
     @cached_property
     def is_inside(self) -> np.ndarray:
-        """Which lie wholly on their contig, bool [n]."""
+        """Return which intervals lie wholly on their contig, bool [n]."""
         return (self.start >= 0) & (self.end <= self.contigs.lengths[self.contig])
 
     def anchored(self, length: int, anchor: str = "middle") -> Intervals:
-        """Windows of `length` that have one base of each interval at the same index on any strand.
+        """Return windows of `length` with one base of each interval at the same index.
 
-        That base is at index `length // 2` of the window as it is read, thus on `-` of its reverse
-        complement.
+        That base is at index `length // 2` of the window in reading direction; on `-`, this is an
+        index in the reverse complement.
 
         Args:
-            length: length of the windows.
-            anchor: the base; "middle": `start + length // 2` of the interval (an interval that has
-                the length of the window already is left as it is), or "five_prime": its first base
-                as it is read, on `-` the last one before `end`.
+            length: Length of the windows.
+            anchor: "middle" is the base `start + length // 2` of the interval (an interval that
+                already has the length of the window is unchanged); "five_prime" is the first base
+                in reading direction, which on `-` is the last one before `end`.
         """
         strand = self.strand
         if anchor == "five_prime":
@@ -179,23 +179,23 @@ class Intervals:
         return Intervals(self.contigs, self.contig, start, length, strand)
 
     def widened(self, by: int) -> Intervals:
-        """The intervals with `by` more letters at either end; fewer, if it is negative."""
+        """Extend the intervals by `by` positions at both ends; a negative `by` shortens them."""
         is_constant = not self.length.strides[0]
         length = int(self.length[:1].sum()) if is_constant else self.length
         return Intervals(self.contigs, self.contig, self.start - by, length + 2 * by, self.strand)
 
     def on(self, names: Sequence[str], where: str = "contigs") -> np.ndarray:
-        """Which lie on the named contigs, bool [n].
+        """Return which intervals lie on the named contigs, bool [n].
 
         Raises:
-            IntervalError: a name is of no contig.
+            IntervalError: A name is not a contig.
         """
         numbers = [self.contigs.number(name, where) for name in names]
         return np.isin(self.contig, numbers)
 
 
 def concatenate(parts: Sequence[Intervals]) -> Intervals:
-    """All intervals of `parts`, which share their contigs, in order."""
+    """Concatenate the intervals of `parts`, which share their contigs."""
     lengths = {
         int(x.length[0]) if len(x) else 0 for x in parts if not len(x) or not x.length.strides[0]
     }
@@ -217,17 +217,17 @@ def tiles(
     names: Sequence[str] | None = None,
     incomplete: str = "drop",
 ) -> Intervals:
-    """Windows of `length` every `stride` letters over whole contigs.
+    """Return windows of `length` every `stride` positions over whole contigs.
 
     Args:
-        contigs: what to cover.
-        length: length of a tile.
-        stride: from start to start; default `length`, so that tiles do not overlap.
-        names: only these contigs.
-        incomplete: the tile that reaches beyond the end of its contig: "drop", or "pad".
+        contigs: Contigs to cover.
+        length: Length of a tile.
+        stride: Distance between starts. Default: `length`, so that tiles do not overlap.
+        names: Names of the contigs to cover. Default: all.
+        incomplete: Treatment of a tile that reaches beyond its contig: "drop" or "pad".
 
     Raises:
-        IntervalError: no contig is long enough for a tile.
+        IntervalError: No contig is long enough for a tile.
     """
     stride = stride or length
     numbers = (
@@ -238,13 +238,14 @@ def tiles(
     sizes = contigs.lengths[numbers]
     room = sizes - length if incomplete == "drop" else sizes - 1
     counts = np.where(room >= 0, room // stride + 1, 0)
-    if incomplete == "pad":  # no tile that brings nothing new
+    if incomplete == "pad":  # no tile without new positions
         counts = np.minimum(counts, np.maximum(-(-(sizes - length) // stride), 0) + 1)
         counts[sizes == 0] = 0
     if not counts.sum():
         longest = int(sizes.max()) if len(sizes) else 0
         raise IntervalError(
-            f"seq_len={length} is longer than every contig (the longest has {longest}); lower it"
+            f"seq_len={length} is longer than every contig (the longest has {longest}); "
+            "lower seq_len"
         )
     contig = np.repeat(numbers, counts)
     first = np.repeat(np.cumsum(counts) - counts, counts)

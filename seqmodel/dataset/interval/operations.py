@@ -1,6 +1,6 @@
-"""Arithmetic of intervals: merged regions, how much of an interval they cover, what is left.
+"""Interval arithmetic: union, coverage, gaps, intersection and difference of regions.
 
-All contigs lie on one line, one after the other, so that each operation is a sort and a search.
+All contigs are concatenated on one line, so that each operation is a sort and a search.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from seqmodel.dataset.interval.interval import Contigs, Intervals
 
 
 class Regions(NamedTuple):
-    """Disjoint regions on the line of all contigs, sorted; they do not touch."""
+    """Sorted, disjoint regions on the line of all contigs, which do not touch."""
 
     contigs: Contigs
     start: np.ndarray
@@ -21,12 +21,12 @@ class Regions(NamedTuple):
 
 
 def line_offsets(contigs: Contigs) -> np.ndarray:
-    """Where each contig begins on the line, int64; a gap keeps neighbours from touching."""
+    """Return the start of each contig on the line, int64; a gap separates neighbours."""
     return np.cumsum(contigs.lengths + 1) - contigs.lengths - 1
 
 
 def regions(x: Intervals) -> Regions:
-    """The union of intervals, clipped to their contigs; neighbours that touch are one."""
+    """Return the union of intervals, clipped to their contigs; touching neighbours are merged."""
     sizes = x.contigs.lengths[x.contig]
     offset = line_offsets(x.contigs)[x.contig]
     start = offset + np.clip(x.start, 0, sizes)
@@ -42,13 +42,13 @@ def regions(x: Intervals) -> Regions:
 
 
 def covered(x: Intervals, by: Regions) -> np.ndarray:
-    """Number of letters of each interval that lie in `by`, int64 [n]."""
+    """Return the number of positions of each interval that lie in `by`, int64 [n]."""
     sizes = x.contigs.lengths[x.contig]
     offset = line_offsets(x.contigs)[x.contig]
     total = np.concatenate(([0], np.cumsum(by.end - by.start)))
 
     def before(position: np.ndarray) -> np.ndarray:
-        """Letters of `by` that lie before each position."""
+        """Count the positions of `by` before each position."""
         i = np.searchsorted(by.start, position, side="right")
         inside = np.append(by.end, 0)[i - 1] - position
         return total[i] - np.where(i > 0, np.maximum(inside, 0), 0)
@@ -59,7 +59,7 @@ def covered(x: Intervals, by: Regions) -> np.ndarray:
 
 
 def gaps(x: Regions) -> Regions:
-    """All that is on no region."""
+    """Return the complement of the regions."""
     offset = line_offsets(x.contigs)
     start = np.concatenate((offset, x.end))
     contig_end = offset + x.contigs.lengths
@@ -71,22 +71,22 @@ def gaps(x: Regions) -> Regions:
 
 
 def intersect(a: Regions, b: Regions) -> Regions:
-    """All that is on a region of both."""
+    """Return the intersection of two sets of regions."""
     edges = np.concatenate((a.start, b.start, a.end, b.end))
     step = np.repeat([1, -1], [len(a.start) + len(b.start), len(a.end) + len(b.end)])
-    order = np.lexsort((step, edges))  # ends before starts, so that touching is not overlapping
+    order = np.lexsort((step, edges))  # ends before starts, so that touching regions do not overlap
     depth = np.cumsum(step[order])
     begins = np.flatnonzero(depth == 2)
     return Regions(a.contigs, edges[order][begins], edges[order][begins + 1])
 
 
 def subtract(a: Regions, b: Regions) -> Regions:
-    """What of `a` is not on `b`."""
+    """Return the parts of `a` that are not in `b`."""
     return intersect(a, gaps(b))
 
 
 def to_intervals(x: Regions) -> Intervals:
-    """Regions as intervals without strand."""
+    """Convert regions to intervals without strand."""
     offset = line_offsets(x.contigs)
     contig = np.searchsorted(offset, x.start, side="right") - 1
     return Intervals(x.contigs, contig, x.start - offset[contig], x.end - x.start)

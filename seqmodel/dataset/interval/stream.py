@@ -1,7 +1,7 @@
 """Interval files line by line, in constant memory, with all columns of each line.
 
-For applying a model: every line is a row of the output, so nothing is left out and a contig that is
-not known is no error. Training reads whole files as columns (file.py).
+Used to apply a model: every line is a row of the output, so nothing is left out and an unknown
+contig is not an error. Training reads whole files as columns (file.py).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _GFF_IDS = ("ID", "Name", "transcript_id", "gene_id")
 
 
 class Line(NamedTuple):
-    """One interval, 0-based half-open; `summit` is None, or of a narrowPeak line its position."""
+    """One interval, 0-based half-open; `summit` is a position for narrowPeak, else None."""
 
     number: int
     contig: str
@@ -50,18 +50,18 @@ class Line(NamedTuple):
 
 
 class IntervalLines:
-    """The intervals of a file, in its order.
+    """Iterator over the intervals of a file, in its order.
 
     Args:
-        path: BED of 3 and more columns, .narrowPeak, .gff, .gff3 or .gtf; plain or gzip.
-        feature: type of the GFF or GTF lines that are read; None for all.
-        strand: column with the strand, as for `read_intervals`.
-        keep: further columns, by name or number from 1 (in GFF and GTF also attributes); "all" for
-            all that are not contig, start, end, name or strand.
+        path: BED file with 3 or more columns, .narrowPeak, .gff, .gff3 or .gtf; plain or gzip.
+        feature: Type of the GFF or GTF lines to read; None reads all.
+        strand: Strand column; see `read_intervals`.
+        keep: More columns, by name or number from 1 (in GFF and GTF also attributes); "all" means
+            all except contig, start, end, name and strand.
 
     Attributes:
-        kept: names of the columns that are kept.
-        has_name: whether there is a column with names.
+        kept: Names of the kept columns.
+        has_name: Whether the file has a column with names.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class IntervalLines:
             at = self._layout.strand
             if at is not None and self._layout.strand_is_needed and first and at >= len(first):
                 raise IntervalError(
-                    f"{self.path}: {len(first)} columns, the strand is column {at + 1}"
+                    f"{self.path}: {len(first)} columns, but the strand is column {at + 1}"
                 )
             self._used = {0, 1, 2, *([] if at is None else [at])}
         self._name_at = None if self._is_gff or self._width < 4 else self._name_column()
@@ -96,15 +96,15 @@ class IntervalLines:
         self.kept = list(self._keep)
 
     def __iter__(self) -> Iterator[Line]:
-        """The intervals.
+        """Iterate over the intervals.
 
         Raises:
-            IntervalError: a line is malformed; file and line are named.
+            IntervalError: A line is malformed; the message names file and line.
         """
         return self._gff() if self._is_gff else self._bed()
 
     def where(self, number: int) -> str:
-        """File and line, for a message."""
+        """Return file and line, for a message."""
         return f"{self.path} line {number}"
 
     def _name_column(self) -> int | None:
@@ -122,11 +122,13 @@ class IntervalLines:
         found = {x: column_number(self.path, x, self._header) for x in keep}
         beyond = next((x for x, i in found.items() if self._width and i >= self._width), None)
         if beyond is not None:
-            raise IntervalError(f"{self.path}: {self._width} columns, column {beyond} is wanted")
+            raise IntervalError(
+                f"{self.path}: {self._width} columns, but column {beyond} is requested"
+            )
         return dict(found)
 
     def _bed_fields(self) -> Iterator[tuple[int, list[str]]]:
-        contig = None  # of the line before, which was no header
+        contig = None  # belongs to the line before, which was not a header
         for number, text in enumerate(lines(self.path, IntervalError), 1):
             raw = text.rstrip("\r\n").split("\t")
             if raw[0] != contig:
@@ -145,12 +147,12 @@ class IntervalLines:
         for number, fields in self._bed_fields():
             if len(fields) != width:
                 raise IntervalError(
-                    f"{self.where(number)}: {len(fields)} columns, the lines before have {width}; "
-                    "every line of a BED file has equally many (is this one cut short?)"
+                    f"{self.where(number)}: {len(fields)} columns, but the lines before have "
+                    f"{width}; all lines of a BED file need equally many (is this one truncated?)"
                 )
             if width < 3:
                 raise IntervalError(
-                    f"{self.where(number)}: {width} columns, BED needs contig, start, end "
+                    f"{self.where(number)}: {width} columns, but BED needs contig, start, end "
                     "separated by tabs"
                 )
             start, end = self._bounds(number, fields[1], fields[2])
@@ -164,7 +166,9 @@ class IntervalLines:
 
     def _summit(self, number: int, fields: list[str]) -> int | None:
         if len(fields) <= _SUMMIT:
-            raise IntervalError(f"{self.where(number)}: {len(fields)} columns, narrowPeak has 10")
+            raise IntervalError(
+                f"{self.where(number)}: {len(fields)} columns, but narrowPeak has 10"
+            )
         summit = whole_number(fields[_SUMMIT], lambda: f"{self.where(number)}: summit (column 10)")
         return None if summit < 0 else int(fields[1]) + summit
 
@@ -189,7 +193,7 @@ class IntervalLines:
 
     def _bounds(self, number: int, start: str, end: str) -> tuple[int, int]:
         short = len(start) <= MOST_DIGITS and len(end) <= MOST_DIGITS
-        if short and start.isdecimal() and end.isdecimal():  # most lines, without a call
+        if short and start.isdecimal() and end.isdecimal():  # fast path for most lines
             first, last = int(start), int(end)
         else:
             first = self._position(number, "start", start)

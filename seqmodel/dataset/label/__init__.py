@@ -1,1 +1,1 @@
-"""What to predict: tables, labels, tracks, and the arrays that are kept of them."""
+"""Prediction targets: tables, labels, tracks, and their cached arrays."""

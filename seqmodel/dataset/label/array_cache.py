@@ -1,6 +1,6 @@
-"""Arrays that take long to make, kept memory-mapped beside their source or in a cache folder.
+"""Arrays that are slow to compute, memory-mapped beside their source or in a cache folder.
 
-A kept array is a .npy file with an end of our own, which NumPy does not read: JSON with the
+A cached array is a .npy file with a trailer that NumPy does not read: JSON with the
 sources (source.py) and the CRC-32 of each MiB of the values, then "SEQARRAY", and the length and
 the CRC-32 of the JSON as uint64.
 """
@@ -38,7 +38,7 @@ _MAGIC = b"SEQARRAY"
 
 
 def key_of(*words: object) -> str:
-    """Sixteen hex digits that stand for plain values and arrays; two that differ differ here."""
+    """Return a 16-digit hexadecimal key of plain values and arrays; different values differ."""
     digest = hashlib.sha256()
     for word in words:
         if isinstance(word, np.ndarray):
@@ -58,28 +58,28 @@ def cached_array(
     fill: Callable[[np.ndarray], None],
     cache_dir: str | None = None,
 ) -> np.ndarray:
-    """The array `key` of `sources`, mapped and read-only; made by `fill` if it is not there.
+    """Return the array `key` of `sources`, mapped and read-only; `fill` computes it if missing.
 
-    It is made anew if a source has changed since (source.py) or if its end is damaged.
+    The array is computed again if a source has changed (source.py) or its trailer is damaged.
 
     Args:
-        sources: files that `fill` reads; it is kept beside the first, if that folder can be
-            written.
-        key: stands for all else that the content depends on.
-        shape: shape of the array.
-        dtype: type of its values.
-        fill: writes all of the values into an array of zeros.
-        cache_dir: folder to keep it in instead.
+        sources: Files that `fill` reads; the array is stored beside the first, if that folder is
+            writable.
+        key: Key of everything else that determines the content.
+        shape: Shape of the array.
+        dtype: Type of the values.
+        fill: Function that writes all values into an array of zeros.
+        cache_dir: Other folder for the array.
 
     Raises:
-        LabelError: no folder can be written, or the disk is full.
+        LabelError: No folder is writable, or the disk is full.
     """
     real = real_paths(sources)
     name = f"{os.path.basename(sources[0])}.{key_of(real, key)}.npy"
     own = [os.path.dirname(beside(sources[0])), user_cache()]
     folders = [os.path.abspath(cache_dir)] if cache_dir else own
     targets = [os.path.join(folder, name) for folder in folders]
-    # of a link also what is beside the file that it names, which is read but never written
+    # for a link, also the folder of its target, which is read but never written
     linked = [] if cache_dir else [os.path.join(os.path.dirname(real[0]), name)]
     for target in [*targets, *linked]:
         found = _load(target, shape, dtype)
@@ -89,7 +89,7 @@ def cached_array(
     for target in targets:
         if target != writable and not os.path.exists(target):
             continue
-        with lock(target):  # of several processes one looks or makes it
+        with lock(target):  # one of several processes checks or computes it
             found = _load(target, shape, dtype)
             if found is None or not _has_content(target, *found, sources):
                 if target != writable:
@@ -97,20 +97,20 @@ def cached_array(
                 _write(target, shape, np.dtype(dtype), fill, sources)
                 found = _load(target, shape, dtype)
                 if found is None:
-                    raise LabelError(f"{target}: was written and cannot be read; try again")
+                    raise LabelError(f"{target} was written but cannot be read; try again")
             return found[0]
-    raise LabelError(f"{sources[0]}: none of {', '.join(folders)} can be written; set --cache_dir")
+    raise LabelError(f"{sources[0]}: none of {', '.join(folders)} is writable; set --cache_dir")
 
 
 class _End(NamedTuple):
-    """What stands after the values of a kept array."""
+    """Trailer after the values of a cached array."""
 
     sources: list[Source]
     sums: list[int]
 
     @classmethod
     def read(cls, path: str) -> _End:
-        """The end of a file; the errors of `DAMAGED` if it has none."""
+        """Read the trailer of a file; without one, this raises an error of `DAMAGED`."""
         with open_binary(path, LabelError) as f:
             size = os.fstat(f.fileno()).st_size
             f.seek(max(0, size - 24))
@@ -119,7 +119,7 @@ class _End(NamedTuple):
             f.seek(max(0, size - 24 - n_bytes))
             raw = f.read(min(n_bytes, size))
         if tail[:8] != _MAGIC or zlib.crc32(raw) != crc:
-            raise ValueError("the array has no whole end")
+            raise ValueError("the array has no complete trailer")
         found = json.loads(raw)
         return cls([Source.from_dict(x) for x in found["sources"]], found["block_crc32"])
 
@@ -130,10 +130,10 @@ class _End(NamedTuple):
 
 
 def check_array(path: str) -> int:
-    """Reads a kept array; the number of blocks that were compared.
+    """Read a cached array; return the number of compared blocks.
 
     Raises:
-        LabelError: a block is damaged.
+        LabelError: A block is damaged.
     """
     try:
         array, sums = np.load(path, mmap_mode="r", allow_pickle=False), _End.read(path).sums
@@ -143,7 +143,7 @@ def check_array(path: str) -> int:
     if damaged:
         raise LabelError(
             f"{path}: {len(damaged)} of {len(sums)} blocks of 1 MiB are damaged; delete the file, "
-            "it is made anew, and do not trust results since it was last checked"
+            "which will be computed again, and do not trust results since the last check"
         )
     return len(sums)
 
@@ -168,7 +168,7 @@ def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
 
 
 def _has_content(target: str, array: np.ndarray, end: _End, files: Sequence[str]) -> bool:
-    """Whether `files` have the content from which the undamaged `target` was made."""
+    """Return whether `target` is undamaged and was computed from the content of `files`."""
     if look_same(target, end.sources, files):
         return True
     found = read_again(end.sources, files)
@@ -177,7 +177,7 @@ def _has_content(target: str, array: np.ndarray, end: _End, files: Sequence[str]
     damaged = damaged_blocks(_bytes_of(array), end.sums)
     if damaged:
         warnings.warn(
-            f"{target}: {len(damaged)} of {len(end.sums)} blocks are damaged; it is made anew",
+            f"{target}: {len(damaged)} of {len(end.sums)} blocks are damaged; computing it again",
             stacklevel=2,
         )
         return False
@@ -201,7 +201,7 @@ def _write(
         out.write(_header(shape, dtype))
         at = out.tell()
         n_bytes = int(np.prod(shape)) * dtype.itemsize
-        # taken from the disk now: a full one would kill the process later, through the map
+        # allocates the disk space now: a full disk would kill the process later, through the map
         os.posix_fallocate(out.fileno(), 0, at + n_bytes)
         out.flush()
         sums = BlockSums()
@@ -212,13 +212,13 @@ def _write(
             sums.update(_bytes_of(array))
         for source, path in zip(sources, files, strict=True):
             if not source.stamp.is_file(Stamp.of(path)):
-                raise LabelError(f"{path}: changed while it was read; try again")
+                raise LabelError(f"{path} changed while it was read; try again")
         out.seek(at + n_bytes)
         out.write(_End(sources, sums.sums()).written())
 
 
 class MappedArray:
-    """A mapped array that travels to workers as its path."""
+    """Mapped array that is sent to workers as its path."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
@@ -226,7 +226,7 @@ class MappedArray:
 
     @property
     def path(self) -> str:
-        """The file that is mapped."""
+        """Path of the mapped file."""
         return str(cast("np.memmap", self.array).filename)
 
     def __getstate__(self) -> dict[str, object]:
@@ -235,5 +235,7 @@ class MappedArray:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._sums = state["sums"]
         if _End.read(state["path"]).sums != self._sums:
-            raise LabelError(f"{state['path']}: was made anew meanwhile; start again")
+            raise LabelError(
+                f"{state['path']}: has been computed again by another process; start again"
+            )
         self.array = np.load(state["path"], mmap_mode="r", allow_pickle=False)

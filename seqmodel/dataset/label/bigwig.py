@@ -1,4 +1,4 @@
-"""bigWig files: values of whole stretches, through pybigtools or pyBigWig, whichever is there."""
+"""bigWig files: values of whole regions, read with pybigtools or pyBigWig if installed."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from seqmodel.files import reading
 
 
 class BigWig:
-    """One bigWig file, opened where it is used: a handle is never shared with another process.
+    """bigWig file that each process opens itself: a handle is never shared among processes.
 
     Args:
-        path: the file.
-        contigs: contigs of the sequences, with their aliases.
+        path: Path of the file.
+        contigs: Contigs of the sequences, with their aliases.
 
     Attributes:
-        least: the least of all values of the file; None if it does not say.
+        least: Minimum of all values in the file; None if the file does not record it.
 
     Raises:
-        LabelError: it cannot be read, or has other contigs.
+        LabelError: The file cannot be read, or has other contigs.
     """
 
     def __init__(self, path: str, contigs: Contigs) -> None:
@@ -42,21 +42,22 @@ class BigWig:
         if not self._names:
             shown = ", ".join(list(there)[:5])
             raise LabelError(
-                f"{path}: has contigs {shown}, the sequences have {', '.join(contigs.names[:5])}; "
-                "--contig_aliases can tell which are the same"
+                f"{path} has the contigs {shown}, but the sequences have "
+                f"{', '.join(contigs.names[:5])}; "
+                "map equal ones with --contig_aliases"
             )
         for number, name in self._names.items():
             if there[name] != contigs.lengths[number]:
                 raise LabelError(
-                    f"{path}: contig {name!r} has {there[name]} letters, in the sequences "
-                    f"{contigs.lengths[number]}; they are of different assemblies"
+                    f"{path}: contig {name!r} has length {there[name]}, but in the sequences "
+                    f"{contigs.lengths[number]}; the assemblies differ"
                 )
 
     def values(self, contig: int, start: int, end: int) -> np.ndarray:
-        """Values of a stretch of a contig, float64 [end - start]; 0 where there are none.
+        """Return the values of a region of a contig, float64 [end - start]; 0 where unset.
 
         Raises:
-            LabelError: they cannot be read, or one is infinite.
+            LabelError: The values cannot be read, or one is infinite.
         """
         name = self._names.get(contig)
         if name is None or start >= end:  # a contig without data may be missing
@@ -77,19 +78,19 @@ class BigWig:
             return self._file.values(name, start, end, numpy=True)
         try:
             return self._file.values(name, start, end, fillna=0)
-        except TypeError:  # before 0.3 there was no fillna
+        except TypeError:  # versions before 0.3 have no fillna
             return self._file.values(name, start, end)
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._file.close()
 
 
 def contigs_in(path: str) -> Contigs:
-    """The contigs of a bigWig file.
+    """Return the contigs of a bigWig file.
 
     Raises:
-        LabelError: it cannot be read.
+        LabelError: The file cannot be read.
     """
     with reading(path, LabelError, "bigWig"):
         check_bigwig(np.memmap(path, dtype=np.uint8, mode="r"))
@@ -101,7 +102,7 @@ def contigs_in(path: str) -> Contigs:
 
 
 class _File(Protocol):
-    """What is used of a file that pybigtools or pyBigWig opened."""
+    """Methods used of a file opened by pybigtools or pyBigWig."""
 
     def chroms(self) -> Mapping[str, int]: ...
     def values(self, chrom: str, start: int, end: int, **options: Any) -> np.ndarray: ...
@@ -126,12 +127,12 @@ def _open(path: str) -> tuple[_File, bool]:
 
 @contextlib.contextmanager
 def _no_panic() -> Iterator[None]:
-    """Keeps off the standard error what pybigtools writes there before it raises."""
+    """Suppress what pybigtools writes to the standard error before it raises."""
     with contextlib.ExitStack() as stack:
         held = stack.enter_context(tempfile.TemporaryFile())
         try:
             before = os.dup(2)
-        except OSError:  # it is closed
+        except OSError:  # standard error is closed
             yield
             return
         os.dup2(held.fileno(), 2)

@@ -1,7 +1,7 @@
-"""Whether the header and the trees of a bigWig file can be true of a file of its size.
+"""Check that the header and the trees of a bigWig file are possible for its size.
 
-The libraries that read bigWig files believe the sizes that they find: a flipped bit in one of them
-ends the process, and no error can be caught. Values are not looked at here.
+The libraries that read bigWig files trust the sizes in them: a flipped bit in a size ends the
+process, without an error that can be caught. Values are not checked here.
 
 Format: Kent et al. 2010, doi:10.1093/bioinformatics/btq351, supplementary tables 5 to 16.
 """
@@ -26,37 +26,37 @@ class _File:
         head = self.data[:4].tobytes()
         self.order = "<" if int.from_bytes(head, "little") == MAGIC else ">"
         if self.take("I", 0)[0] != MAGIC:
-            raise ValueError("it does not begin as a bigWig file does")
+            raise ValueError("it does not begin like a bigWig file")
 
     def take(self, form: str, at: int) -> tuple[Any, ...]:
-        """Numbers at an offset."""
+        """Read numbers at an offset."""
         size = struct.calcsize(self.order + form)
         return struct.unpack(self.order + form, self.part(at, size).tobytes())
 
     def part(self, at: int, size: int) -> np.ndarray:
-        """Bytes of the file; they must be in it."""
+        """Return bytes of the file after checking that they are in it."""
         if at < 0 or at + size > len(self.data):
-            raise ValueError(f"bytes {at} to {at + size} of {len(self.data)} are wanted")
+            raise ValueError(f"bytes {at} to {at + size} are needed, but it has {len(self.data)}")
         return self.data[at : at + size]
 
 
 def check_bigwig(data: np.ndarray) -> float | None:
-    """Follows all offsets and sizes of a file.
+    """Follow all offsets and sizes of a file.
 
     Args:
-        data: the whole file, mapped; uint8.
+        data: Whole mapped file, uint8.
 
     Returns:
-        The least of all its values; None if the file does not say.
+        Minimum of all values; None if the file does not record it.
 
     Raises:
-        ValueError: one of them cannot be; the file is damaged, cut short or no bigWig file.
+        ValueError: An offset or size is impossible: the file is damaged, truncated or not bigWig.
     """
     file = _File(data)
     head = file.take("I2H3Q2H2QIQ", 0)
     _, _, n_zooms, chroms, values, index, _, _, _, summary, unpacked, _ = head
     if unpacked > _MOST_UNPACKED:
-        raise ValueError(f"blocks of {unpacked} bytes")
+        raise ValueError(f"a block size of {unpacked} bytes")
     file.part(values, 4)
     _check_chroms(file, chroms)
     _check_index(file, index)
@@ -79,7 +79,7 @@ def _check_chroms(file: _File, at: int) -> None:
         file.part(node, n * (key + 8))
         n_found += n if is_leaf else 0
     if n_found != n_contigs:
-        raise ValueError(f"{n_found} contigs where it says {n_contigs}")
+        raise ValueError(f"it has {n_found} contigs, but its header says {n_contigs}")
 
 
 def _check_index(file: _File, at: int) -> None:
@@ -93,16 +93,16 @@ def _check_index(file: _File, at: int) -> None:
 
 
 def _nodes(file: _File, root: int, width: int) -> Iterator[tuple[int, bool, int]]:
-    """Each node of a tree: where its items begin, whether it is a leaf, how many there are.
+    """Iterate over the nodes of a tree: start of its items, whether it is a leaf, item count.
 
-    Items of inner nodes have `width` bytes, the last eight of which say where a child begins.
+    Items of inner nodes have `width` bytes; the last eight are the offset of a child.
     """
     waiting: list[int] = [root]
     seen: set[int] = set()
     while waiting:
         at = waiting.pop()
         if at in seen:
-            raise ValueError("a tree within it goes in circles")
+            raise ValueError("a tree in it has a cycle")
         seen.add(at)
         is_leaf, _, n = file.take("2BH", at)
         yield at + 4, bool(is_leaf), n
@@ -111,6 +111,6 @@ def _nodes(file: _File, root: int, width: int) -> Iterator[tuple[int, bool, int]
 
 
 def _numbers(file: _File, at: int, n: int, width: int, skipped: int, n_words: int) -> np.ndarray:
-    """`n_words` words of 8 bytes of each of n items, which begin after `skipped` bytes."""
+    """Return `n_words` 8-byte words of each of n items, after `skipped` bytes."""
     items = file.part(at, n * width).reshape(n, width)[:, skipped : skipped + 8 * n_words]
     return np.ascontiguousarray(items).view(f"{file.order}u8").astype(np.uint64)

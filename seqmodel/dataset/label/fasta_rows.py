@@ -1,9 +1,9 @@
-"""FASTA files as tables: one row a record, with the fields of its header as columns.
+"""FASTA files as tables: one row per record, with the fields of its header as columns.
 
 The columns are `sequence`, `name` (the first field of the header) and one for each further field:
-`key=value` is the column `key`, another one is `field2`, `field3`, ... by its place. Fields are
-separated by `|` if the first header has one, else by blanks. The first header says which columns
-there are.
+`key=value` is the column `key`; any other field is `field2`, `field3`, ... by its position. Fields
+are separated by `|` if the first header has one, else by blanks. The first header defines the
+columns.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _KEY = re.compile(r"([A-Za-z_]\w*)=(.*)")
 
 
 def fasta_rows(path: str) -> Iterator[tuple[int, list[str]]]:
-    """The line of each record and its columns, one at a time; the names of the columns come first.
+    """Iterate over the line and the columns of each record; the column names come first.
 
     Raises:
-        LabelError: it is no FASTA file, or a header has other fields than the first one.
+        LabelError: The file is not FASTA, or the fields of a header differ from the first one.
     """
     names: list[str] = []
     separator: str | None = None
@@ -34,7 +34,7 @@ def fasta_rows(path: str) -> Iterator[tuple[int, list[str]]]:
                 continue
             if names:
                 yield line, [_joined(parts), *row]
-            text = text_of(event.raw, lambda n=event.line: f"{path} line {n}", SequenceError)  # type: ignore[misc]  # bound now
+            text = text_of(event.raw, lambda n=event.line: f"{path} line {n}", SequenceError)  # type: ignore[misc]  # binds the current value
             if not names:
                 separator = "|" if "|" in text else None
                 names = list(_fields(text, separator))
@@ -44,7 +44,7 @@ def fasta_rows(path: str) -> Iterator[tuple[int, list[str]]]:
             if new is not None:
                 raise LabelError(
                     f"{path} line {event.line}: the header has the field {new!r} ({found[new]!r}), "
-                    f"the first one has {', '.join(names)}; give all headers the same fields"
+                    f"but the first has {', '.join(names)}; give all headers the same fields"
                 )
             line, row, parts = event.line, [found.get(x, "") for x in names], []
     except SequenceError as e:
@@ -53,7 +53,7 @@ def fasta_rows(path: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _fields(text: str, separator: str | None) -> dict[str, str]:
-    """The fields of a header by the names of their columns."""
+    """Return the fields of a header by the names of their columns."""
     found: dict[str, str] = {}
     for number, field in enumerate(text.strip().split(separator), 1):
         key = _KEY.fullmatch(field.strip()) if number > 1 else None

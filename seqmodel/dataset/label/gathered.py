@@ -1,6 +1,6 @@
-"""Arrays that are read block by block: in memory while they are small, else in a scratch file.
+"""Arrays read block by block: small ones stay in memory, large ones go to a scratch file.
 
-A scratch file has no name, so nothing is left of it when the process ends or is killed.
+A scratch file has no name, so it disappears when the process ends or is killed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HELD_BYTES = 1 << 26
 
 
 def scratch_folder(cache_dir: str | None, path: str) -> str:
-    """Where scratch files of the reader of `path` go: `cache_dir`, its own folder, or the cache."""
+    """Return the scratch folder for reading `path`: `cache_dir`, its own folder, or the cache."""
     if cache_dir is not None:
         return os.path.abspath(cache_dir)
     own = os.path.dirname(beside(path))
@@ -30,10 +30,10 @@ def scratch_folder(cache_dir: str | None, path: str) -> str:
 
 
 class Gathered:
-    """An array that grows along its first axis.
+    """Array that grows along its first axis.
 
     Args:
-        folder: where its scratch file is made, if it needs one.
+        folder: Folder for the scratch file, if one is needed.
     """
 
     def __init__(self, folder: str) -> None:
@@ -48,10 +48,10 @@ class Gathered:
         return self._n
 
     def add(self, part: np.ndarray) -> None:
-        """Appends the rows of `part`; all parts get the widest of their types.
+        """Append the rows of `part`; all parts are converted to the widest type.
 
         Raises:
-            LabelError: the scratch file cannot be written.
+            LabelError: The scratch file cannot be written.
         """
         if not self._n:
             self._dtype, self._row = part.dtype, part.shape[1:]
@@ -61,7 +61,7 @@ class Gathered:
         self._put(np.ascontiguousarray(part, dtype=dtype))
 
     def array(self) -> np.ndarray:
-        """All rows; mapped read-only if they are in a scratch file."""
+        """Return all rows, mapped read-only if they are in a scratch file."""
         if self._file is None:
             if len(self._parts) != 1:
                 empty = np.empty((0, *self._row), self._dtype)
@@ -84,7 +84,7 @@ class Gathered:
             if self._file is None:
                 os.makedirs(self.folder, exist_ok=True)
                 self._file = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 (kept)
-                weakref.finalize(self, self._file.close)  # the map stays
+                weakref.finalize(self, self._file.close)  # the map remains valid
             for part in self._parts:
                 self._file.write(part.data if part.size else b"")
         except OSError as e:
@@ -95,7 +95,7 @@ class Gathered:
         self._parts, self._n_held = [], 0
 
     def _convert(self, dtype: np.dtype) -> None:
-        """Gives the rows so far another type."""
+        """Convert the rows so far to another type."""
         before, file = self.array(), self._file
         self._parts, self._file, self._n, self._n_held = [], None, 0, 0
         self._dtype = dtype
@@ -106,13 +106,13 @@ class Gathered:
 
 
 def pieces(values: np.ndarray, n_bytes: int = 1 << 22) -> Iterator[np.ndarray]:
-    """The rows of an array, in pieces of about `n_bytes`."""
+    """Iterate over the rows of an array, in pieces of about `n_bytes`."""
     step = max(1, n_bytes // max(1, values[:1].nbytes))
     return (values[i : i + step] for i in range(0, len(values), step))
 
 
 def taken(values: np.ndarray, which: np.ndarray, folder: str) -> np.ndarray:
-    """The rows of a mask or of indices; if they are many in a scratch file in `folder`, if any."""
+    """Return the rows of a mask or of indices; many go to a scratch file in `folder`, if set."""
     if not folder or values.nbytes <= HELD_BYTES:
         return values[which]
     found = Gathered(folder)
@@ -125,7 +125,7 @@ def taken(values: np.ndarray, which: np.ndarray, folder: str) -> np.ndarray:
 
 
 def joined(parts: Sequence[np.ndarray], folder: str) -> np.ndarray:
-    """All rows of `parts`, in order; if they are many in a scratch file in `folder`, if any."""
+    """Concatenate `parts`; many rows go to a scratch file in `folder`, if set."""
     if len(parts) == 1:
         return parts[0]
     if not folder or sum(x.nbytes for x in parts) <= HELD_BYTES:

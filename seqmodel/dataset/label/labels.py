@@ -1,4 +1,4 @@
-"""Labels: texts of table columns -> arrays, with what is missing and what is wrong told apart."""
+"""Labels: texts of table columns -> arrays; missing labels are NaN and wrong ones are errors."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def labels_of(
     where: Where,
     names: Sequence[str] = (),
 ) -> np.ndarray:
-    """Labels of n items: int64 [n] for classes, else [n, T] with NaN where missing.
+    """Return labels of n items: int64 [n] for classes, else [n, T] with NaN where missing.
 
-    Labels of the kind "multilabel" are uint8 if none is missing, else float32.
+    Labels with kind "multilabel" are uint8 if none is missing, else float32.
 
     Args:
-        columns: texts of each of the T columns, n each.
-        kind: "class", "multilabel" or "real".
-        class_names: names of the classes; empty if they are numbers.
-        where: file and line of item i, for messages.
-        names: names of the columns, for messages.
+        columns: Texts of the T columns, n each.
+        kind: Kind of the labels: "class", "multilabel" or "real".
+        class_names: Names of the classes; empty if they are numbers.
+        where: Function that returns file and line of item i, for messages.
+        names: Names of the columns, for messages.
 
     Raises:
-        LabelError: a label is not of that kind; file and line are named.
+        LabelError: A label is not of this kind; the message names file and line.
     """
     if kind == "class" and len(columns) > 1:
         raise LabelError(
-            f"{where(0)}: {len(columns)} label columns, but a class is in one; set "
+            f"{where(0)}: classes need one label column, but got {len(columns)}; set "
             "--label_kind=multilabel or real"
         )
     if kind == "class":
@@ -60,7 +60,7 @@ def labels_of(
 
 
 def _bits(texts: Sequence[str], where: Where) -> np.ndarray:
-    """Labels 0 and 1 of a column: uint8 [n], or float32 with NaN where they are missing."""
+    """Return labels 0 and 1 of a column: uint8 [n], or float32 with NaN for missing ones."""
     whole = "".join(texts)
     if len(whole) == len(texts) and not whole.strip("01") and "" not in texts:
         return np.frombuffer(whole.encode(), dtype=np.uint8) - np.uint8(ord("0"))
@@ -70,25 +70,25 @@ def _bits(texts: Sequence[str], where: Where) -> np.ndarray:
     if len(wrong):
         i = int(wrong[0])
         raise LabelError(
-            f"{where(i)}: label {texts[i]!r} is neither 0 nor 1 nor missing; set --label_kind=real "
+            f"{where(i)}: label {texts[i]!r} is not 0, 1 or missing; set --label_kind=real "
             "if it is a number, --label_kind=class if it is a class"
         )
     return values.astype(np.float32 if missing.any() else np.uint8)
 
 
 def numbers_of(texts: Sequence[str], where: Where) -> np.ndarray:
-    """Numbers of a column, float64 [n]; NaN where the text is one of `MISSING`.
+    """Return the numbers of a column, float64 [n]; NaN for texts in `MISSING`.
 
     True and False are 1 and 0.
 
     Raises:
-        LabelError: a text is not a number.
+        LabelError: A text is not a number.
     """
     try:
         found = np.fromiter(map(float, texts), np.float64, len(texts))
     except ValueError:
         found = np.array([_number(x, i, where) for i, x in enumerate(texts)], dtype=np.float64)
-    if "_" in "".join(texts):  # Python reads 1_000 as a number
+    if "_" in "".join(texts):  # Python parses 1_000 as a number
         i = next(i for i, x in enumerate(texts) if "_" in x)
         raise LabelError(f"{where(i)}: label {texts[i]!r} is not a number")
     infinite = np.flatnonzero(np.abs(found) > FLOAT32_MAX)
@@ -116,29 +116,29 @@ def _number(text: str, i: int, where: Where) -> float:
 def targets_of(
     kind: str, column_names: Sequence[str], class_names: Sequence[str], labels: Sequence[np.ndarray]
 ) -> Targets:
-    """The Targets of labels of that kind, of all splits."""
+    """Return the Targets of labels of this kind, over all splits."""
     if kind != "class":
         return Targets(kind, tuple(column_names))
     highest = max(int(x.max()) for x in labels if len(x))
     n_rows = sum(map(len, labels))
     if highest >= MOST_CLASSES or (highest >= MANY_CLASSES and 2 * (highest + 1) > n_rows):
         raise LabelError(
-            f"the labels have class {highest}, so there would be {highest + 1} classes of {n_rows} "
-            "rows; check --label_columns, number the classes from 0 on or set --class_names; set "
+            f"the labels include class {highest}, which implies {highest + 1} classes for {n_rows} "
+            "rows; check --label_columns, number the classes from 0, or set --class_names; set "
             "--label_kind=real if the labels are numbers"
         )
     return Targets("class", tuple(class_names or map(str, range(max(highest, 1) + 1))))
 
 
 def check_classes(found: Mapping[str, np.ndarray], class_names: Sequence[str]) -> None:
-    """Warns of numbers that no class has, and of classes that no training row has.
+    """Warn about unused class numbers and about classes without training rows.
 
     Args:
-        found: class of each row by split.
-        class_names: names of the classes; empty if the labels are numbers.
+        found: Class of each row, by split.
+        class_names: Names of the classes; empty if the labels are numbers.
 
     Raises:
-        LabelError: the classes are numbered from 1.
+        LabelError: The classes are numbered from 1.
     """
     n = max(len(class_names), *(int(x.max(initial=0)) + 1 for x in found.values()))
     counts = {split: np.bincount(x, minlength=n) for split, x in found.items()}

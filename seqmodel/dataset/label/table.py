@@ -1,4 +1,4 @@
-"""Labelled tables: chosen columns of CSV, TSV and Parquet files; sequences as one array."""
+"""Labelled tables: selected columns of CSV, TSV and Parquet files; sequences as one array."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _RANGE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 
 @dataclass(frozen=True)
 class Rows:
-    """Chosen columns of one or more files.
+    """Selected columns of one or more files.
 
     Attributes:
-        names: names of the columns.
-        columns: texts of each column, n each.
-        paths: the files.
-        ends: number of rows up to the end of each file.
-        lines: line of each row in its file, or its number in a Parquet file, from 1.
+        names: Names of the columns.
+        columns: Texts of each column, n each.
+        paths: Paths of the files.
+        ends: Cumulative number of rows at the end of each file.
+        lines: Line number of each row in its file, or row number in a Parquet file, from 1.
     """
 
     names: list[str]
@@ -49,25 +49,25 @@ class Rows:
     lines: list[int]
 
     def where(self, i: int) -> str:
-        """File and line of row `i`, for a message."""
+        """Return file and line of row `i`, for a message."""
         number = next(k for k, end in enumerate(self.ends) if i < end)
         word = "row" if is_parquet(self.paths[number]) else "line"
         return f"{self.paths[number]} {word} {self.lines[i]}"
 
     def select(self, which: np.ndarray) -> Rows:
-        """The rows of a mask, of rows of one file."""
+        """Return the rows of a mask; all rows are from one file."""
         chosen = np.flatnonzero(which).tolist()
         columns = [[x[i] for i in chosen] for x in self.columns]
         lines = [self.lines[i] for i in chosen]
         return Rows(self.names, columns, self.paths, [len(lines)], lines)
 
     def cell(self, i: int, column: int) -> str:
-        """File, line and column, for a message."""
+        """Return file, line and column, for a message."""
         return f"{self.where(i)} column {self.names[column]!r}"
 
 
 class CodeArray:
-    """Sequences in memory, one after the other, with `SLACK` bytes at both ends (see window.py)."""
+    """Concatenated sequences in memory with `SLACK` bytes at both ends (see window.py)."""
 
     def __init__(self, codes: np.ndarray, lengths: np.ndarray) -> None:
         self.data = np.concatenate((SLACK_CODES, codes, SLACK_CODES))
@@ -76,7 +76,7 @@ class CodeArray:
 
     @classmethod
     def padded(cls, data: np.ndarray, lengths: np.ndarray) -> CodeArray:
-        """Sequences whose codes have `SLACK` bytes at both ends already."""
+        """Return sequences whose codes already have `SLACK` bytes at both ends."""
         found = cls.__new__(cls)
         found.data, found.lengths = data, np.asarray(lengths, dtype=np.int64)
         found.offsets = SLACK + np.cumsum(found.lengths) - found.lengths
@@ -84,14 +84,14 @@ class CodeArray:
 
 
 def is_parquet(path: str) -> bool:
-    """Whether a path has the name of a Parquet file."""
+    """Return whether a path has the extension of a Parquet file."""
     return _PARQUET.search(path) is not None
 
 
 def read_rows(
     paths: Sequence[str | os.PathLike], columns: Sequence[str], *, named: bool, quotes: str = "auto"
 ) -> Rows:
-    """Chosen columns of tables, one table after the other; arguments and errors as `blocks`."""
+    """Read selected columns of tables and concatenate them; arguments and errors: see `blocks`."""
     names: list[str] = []
     found: list[list[str]] = [[] for _ in columns]
     ends, lines = [], []
@@ -108,16 +108,16 @@ def read_rows(
 def blocks(
     paths: Sequence[str | os.PathLike], columns: Sequence[str], *, named: bool, quotes: str = "auto"
 ) -> Iterator[Rows]:
-    """Chosen columns of tables, in blocks of rows of one file; memory is that of a block.
+    """Read selected columns of tables in blocks of rows of one file; memory is for one block.
 
     Args:
-        paths: CSV or TSV (tabs if the first line has one), plain or gzip; or Parquet.
-        columns: names of the columns, or their numbers from 1.
-        named: the first line of a CSV or TSV file has the names of the columns.
-        quotes: what double quotes mean in CSV and TSV files, as `--quotes`.
+        paths: CSV or TSV files (tabs if the first line has one), plain or gzip; or Parquet files.
+        columns: Names of the columns, or their numbers from 1.
+        named: True if the first line of a CSV or TSV file has the names of the columns.
+        quotes: Meaning of double quotes in CSV and TSV files; see `--quotes`.
 
     Raises:
-        LabelError: a file has no such column, no row, or rows of different length.
+        LabelError: A file has no such column, no rows, or rows of different length.
     """
     for path in (os.fspath(x) for x in paths):
         parts = (
@@ -130,7 +130,7 @@ def blocks(
             n += len(part.lines)
             yield part
         if not n:
-            raise LabelError(f"{path}: has no row")
+            raise LabelError(f"{path} has no rows")
 
 
 def _text_blocks(path: str, columns: list[str], named: bool, quotes: str) -> Iterator[Rows]:
@@ -143,7 +143,7 @@ def _text_blocks(path: str, columns: list[str], named: bool, quotes: str) -> Ite
     wanted = [column_in(path, x, header) for x in columns]
     names = [header[i] if header else x for i, x in zip(wanted, columns, strict=True)]
     if max(wanted) >= width:
-        raise LabelError(f"{path}: {width} columns, column {max(wanted) + 1} is wanted")
+        raise LabelError(f"{path} has {width} columns, but column {max(wanted) + 1} is requested")
     pick = itemgetter(*wanted) if len(wanted) > 1 else lambda fields: (fields[wanted[0]],)
     held: list[tuple[str, ...]] = []
     lines: list[int] = []
@@ -151,8 +151,8 @@ def _text_blocks(path: str, columns: list[str], named: bool, quotes: str) -> Ite
     for line, fields in rows if named else itertools.chain([first], rows):
         if len(fields) != width:
             raise LabelError(
-                f"{path} line {line}: {len(fields)} columns, the first line has {width} "
-                "(is it cut short, or is there a separator in a field?)"
+                f"{path} line {line}: {len(fields)} columns, but the first line has {width} "
+                "(is the line truncated, or is a separator in a field?)"
             )
         held.append(pick(fields))
         lines.append(line)
@@ -170,15 +170,15 @@ def _block(path: str, names: list[str], held: list[tuple[str, ...]], lines: list
 
 
 def stream(path: str, quotes: str = "auto") -> Iterator[tuple[int, list[str]]]:
-    """The line on which each row begins that is not blank, and its fields; one at a time.
+    """Iterate over the rows that are not blank: number of their first line, and fields.
 
     Args:
-        path: CSV or TSV (tabs if the first line has one, else commas, else semicolons), or FASTA
+        path: CSV or TSV file (tabs if the first line has one, else commas or semicolons), or FASTA
             (see fasta_rows.py); plain or gzip.
-        quotes: what double quotes mean, as `--quotes`.
+        quotes: Meaning of double quotes; see `--quotes`.
 
     Raises:
-        LabelError: the file cannot be read, or a quote is not closed.
+        LabelError: The file cannot be read, or a quote is not closed.
     """
     lines = enumerate(lines_of(path, LabelError), 1)
     separator = ""
@@ -202,8 +202,8 @@ def stream(path: str, quotes: str = "auto") -> Iterator[tuple[int, list[str]]]:
 
 
 def _quoted(where: str, lines: Iterator[str], separator: str) -> list[str]:
-    """The fields of one row with quotes, which takes as many of the lines as it needs."""
-    before = csv.field_size_limit(sys.maxsize)  # 131072 otherwise, for the whole process
+    """Return the fields of one row with quotes; the row takes as many lines as it needs."""
+    before = csv.field_size_limit(sys.maxsize)  # the default, 131072, applies to the whole process
     try:
         return next(csv.reader(lines, delimiter=separator, strict=True))
     except csv.Error as e:
@@ -215,11 +215,11 @@ def _quoted(where: str, lines: Iterator[str], separator: str) -> list[str]:
 
 
 def _one_line(path: str, number: int, line: str) -> Iterator[str]:
-    """The line; no other follows, since a quote that is not closed would join rows."""
+    """Yield the line and refuse to read another: an unclosed quote would join rows."""
     yield line
     raise LabelError(
-        f"{path} line {number}: a quote is not closed in its line; --quotes=none if quotes mean "
-        "nothing, --quotes=lines if fields contain line breaks"
+        f"{path} line {number}: a quote is not closed in its line; set --quotes=none if quotes "
+        "mean nothing, or --quotes=lines if fields contain line breaks"
     )
 
 
@@ -246,22 +246,22 @@ def _parquet_blocks(path: str, columns: list[str]) -> Iterator[Rows]:
 
 
 def _texts(column: Any) -> list[str]:
-    """Values of an Arrow array as texts; empty where there is none."""
+    """Return the values of an Arrow array as texts; empty for null."""
     import pyarrow
 
     kind = column.type
     plain = pyarrow.types.is_integer(kind) or pyarrow.types.is_boolean(kind)
-    if plain and not column.null_count:  # many times faster than value by value
+    if plain and not column.null_count:  # much faster than converting single values
         return list(map(str, column.to_numpy(zero_copy_only=False).tolist()))
     values = column.to_pylist()
     return [x.decode() if isinstance(x, bytes) else "" if x is None else str(x) for x in values]
 
 
 def header_of(path: str, quotes: str = "auto") -> list[str]:
-    """Names of the columns of a table.
+    """Return the column names of a table.
 
     Raises:
-        LabelError: it cannot be read.
+        LabelError: The file cannot be read.
     """
     if not is_parquet(path):
         return [x.strip() for x in next(stream(path, quotes), (0, []))[1]]
@@ -271,22 +271,22 @@ def header_of(path: str, quotes: str = "auto") -> list[str]:
 def expanded(
     path: str, columns: Sequence[str], header: Sequence[str], n: int, used: Collection[int] = ()
 ) -> list[str]:
-    """Columns, with `2-920` (columns 2 to 920) and `rest` (all others) replaced by their columns.
+    """Expand `2-920` (columns 2 to 920) and `rest` (all others) to columns.
 
-    A word that is the name of a column means that column.
+    A word that equals the name of a column means that column.
 
     Args:
-        path: the file, for messages.
-        columns: names, numbers from 1, ranges and `rest`.
-        header: names of the columns; empty if there are none.
-        n: number of columns.
-        used: numbers from 0 of columns that have another use, which are not in `rest`.
+        path: Path of the file, for messages.
+        columns: Names, numbers from 1, ranges and `rest`.
+        header: Names of the columns; empty if the file has none.
+        n: Number of columns.
+        used: Numbers from 0 of columns with another use; `rest` excludes them.
 
     Returns:
-        Names of columns, or numbers from 1 if there are no names.
+        Names of the columns, or numbers from 1 if the file has no names.
 
     Raises:
-        LabelError: a range is beyond the last column, or `rest` is empty.
+        LabelError: A range ends beyond the last column, or `rest` is empty.
     """
     names = list(header) or [str(i + 1) for i in range(n)]
     found: list[str] = []
@@ -297,7 +297,7 @@ def expanded(
             continue
         first, last = int(match[1]), int(match[2])
         if not 1 <= first <= last <= n:
-            raise LabelError(f"{path}: --label_columns {word}: the columns are 1-{n}")
+            raise LabelError(f"{path}: --label_columns {word}: the file has columns 1-{n}")
         found += names[first - 1 : last]
     if "rest" in found and "rest" not in header:
         at = found.index("rest")
@@ -310,10 +310,10 @@ def expanded(
 
 
 def column_in(path: str, column: str, header: list[str]) -> int:
-    """Number from 0 of a column given by its name or its number from 1.
+    """Return the number from 0 of a column given by its name or its number from 1.
 
     Raises:
-        LabelError: there is none.
+        LabelError: The column does not exist.
     """
     if header.count(column) > 1:
         raise LabelError(f"{path}: several columns are named {column!r}; rename one")
@@ -328,10 +328,10 @@ def column_in(path: str, column: str, header: list[str]) -> int:
 
 
 def encode_all(texts: list[str], alphabet: Alphabet, where: Callable[[int], str]) -> CodeArray:
-    """Codes of all texts.
+    """Encode all texts.
 
     Raises:
-        SequenceError: a text is empty or not of the alphabet; `where(i)` names it.
+        SequenceError: A text is empty or not in the alphabet; `where(i)` names it.
     """
     if alphabet.is_single:
         codes = "".join(texts).encode("ascii", "replace").translate(alphabet.encode_table)
@@ -347,5 +347,5 @@ def encode_all(texts: list[str], alphabet: Alphabet, where: Callable[[int], str]
         lengths = np.array([len(x) for x in parts], dtype=np.int64)
     empty = np.flatnonzero(lengths == 0)
     if len(empty):
-        raise SequenceError(f"{where(int(empty[0]))}: the sequence is empty; leave out the row")
+        raise SequenceError(f"{where(int(empty[0]))}: the sequence is empty; remove the row")
     return CodeArray(found, lengths)

@@ -1,7 +1,7 @@
-"""What is to be predicted: names and kind of the targets, and their values by item.
+"""Prediction targets: their names and kind, and their values for each item.
 
-A model predicts the targets of the data that it was trained on. `match` compares them with those of
-other data, and says in which order the columns of these are the model's.
+A model predicts the targets of its training data. `match` compares them with the targets of other
+data, and returns the order in which the columns of these data match the model.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ KINDS = (None, "class", "multilabel", "real", "track")
 
 @dataclass(frozen=True)
 class Targets:
-    """Kind and names of what is predicted; saved with the model.
+    """Kind and names of the targets; saved with the model.
 
     Attributes:
-        kind: None (no labels), "class" (one of n), "multilabel" (n times yes or no), "real"
+        kind: None (no labels), "class" (one of n), "multilabel" (n binary labels), "real"
             (n numbers) or "track" (n numbers for each of several bins).
-        names: names of the classes, labels or tracks.
-        pairs: tracks that change places in a reverse complement, by their names.
+        names: Names of the classes, labels or tracks.
+        pairs: Names of tracks that swap in a reverse complement.
     """
 
     kind: str | None = None
@@ -39,7 +39,7 @@ class Targets:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise LabelError(f"targets of kind {self.kind!r}: known are {KINDS}")
+            raise LabelError(f"unknown kind of targets {self.kind!r}; must be one of {KINDS}")
         object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "pairs", tuple((str(x), str(y)) for x, y in self.pairs))
 
@@ -50,39 +50,39 @@ class Targets:
 
     @property
     def are_numbered(self) -> bool:
-        """Whether they have numbers for names, as classes 0, 1, ... or columns of a file do."""
+        """Whether the names are numbers, such as classes 0, 1, ... or columns of a file."""
         return all(name.isdigit() for name in self.names)
 
     @property
     def partners(self) -> list[int]:
-        """Number of the target that takes the place of each in a reverse complement."""
+        """Return the index of the target that replaces each one in a reverse complement."""
         other = dict(self.pairs) | {y: x for x, y in self.pairs}
         return [self.names.index(other[x]) if x in other else i for i, x in enumerate(self.names)]
 
     def to_dict(self) -> dict[str, object]:
-        """The targets as plain JSON types."""
+        """Return the targets as plain JSON types."""
         found: dict[str, object] = {"kind": self.kind, "names": list(self.names)}
         return found | ({"pairs": [list(x) for x in self.pairs]} if self.pairs else {})
 
     @classmethod
     def from_dict(cls, values: dict) -> Targets:
-        """The targets that `to_dict` wrote."""
+        """Return the targets from the output of `to_dict`."""
         return cls(values["kind"], tuple(values["names"]), tuple(values.get("pairs", ())))
 
 
 def pairs_of(names: Sequence[str], strands: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Names of the tracks that are a pair of strands: the k-th `+` and the k-th `-`."""
+    """Return the names of tracks that are strand pairs: the k-th `+` and the k-th `-`."""
     plus, minus = ([n for n, s in zip(names, strands, strict=False) if s == x] for x in "+-")
     return tuple(zip(plus, minus, strict=False))
 
 
 class Match(NamedTuple):
-    """How the targets of data become those of a model.
+    """Mapping from the targets of data to the targets of a model.
 
     Attributes:
-        targets: the targets, in the order of the model.
-        order: for each of them its number in the data, int64 [T]; None if the order is the same.
-        note: what the user should know of it, if anything.
+        targets: Targets in the order of the model.
+        order: Index of each target in the data, int64 [T]; None if the order is the same.
+        note: Information for the user, if any.
     """
 
     targets: Targets
@@ -90,7 +90,7 @@ class Match(NamedTuple):
     note: str = ""
 
     def arrange(self, target: Any) -> Any:
-        """Targets of items in the order of the model, from those in the order of the data."""
+        """Reorder targets of items from the order of the data to the order of the model."""
         if target is None:
             return target
         if not isinstance(target, np.ndarray):
@@ -103,13 +103,13 @@ class Match(NamedTuple):
 
 
 def match(model: Targets, data: Targets) -> Match:
-    """Compares what a model predicts with the targets of data.
+    """Compare the targets of a model with the targets of data.
 
-    Classes that are numbers may be fewer in the data. Names that are unknown, on one side or on
-    both, are those in the same place; that is noted.
+    The data may have fewer numbered classes. Targets without known names, on one side or both, are
+    matched by position; the note reports this.
 
     Raises:
-        LabelError: they are not the same targets: those that are missing or new are named.
+        LabelError: The targets differ; the message names missing and new ones.
     """
     if model.kind != data.kind:
         raise LabelError(f"the model predicts {_shown(model)}, the data have {_shown(data)}")
@@ -141,17 +141,17 @@ def match(model: Targets, data: Targets) -> Match:
 
 
 def _pairs(model: Targets, data: Targets) -> str:
-    """A note if strands of tracks follow from the model alone.
+    """Return a note if only the model defines the strands of tracks.
 
     Raises:
-        LabelError: they are not those of the model.
+        LabelError: The strands differ from those of the model.
     """
     ours, theirs = ({frozenset(x) for x in side.pairs} for side in (data, model))
     if ours and ours != theirs:
         shown = "; ".join(f"{x} and {y}" for x, y in model.pairs) or "none"
         raise LabelError(
-            f"--track_strands: the pairs of strands that the model was trained with are {shown}; "
-            "leave it out to have those"
+            f"--track_strands: the strand pairs of the model are {shown}; "
+            "remove the option to use them"
         )
     return "" if ours == theirs else "the strands of the tracks are those of the model"
 
@@ -165,7 +165,7 @@ def _shown(targets: Targets) -> str:
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
-    """Names in a message, of which the first `most` are shown."""
+    """Format names for a message; the first `most` are shown."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
@@ -173,20 +173,20 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 def class_ids(
     texts: Sequence[str], names: Sequence[str] | None, where: Callable[[int], str]
 ) -> np.ndarray:
-    """Class of each text, int64 [n].
+    """Return the class of each text, int64 [n].
 
     Args:
-        texts: labels as they stand in the file.
-        names: names of the classes; None if the labels are the numbers 0, 1, ...
-        where: file and line of text i, for messages.
+        texts: Labels as written in the file.
+        names: Names of the classes; None if the labels are the numbers 0, 1, ...
+        where: Function that returns file and line of text i, for messages.
 
     Raises:
-        LabelError: a label is no class; file and line are named.
+        LabelError: A label is not a class; the message names file and line.
     """
     numbers = {name: i for i, name in enumerate(names)} if names else None
     get = int if numbers is None else numbers.__getitem__
     try:
-        if numbers is None and "_" in "".join(texts):  # Python reads 1_000 as a number
+        if numbers is None and "_" in "".join(texts):  # Python parses 1_000 as a number
             raise ValueError
         ids = np.fromiter(map(get, texts), np.int64, len(texts))
     except (ValueError, KeyError, OverflowError):
@@ -197,12 +197,14 @@ def class_ids(
         ids = np.array(found, dtype=np.int64)
     wrong = np.flatnonzero(ids < 0)
     if len(wrong):
-        raise LabelError(f"{where(int(wrong[0]))}: label {ids[wrong[0]]} is negative; count from 0")
+        raise LabelError(
+            f"{where(int(wrong[0]))}: label {ids[wrong[0]]} is negative; number the classes from 0"
+        )
     return ids
 
 
 def _class_of(text: str, numbers: dict[str, int] | None) -> int | None:
-    """The class that a text means; None if it means none. Tables write 1 as 1.0 or True too."""
+    """Return the class that a text means, or None. Tables may write 1 as 1.0 or True."""
     if numbers is not None:
         return numbers.get(text)
     word = text.strip().lower()
@@ -222,9 +224,9 @@ def _is_whole(text: str) -> bool:
 
 
 def _no_class(text: str, names: Sequence[str] | None) -> str:
-    """What is wrong with the text of a label."""
+    """Return what is wrong with the text of a label."""
     if text.strip().lower() in MISSING:
-        return f"label {text!r} is missing; leave out the row"
+        return f"label {text!r} is missing; remove the row"
     if names:
         return f"label {text!r} is none of the classes {listed(names, 20)}"
     is_number = text.strip().lstrip("+-")[:1].isdigit()

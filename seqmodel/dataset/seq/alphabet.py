@@ -1,8 +1,8 @@
-"""Alphabets: which letters a sequence has, and which number stands for each.
+"""Alphabets: the symbols of a sequence and the id of each symbol.
 
-First stage of the flow: characters -> uint8 ids. An id is below `n_letters` for a letter; three
+First stage of the flow: characters -> uint8 ids. The ids of symbols are below `n_letters`; three
 control ids follow: `mask_id` (hidden from the model), `pad_id` (no sequence here) and `unknown_id`
-(a letter that is not known, such as N). Leaves out one-hot on a device (the models do that from
+(an unknown symbol such as N). This module leaves out one-hot encoding on a device (models use
 `one_hot_table`) and files (store.py, labelled.py).
 """
 
@@ -25,14 +25,14 @@ CUSTOM_PREFIX = "letters:"
 
 @dataclass(frozen=True)
 class Alphabet:
-    """The letters of a kind of sequence, in the order of their ids.
+    """The symbols of a type of sequence, in the order of their ids.
 
     Attributes:
-        name: as typed in `--alphabet`.
-        letters: tokens in the order of their ids, mostly single characters; case does not matter.
-        ambiguous: characters read as `unknown_id` (N and IUPAC codes); the first is written for it.
-        complement: letter -> letter, or None where there is no complement.
-        unknown: one-hot of `unknown_id`: "uniform" is 1/A for each letter, "zeros" is 0.
+        name: Value of `--alphabet`.
+        letters: Symbols in the order of their ids, mostly single characters; case is ignored.
+        ambiguous: Characters read as `unknown_id` (N and IUPAC codes); the first is its text.
+        complement: Complement of each symbol; None if the alphabet has no complement.
+        unknown: One-hot of `unknown_id`: "uniform" is 1/A for each symbol, "zeros" is 0.
     """
 
     name: str
@@ -46,14 +46,14 @@ class Alphabet:
         object.__setattr__(self, "ambiguous", "".join(self.ambiguous))
         if not self.letters or len(self.letters) > 250 or not all(self.letters):
             raise SequenceError(
-                f"alphabet {self.name!r}: needs 1 to 250 letters, got {len(self.letters)}"
+                f"alphabet {self.name!r}: needs 1 to 250 symbols, but got {len(self.letters)}"
             )
         folded = [x.upper() for x in (*self.letters, *self.ambiguous)]
         twice = sorted({x for x in folded if folded.count(x) > 1})
         if twice:
-            raise SequenceError(f"alphabet {self.name!r}: {twice[0]!r} stands twice")
+            raise SequenceError(f"alphabet {self.name!r}: {twice[0]!r} occurs twice")
         if not all(x.isascii() and x.isprintable() and not x.isspace() for x in folded):
-            raise SequenceError(f"alphabet {self.name!r}: letters must be visible ASCII characters")
+            raise SequenceError(f"alphabet {self.name!r}: symbols must be visible ASCII characters")
         if self.unknown not in UNKNOWN_RULES:
             raise SequenceError(
                 f"alphabet {self.name!r}: unknown={self.unknown!r} is not one of {UNKNOWN_RULES}"
@@ -66,7 +66,7 @@ class Alphabet:
             set(pairs) != set(self.letters) or any(pairs.get(pairs[x]) != x for x in pairs)
         ):
             raise SequenceError(
-                f"alphabet {self.name!r}: complement must pair its letters, got {pairs}"
+                f"alphabet {self.name!r}: complement must pair its symbols, but got {pairs}"
             )
 
     def __hash__(self) -> int:
@@ -74,37 +74,37 @@ class Alphabet:
 
     @property
     def n_letters(self) -> int:
-        """Number of letters, A."""
+        """Number of symbols, A."""
         return len(self.letters)
 
     @property
     def n_tokens(self) -> int:
-        """Number of ids: letters, mask, pad, none."""
+        """Number of ids: symbols, mask, pad, unknown."""
         return len(self.letters) + 3
 
     @property
     def mask_id(self) -> int:
-        """Id of a position that the model must guess."""
+        """Id of a position that the model must predict."""
         return len(self.letters)
 
     @property
     def pad_id(self) -> int:
-        """Id of a position that is no sequence."""
+        """Id of a position without sequence."""
         return len(self.letters) + 1
 
     @property
     def unknown_id(self) -> int:
-        """Id of a letter that is not known."""
+        """Id of an unknown symbol."""
         return len(self.letters) + 2
 
     @property
     def is_single(self) -> bool:
-        """True if every letter is one character, which stores and FASTA need."""
+        """True if every symbol is one character, as stores and FASTA files require."""
         return all(len(x) == 1 for x in self.letters)
 
     @cached_property
     def encode_table(self) -> bytes:
-        """256 bytes: id of each character, `BAD` (255) where it is not of the alphabet."""
+        """Id of each of 256 bytes; `BAD` (255) for characters outside the alphabet."""
         table = bytearray([BAD] * 256)
         for code, letter in enumerate(self.letters):
             if len(letter) == 1:
@@ -115,7 +115,7 @@ class Alphabet:
 
     @cached_property
     def complement_table(self) -> np.ndarray | None:
-        """Complement of each id, uint8 [n_tokens]; None without complement."""
+        """Complement of each id, uint8 [n_tokens]; None if the alphabet has no complement."""
         if self.complement is None:
             return None
         table = np.arange(self.n_tokens, dtype=np.uint8)
@@ -124,7 +124,7 @@ class Alphabet:
         return table
 
     def one_hot_table(self) -> np.ndarray:
-        """One-hot of each id, float32 [n_tokens, A]; mask and pad are zeros."""
+        """One-hot vector of each id, float32 [n_tokens, A]; zeros for mask and pad."""
         table = np.zeros((self.n_tokens, self.n_letters), dtype=np.float32)
         table[: self.n_letters] = np.eye(self.n_letters, dtype=np.float32)
         if self.unknown == "uniform":
@@ -132,14 +132,14 @@ class Alphabet:
         return table
 
     def encode(self, text: str | bytes, where: str = "sequence") -> np.ndarray:
-        """Ids of a text, uint8 [L].
+        """Encode a text as ids, uint8 [L].
 
         Args:
-            text: letters in any case.
-            where: what the text is, for the message ("train.csv row 3").
+            text: Symbols, in any case.
+            where: Origin of the text, for messages ("train.csv row 3").
 
         Raises:
-            SequenceError: a character is not of the alphabet.
+            SequenceError: A character is not in the alphabet.
         """
         if not self.is_single:
             return self._encode_tokens(text if isinstance(text, str) else text.decode(), where)
@@ -165,7 +165,7 @@ class Alphabet:
         return np.array(out, dtype=np.uint8)
 
     def refusal(self, where: str, at: int, character: str | bytes) -> str:
-        """The message for a character outside of the alphabet; `at` is 0-based."""
+        """Return the message for a character outside the alphabet; `at` is 0-based."""
         shown = character if isinstance(character, str) else character.decode("latin-1")
         also = f" (or {self.ambiguous} for unknown)" if self.ambiguous else ""
         letters = " ".join(self.letters[:30])
@@ -175,15 +175,15 @@ class Alphabet:
         )
 
     def decode(self, ids: np.ndarray) -> str:
-        """Text of ids [L]; mask is '?', pad is '-', none is the first ambiguous letter or '.'."""
+        """Decode ids [L]; mask is '?', pad is '-', unknown is the first of `ambiguous` or '.'."""
         marks = (*self.letters, "?", "-", self.ambiguous[:1] or ".")
         return "".join(marks[i] for i in np.asarray(ids).tolist())
 
     def reverse_complement(self, ids: np.ndarray) -> np.ndarray:
-        """Reverse complement along the last axis, same shape.
+        """Return the reverse complement along the last axis, with the same shape.
 
         Raises:
-            SequenceError: the alphabet has no complement.
+            SequenceError: The alphabet has no complement.
         """
         if self.complement_table is None:
             raise SequenceError(
@@ -193,7 +193,7 @@ class Alphabet:
         return self.complement_table[ids[..., ::-1]]
 
     def to_dict(self) -> dict[str, object]:
-        """The alphabet as plain JSON types."""
+        """Return the alphabet as plain JSON types."""
         return {
             "name": self.name,
             "letters": list(self.letters),
@@ -204,7 +204,7 @@ class Alphabet:
 
     @classmethod
     def from_dict(cls, values: dict) -> Alphabet:
-        """The alphabet that `to_dict` wrote."""
+        """Return the alphabet from the output of `to_dict`."""
         return cls(
             name=str(values["name"]),
             letters=tuple(values["letters"]),
@@ -222,14 +222,14 @@ ALPHABETS = {x.name: x for x in (DNA, RNA, PROTEIN)}
 
 
 def alphabet_from_name(name: str, unknown: str = "uniform") -> Alphabet:
-    """The alphabet called `name`: "dna", "rna", "protein", or "letters:XYZ" for one's own.
+    """Return the alphabet `name`: "dna", "rna", "protein", or "letters:XYZ" for your own.
 
     Args:
-        name: the value of `--alphabet`.
-        unknown: one-hot of an unknown letter, "uniform" or "zeros".
+        name: Value of `--alphabet`.
+        unknown: One-hot of an unknown symbol, "uniform" or "zeros".
 
     Raises:
-        SequenceError: no such alphabet.
+        SequenceError: No alphabet has this name.
     """
     known = ALPHABETS.get(name)
     if known is not None:
@@ -238,5 +238,5 @@ def alphabet_from_name(name: str, unknown: str = "uniform") -> Alphabet:
         return Alphabet(name, tuple(name[len(CUSTOM_PREFIX) :].upper()), unknown=unknown)
     raise SequenceError(
         f"no alphabet {name!r}; known are {', '.join(ALPHABETS)}, "
-        f"or {CUSTOM_PREFIX}XYZ for your own letters"
+        f"or {CUSTOM_PREFIX}XYZ for your own symbols"
     )

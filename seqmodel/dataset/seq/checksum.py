@@ -1,4 +1,4 @@
-"""CRC-32 of each MiB of a kept file: written when it is built, compared after a copy."""
+"""CRC-32 of each MiB of a cached file: written on creation and compared after a copy."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ BLOCK_BYTES = 1 << 20
 
 
 class BlockSums:
-    """Sums of what is passed to `update`, one for each whole or begun block."""
+    """Checksums of the bytes passed to `update`, one for each complete or partial block."""
 
     def __init__(self) -> None:
         self._whole: list[int] = []
         self._sum, self._n = 0, 0
 
     def update(self, raw: bytes | bytearray | memoryview | np.ndarray) -> None:
-        """Adds the next bytes."""
+        """Add the next bytes."""
         view = memoryview(raw.data if isinstance(raw, np.ndarray) else raw).cast("B")
         at = 0
         while at < len(view):
@@ -31,12 +31,12 @@ class BlockSums:
                 self._sum, self._n = 0, 0
 
     def sums(self) -> list[int]:
-        """The sums so far; the last one is of a block that may be shorter."""
+        """Return the checksums so far; the last block may be shorter."""
         return [*self._whole, *([self._sum] if self._n else [])]
 
 
 def damaged_blocks(raw: np.ndarray, sums: Sequence[int]) -> list[int]:
-    """Numbers of the blocks of `raw`, uint8, that differ from `sums`; all, if there are others."""
+    """Return indices of blocks of `raw`, uint8, that differ from `sums`; all if counts differ."""
     n_blocks = -(-len(raw) // BLOCK_BYTES)
     if n_blocks != len(sums):
         return list(range(max(n_blocks, 1)))

@@ -1,7 +1,7 @@
-"""64-bit digests of whole sequences: whether a model was trained on one is known without its data.
+"""64-bit digests of whole sequences, to detect training sequences of a model without its data.
 
-A digest is 8 bytes of BLAKE2b of the letters in upper case, N for what is not known; of the
-sequence or of its reverse complement, whichever comes first in the alphabet of bytes.
+A digest is 8 bytes of BLAKE2b of the symbols in upper case, with N for unknown ones. Of the
+sequence and its reverse complement, the one that is first in byte order is used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MOST_ROWS = 2_000_000
 
 
 def digests(rows: Iterable[np.ndarray], alphabet: Alphabet) -> np.ndarray:
-    """The digest of each row of ids, int64; rows that are reverse complements have the same."""
+    """Return the digest of each row of ids, int64; reverse complements have the same digest."""
     letters, other = _tables(alphabet)
     found = []
     for row in rows:
@@ -30,7 +30,7 @@ def digests(rows: Iterable[np.ndarray], alphabet: Alphabet) -> np.ndarray:
 
 
 def _tables(alphabet: Alphabet) -> tuple[bytes, bytes | None]:
-    """The letter of each id, and its complement; letters of several characters are their ids."""
+    """Return the byte of each id and its complement; multi-character symbols use their ids."""
     table = np.arange(256, dtype=np.uint8)
     if alphabet.is_single:
         table[:] = ord(alphabet.ambiguous[:1] or ".")

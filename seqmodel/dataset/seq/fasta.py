@@ -1,7 +1,7 @@
 """FASTA files as a stream of events, in large blocks and constant memory.
 
-Feeds the store builder (store_build.py). A block is cut at headers only, so a chromosome on one
-line costs no more memory than one that is wrapped. Leaves out what the letters mean.
+Feeds the store builder (store_build.py). Blocks are cut at headers only, so a chromosome on one
+line needs no more memory than a wrapped one. The symbols are not interpreted here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SPACE = b" \t\r\n\v\f"
 
 @dataclass(frozen=True)
 class Header:
-    """A record begins: the first word after '>', its line, 1-based, and all that is after '>'."""
+    """Start of a record: the first word after '>', its line (1-based), and the text after '>'."""
 
     name: str
     line: int
@@ -31,18 +31,18 @@ class Header:
 
 @dataclass(frozen=True)
 class Residues:
-    """Raw text of the current record, line ends included; it begins in `line`, 1-based."""
+    """Raw text of the current record with line ends; it begins in `line` (1-based)."""
 
     raw: bytes
     line: int
 
 
 class FastaReader:
-    """Events of one FASTA file; after the last one `source` tells what was read.
+    """Events of one FASTA file; after the last event, `source` describes the file that was read.
 
     Args:
-        path: plain, gzip or bgzip; told by its first bytes, not by its name.
-        progress: called with the number of bytes read from the disk, block by block.
+        path: Path of a plain, gzip or bgzip file; the first bytes decide, not the name.
+        progress: Function called with the number of bytes of each block read from disk.
     """
 
     def __init__(self, path: str, progress: Callable[[int], None] | None = None) -> None:
@@ -51,10 +51,10 @@ class FastaReader:
         self._progress = progress
 
     def __iter__(self) -> Iterator[Header | Residues]:
-        """Headers and residues in the order of the file.
+        """Iterate over headers and residues in the order of the file.
 
         Raises:
-            SequenceError: the file is empty, damaged or no FASTA; the line is named.
+            SequenceError: The file is empty, damaged or not FASTA; the message names the line.
         """
         sha256 = hashlib.sha256()
 
@@ -75,7 +75,7 @@ def _blocks(packed: io.BufferedReader, path: str) -> Iterator[bytes]:
     text = unpacked(packed, path, SequenceError)
     while block := text.read(BLOCK_BYTES):
         yield block
-    while packed.read(BLOCK_BYTES):  # what a decompressor left belongs to the digest
+    while packed.read(BLOCK_BYTES):  # the digest includes bytes that the decompressor has not read
         pass
 
 
@@ -105,11 +105,11 @@ def _events(blocks: Iterator[bytes], path: str) -> Iterator[Header | Residues]:
     if header is not None:
         yield Header(_name(header, path, line), line, bytes(header))
     elif not n_headers:
-        raise SequenceError(f"{path}: has no sequence; a FASTA file begins with '>'")
+        raise SequenceError(f"{path} has no sequence; a FASTA file begins with '>'")
 
 
 def _next_header(block: bytes, at: int) -> int:
-    """Where the next line that begins with '>' starts, or the end of the block."""
+    """Return the start of the next line that begins with '>', or the end of the block."""
     found = block.find(b">", at + 1)
     while found >= 0 and block[found - 1] != ord("\n"):
         found = block.find(b">", found + 1)
@@ -119,17 +119,17 @@ def _next_header(block: bytes, at: int) -> int:
 def _check_begun(n_headers: int, path: str, line: int, part: bytes) -> None:
     if not n_headers:
         line += part[: len(part) - len(part.lstrip())].count(b"\n")
-        raise SequenceError(f"{path} line {line}: no FASTA, a record must begin with '>'")
+        raise SequenceError(f"{path} line {line}: not FASTA: a record must begin with '>'")
 
 
 def _name(header: bytes, path: str, line: int) -> str:
     text = header.rstrip(b"\r")
     if b"\r" in text:
         raise SequenceError(
-            f"{path} line {line}: line ends of the old Mac kind (CR alone); "
+            f"{path} line {line}: old Mac line ends (CR only); "
             "convert it, for example with tr '\\r' '\\n'"
         )
     words = text.split(maxsplit=1)
     if not words or text[:1].isspace():
-        raise SequenceError(f"{path} line {line}: a record without a name; write one after '>'")
+        raise SequenceError(f"{path} line {line}: a record has no name; add one after '>'")
     return text_of(words[0], lambda: f"{path} line {line}", SequenceError)

@@ -1,8 +1,8 @@
-"""k-mers of many sequences at once: which rows of an index share them.
+"""K-mers of many sequences at once, and an index of the rows that share them.
 
-A k-mer is one number below 2**32. Where the alphabet has a complement, a k-mer and its reverse
-complement are one (canonical). k-mers with an unknown letter are no k-mers. Leaves out what is done
-with them: trust/similarity.py and dataset/homology.py.
+A k-mer is a number below 2**32. If the alphabet has a complement, a k-mer and its reverse
+complement are the same (canonical). K-mers with unknown symbols are skipped. Users of this module
+are trust/similarity.py and dataset/homology.py.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ MAX_ROWS = 2000
 """A k-mer in more rows of an index than this is a repeat, and left out."""
 MAX_KMERS = 50_000_000
 """An index of more k-mers than this keeps a fixed part of all k-mers (FracMinHash)."""
-_LETTERS = 1 << 22  # letters that are read at once
+_LETTERS = 1 << 22  # positions that are read at once
 _HITS = 1 << 23  # hits that are counted at once
 _LOW = np.uint64(0xFFFFFFFF)
 _ONE, _SHIFT = np.uint64(1), np.uint64(32)
 
 
 def default_k(alphabet: Alphabet) -> int:
-    """Length of a k-mer: 16 of four letters, 6 of a protein; the longest that 32 bits hold else."""
+    """Return the default k: 16 for four symbols, 6 for proteins, else the longest for 32 bits."""
     return 6 if alphabet.name == "protein" else longest_k(alphabet)
 
 
 def longest_k(alphabet: Alphabet) -> int:
-    """The largest k with `n_letters ** k` of at most 2**32."""
+    """Return the largest k with `n_letters ** k` of at most 2**32."""
     return int(32 / math.log2(max(2, alphabet.n_letters)) + 1e-9)
 
 
 class KmerReader:
-    """The distinct k-mers of sequences.
+    """Reader of the distinct k-mers of sequences.
 
     Args:
-        alphabet: of the sequences.
-        k: letters of a k-mer; default by the alphabet.
-        scale: 1 for all k-mers; s for about one in s, the same ones everywhere (FracMinHash).
+        alphabet: Alphabet of the sequences.
+        k: Length of the k-mers. The default depends on the alphabet.
+        scale: 1 uses all k-mers; s uses about one in s, the same ones everywhere (FracMinHash).
 
     Raises:
-        SequenceError: k-mers of this alphabet do not fit in 32 bits.
+        SequenceError: K-mers of this alphabet do not fit in 32 bits.
     """
 
     def __init__(self, alphabet: Alphabet, k: int | None = None, scale: int = 1) -> None:
@@ -54,14 +54,14 @@ class KmerReader:
         self.k = default_k(alphabet) if k is None else k
         if not 1 <= self.k <= longest_k(alphabet):
             raise SequenceError(
-                f"k={self.k}: k-mers of the alphabet {alphabet.name!r} have 1 to "
-                f"{longest_k(alphabet)} letters"
+                f"k={self.k}: k-mers of the alphabet {alphabet.name!r} have length 1 to "
+                f"{longest_k(alphabet)}"
             )
 
     def blocks(self, x: Sequences) -> Iterator[tuple[int, int, np.ndarray]]:
-        """First row, last row + 1 and sorted keys of some rows at a time.
+        """Iterate over blocks of rows: first row, last row + 1 and sorted keys.
 
-        A key is `row << 32 | k-mer`, uint64; the row is counted from the first of the block.
+        A key is `row << 32 | k-mer`, uint64; rows are counted from the start of the block.
         """
         first = 0
         while first < len(x):
@@ -71,13 +71,13 @@ class KmerReader:
             first = last
 
     def text(self, kmer: int) -> str:
-        """The letters of a k-mer."""
+        """Return the text of a k-mer."""
         n = self.alphabet.n_letters
         digits = [kmer // n**i % n for i in range(self.k - 1, -1, -1)]
         return self.alphabet.decode(np.array(digits))
 
     def counts(self, x: Sequences) -> np.ndarray:
-        """Number of distinct k-mers of each row, int64 [N]."""
+        """Return the number of distinct k-mers of each row, int64 [N]."""
         parts = [
             np.bincount((keys >> _SHIFT).astype(np.int64), minlength=last - first)
             for first, last, keys in self.blocks(x)
@@ -101,7 +101,7 @@ class KmerReader:
         return keys[_changes(keys)]
 
     def _values(self, codes: np.ndarray, n: int) -> np.ndarray:
-        """The number of the k-mer at each of `n` positions, uint32; any where one is incomplete."""
+        """Return the k-mer at each of `n` positions, uint32; incomplete ones have any value."""
         table = self.alphabet.complement_table
         forward = _rolled(codes.astype(np.uint32), self.k, self.alphabet.n_letters)[:n]
         if table is None:
@@ -111,7 +111,7 @@ class KmerReader:
         return np.minimum(forward, backward)
 
     def _complete(self, codes: np.ndarray, offsets: np.ndarray, n: int) -> np.ndarray:
-        """Where a k-mer lies in one row and has no unknown letter, bool [n]."""
+        """Return where a k-mer lies in one row and has no unknown symbol, bool [n]."""
         broken = codes >= self.alphabet.n_letters
         kept = np.ones(n, dtype=bool)
         if broken.any():
@@ -124,7 +124,7 @@ class KmerReader:
 
 
 def _rolled(digits: np.ndarray, k: int, base: int) -> np.ndarray:
-    """The number that `k` digits make at each position, the first digit first; uint32."""
+    """Return the number formed by `k` digits at each position, most significant first; uint32."""
     if k == 1:
         return digits
     half = _rolled(digits, k // 2, base)
@@ -133,13 +133,13 @@ def _rolled(digits: np.ndarray, k: int, base: int) -> np.ndarray:
 
 
 def _appended(a: np.ndarray, b: np.ndarray, n_a: int, n_b: int, base: int) -> np.ndarray:
-    """Numbers of the `n_a` digits of `a` followed by the `n_b` digits of `b`."""
+    """Return the numbers with the `n_a` digits of `a` followed by the `n_b` digits of `b`."""
     b = b[n_a:]
     return a[: len(b)] * np.uint32(base**n_b) + b
 
 
 def _mixed(kmers: np.ndarray) -> np.ndarray:
-    """A hash of each k-mer, uint32: the finaliser of MurmurHash3, a permutation."""
+    """Hash each k-mer, uint32, with the finaliser of MurmurHash3, a permutation."""
     x = kmers ^ (kmers >> np.uint32(16))
     x *= np.uint32(0x85EBCA6B)
     x ^= x >> np.uint32(13)
@@ -149,14 +149,14 @@ def _mixed(kmers: np.ndarray) -> np.ndarray:
 
 
 def _changes(x: np.ndarray) -> np.ndarray:
-    """Where a value of a sorted array is another than the one before, bool [n]."""
+    """Return where a value of a sorted array differs from the one before, bool [n]."""
     new = np.ones(len(x), dtype=bool)
     np.not_equal(x[1:], x[:-1], out=new[1:])
     return new
 
 
 class Pairs(NamedTuple):
-    """Pairs of a row that was asked for and a row of the index that share k-mers."""
+    """Pairs of a query row and a row of the index that share k-mers."""
 
     row: np.ndarray
     """The row that was asked for, int64, ascending."""
@@ -167,12 +167,12 @@ class Pairs(NamedTuple):
 
 
 class KmerIndex:
-    """Which rows have a k-mer.
+    """Index of the rows that have each k-mer.
 
     Attributes:
-        reader: reads the same k-mers of other sequences.
-        keys: `k-mer << 32 | row`, uint64, sorted.
-        repeats: k-mers that are left out because more than `max_rows` rows have them, sorted.
+        reader: Reader of the same k-mers in other sequences.
+        keys: Sorted `k-mer << 32 | row`, uint64.
+        repeats: Sorted k-mers that are left out because more than `max_rows` rows have them.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class KmerIndex:
         return found
 
     def _same_after(self, distance: int) -> np.ndarray:
-        """Where the key `distance` further on has the same k-mer, bool."""
+        """Return where the key `distance` places later has the same k-mer, bool."""
         n = max(0, len(self.keys) - distance)
         found = np.empty(n, dtype=bool)
         for i in range(0, n, _HITS):
@@ -215,7 +215,7 @@ class KmerIndex:
         return found
 
     def sizes(self, n_rows: int) -> np.ndarray:
-        """Number of distinct k-mers of each row of the index, without repeats; int64 [n_rows]."""
+        """Number of distinct k-mers of each row of the index, except repeats; int64 [n_rows]."""
         found = np.zeros(n_rows, dtype=np.int64)
         for i in range(0, len(self.keys), _HITS):
             keys = self.keys[i : i + _HITS]
@@ -225,11 +225,11 @@ class KmerIndex:
         return found
 
     def pairs(self, x: Sequences) -> Iterator[tuple[int, np.ndarray, Pairs]]:
-        """Rows of the index that share k-mers with the rows of `x`, for some rows at a time.
+        """Find rows of the index that share k-mers with rows of `x`, block by block.
 
         Yields:
-            The first row of the block; the number of distinct k-mers of each of its rows, without
-            repeats; and the pairs, whose `row` is counted from the first row of `x`.
+            First row of the block; number of distinct k-mers of each of its rows, without
+            repeats; and pairs, whose `row` is counted from the first row of `x`.
         """
         for first, last, keys in self.reader.blocks(x):
             row, kmer = (keys >> _SHIFT).astype(np.int64), keys << _SHIFT
@@ -246,7 +246,7 @@ class KmerIndex:
                 yield first, size, found._replace(row=found.row + first)
 
     def _counted(self, row: np.ndarray, begin: np.ndarray, n_hits: np.ndarray) -> Pairs:
-        """How many k-mers the rows share with those of the index."""
+        """Count the k-mers that the rows share with rows of the index."""
         shift = np.repeat(begin - np.cumsum(n_hits) + n_hits, n_hits)
         hits = self.keys[shift + np.arange(len(shift))] & _LOW
         hits |= np.repeat(row.astype(np.uint64) << _SHIFT, n_hits)
@@ -258,7 +258,7 @@ class KmerIndex:
 
 
 def _pieces(row: np.ndarray, n_hits: np.ndarray) -> Iterator[slice]:
-    """Slices of whole rows with about `_HITS` hits each; at least one."""
+    """Return slices of whole rows with about `_HITS` hits each; at least one slice."""
     total = np.cumsum(n_hits)
     at = 0
     while at < len(row):

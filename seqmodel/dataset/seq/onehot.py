@@ -1,7 +1,6 @@
-"""One-hot sequences on the CPU, for tools that want them there; models make their own.
+"""One-hot sequences on the CPU, for other tools; models encode their own input.
 
-Two ids are looked up at a time, in a table small enough for the cache, which is as fast as a
-kernel in C.
+A table that fits in the cache encodes two ids per lookup, which is as fast as a kernel in C.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _LARGEST_TABLE = 1 << 18
 
 
 class OneHot:
-    """From ids to one-hot, float32; unknown letters by the rule of the alphabet, mask and pad 0."""
+    """Encode ids as one-hot, float32; the alphabet defines unknown symbols; mask and pad are 0."""
 
     def __init__(self, alphabet: Alphabet) -> None:
         self._single = alphabet.one_hot_table()
@@ -26,13 +25,13 @@ class OneHot:
         first, second = np.arange(n)[None, :], np.arange(n)[:, None]
         self._pairs = None
         if 256 * n * 2 * a * 4 <= _LARGEST_TABLE and sys.byteorder == "little":
-            # row lo + 256 * hi has the one-hot of lo, then that of hi
+            # row lo + 256 * hi holds the one-hot of lo, then the one-hot of hi
             self._pairs = np.zeros((256 * n, 2 * a), dtype=np.float32)
             self._pairs[first + 256 * second, :a] = self._single[first]
             self._pairs[first + 256 * second, a:] = self._single[second]
 
     def __call__(self, tokens: Tensor | np.ndarray) -> Tensor:
-        """One-hot float32 [..., A] of ids uint8 [...]."""
+        """Return one-hot float32 [..., A] of ids uint8 [...]."""
         ids = np.ascontiguousarray(tokens)
         a = self._single.shape[1]
         if self._pairs is None or ids.size % 2:

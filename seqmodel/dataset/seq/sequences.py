@@ -1,4 +1,4 @@
-"""Many sequences in memory, one after the other, and a digest of each."""
+"""Many concatenated sequences in memory, and a digest of each."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Sequences(NamedTuple):
     """Rows of ids: row i is `codes[offsets[i]:offsets[i + 1]]`.
 
     Attributes:
-        codes: ids of the letters, uint8.
-        offsets: where each row begins, and the end of the last, int64 [N + 1].
-        alphabet: what the ids mean.
+        codes: Ids of the symbols, uint8.
+        offsets: Start of each row, and end of the last row, int64 [N + 1].
+        alphabet: Alphabet of the ids.
     """
 
     codes: np.ndarray
@@ -30,7 +30,7 @@ class Sequences(NamedTuple):
     def gathered(
         cls, data: np.ndarray, at: np.ndarray, lengths: np.ndarray, alphabet: Alphabet
     ) -> Sequences:
-        """Pieces of `data` of `lengths` that begin at `at`; a view if they follow each other."""
+        """Concatenate pieces of `data` at `at` with `lengths`; a view if they are contiguous."""
         offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
         if len(at) and np.array_equal(at - at[0], offsets[:-1]):
             return cls(data[at[0] : at[0] + offsets[-1]], offsets, alphabet)
@@ -40,21 +40,21 @@ class Sequences(NamedTuple):
         return cls(np.frombuffer(codes, dtype=np.uint8), offsets, alphabet)
 
     def select(self, rows: np.ndarray) -> Sequences:
-        """The rows of an array of numbers."""
+        """Return the rows with these indices."""
         begin, lengths = self.offsets[:-1][rows], np.diff(self.offsets)[rows]
         return Sequences.gathered(self.codes, begin, lengths, self.alphabet)
 
     def row(self, row: int) -> np.ndarray:
-        """The ids of a row, uint8."""
+        """Return the ids of a row, uint8."""
         return self.codes[self.offsets[row] : self.offsets[row + 1]]
 
     def text(self, row: int) -> str:
-        """The letters of a row."""
+        """Return the text of a row."""
         return self.alphabet.decode(self.row(row))
 
 
 def digests(x: Sequences, *, reverse: bool = False) -> np.ndarray:
-    """128 bits of each row, or of its reverse complement; S16 [N]."""
+    """Return a 128-bit digest of each row, equal for its reverse complement; S16 [N]."""
     offsets = np.asarray(x.offsets, dtype=np.int64)
     codes = np.ascontiguousarray(x.codes[offsets[0] : offsets[-1]])
     begin, end = offsets[:-1] - offsets[0], offsets[1:] - offsets[0]

@@ -1,8 +1,8 @@
-"""Source files of stores and cached arrays: whether they still are what was read.
+"""Source files of stores and cached arrays, and whether they have changed since they were read.
 
-Size, times and inode of a source are recorded with its digest. Where one of them differs, or the
-source was written so shortly before that its times may not show a later change, the digest
-decides; the new times are then noted beside the kept file, so that the next look needs no digest.
+Size, times and inode of a source are recorded with its digest. The digest decides if one of these
+differs, or if the source was written so recently that its times may not show a later change. The
+new times are then recorded beside the cached file, so that the next check needs no digest.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DAMAGED = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
 
 @dataclass(frozen=True)
 class Stamp:
-    """What the file system says of a file, and when it was asked."""
+    """Size, times and inode of a file, and the time at which they were read."""
 
     size: int
     mtime_ns: int
@@ -39,17 +39,17 @@ class Stamp:
 
     @classmethod
     def of(cls, path: str) -> Stamp:
-        """The stamp of a file now."""
+        """Return the current stamp of a file."""
         now = time.time_ns()
         x = os.stat(path)
         return cls(x.st_size, x.st_mtime_ns, x.st_ctime_ns, x.st_ino, now)
 
     def is_file(self, other: Stamp) -> bool:
-        """Whether both are of one file that did not change, as far as stamps can show it."""
+        """Return whether both stamps show the same unchanged file."""
         return self._key() == other._key()
 
     def is_settled(self) -> bool:
-        """Whether any later change shows in the times."""
+        """Return whether the times would show any later change."""
         return max(self.mtime_ns, self.ctime_ns) + _RESOLUTION_NS < self.seen_ns
 
     def _key(self) -> tuple[int, ...]:
@@ -58,7 +58,7 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Source:
-    """A source file as it was read: what is remembered of it."""
+    """Record of a source file at the time of reading."""
 
     path: str
     sha256: str
@@ -66,37 +66,37 @@ class Source:
 
     @classmethod
     def read(cls, path: str) -> Source:
-        """Digests a file."""
+        """Compute the digest of a file."""
         stamp = Stamp.of(path)
         found = cls(os.path.abspath(path), sha256_of(path), stamp)
         found.remember(path)
         return found
 
     def remember(self, path: str) -> None:
-        """Notes for `known_sha256` that `path` has this content."""
+        """Remember for `known_sha256` that `path` has this content."""
         if self.stamp.is_settled():
             _known[os.path.realpath(path)] = self
 
     @classmethod
     def from_dict(cls, x: dict[str, Any]) -> Source:
-        """The source that `to_dict` made plain."""
+        """Return the source from the output of `to_dict`."""
         names = ("size", "mtime_ns", "ctime_ns", "inode", "seen_ns")
         return cls(str(x["path"]), str(x["sha256"]), Stamp(*(int(x[name]) for name in names)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """Return the source as plain JSON types."""
         return {"path": self.path, "sha256": self.sha256} | vars(self.stamp)
 
 
 def sha256_of(path: str) -> str:
-    """SHA-256 of the content of a file, in hex digits."""
+    """Return the SHA-256 of a file in hexadecimal."""
     return files.sha256_of(path, SequenceError)
 
 
 def known_sha256(path: str) -> str | None:
-    """The digest of a file if this process knows it, as far as its stamp can show it.
+    """Return the digest of a file if this process has it and the stamp is unchanged, else None.
 
-    Stores and cached arrays know those of their sources: gigabytes are not read for it again.
+    Stores and cached arrays record the digests of their sources, so large files are not read again.
     """
     found = _known.get(os.path.realpath(path))
     with contextlib.suppress(OSError):
@@ -109,7 +109,7 @@ _known: dict[str, Source] = {}
 
 
 def look_same(target: str, sources: Sequence[Source], paths: Sequence[str]) -> bool:
-    """Whether `paths` are the unchanged `sources` of `target`, by their stamps alone."""
+    """Return whether stamps show that `paths` are the unchanged `sources` of `target`."""
     if len(sources) != len(paths):
         return False
     now = [Stamp.of(x) for x in paths]
@@ -124,7 +124,7 @@ def look_same(target: str, sources: Sequence[Source], paths: Sequence[str]) -> b
 
 
 def read_again(sources: Sequence[Source], paths: Sequence[str]) -> list[Source] | None:
-    """`paths` as they are now, or None if they have not the content of `sources`."""
+    """Read `paths` again; return None if their content differs from `sources`."""
     if [x.stamp.size for x in sources] != [os.path.getsize(x) for x in paths]:
         return None
     now = [Source.read(x) for x in paths]
@@ -132,24 +132,24 @@ def read_again(sources: Sequence[Source], paths: Sequence[str]) -> list[Source] 
 
 
 def user_cache() -> str:
-    """The folder for what can be made again: $XDG_CACHE_HOME/seqmodel or ~/.cache/seqmodel."""
+    """Return the folder for cached files: $XDG_CACHE_HOME/seqmodel or ~/.cache/seqmodel."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return os.path.join(base, "seqmodel")
 
 
 def digest8(text: str) -> str:
-    """Eight hex digits of a text."""
+    """Return an 8-digit hexadecimal digest of a text."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def _notes(target: str) -> list[str]:
-    """Where the note about `target` may be: beside it, else in the user's cache."""
+    """Return where the note about `target` may be: beside it or in the user's cache."""
     name = f"{os.path.basename(target)}.{digest8(target)}.stat"
     return [f"{target}.stat", os.path.join(user_cache(), name)]
 
 
 def _read_note(target: str, sources: Sequence[Source]) -> list[list[Stamp]]:
-    """Stamps with which these sources were found again."""
+    """Read the stamps with which these sources were found unchanged."""
     found: list[list[Stamp]] = []
     for path in _notes(target):
         with contextlib.suppress(*DAMAGED), open_binary(path, SequenceError) as f:
@@ -160,7 +160,7 @@ def _read_note(target: str, sources: Sequence[Source]) -> list[list[Stamp]]:
 
 
 def note(target: str, sources: Sequence[Source]) -> None:
-    """Notes that `sources` are those of `target`, with the stamps that they have now."""
+    """Record that `sources` belong to `target`, with their current stamps."""
     if not all(x.stamp.is_settled() for x in sources):
         return
     kept = [*_read_note(target, sources), [x.stamp for x in sources]][-_MOST_NOTED:]

@@ -1,7 +1,7 @@
-"""Writes a sequence store: source files -> one file of uint8 codes with an index at its end.
+"""Write a sequence store: source files -> one file of uint8 codes with an index at its end.
 
-The layout is told in store.py. The file is written aside and renamed when whole; whoever builds
-holds a lock, so that of several processes that start at once one works and the others wait.
+store.py describes the layout. The file is written under another name
+and renamed when complete. The builder holds a lock, so other processes wait for it.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class _Contigs:
 
 
 class StoreBuilder:
-    """Encodes records into an open file; `finish` writes the index."""
+    """Encode records into an open file; `finish` writes the index."""
 
     def __init__(
         self, out: IO[bytes], edges: IO[bytes], alphabet: Alphabet, paths: list[str]
     ) -> None:
         self._out = out
-        self._edges = edges  # of the soft-mask runs, spooled so that memory stays constant
+        self._edges = edges  # edges of soft-masked runs, spooled so that memory stays constant
         self._alphabet = alphabet
         self._paths = paths
         self._contigs = _Contigs()
@@ -66,7 +66,7 @@ class StoreBuilder:
         out.write(bytes(HEADER_BYTES))
 
     def add_file(self, number: int, reader: FastaReader | TwoBitReader) -> None:
-        """Adds all records of file `number`; the reader's `source` is kept."""
+        """Add all records of file `number`, and record its source."""
         for event in reader:
             if isinstance(event, Header):
                 self._begin(event, number)
@@ -85,7 +85,7 @@ class StoreBuilder:
                 else (f"in {self._paths[first_file]} line {first_line}")
             )
             raise SequenceError(
-                f"{self._paths[number]} line {event.line}: contig {event.name!r} stands twice "
+                f"{self._paths[number]} line {event.line}: contig {event.name!r} occurs twice "
                 f"(first {first}); names must be unique across files"
             )
         seen[event.name] = (number, event.line)
@@ -124,7 +124,7 @@ class StoreBuilder:
             (np.zeros(flags[0], dtype=np.int64), edges, np.full(flags[-1], len(flags)))
         )
         edges += self._position
-        if edges[0] == self._last_edge:  # the run goes on from the block before
+        if edges[0] == self._last_edge:  # the run continues from the previous block
             edges = edges[1:]
         elif self._last_edge >= 0:
             self._spool(np.array([self._last_edge]))
@@ -136,7 +136,7 @@ class StoreBuilder:
         self._n_edges += len(edges)
 
     def finish(self) -> None:
-        """Writes the soft-mask runs, the index and the header."""
+        """Write the soft-masked runs, the index and the header."""
         if self._last_edge >= 0:
             self._spool(np.array([self._last_edge]))
         pad = TAIL_BYTES + -self._position % 8
@@ -164,21 +164,21 @@ class StoreBuilder:
 
 
 def header_of(index_at: int, index: bytes) -> bytes:
-    """The first 40 bytes of a store with the text `index` at `index_at`."""
+    """Return the first 40 bytes of a store with the text `index` at `index_at`."""
     head = MAGIC + np.array([FORMAT, index_at, len(index)], dtype="<u8").tobytes()
     return head + np.array([zlib.crc32(index, zlib.crc32(head))], dtype="<u8").tobytes()
 
 
 def reader_for(path: str, progress: Callable[[int], None] | None) -> FastaReader | TwoBitReader:
-    """The reader of a source file, chosen by its first bytes."""
+    """Return the reader of a source file, chosen by its first bytes."""
     return TwoBitReader(path, progress) if is_twobit(path) else FastaReader(path, progress)
 
 
 def build_store(target: str, paths: list[str], alphabet: Alphabet, *, quiet: bool = False) -> None:
-    """Writes the store `target` of `paths`, whole or not at all.
+    """Write the store `target` of `paths`, completely or not at all.
 
     Raises:
-        SequenceError: a source is malformed, or the store cannot be written.
+        SequenceError: A source is malformed, or the store cannot be written.
     """
     total = sum(os.path.getsize(x) for x in paths)
     progress = Progress(f"building {target}", total, quiet=quiet or total < _QUIET_BYTES)
@@ -191,10 +191,10 @@ def build_store(target: str, paths: list[str], alphabet: Alphabet, *, quiet: boo
 
 
 def writing_cache(target: str, error: Error = SequenceError) -> AbstractContextManager[IO[bytes]]:
-    """A file that becomes `target` when the block ends, and vanishes when it fails.
+    """Open a file that becomes `target` when the block ends, and is removed if it fails.
 
     Raises:
-        error: the disk is full or the folder cannot be written.
+        error: The disk is full or the folder is not writable.
     """
     remove_stale(target)
     advice = "free some space there or set --cache_dir to another folder"
@@ -203,7 +203,7 @@ def writing_cache(target: str, error: Error = SequenceError) -> AbstractContextM
 
 @contextlib.contextmanager
 def lock(target: str) -> Iterator[None]:
-    """Holds the lock of `target` among processes; does without where the file system has none."""
+    """Hold the lock of `target` among processes; no lock if the file system supports none."""
     path = f"{target}.lock"
     while True:
         try:
@@ -213,7 +213,7 @@ def lock(target: str) -> Iterator[None]:
             return
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
-        # who had it may have removed the file meanwhile: then the next comer locks another one
+        # its last holder may have removed the file: then other processes lock a new one
         with contextlib.suppress(OSError):
             if os.path.samestat(os.stat(path), os.fstat(handle)):
                 break
@@ -227,7 +227,7 @@ def lock(target: str) -> Iterator[None]:
 
 
 class Progress:
-    """Progress on stderr: a bar on a terminal, a line at the start and the end otherwise."""
+    """Progress on stderr: a bar on a terminal, otherwise a line at the start and the end."""
 
     def __init__(self, title: str, total: int, *, quiet: bool) -> None:
         self._title, self._total, self._quiet = plain_line(title), max(total, 1), quiet
@@ -237,7 +237,7 @@ class Progress:
             print(f"{self._title}: {total / 1e6:.0f} MB to read", file=sys.stderr, flush=True)
 
     def add(self, n: int) -> None:
-        """Counts `n` more bytes."""
+        """Count `n` more bytes."""
         self._done += n
         percent = min(100, 100 * self._done // self._total)
         if self._quiet or not self._terminal or percent == self._shown:
@@ -247,7 +247,7 @@ class Progress:
         print(f"\r{self._title} [{bar:25}] {percent}%", end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Ends the line and prints the time taken."""
+        """End the line and print the elapsed time."""
         if not self._quiet:
             took = time.monotonic() - self._start
             print(f"{chr(10) * self._terminal}{self._title}: done in {took:.1f} s", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""2bit files (UCSC) as a stream of events, like fasta.py: two bits a letter, with N and mask runs.
+"""2bit files (UCSC) as a stream of events, like fasta.py: two bits per base, with N and mask runs.
 
 Format: https://genome.ucsc.edu/FAQ/FAQformat.html#format7
 """
@@ -18,23 +18,23 @@ from seqmodel.files import open_binary, reading, text_of
 
 SIGNATURE = 0x1A412743
 _LETTERS = np.frombuffer(b"TCAG", dtype=np.uint8)
-# the four letters of each byte as one word, first letter in the highest bits of the byte
+# the four bases of each byte as one word; the first base is in the highest bits of the byte
 _WORDS = np.stack([_LETTERS[(np.arange(256) >> x) & 3] for x in (6, 4, 2, 0)], axis=1).view("u4")
 
 
 def is_twobit(path: str) -> bool:
-    """Whether a file begins as a 2bit file does."""
+    """Return whether a file begins like a 2bit file."""
     with open_binary(path, SequenceError) as f:
         head = f.read(4)
     return SIGNATURE in (int.from_bytes(head, "little"), int.from_bytes(head, "big"))
 
 
 class TwoBitReader:
-    """Events of one 2bit file; lines are record numbers from 1.
+    """Events of one 2bit file; line numbers are record numbers from 1.
 
     Args:
-        path: the file.
-        progress: called with the number of bytes read, record by record.
+        path: Path of the file.
+        progress: Function called with the number of bytes of each record.
     """
 
     def __init__(self, path: str, progress: Callable[[int], None] | None = None) -> None:
@@ -42,10 +42,10 @@ class TwoBitReader:
         self.source: Source | None = None
 
     def __iter__(self) -> Iterator[Header | Residues]:
-        """Headers and residues in the order of the file's index.
+        """Iterate over headers and residues in the order of the index.
 
         Raises:
-            SequenceError: the file is truncated or no 2bit file.
+            SequenceError: The file is truncated or not a 2bit file.
         """
         with reading(self.path, SequenceError, "2bit file"):
             before = Stamp.of(self.path)
@@ -113,7 +113,7 @@ class TwoBitReader:
 
 
 def _inside(runs: np.ndarray, start: int, end: int) -> np.ndarray:
-    """Which of the positions `start` to `end` lie in one of the runs [2, n], bool."""
+    """Return which positions from `start` to `end` lie in one of the runs [2, n], bool."""
     first, last = np.clip(runs, start, end) - start
     here = first < last
     depth = np.zeros(end - start + 1, dtype=np.int32)

@@ -101,7 +101,9 @@ def test_a_batch_is_its_items_one_by_one(made, kind, train):
 def test_an_index_that_is_none_is_refused(made):
     dataset = made["arrays"].dataset("valid")
     for index in (10, -11, np.int64(10), 2**70):
-        with pytest.raises(IndexError, match=rf"index {index} is outside of the 10 items, 0 to 9"):
+        with pytest.raises(
+            IndexError, match=rf"index {index} is out of range for 10 items, 0 to 9"
+        ):
             dataset[index]
         with pytest.raises(IndexError, match=rf"index {index} "):
             dataset.__getitems__([0, index])

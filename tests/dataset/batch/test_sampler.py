@@ -126,7 +126,7 @@ def test_evaluation_knows_no_epochs():
 def test_too_many_ranks_are_refused():
     with pytest.raises(SamplerError, match="8 ranks but 5 items: every rank needs at least one"):
         Sampler(5, 2, world_size=8)
-    with pytest.raises(SamplerError, match="rank 2 is not one of 2 ranks"):
+    with pytest.raises(SamplerError, match="rank 2 is not one of the 2 ranks"):
         Sampler(5, 2, rank=2, world_size=2)
 
 
@@ -155,5 +155,5 @@ def test_balanced_weights_draw_every_class_equally_often():
 
 @pytest.mark.parametrize("weights", [[1.0, -1], [0.0, 0], [1, float("nan")]])
 def test_weights_that_are_none_are_refused(weights):
-    with pytest.raises(SamplerError, match="weights of samples must be numbers of at least 0"):
+    with pytest.raises(SamplerError, match="weights of samples must be numbers >= 0"):
         Sampler(2, 1, weights=np.array(weights))

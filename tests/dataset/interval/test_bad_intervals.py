@@ -160,7 +160,7 @@ def test_a_flag_and_a_proportion_divide_the_train_rows_of_a_column(folder):
     data = data_of("f.bed", valid_column="validation", **given)
     found = {split: [x[1] for x in rows] for split, rows in content(data).items()}
     assert found == {"train": [1, 3, 4, 5], "valid": [0], "test": [2]}
-    with pytest.raises(HparamError, match="--valid_prop: .* has rows of the valid split already"):
+    with pytest.raises(HparamError, match="--valid_prop: .* already has rows of the valid split"):
         data_of("f.bed", valid_column="validation", valid_prop=0.5, **given)
     (folder / "g.bed").write_text(head + text.replace("True", "perhaps"))
     with pytest.raises(IntervalError, match="g.bed line 2: 'perhaps' is not true or false"):

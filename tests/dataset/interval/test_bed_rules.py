@@ -122,7 +122,9 @@ def test_a_comment_in_prose_is_no_header(read):
 
 
 def test_a_header_wins_over_the_names_of_bed(read):
-    with pytest.raises(IntervalError, match="no column 'name'; there is chrom, start, end, kind"):
+    with pytest.raises(
+        IntervalError, match="no column 'name'; the file has chrom, start, end, kind"
+    ):
         read("#chrom\tstart\tend\tkind\nchr1\t0\t5\tx\n", "name")
     with pytest.raises(IntervalError, match="several columns are named 'x'"):
         read("#chrom\tstart\tend\tx\tx\nchr1\t0\t5\ta\tb\n", "x")
@@ -137,11 +139,11 @@ def test_encodes_ccres_have_their_kind_in_column_6(read):
 @pytest.mark.parametrize("start", ["", "#\n"])
 def test_any_column_or_none_may_be_the_strand(read, start):
     text = start + "chr1\t0\t5\t-\t0\tplus\n"
-    with pytest.raises(IntervalError, match="strand 'plus' is none of .* see --strand_column"):
+    with pytest.raises(IntervalError, match="strand 'plus' is not one of .* set --strand_column"):
         read(text)
     assert read(text, strand="none").intervals.strand.tolist() == [0]
     assert read(text, strand="4").intervals.strand.tolist() == [-1]
-    with pytest.raises(IntervalError, match="6 columns, the strand is column 9"):
+    with pytest.raises(IntervalError, match="6 columns, but the strand is column 9"):
         read(text, strand="9")
     with pytest.raises(IntervalError, match="no column 'sign'"):
         read(text, strand="sign")

@@ -122,9 +122,11 @@ def test_a_column_is_found_by_number_by_header_and_by_its_bed_name(tmp_path):
     assert bed(tmp_path, named, "class").texts == ["yes"]
     assert bed(tmp_path, named.lstrip("#"), "class").texts == ["yes"]
     assert bed(tmp_path, "a\t0\t5\tyes\n", "4").texts == ["yes"]
-    with pytest.raises(IntervalError, match="no column 'kind'; there is chrom, start, end, class"):
+    with pytest.raises(
+        IntervalError, match="no column 'kind'; the file has chrom, start, end, class"
+    ):
         bed(tmp_path, named, "kind")
-    with pytest.raises(IntervalError, match="line 1: 4 columns, column 5 is wanted"):
+    with pytest.raises(IntervalError, match="line 1: 4 columns, but column 5 is requested"):
         bed(tmp_path, "a\t0\t5\tyes\n", "5")
 
 
@@ -140,12 +142,12 @@ def test_a_column_is_found_by_number_by_header_and_by_its_bed_name(tmp_path):
         ("a\t-1\t5\n", r"x.bed line 1: start -1 is negative"),
         ("a\tx\t5\n", r"x.bed line 1: start 'x' is not a whole number"),
         ("a\t1\t5.0\n", r"x.bed line 1: end '5.0' is not a whole number"),
-        ("a\t1\n", r"x.bed line 1: 2 columns, BED needs"),
+        ("a\t1\n", r"x.bed line 1: 2 columns, but BED needs"),
         ("a\t1\t5\nchr1\t1\t5\n", r"x.bed line 2: contig 'chr1' is not in .* a, b, c"),
-        ("a\t1\t5\tn\t0\tplus\n", r"x.bed line 1: strand 'plus' is none of"),
-        ("a\t1\t5\na\t1\t5\tn\t0\t?\n", r"x.bed line 2: strand '\?' is none of"),
-        ("# nothing\n", r"x.bed: has no interval"),
-        ("", r"x.bed: has no interval"),
+        ("a\t1\t5\tn\t0\tplus\n", r"x.bed line 1: strand 'plus' is not one of"),
+        ("a\t1\t5\na\t1\t5\tn\t0\t?\n", r"x.bed line 2: strand '\?' is not one of"),
+        ("# nothing\n", r"x.bed has no interval"),
+        ("", r"x.bed has no interval"),
     ],
 )
 def test_a_wrong_bed_names_file_line_and_value(tmp_path, text, message):

@@ -71,8 +71,8 @@ def test_gtf_has_attributes_in_quotes(tmp_path):
 @pytest.mark.parametrize(
     ("text", "feature", "message"),
     [
-        (GFF, "exon", "x.gff3: no line of feature 'exon'; it has CDS, gene; see --feature"),
-        ("chr1\t1\t2\n", None, "x.gff3 line 1: 3 columns, GFF and GTF have 9"),
+        (GFF, "exon", "x.gff3: no line has feature 'exon'; it has CDS, gene; set --feature"),
+        ("chr1\t1\t2\n", None, "x.gff3 line 1: 3 columns, but GFF and GTF have 9"),
         ("chr9\tx\tg\t1\t2\t.\t+\t.\t\n", None, "x.gff3 line 1: contig 'chr9' is not in"),
         ("chr2\tx\tg\t1\t501\t.\t+\t.\t\n", None, r"x.gff3 line 1: chr2:0-501\(\+\) ends beyond"),
         ("chr2\tx\tg\t5\t4\t.\t+\t.\t\n", None, "x.gff3 line 1: end 4 is not after start 4"),
@@ -85,7 +85,7 @@ def test_a_wrong_gff_names_line_and_value(tmp_path, text, feature, message):
 
 
 def test_a_missing_attribute_is_named(tmp_path):
-    with pytest.raises(IntervalError, match="x.gff3 line 2: has no attribute 'kind'"):
+    with pytest.raises(IntervalError, match="x.gff3 line 2: no attribute 'kind'"):
         read_intervals(written(tmp_path, "x.gff3", GFF), CONTIGS, "kind", "gene")
 
 

@@ -76,7 +76,7 @@ def test_damage_is_found_by_check_and_when_the_source_is_looked_at(source, monke
     with pytest.raises(LabelError, match=r"a\.bw.*\.npy: 1 of 3 blocks of 1 MiB are damaged"):
         check_array(path)
     subprocess.run(["touch", source], check=True)
-    with pytest.warns(UserWarning, match="1 of 3 blocks are damaged; it is made anew"):
+    with pytest.warns(UserWarning, match="1 of 3 blocks are damaged; computing it again"):
         array, n = kept(source)
     assert n == 1
     assert check_array(path) == 3
@@ -124,7 +124,7 @@ def test_a_pickled_array_that_was_made_anew_is_refused(source, monkeypatch):
     assert int(pickle.loads(state).array[1]) == ord("f")
     Path(source).write_bytes(b"other")
     kept(source)
-    with pytest.raises(LabelError, match="was made anew meanwhile; start again"):
+    with pytest.raises(LabelError, match="has been computed again by another process; start again"):
         pickle.loads(state)
 
 
@@ -132,6 +132,6 @@ def test_a_source_that_changes_while_it_is_read_is_refused(source, tmp_path):
     def fill(out):
         Path(source).write_bytes(b"later")
 
-    with pytest.raises(LabelError, match=r"a\.bw: changed while it was read; try again"):
+    with pytest.raises(LabelError, match=r"a\.bw changed while it was read; try again"):
         cached_array([source], "k", (3,), np.int32, fill)
     assert os.listdir(tmp_path) == ["a.bw"]

@@ -96,15 +96,13 @@ def test_the_task_says_which_kind(task, kind, dataset):
 
 
 def test_a_wrong_column_is_no_class():
-    with pytest.raises(
-        LabelError, match=r"class 45000, so there would be 45001 classes of 40 rows"
-    ):
+    with pytest.raises(LabelError, match=r"class 45000, which implies 45001 classes for 40 rows"):
         table([*range(39), 45_000])
     with pytest.raises(
-        LabelError, match=r"there would be 1500 classes of 1500 rows; check --label_c"
+        LabelError, match=r"which implies 1500 classes for 1500 rows; check --label_c"
     ):
         table(range(1500))
-    with pytest.raises(LabelError, match="there would be 45001 classes of 2 rows"):
+    with pytest.raises(LabelError, match="which implies 45001 classes for 2 rows"):
         arrays([0, 45_000], label_kind="class")
 
 

@@ -70,7 +70,7 @@ def test_digits_with_underscores_are_no_number(folder):
     ("text", "message"),
     [
         ("9" * 30, "t.csv line 3: label '9+' is not a whole number"),
-        ("4000000000", "the labels have class 4000000000, so there would be 4000000001 classes"),
+        ("4000000000", "the labels include class 4000000000, which implies 4000000001 classes"),
     ],
 )
 def test_a_class_that_cannot_be_is_refused(folder, text, message):
@@ -117,9 +117,9 @@ def test_labels_of_one_item_keep_their_shape(folder):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (np.zeros((3, 2, 2)), r"labels of shape \[3, 2, 2\]; wanted is \[n\] or \[n, T\]"),
+        (np.zeros((3, 2, 2)), r"labels of shape \[3, 2, 2\]; must be \[n\] or \[n, T\]"),
         (np.float32(1), "3 sequences but 0 rows of labels"),
-        (np.array([0, 1, 10**12]), "the labels have class 1000000000000"),
+        (np.array([0, 1, 10**12]), "the labels include class 1000000000000"),
     ],
 )
 def test_labels_of_another_shape_are_refused(folder, labels, message):
@@ -243,11 +243,11 @@ def test_sizes_within_a_bigwig_that_would_take_all_memory_are_refused(folder):
     raw = (folder / "t.bw").read_bytes()
     chroms, _, index = struct.unpack("<3Q", raw[8:32])
     for at, n, what in (
-        (52, 4, "blocks of 4294967295 bytes"),  # of the buffer for one block
-        (chroms + 16, 8, "1 contigs where it says"),
+        (52, 4, "a block size of 4294967295 bytes"),  # of the buffer for one block
+        (chroms + 16, 8, "1 contigs, but its header says"),
         (chroms + 8, 4, "the table of its contigs is damaged"),
         (index + 48 + 4 + 24, 8, "its index points beyond the end"),
-        (24, 8, "are wanted"),
+        (24, 8, "are needed"),
     ):
         (folder / "t.bw").write_bytes(raw[:at] + b"\xff" * n + raw[at + n :])
         with pytest.raises(LabelError, match=f"t.bw: cannot be read as bigWig .*{what}"):

@@ -106,7 +106,7 @@ def test_strands_follow_the_model_or_are_refused():
     assert found.targets.partners == [1, 0]
     assert found.note.endswith("the strands of the tracks are those of the model")
     assert match(model, Targets("track", ("m", "p"), (("m", "p"),))).targets == model
-    with pytest.raises(LabelError, match=r"--track_strands: the pairs .* are none"):
+    with pytest.raises(LabelError, match=r"--track_strands: the strand pairs .* are none"):
         match(Targets("track", ("p", "m")), model)
 
 

@@ -80,10 +80,10 @@ def test_fields_over_lines_are_read_where_they_are_asked_for(read):
 def test_a_row_that_is_cut_or_shifted_is_named(read, separator, quotes):
     start = "label,sequence,note\n0,ACGT,x\n1,GG,y\n"
     for last in ("1,AC", "1,AC,x,y\n", "1"):
-        with pytest.raises(LabelError, match="t.csv line 4: . columns?, the first line has 3"):
+        with pytest.raises(LabelError, match="t.csv line 4: . columns?, but the first line has 3"):
             read((start + last).replace(",", separator), quotes=quotes)
     # R leaves out the name of the first column, so that all names are shifted by one
-    with pytest.raises(LabelError, match="t.csv line 2: 3 columns, the first line has 2"):
+    with pytest.raises(LabelError, match="t.csv line 2: 3 columns, but the first line has 2"):
         read("sequence,label\n1,AC,0\n".replace(",", separator), quotes=quotes)
 
 

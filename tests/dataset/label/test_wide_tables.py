@@ -62,8 +62,8 @@ def test_919_columns_are_named_by_a_range_and_read_in_one_pass(wide, columns, mo
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        (["2-921"], "--label_columns 2-921: the columns are 1-920"),
-        (["0-3"], "--label_columns 0-3: the columns are 1-920"),
+        (["2-921"], "--label_columns 2-921: the file has columns 1-920"),
+        (["0-3"], "--label_columns 0-3: the file has columns 1-920"),
         (["2-920", "rest"], "--label_columns rest: no other column is left"),
     ],
 )
@@ -73,7 +73,7 @@ def test_a_range_beyond_the_columns_is_refused(wide, columns, message):
 
 
 def test_a_class_is_in_one_column(wide):
-    with pytest.raises(LabelError, match="919 label columns, but a class is in one"):
+    with pytest.raises(LabelError, match="classes need one label column, but got 919"):
         data_of(wide, ["rest"], "class")
 
 
@@ -180,9 +180,7 @@ def test_what_pandas_takes_for_missing_is_missing(tmp_path):
     path.write_text("sequence,y,z\n" + "".join(f"AC,{x},1\n" for x in words))
     assert np.isnan(targets(data_of(path, ["y", "z"]))[:, 0]).all()
     for word in words:
-        with pytest.raises(
-            LabelError, match="t.csv line 2: label .* is missing; leave out the row"
-        ):
+        with pytest.raises(LabelError, match="t.csv line 2: label .* is missing; remove the row"):
             labels_of([[word]], "class", (), lambda i: f"t.csv line {i + 2}")
 
 
@@ -213,7 +211,7 @@ def test_booleans_are_labels_and_numbers_too(tmp_path, name):
 
 
 def test_digits_of_two_rows_are_not_joined():
-    with pytest.raises(LabelError, match="t line 1: label '10' is neither 0 nor 1 nor missing"):
+    with pytest.raises(LabelError, match="t line 1: label '10' is not 0, 1 or missing"):
         labels_of([["", "10"]], "multilabel", (), lambda i: f"t line {i}")
 
 

@@ -59,8 +59,8 @@ def test_letters_may_be_words():
 @pytest.mark.parametrize(
     ("letters", "message"),
     [
-        (("A", "a"), "'A' stands twice"),
-        ((), "1 to 250 letters"),
+        (("A", "a"), "'A' occurs twice"),
+        ((), "1 to 250 symbols"),
         (("A", " "), "visible ASCII"),
         (("A", "é"), "visible ASCII"),
     ],

@@ -71,7 +71,9 @@ def test_k_by_the_alphabet():
 
 
 def test_k_that_32_bits_do_not_hold():
-    with pytest.raises(SequenceError, match="k=17: k-mers of the alphabet 'dna' have 1 to 16"):
+    with pytest.raises(
+        SequenceError, match="k=17: k-mers of the alphabet 'dna' have length 1 to 16"
+    ):
         KmerReader(DNA, 17)
 
 

@@ -96,15 +96,15 @@ def test_a_truncated_gzip_is_one_line_and_leaves_nothing(tmp_path, n_lost):
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (b"", "a.fa: has no sequence"),
-        (b"ACGT\n", "a.fa line 1: no FASTA"),
-        (b"\n\nACGT\n>a\nAC", "a.fa line 3: no FASTA"),
-        (b">\nACGT\n", "a.fa line 1: a record without a name"),
-        (b"> a\nACGT\n", "a.fa line 1: a record without a name"),
-        (b">a\rACGT\r", "a.fa line 1: line ends of the old Mac"),
+        (b"", "a.fa has no sequence"),
+        (b"ACGT\n", "a.fa line 1: not FASTA"),
+        (b"\n\nACGT\n>a\nAC", "a.fa line 3: not FASTA"),
+        (b">\nACGT\n", "a.fa line 1: a record has no name"),
+        (b"> a\nACGT\n", "a.fa line 1: a record has no name"),
+        (b">a\rACGT\r", "a.fa line 1: old Mac line ends"),
         (b">a\nACGT\nAC*T\n", r"a.fa line 3 \(contig 'a'\), character 3: '\*' is not of"),
         (b">a\nACGT\r\n>b\r\nAC\xe9T\n", r"a.fa line 4 \(contig 'b'\), character 3: 'é' is not of"),
-        (b">a\nA\n>b\nA\n>a\nC", r"a.fa line 5: contig 'a' stands twice \(first line 1\)"),
+        (b">a\nA\n>b\nA\n>a\nC", r"a.fa line 5: contig 'a' occurs twice \(first line 1\)"),
         (b">a\nA>b\nC\n", "character 2: '>' is not of"),
     ],
 )
@@ -119,7 +119,7 @@ def test_what_is_no_fasta_is_one_line_and_leaves_nothing(tmp_path, raw, message)
 def test_one_name_in_two_files_names_both_files_and_lines(tmp_path):
     first = written(tmp_path, b">x\nAC\n>chr1\nAC\n", "first.fa")
     second = written(tmp_path, b">chr1\nAC\n", "second.fa")
-    message = r"second.fa line 1: contig 'chr1' stands twice \(first in .*first.fa line 3\)"
+    message = r"second.fa line 1: contig 'chr1' occurs twice \(first in .*first.fa line 3\)"
     with pytest.raises(SequenceError, match=message):
         SequenceStore.open([first, second])
 
@@ -247,7 +247,7 @@ def flip(path, at):
 def test_a_store_that_was_damaged_when_staged_is_built_anew(tmp_path, monkeypatch, at):
     path, letters = copied(tmp_path, monkeypatch)
     flip(f"{path}.dna.seqstore", at)
-    with pytest.warns(UserWarning, match=r"seqstore: 1 of 3 blocks are damaged; it is built anew"):
+    with pytest.warns(UserWarning, match=r"seqstore: 1 of 3 blocks are damaged; rebuilding it"):
         store = SequenceStore.open(path)
     assert store.text("a") == letters
     assert store.text("b") == "ACGT"
@@ -317,7 +317,7 @@ def test_a_pickled_store_travels_as_its_path(tmp_path):
     assert pickle.loads(state).text("a", 3, 6) == "TAC"
     written(tmp_path, b">a\nTTTT")
     SequenceStore.open(path)
-    with pytest.raises(SequenceError, match="was rebuilt from other sources"):
+    with pytest.raises(SequenceError, match="has been rebuilt from other sources"):
         pickle.loads(state)
 
 
@@ -431,7 +431,7 @@ def test_missing_files_and_contigs_are_named(tmp_path):
     with pytest.raises(SequenceError, match=r"nowhere.fa: no such file"):
         SequenceStore.open(str(tmp_path / "nowhere.fa"))
     path = written(tmp_path, b">a\nACGT")
-    with pytest.raises(SequenceError, match=r"a.fa: is given twice"):
+    with pytest.raises(SequenceError, match=r"a.fa is given twice"):
         SequenceStore.open([path, path])
     with pytest.raises(SequenceError, match=r"no contig 'b' in .*a.fa; it has a"):
         SequenceStore.open(path).text("b")
