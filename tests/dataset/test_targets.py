@@ -457,7 +457,7 @@ def test_arrays_that_do_not_fit_are_refused(folder):
             {"x": x, "y": np.zeros(2)},
             {"onehot_letters": "ACGU"},
             HparamError,
-            "must be the letters",
+            "must be the symbols",
         ),
         ({"x": x, "y": np.zeros(2)}, {"seq_len": 9}, LabelError, "the sequences have lengths .4."),
     ]
