@@ -192,7 +192,7 @@ def test_what_is_no_vcf_is_one_line(model, fasta, tmp_path):
     (tmp_path / "x.csv").write_text("contig,position,ref\n")
     with pytest.raises(VariantError, match="no column 'alt'"):
         table_of(model, fasta, tmp_path / "x.csv")
-    with pytest.raises(VariantError, match="give contig:pos:ref:alt"):
+    with pytest.raises(VariantError, match="use contig:pos:ref:alt"):
         table_of(model, fasta, ["chr1:5:A"])
 
 
