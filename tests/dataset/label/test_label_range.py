@@ -188,8 +188,10 @@ def test_the_logarithm_of_a_negative_value_is_refused(folder, jitter):
 
 @pytest.mark.parametrize("track_abs", [False, True])
 def test_a_run_whose_targets_are_counts_asks_for_them(folder, track_abs):
-    given = {"task": "profile", "dataset": "tracks", "encoder": "dilated_conv", "decoder": "profile"}
-    run = resolve({**given, **bigwig([1.0, -20.0, 3.0]), "track_abs": track_abs})
+    given = {"task": "profile", "dataset": "tracks", "encoder": "dilated_conv"}
+    run = resolve(
+        {**given, "decoder": "profile", **bigwig([1.0, -20.0, 3.0]), "track_abs": track_abs}
+    )
     if track_abs:
         build(run)
     else:
