@@ -1,1 +1,1 @@
-"""Tasks: what is learned, its loss, its metrics, its optimiser. Last in the flow before a run."""
+"""Tasks: what a model learns, with its loss, metrics and optimiser. The last step before a run."""

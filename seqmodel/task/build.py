@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def task_class(run: Run) -> type[Task]:
-    """The class of the task of `run`.
+    """Return the class of the task of `run`.
 
     Raises:
-        ModelError: it does not define all that a task must.
+        ModelError: The class lacks a method that every task must define.
     """
     return check_task(resolve_target(run.classes["task"].target))
 
@@ -34,17 +34,17 @@ def build_task(
     *,
     prepare: Callable[[Encoder], None] | None = None,
 ) -> Task:
-    """The task of `run`, newly initialised from torch's random state.
+    """Build the task of `run`, with weights initialised from torch's random state.
 
     Args:
-        run: its hyperparameters.
-        alphabet: of the sequences.
-        targets: what is predicted.
-        prepare: is called with the encoder before adapters rename its weights.
+        run: Hyperparameters of the run.
+        alphabet: Alphabet of the sequences.
+        targets: Targets that the task predicts.
+        prepare: Function called with the encoder before adapters rename its weights.
 
     Raises:
-        HparamError: the encoder, the decoder and the task do not fit each other.
-        LabelError: the targets are not what the task predicts.
+        HparamError: The encoder, the decoder and the task do not fit together.
+        LabelError: The task cannot predict targets of this kind.
     """
     encoder = build_encoder(run.hparams("encoder"), alphabet)
     if prepare is not None:
@@ -65,10 +65,10 @@ def build_task(
 
 
 def _decoder_hparams(run: Run, encoder: Encoder) -> Hparams:
-    """Those of the decoder, with the positions of a bin that follow from the length of a bin.
+    """Return the decoder's hyperparameters; `bin_positions` is derived from the bin length.
 
     Raises:
-        HparamError: the encoder has no whole number of outputs in a bin.
+        HparamError: A bin does not hold a whole number of encoder outputs.
     """
     found = run.hparams("decoder")
     if getattr(found.hparams, "bin_positions", 1) is None:
@@ -76,7 +76,7 @@ def _decoder_hparams(run: Run, encoder: Encoder) -> Hparams:
         found.hparams.bin_positions, rest = divmod(bin_len, encoder.stride)
         if rest:
             raise HparamError(
-                f"--bin_len={bin_len}: the encoder has one output for {encoder.stride} bp, which "
+                f"--bin_len={bin_len}: the encoder gives one output per {encoder.stride} bp, which "
                 f"does not divide a bin; set --bin_len to a multiple of {encoder.stride}"
             )
     return found

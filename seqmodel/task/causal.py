@@ -1,4 +1,4 @@
-"""Next-token prediction: each position is predicted from those before it (GPT)."""
+"""Next-token prediction: predict each position from the positions before it (GPT)."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from seqmodel.task.step import Batch, Scored
 
 
 class CausalTask(LetterTask):
-    """Predicts position i + 1 from positions 0..i, for all i at once; not the first one."""
+    """Predict position i + 1 from positions 0..i, for all i at once; the first is not predicted."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not self.encoder.causal:
             raise HparamError(
-                "--task=causal: the encoder sees the positions that are to be predicted; set "
+                "--task=causal: the encoder sees the positions that it must predict; set "
                 "--causal=True"
             )
 
     def score(self, batch: Batch) -> Scored:
-        """Cross-entropy in nats of the known positions; unknown ones and padding are not scored."""
+        """Return the cross-entropy in nats over known positions, without padding."""
         tokens, pad = batch["tokens"], batch.get("pad")
         known = tokens[:, 1:] < self.alphabet.n_letters
         encoded = self.encoder(tokens, pad)[:, :-1]

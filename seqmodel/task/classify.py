@@ -1,4 +1,4 @@
-"""Classes of whole sequences: two or more, one a sequence."""
+"""Classification of whole sequences: one of two or more classes per sequence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ClassifyTask(Task):
-    """Predicts the class of a sequence by a softmax over all classes."""
+    """Predict the class of a sequence with a softmax over all classes."""
 
     per_position = False
     class_weights: Tensor | None
@@ -39,7 +39,7 @@ class ClassifyTask(Task):
 
     @classmethod
     def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Targets) -> int:
-        """One output a class."""
+        """Return the number of classes: the decoder gives one output per class."""
         if targets.kind != "class" or targets.n < 2:
             raise LabelError(
                 f"--task=classify needs two or more classes as labels; the data have {targets.n} "
@@ -48,15 +48,15 @@ class ClassifyTask(Task):
         return targets.n
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """The probability of each class."""
+        """Return the probability of each class."""
         return outputs.softmax(-1)
 
     def new_metric(self, stage: str) -> ClassMetric:
-        """Accuracy, F1, MCC, AUROC, AUPRC."""
+        """Return a metric of accuracy, F1, MCC, AUROC and AUPRC."""
         return ClassMetric(list(self.targets.names), stage)
 
     def score(self, batch: Batch) -> Scored:
-        """Cross-entropy, weighted, smoothed or focal as the hyperparameters say."""
+        """Return the cross-entropy; the hyperparameters set weights, smoothing and focal loss."""
         logits = full(self(batch["tokens"], batch.get("pad")))
         target = batch["target"]
         loss_sum, weight = class_loss(

@@ -1,6 +1,6 @@
-"""What is said where a loss is not finite any more: the first layer with such a value.
+"""The error for a loss that is no longer finite; it names the first layer with such a value.
 
-Looked for only then: a run that is healthy pays nothing for it.
+The search starts only after such a loss, so a healthy run pays nothing for it.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from seqmodel.task.step import Batch, Scored
 
 
 class Scoring(Protocol):
-    """What is asked of a task here."""
+    """The part of a task that this module uses."""
 
     trainer: Any
 
     def score(self, batch: Batch) -> Scored:
-        """The loss of a batch."""
+        """Return the loss of a batch."""
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Weights that are trained, by name."""
+        """Return the trainable weights with their names."""
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        """Other tensors, by name."""
+        """Return the buffers with their names."""
 
     def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
-        """The layers, by name."""
+        """Return the layers with their names."""
 
 
 def diverged(
     task: Scoring, name: str, value: float, batches: Iterable[Batch] = ()
 ) -> DivergedError:
-    """The error for the loss `name` of `task`, whose `value` is not finite.
+    """Return the error for a loss of `task` that is not finite.
 
     Args:
-        task: as it is now.
-        name: of the loss that was logged.
-        value: of it.
-        batches: those in which the value may have come up.
+        task: The task in its current state.
+        name: Name of the logged loss.
+        value: Value of the loss.
+        batches: Batches in which the value may have appeared.
     """
     trainer = task.trainer
     rate = ""
@@ -57,7 +57,7 @@ def diverged(
 
 
 def first_not_finite(task: Scoring, batches: Iterable[Batch] = ()) -> str:
-    """Where the first value that is not finite is: weights, then input, layers and gradients."""
+    """Locate the first non-finite value; weights first, then inputs, layers and gradients."""
     weights = [*task.named_parameters(), *task.named_buffers()]
     bad = [name for name, x in weights if not _is_finite(x)]
     if bad:
@@ -74,7 +74,7 @@ def first_not_finite(task: Scoring, batches: Iterable[Batch] = ()) -> str:
 
 def _in_batch(task: Scoring, batch: Batch) -> str | None:
     for name, x in batch.items():
-        if bool(x.isinf().any()):  # NaN is a missing label
+        if bool(x.isinf().any()):  # NaN marks a missing label
             return f"input {name!r} of the batch"
     with torch.no_grad(), torch.compiler.set_stance("force_eager"), _watched(task) as found:
         scored = task.score(batch)
@@ -85,7 +85,7 @@ def _in_batch(task: Scoring, batch: Batch) -> str | None:
 
 @contextmanager
 def _watched(task: Scoring) -> Iterator[list[str]]:
-    """Collects the names of modules whose output is not finite, in the order in which they ran."""
+    """Collect the names of modules with a non-finite output, in the order in which they ran."""
     found: list[str] = []
 
     def watch(name: str) -> Callable[..., None]:

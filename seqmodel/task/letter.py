@@ -1,4 +1,4 @@
-"""What the tasks share that predict each position: their outputs, their loss, their metrics."""
+"""Outputs, loss and metrics shared by the tasks that predict the symbol at each position."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class LetterTask(Task):
-    """Base of the tasks with one output for each letter of the alphabet, at each position."""
+    """Base class of tasks with one output per symbol of the alphabet at each position."""
 
     per_position = True
     predicts_targets = False
@@ -37,34 +37,34 @@ class LetterTask(Task):
 
     @classmethod
     def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Targets) -> int:
-        """One output for each letter of the alphabet."""
+        """Return the number of symbols: the decoder gives one output per symbol of the alphabet."""
         return alphabet.n_letters
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """The probability of each letter of the alphabet at each position."""
+        """Return the probability of each symbol of the alphabet at each position."""
         return outputs.softmax(-1)
 
     def new_metric(self, stage: str) -> LetterMetric:
-        """Nats, bits, perplexity, accuracy."""
+        """Return a metric of loss in nats and bits, perplexity and accuracy."""
         return LetterMetric()
 
     def has_something_to_predict(self, batch: Batch) -> bool:
-        """Whether there is a known position with a weight."""
+        """Return whether any known position has a positive weight."""
         known = batch["tokens"] < self.alphabet.n_letters
         if "weight" in batch:
             known &= batch["weight"] > 0
         return bool(known.any())
 
     def complement_outputs(self, outputs: Tensor) -> Tensor:
-        """The output of each letter's complement."""
+        """Return the output of each symbol's complement."""
         table = self.alphabet.complement_table
-        assert table is not None, "no other strand"
+        assert table is not None, "the alphabet has no complement"
         order = torch.from_numpy(table[: self.alphabet.n_letters]).long()
         return outputs[..., order.to(outputs.device)]
 
 
 def letter_score(logits: Tensor, letters: Tensor, weight: Tensor | None = None) -> Scored:
-    """Cross-entropy in nats of `letters`, ids [n], under `logits` [n, A], with weights [n]."""
+    """Return the cross-entropy in nats of the ids `letters` [n] under `logits` [n, A]."""
     logits, letters = full(logits), letters.long()
     if weight is None:
         loss_sum = cross_entropy(logits, letters, reduction="sum")

@@ -1,6 +1,6 @@
-"""Losses, each as (sum over what was predicted, sum of weights): means are exact over ranks.
+"""Losses, each returned as (sum of losses, sum of weights), so that means over ranks are exact.
 
-Missing targets (NaN) have no loss, no weight and no gradient.
+Missing targets (NaN) contribute no loss, no weight and no gradient.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Loss = tuple[Tensor, Tensor]
 
 
 def full(outputs: Tensor) -> Tensor:
-    """`outputs` in float32 at least: losses are not summed up in half precision."""
+    """Return `outputs` in float32 or higher, because losses are not summed in half precision."""
     return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
 
 
@@ -30,15 +30,15 @@ def class_loss(
     smoothing: float = 0.0,
     gamma: float = 0.0,
 ) -> Loss:
-    """Sum of the cross-entropies in nats, and sum of the weights of the samples.
+    """Return the sum of the cross-entropies in nats and the sum of the sample weights.
 
     Args:
-        logits: float32 [n, C].
-        target: classes, int64 [n].
-        weights: of the classes, float [C]; all 1 if None.
-        smoothing: share of the label that is spread over all classes (Szegedy et al. 2016).
-        gamma: focal loss (Lin et al. 2017): a sample weighs (1 - p) ** gamma in the sum, p being
-            the probability of its class.
+        logits: Logits of the classes, float32 [n, C].
+        target: True classes, int64 [n].
+        weights: Weights of the classes, float [C]. None means 1 for each.
+        smoothing: Proportion of the label spread over all classes (Szegedy et al. 2016).
+        gamma: Exponent of the focal loss (Lin et al. 2017): a sample has the weight
+            (1 - p) ** gamma in the sum, where p is the predicted probability of its class.
     """
     loss = cross_entropy(logits, target, reduction="none", label_smoothing=smoothing)
     if gamma:
@@ -56,14 +56,14 @@ def binary_loss(
     smoothing: float = 0.0,
     gamma: float = 0.0,
 ) -> Loss:
-    """Sum of the binary cross-entropies in nats, and number of labels that are there.
+    """Return the sum of the binary cross-entropies in nats and the number of known labels.
 
     Args:
-        logits: float32 [N, T].
-        target: 0, 1 or NaN, float32 [N, T].
-        positive_weights: factor of the loss of positives, [T] or [1]; all 1 if None.
-        smoothing: labels become `smoothing / 2` and `1 - smoothing / 2`.
-        gamma: focal loss, as in `class_loss`.
+        logits: Logits of the labels, float32 [N, T].
+        target: Labels 0, 1 or NaN, float32 [N, T].
+        positive_weights: Factors for the loss of positives, [T] or [1]. None means 1 for each.
+        smoothing: Label smoothing; labels become `smoothing / 2` and `1 - smoothing / 2`.
+        gamma: Exponent of the focal loss; see `class_loss`.
     """
     known = ~target.isnan()
     label = target.nan_to_num()
@@ -78,12 +78,12 @@ def binary_loss(
 
 
 def regression_loss(outputs: Tensor, target: Tensor, huber_delta: float = 0.0) -> Loss:
-    """Sum of the squared errors, or of Huber's loss, and number of targets that are there.
+    """Return the sum of the squared errors or Huber losses and the number of known targets.
 
     Args:
-        outputs: float32 [N, T].
-        target: float32 [N, T], NaN where missing.
-        huber_delta: error above which the loss grows linearly; 0 for the squared error.
+        outputs: Predicted numbers, float32 [N, T].
+        target: True numbers, float32 [N, T]; NaN where missing.
+        huber_delta: Error above which the loss grows linearly. 0 selects the squared error.
     """
     known = ~target.isnan()
     # both sides of a missing target are 0, so no NaN reaches a gradient
@@ -96,12 +96,12 @@ def regression_loss(outputs: Tensor, target: Tensor, huber_delta: float = 0.0) -
 
 
 def poisson_loss(log_rate: Tensor, target: Tensor, count_weight: float = 0.0) -> Loss:
-    """Poisson: sum of rate - count * log(rate), without log(count!), and number of bins.
+    """Return the Poisson loss, the sum of rate - count * log(rate), and the number of bins.
 
     Args:
-        log_rate: float32 [N, B, T].
-        target: counts, float32 [N, B, T], NaN where missing.
-        count_weight: not used.
+        log_rate: Logarithms of the expected counts, float32 [N, B, T].
+        target: Observed counts, float32 [N, B, T]; NaN where missing.
+        count_weight: Unused.
     """
     known = ~target.isnan()
     log_rate = torch.where(known, log_rate, 0.0)
@@ -110,10 +110,11 @@ def poisson_loss(log_rate: Tensor, target: Tensor, count_weight: float = 0.0) ->
 
 
 def poisson_multinomial_loss(log_rate: Tensor, target: Tensor, count_weight: float) -> Loss:
-    """Poisson of the sum over bins and multinomial of the shape (Linder et al. 2025, Borzoi).
+    """Return the Poisson loss of the total plus the multinomial loss of the shape (Borzoi).
 
-    Both divided by the number of bins; the Poisson part times `count_weight`.
-    Arguments as in `poisson_loss`; the weight is the number of tracks with a known bin.
+    Both are divided by the number of bins; the Poisson part is multiplied by `count_weight`
+    (Linder et al. 2025). See `poisson_loss` for the arguments. The returned weight is the number
+    of tracks with at least one known bin.
     """
     shape_loss, log_total, total, n_bins = _shape_and_total(log_rate, target)
     total_loss = log_total.exp() - total * log_total
@@ -123,12 +124,13 @@ def poisson_multinomial_loss(log_rate: Tensor, target: Tensor, count_weight: flo
 
 
 def multinomial_count_loss(log_rate: Tensor, target: Tensor, count_weight: float) -> Loss:
-    """Multinomial of the shape and squared error of log(1 + total) (Avsec et al. 2021, BPNet).
+    """Return the multinomial loss of the shape plus the squared error of log(1 + total) (BPNet).
 
-    The second part times `count_weight`. Arguments and weight as in `poisson_multinomial_loss`.
+    The second part is multiplied by `count_weight` (Avsec et al. 2021). See
+    `poisson_multinomial_loss` for the arguments and the returned weight.
     """
     shape_loss, log_total, total, n_bins = _shape_and_total(log_rate, target)
-    # log(1 + exp(x)), stable
+    # a stable log(1 + exp(x))
     error = torch.nn.functional.softplus(log_total) - total.log1p()
     loss = shape_loss + count_weight * error**2
     known = n_bins > 0
@@ -143,7 +145,8 @@ PROFILE_LOSSES = {
 
 
 def _shape_and_total(log_rate: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    # multinomial NLL without its constant, log of the predicted sum, sum, bins: each [N, T]
+    # multinomial NLL without its constant, log of the predicted sum, observed sum, number of bins;
+    # each [N, T]
     known = ~target.isnan()
     count = target.nan_to_num()
     # -1e9, not -inf: a track without any known bin would give NaN gradients

@@ -1,7 +1,7 @@
-"""Masked prediction: positions are hidden, changed or left, and predicted from both sides.
+"""Masked prediction: hide, change or keep positions, and predict them from both sides (BERT).
 
-Devlin et al. 2019 (BERT). What happens to a position is a pure function of the sample's key and of
-the position: not of the batch, the rank, torch's random state or a resume.
+See Devlin et al. 2019. The treatment of a position depends only on the sample's key and on the
+position, not on the batch, the rank, torch's random state or a resume.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ EVALUATION_STREAM = 0x6576616C
 
 
 class MaskedTask(LetterTask):
-    """Predicts the original bases at the chosen positions."""
+    """Predict the original symbols at the chosen positions."""
 
     def score(self, batch: Batch) -> Scored:
-        """Cross-entropy in nats; decoder and loss are computed at the chosen positions only.
+        """Return the cross-entropy in nats, computed at the chosen positions only.
 
-        Training masks differ in each epoch, as the keys do. Validation and test masks depend on the
-        index of the sample alone: the same in all epochs and runs.
+        Training masks differ between epochs because the keys do. Validation and test masks depend
+        only on the index of the sample, so they are the same in all epochs and runs.
         """
         tokens, pad = batch["tokens"], batch.get("pad")
         key = batch["key"] if self.training else batch["index"]
@@ -56,16 +56,17 @@ class MaskedTask(LetterTask):
 def corrupt(
     tokens: Tensor, key: Tensor, alphabet: Alphabet, hparams: Hparams, stream: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """The corrupted tokens, uint8 [N, L], and which positions are to be predicted, bool [N, L].
+    """Return the corrupted tokens, uint8 [N, L], and the mask of positions to predict, bool [N, L].
 
-    Only known positions are chosen: never unknown ones, padding or what is masked already.
+    Only known positions are chosen: never unknown, padded or already masked ones.
 
     Args:
-        tokens: ids, uint8 [N, L].
-        key: of each sample, int64 [N].
-        alphabet: of the ids.
-        hparams: `mask_prop`, `random_prop`, `keep_prop`: proportions of the known positions.
-        stream: another one gives independent choices for the same keys.
+        tokens: Token ids, uint8 [N, L].
+        key: Key of each sample, int64 [N].
+        alphabet: Alphabet of the token ids.
+        hparams: Hyperparameters `mask_prop`, `random_prop` and `keep_prop`: proportions of the
+            known positions.
+        stream: Random stream; different streams give independent choices for the same keys.
     """
     n_positions = tokens.shape[1]
     mask_end = hparams.mask_prop

@@ -1,7 +1,7 @@
-"""Metrics over a whole split and all ranks, computed once, at its end.
+"""Metrics over a whole split and all ranks, computed once at the end of the split.
 
-Each is one torchmetrics.Metric that takes what a task scored (`Scored`) and gives a dict of
-numbers. The numbers themselves are in scores.py.
+Each is a torchmetrics.Metric that takes the `Scored` batches of a task and returns a dict of
+numbers. The numbers themselves are computed in scores.py.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from seqmodel.task.scores import (
 
 
 class SplitMetric(Metric):
-    """The mean loss over a split; base of the others."""
+    """The mean loss over a split; base class of all metrics."""
 
     full_state_update = False
     loss_sum: Tensor
     weight: Tensor
     value_names: ClassVar[tuple[str, ...] | None] = ("loss",)
-    """What `compute` gives for the validation split; None if that is not known before."""
+    """Names that `compute` returns for the validation split; None if not known in advance."""
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
@@ -44,28 +44,28 @@ class SplitMetric(Metric):
         self.total_weight: Tensor | None = None  # over all ranks, once computed
 
     def update(self, loss_sum: Tensor, weight: Tensor, outputs: Tensor, target: Tensor) -> None:
-        """Adds what was scored of one batch."""
-        # float64 where there is one: a split can have 1e9 positions
+        """Add the losses and outputs of one batch."""
+        # float64 if the device has it: a split can have 1e9 positions
         exact = torch.float32 if loss_sum.device.type == "mps" else torch.float64
         self.loss_sum = self.loss_sum.to(exact) + loss_sum.detach()
         self.weight = self.weight.to(exact) + weight.detach()
         self.observe(outputs.detach(), target)
 
     def observe(self, outputs: Tensor, target: Tensor) -> None:
-        """Adds predictions; overridden by metrics of more than the loss."""
+        """Add predictions; metrics that need more than the loss override this."""
 
     def compute(self) -> dict[str, Tensor]:
-        """Name (without the split) to value; NaN where a value is not defined."""
+        """Return values by name (without the split); NaN if a value is undefined."""
         self.total_weight = self.weight
         return {"loss": self.loss_sum / self.weight, **self.scores()}
 
     def scores(self) -> dict[str, Tensor]:
-        """What there is beside the loss."""
+        """Return the scores other than the loss."""
         return {}
 
 
 class LetterMetric(SplitMetric):
-    """Loss of predicted positions in nats and bits, perplexity, and how many were right."""
+    """Loss of predicted positions in nats and bits, perplexity, and accuracy."""
 
     value_names = ("loss", "bits", "perplexity", "accuracy")
     n_right: Tensor
@@ -77,24 +77,24 @@ class LetterMetric(SplitMetric):
         self.add_state("n_seen", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def observe(self, outputs: Tensor, target: Tensor) -> None:
-        """Counts the positions that were right."""
+        """Count the correct predictions."""
         self.n_right += (outputs.argmax(-1) == target).sum()
         self.n_seen += target.numel()
 
     def scores(self) -> dict[str, Tensor]:
-        """Bits a base, perplexity, accuracy."""
+        """Return bits per position, perplexity and accuracy."""
         nats = self.loss_sum / self.weight
         accuracy = self.n_right / self.n_seen
         return {
             "bits": nats / math.log(2),
             "perplexity": nats.exp(),
-            # the largest of NaN outputs is no prediction, and the loss is NaN with them
+            # NaN outputs predict nothing: their accuracy is NaN, like the loss
             "accuracy": torch.where(nats.isnan(), nats.float(), accuracy),
         }
 
 
 class _KeepingMetric(SplitMetric):
-    """Keeps all outputs and targets, since ranks cannot be computed from batches."""
+    """Keeps all outputs and targets, because ranking scores cannot be computed batch by batch."""
 
     outputs: list[Tensor]
     target: list[Tensor]
@@ -102,27 +102,27 @@ class _KeepingMetric(SplitMetric):
     def __init__(self, names: list[str], stage: str) -> None:
         super().__init__()
         self.names, self.stage = names, stage
-        self.last: tuple[Tensor, Tensor] | None = None  # what `kept` gave when scores were computed
+        self.last: tuple[Tensor, Tensor] | None = None  # what `kept` returned last
         self.add_state("outputs", [], dist_reduce_fx="cat")
         self.add_state("target", [], dist_reduce_fx="cat")
 
     def observe(self, outputs: Tensor, target: Tensor) -> None:
-        """Keeps a batch."""
+        """Keep the outputs and targets of a batch."""
         self.outputs.append(outputs.float())
         self.target.append(target)
 
     def kept(self) -> tuple[Tensor, Tensor]:
-        """Outputs and targets of the split, over all ranks."""
+        """Return the outputs and targets of the split, over all ranks."""
         self.last = dim_zero_cat(self.outputs), dim_zero_cat(self.target)
         return self.last
 
     def with_means(self, values: dict[str, Tensor], broken: Tensor) -> dict[str, Tensor]:
-        """The mean of each score over its targets; in the test split each target's too.
+        """Return the mean of each score over its targets; for the test split also each target's.
 
         Args:
-            values: name to the scores of the targets, NaN where undefined.
-            broken: which targets have outputs that are NaN: their scores are no numbers, nor are
-                means that would leave them out, bool [T].
+            values: Scores of the targets by name; NaN if undefined.
+            broken: Mask of targets with NaN outputs, bool [T]. Their scores are NaN, and so are
+                the means over targets.
         """
         nan = float("nan")
         values = {name: value.masked_fill(broken, nan) for name, value in values.items()}
@@ -143,30 +143,30 @@ class ClassMetric(_KeepingMetric):
     """Scores of predicted classes: accuracy, F1, MCC, AUROC, AUPRC.
 
     Args:
-        names: of the classes, in the order of the outputs.
-        stage: "valid" or "test", for messages.
+        names: Names of the classes, in the order of the outputs.
+        stage: "valid" or "test"; used in messages.
     """
 
     value_names = ("loss", "accuracy", "f1", "mcc", "auroc", "auprc")
 
     def scores(self) -> dict[str, Tensor]:
-        """The scores of the split; of what is undefined a line is printed."""
+        """Return the scores of the split; log one line for undefined scores."""
         outputs, target = self.kept()
         return class_scores(outputs.softmax(-1), target, self.names, self.stage)
 
 
 class MultilabelMetric(_KeepingMetric):
-    """AUROC and AUPRC of each label, over the sequences where it is known, and their means.
+    """AUROC and AUPRC of each label, over the sequences with a known label, and their means.
 
     Args:
-        names: of the labels.
-        stage: "valid" or "test", for messages; each label's scores are given for "test" only.
+        names: Names of the labels.
+        stage: "valid" or "test"; used in messages. Scores of each label are given for "test" only.
     """
 
     value_names = ("loss", "auroc", "auprc")
 
     def scores(self) -> dict[str, Tensor]:
-        """The scores of the split; of what is undefined a line is printed."""
+        """Return the scores of the split; log one line for undefined scores."""
         outputs, target = self.kept()
         pairs = [ranking_scores(*known(p, y)) for p, y in zip(outputs.T, target.T, strict=True)]
         auroc, auprc = (torch.stack(values) for values in zip(*pairs, strict=True))
@@ -176,17 +176,17 @@ class MultilabelMetric(_KeepingMetric):
 
 
 class RegressionMetric(_KeepingMetric):
-    """Mean squared error, Pearson and Spearman of each number, and their means.
+    """Mean squared error, Pearson and Spearman correlation of each number, and their means.
 
     Args:
-        names: of the numbers.
-        stage: "valid" or "test", for messages; each number's scores are given for "test" only.
+        names: Names of the numbers.
+        stage: "valid" or "test"; used in messages. Scores of each number are given for "test" only.
     """
 
     value_names = ("loss", "mse", "pearson", "spearman")
 
     def scores(self) -> dict[str, Tensor]:
-        """The scores of the split; of what is undefined a line is printed."""
+        """Return the scores of the split; log one line for undefined scores."""
         outputs, target = self.kept()
         pairs = [known(p, y) for p, y in zip(outputs.T, target.T, strict=True)]
         correlations = [correlation_scores(p, y) for p, y in pairs]
@@ -198,13 +198,13 @@ class RegressionMetric(_KeepingMetric):
 
 
 class ProfileMetric(_KeepingMetric):
-    """Pearson of expected and observed counts over all bins, and of their sums over each sequence.
+    """Pearson correlation of expected and observed counts: over bins, and of sums over sequences.
 
-    The first is accumulated batch by batch, in float64; only the sums are kept.
+    The first is accumulated batch by batch in float64; only the sums are kept.
 
     Args:
-        names: of the tracks.
-        stage: "valid" or "test", for messages; each track's scores are given for "test" only.
+        names: Names of the tracks.
+        stage: "valid" or "test"; used in messages. Scores of each track are given for "test" only.
     """
 
     value_names = ("loss", "pearson", "count_pearson")
@@ -216,7 +216,7 @@ class ProfileMetric(_KeepingMetric):
         self.add_state("moments", torch.zeros(6, len(names)), dist_reduce_fx="sum")
 
     def observe(self, outputs: Tensor, target: Tensor) -> None:
-        """Adds the bins of a batch, outputs being logarithms of expected counts."""
+        """Add the bins of a batch; outputs are logarithms of expected counts."""
         exact = torch.float32 if outputs.device.type == "mps" else torch.float64
         seen = ~target.isnan()
         x = torch.where(seen, outputs.to(exact).exp(), 0.0)
@@ -227,7 +227,7 @@ class ProfileMetric(_KeepingMetric):
         super().observe(x.sum(1).log1p(), y.sum(1).log1p().masked_fill(none, float("nan")).float())
 
     def scores(self) -> dict[str, Tensor]:
-        """The scores of the split; of what is undefined a line is printed."""
+        """Return the scores of the split; log one line for undefined scores."""
         n, x, y, xx, yy, xy = self.moments
         covariance = xy / n - x / n * y / n
         pearson = covariance / ((xx / n - (x / n) ** 2) * (yy / n - (y / n) ** 2)).sqrt()

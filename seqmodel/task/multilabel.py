@@ -1,4 +1,4 @@
-"""Many yes-or-no labels of each sequence (DeepSEA); missing ones (NaN) touch nothing."""
+"""Many binary labels per sequence (DeepSEA); missing labels (NaN) are ignored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class MultilabelTask(Task):
-    """Predicts each label by a sigmoid of its own."""
+    """Predict each label with its own sigmoid."""
 
     per_position = False
     class_weights: Tensor | None
@@ -31,7 +31,7 @@ class MultilabelTask(Task):
         if weights and len(weights) not in (1, self.targets.n):
             raise HparamError(
                 f"--class_weights has {len(weights)} weights but the data have {self.targets.n} "
-                "targets; give one for each, or one for all"
+                "targets; give one weight per target, or one for all"
             )
         self.register_buffer(
             "class_weights", torch.tensor(weights) if weights else None, persistent=False
@@ -39,7 +39,7 @@ class MultilabelTask(Task):
 
     @classmethod
     def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Targets) -> int:
-        """One output a label."""
+        """Return the number of labels: the decoder gives one output per label."""
         if targets.kind != "multilabel":
             raise LabelError(
                 f"--task=multilabel needs labels of 0 and 1; the data have {targets.n} targets of "
@@ -48,15 +48,15 @@ class MultilabelTask(Task):
         return targets.n
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """The probability of each label."""
+        """Return the probability of each label."""
         return outputs.sigmoid()
 
     def new_metric(self, stage: str) -> MultilabelMetric:
-        """AUROC and AUPRC of each target, and their means."""
+        """Return a metric of AUROC and AUPRC of each target, and their means."""
         return MultilabelMetric(list(self.targets.names), stage)
 
     def score(self, batch: Batch) -> Scored:
-        """Binary cross-entropy of the labels that are there."""
+        """Return the binary cross-entropy of the known labels."""
         logits = full(self(batch["tokens"], batch.get("pad")))
         loss_sum, weight = binary_loss(
             logits,

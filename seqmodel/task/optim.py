@@ -1,8 +1,8 @@
-"""Optimisers: which parameters get which learning rate and weight decay.
+"""Optimisers, and the learning rate and weight decay of each parameter.
 
-Weight decay is for matrices and kernels. Not for biases and norms, which do not overfit and whose
-shrinking changes the scale of a layer; nor for embeddings of letters, where it would pull rare ones
-(and the mask) to zero at each step in which they do not occur.
+Weight decay applies to matrices and kernels only. Biases and norms do not overfit, and shrinking
+them would change the scale of a layer. Embeddings of symbols are not decayed either: decay would
+pull a rare symbol (and the mask) to zero at each step in which it does not occur.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ Groups = list[dict[str, Any]]
 
 
 def build_optimiser(module: nn.Module, hparams: Hparams, *, fused: bool = True) -> Optimizer:
-    """The optimiser that `hparams` describes, over the trainable parameters of `module`.
+    """Build the optimiser that `hparams` describes for the trainable parameters of `module`.
 
     Args:
-        module: a task, or any module with an `encoder` (an Encoder).
-        hparams: of a subclass of OptimiserHparams.
-        fused: one kernel for all parameters, where the optimiser has it.
+        module: A task, or any module whose `encoder` is an Encoder.
+        hparams: Values of a subclass of OptimiserHparams.
+        fused: Whether to update all parameters in one kernel, if the optimiser supports it.
 
     Raises:
-        HparamError: nothing is left to train.
+        HparamError: No trainable parameter is left.
     """
     return resolve_target(hparams.target)(parameter_groups(module, hparams), hparams, fused)
 
 
 def parameter_groups(module: nn.Module, hparams: Hparams) -> Groups:
-    """Groups by depth and by whether weights decay, each with its `lr` and `weight_decay`."""
+    """Group parameters by depth and weight decay; each group has its `lr` and `weight_decay`."""
     if hparams.lr_layer_decay != 1:
         _encoder(module).require_blocks(f"--lr_layer_decay={hparams.lr_layer_decay}")
     undecayed = _undecayed(module)
@@ -63,7 +63,7 @@ def parameter_groups(module: nn.Module, hparams: Hparams) -> Groups:
 
 
 def adamw(groups: Groups, hparams: Hparams, fused: bool) -> Optimizer:
-    """AdamW, fused where all parameters are on a device with that kernel."""
+    """Build AdamW, fused if all parameters are on a device with that kernel."""
     devices = {p.device.type for group in groups for p in group["params"]}
     return torch.optim.AdamW(
         groups,
@@ -74,14 +74,14 @@ def adamw(groups: Groups, hparams: Hparams, fused: bool) -> Optimizer:
 
 
 def sgd(groups: Groups, hparams: Hparams, fused: bool) -> Optimizer:
-    """Gradient descent with momentum."""
+    """Build stochastic gradient descent with momentum."""
     return torch.optim.SGD(
         groups, lr=hparams.lr, momentum=hparams.momentum, nesterov=hparams.nesterov
     )
 
 
 def adafactor(groups: Groups, hparams: Hparams, fused: bool) -> Optimizer:
-    """Adafactor as in PyTorch: a step is relative to the scale of the parameter."""
+    """Build PyTorch's Adafactor; the size of a step is relative to the scale of the parameter."""
     return torch.optim.Adafactor(groups, lr=hparams.lr)
 
 

@@ -1,7 +1,7 @@
-"""Tracks: counts in each bin along a sequence (accessibility, expression); NaN bins touch nothing.
+"""Prediction of tracks: counts per bin along a sequence (accessibility, expression).
 
-The outputs are logarithms of the expected counts of each bin, so that the sum over bins and the
-shape along them come from one head.
+The outputs are logarithms of the expected count of each bin, so one head gives both the sum over
+bins and the shape along them. Bins that are NaN are ignored.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 class ProfileTask(Task):
-    """Predicts the logarithm of the count of each bin and track."""
+    """Predict the logarithm of the expected count of each bin and track."""
 
     per_position = True
     counts = True
 
     @classmethod
     def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Targets) -> int:
-        """One output a track."""
+        """Return the number of tracks: the decoder gives one output per track and bin."""
         if targets.kind != "track":
             raise LabelError(
                 f"--task=profile needs tracks; the data have {targets.n} targets of kind "
@@ -39,19 +39,19 @@ class ProfileTask(Task):
         return targets.n
 
     def complement_outputs(self, outputs: Tensor) -> Tensor:
-        """The output of each track's partner on the other strand."""
+        """Return the output of each track's partner on the other strand."""
         return outputs[..., self.targets.partners] if self.targets.pairs else outputs
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """The expected count of each bin and track."""
+        """Return the expected count of each bin and track."""
         return outputs.exp()
 
     def new_metric(self, stage: str) -> ProfileMetric:
-        """Pearson over all bins of each track, and of the sums over each sequence."""
+        """Return a metric of Pearson correlations over bins and of sums over sequences."""
         return ProfileMetric(list(self.targets.names), stage)
 
     def score(self, batch: Batch) -> Scored:
-        """The loss that `--profile_loss` names, of the bins that are there."""
+        """Return the loss selected by `--profile_loss` over the known bins."""
         log_rate = full(self(batch["tokens"], batch.get("pad")))
         target = crop(batch["target"], log_rate.shape[1])
         pad = self.out_pad(batch.get("pad"))
@@ -63,20 +63,20 @@ class ProfileTask(Task):
 
 
 def crop(target: Tensor, n_bins: int) -> Tensor:
-    """The `n_bins` bins in the middle of `target` [N, L', T].
+    """Return the middle `n_bins` bins of `target` [N, L', T].
 
     Raises:
-        LabelError: there are fewer, or their middle is between two bins.
+        LabelError: There are too few bins, or they cannot be cropped evenly at both ends.
     """
     extra = check_crop(target.shape[1], n_bins)
     return target[:, extra // 2 : extra // 2 + n_bins]
 
 
 def check_crop(n_there: int, n_bins: int) -> int:
-    """How many of the `n_there` bins of the tracks are left out at both ends together.
+    """Return how many of the `n_there` bins of the tracks are cropped, over both ends.
 
     Raises:
-        LabelError: there are fewer than `n_bins`, or their middle is between two bins.
+        LabelError: There are fewer than `n_bins`, or the number to crop is odd.
     """
     extra = n_there - n_bins
     if extra < 0 or extra % 2:

@@ -1,4 +1,4 @@
-"""Numbers of each sequence (expression, fitness, affinity); missing ones (NaN) touch nothing."""
+"""Regression: numbers per sequence (expression, fitness, affinity); NaN targets are ignored."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class RegressTask(Task):
-    """Predicts each number as it is, without a link."""
+    """Predict each number directly, without a link function."""
 
     per_position = False
 
     @classmethod
     def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Targets) -> int:
-        """One output a number."""
+        """Return the number of targets: the decoder gives one output per target."""
         if targets.kind != "real":
             raise LabelError(
                 f"--task=regress needs numbers as labels; the data have {targets.n} targets of "
@@ -32,11 +32,11 @@ class RegressTask(Task):
         return targets.n
 
     def new_metric(self, stage: str) -> RegressionMetric:
-        """Mean squared error, Pearson and Spearman of each target, and their means."""
+        """Return a metric of squared error, Pearson and Spearman correlation of each target."""
         return RegressionMetric(list(self.targets.names), stage)
 
     def score(self, batch: Batch) -> Scored:
-        """Squared error or Huber loss of the numbers that are there."""
+        """Return the squared error or Huber loss of the known numbers."""
         outputs = full(self(batch["tokens"], batch.get("pad")))
         delta = self.task_hparams.huber_delta
         loss_sum, weight = regression_loss(outputs, batch["target"], delta)

@@ -1,7 +1,7 @@
 """Learning rate schedules: the proportion of --lr at each optimiser step.
 
-Each is a closed form of the step, so that accumulation, ranks and resuming cannot bend it: a step
-is one of the optimiser, and step 0 is the first.
+Each schedule is a closed form of the optimiser step, so accumulation, ranks and resuming cannot
+change it. The first step is step 0.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Curve = Callable[[int], float]
 
 
 class Schedule(LambdaLR):
-    """Learning rates by a curve of the optimiser step, times what plateaus took off.
+    """Learning rates from a curve over optimiser steps, times the reduction from plateaus.
 
     Args:
-        optimiser: its learning rates are the tops of the curve.
-        curve: step to proportion.
-        factor: what a plateau multiplies the learning rate by; None: plateaus change nothing.
-        patience: validations without a better loss that are waited for.
+        optimiser: Optimiser whose learning rates are the peaks of the curve.
+        curve: Function from the step to the proportion of the learning rate.
+        factor: Factor applied to the learning rate at a plateau. None means no reduction.
+        patience: Number of validations without a better loss before a reduction.
     """
 
     def __init__(
@@ -46,28 +46,29 @@ class Schedule(LambdaLR):
         super().__init__(optimiser, curve)
 
     def get_lr(self) -> list[float | Tensor]:
-        """The learning rate of each group at this step."""
+        """Return the learning rate of each group at the current step."""
         return [lr * self.reduction for lr in super().get_lr()]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes up the step and the plateaus; the rate is that of this schedule, from now on.
+        """Restore the step and the plateaus, and set the learning rates of this schedule.
 
-        The checkpoint has the rate of its own schedule: another one, if training is now longer.
+        The rates in the checkpoint belong to its own schedule, which differs if training is now
+        longer.
         """
         super().load_state_dict(state_dict)
         self._set_rates()
 
     def _set_rates(self) -> None:
-        # what LambdaLR.get_lr computes, which warns outside of a step
+        # the same as LambdaLR.get_lr, which warns outside of a step
         curve, step = self.lr_lambdas[0], self.last_epoch
         for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = lr * curve(step) * self.reduction
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
     def observe(self, loss: float) -> None:
-        """Takes in a validation loss; too many in a row without a better one cut the rate.
+        """Record a validation loss; too many in a row without a better one reduce the rate.
 
-        A loss that is undefined (NaN: no label was known) says neither.
+        An undefined loss (NaN, because no label is known) is ignored.
         """
         if self.factor is None or math.isnan(loss):
             return
@@ -81,15 +82,16 @@ class Schedule(LambdaLR):
 
 
 def build_schedule(optimiser: Optimizer, hparams: Hparams, n_steps: float) -> Schedule:
-    """The schedule that `hparams` (a subclass of ScheduleHparams) describes.
+    """Build the schedule that `hparams` (a subclass of ScheduleHparams) describes.
 
     Args:
-        optimiser: its learning rates are the tops of the schedule.
-        hparams: of the schedule.
-        n_steps: optimiser steps of the whole training; inf if it has no end.
+        optimiser: Optimiser whose learning rates are the peaks of the schedule.
+        hparams: Hyperparameters of the schedule.
+        n_steps: Number of optimiser steps of the whole training; inf if training has no end.
 
     Raises:
-        HparamError: the warm-up is as long as the training, or a schedule that ends has no end.
+        HparamError: The warm-up is as long as the training, or the schedule needs an end but
+            training has none.
     """
     curve = schedule_curve(hparams, n_steps)
     if hparams.name != "plateau":
@@ -100,7 +102,7 @@ def build_schedule(optimiser: Optimizer, hparams: Hparams, n_steps: float) -> Sc
 
 
 def schedule_curve(hparams: Hparams, n_steps: float) -> Curve:
-    """Step (0 is the first) -> proportion of --lr, with the warm-up."""
+    """Return a function from the step (the first is 0) to the proportion of --lr."""
     n_warm = hparams.warmup_steps
     if n_warm and n_warm >= n_steps:
         raise HparamError(
@@ -116,30 +118,30 @@ def schedule_curve(hparams: Hparams, n_steps: float) -> Curve:
 
 
 def constant(hparams: Hparams, n_steps: float) -> Curve:
-    """1 at each step."""
+    """Return a curve that is 1 at each step."""
     return lambda step: 1.0
 
 
 def linear(hparams: Hparams, n_steps: float) -> Curve:
-    """A straight line from 1 to `final_lr_prop`."""
+    """Return a straight line from 1 to `final_lr_prop`."""
     progress = _progress(hparams, n_steps)
     return lambda step: 1.0 + (hparams.final_lr_prop - 1.0) * progress(step)
 
 
 def cosine(hparams: Hparams, n_steps: float) -> Curve:
-    """Half a cosine from 1 to `final_lr_prop`."""
+    """Return half a cosine from 1 to `final_lr_prop`."""
     progress, final = _progress(hparams, n_steps), hparams.final_lr_prop
     return lambda step: final + (1.0 - final) * (1.0 + math.cos(math.pi * progress(step))) / 2
 
 
 def inverse_sqrt(hparams: Hparams, n_steps: float) -> Curve:
-    """1 / sqrt(1 + step / timescale), the timescale being the warm-up (Vaswani et al. 2017)."""
+    """Return 1 / sqrt(1 + step / warmup_steps) as a curve (Vaswani et al. 2017)."""
     timescale = max(hparams.warmup_steps, 1)
     return lambda step: (1.0 + step / timescale) ** -0.5
 
 
 def one_cycle(hparams: Hparams, n_steps: float) -> Curve:
-    """Half a cosine up to 1 at `peak_prop` of the steps, another down (Smith and Topin 2019)."""
+    """Return half a cosine up to 1 at `peak_prop`, then half a cosine down (Smith, Topin 2019)."""
     progress = _progress(hparams, n_steps)
     peak, start, final = hparams.peak_prop, hparams.start_lr_prop, hparams.final_lr_prop
 
@@ -153,7 +155,7 @@ def one_cycle(hparams: Hparams, n_steps: float) -> Curve:
 
 
 def _progress(hparams: Hparams, n_steps: float) -> Curve:
-    # 0 at the first step, 1 after the last: no step is spent at a learning rate of 0
+    # 0 at the first step, 1 after the last, so no step has a learning rate of 0
     if math.isinf(n_steps):
         raise HparamError(
             f"--schedule={hparams.name} falls until the last step, but this training has no end; "

@@ -1,10 +1,10 @@
-"""Scores of predictions, from torchmetrics, with NaN and one line of warning for what is undefined.
+"""Scores of predictions, from torchmetrics. An undefined score is NaN and logs one warning line.
 
-torchmetrics and scikit-learn give 0 or 1 for some undefined values (AUROC of one class); here:
-- AUROC, AUPRC and MCC of a split that has one class only are NaN;
+torchmetrics and scikit-learn return 0 or 1 for some undefined values (AUROC of one class). Here:
+- AUROC, AUPRC and MCC are NaN if the split has one class only;
 - MCC of a constant prediction of two classes is 0, as in scikit-learn: no better than chance;
-- the mean over classes or targets is over those that are defined;
-- scores of outputs that are NaN are NaN, as is every mean that would leave them out.
+- the mean over classes or targets includes only defined scores;
+- NaN outputs give NaN scores, and each mean over them is NaN.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ log = logging.getLogger("seqmodel.task")
 def class_scores(
     probabilities: Tensor, target: Tensor, names: list[str], stage: str
 ) -> dict[str, Tensor]:
-    """Accuracy, F1, MCC, AUROC and AUPRC of predicted classes.
+    """Return accuracy, F1, MCC, AUROC and AUPRC of predicted classes.
 
-    Two classes: F1, AUROC and AUPRC of the second one. More: the mean over classes, each
-    against the rest.
+    With two classes, F1, AUROC and AUPRC are those of the second class. With more, they are means
+    over classes, each against the rest.
 
     Args:
-        probabilities: of each class, float [n, C].
-        target: the classes, int64 [n].
-        names: of the classes.
-        stage: of the split, for messages.
+        probabilities: Probabilities of the classes, float [n, C].
+        target: True classes, int64 [n].
+        names: Names of the classes.
+        stage: Name of the split, used in messages.
     """
     n_classes = len(names)
     if probabilities.isnan().any():
@@ -52,17 +52,18 @@ def class_scores(
 
 
 def ranking_scores(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
-    """Area under the ROC curve and average precision; NaN unless there are both kinds.
+    """Return the area under the ROC curve and the average precision; NaN for one class only.
 
     Args:
-        scores: larger for more likely positive, float [n]; both areas are NaN if one is NaN.
-        positive: bool [n].
+        scores: Scores that increase with the probability of being positive, float [n]. A NaN
+            score makes both results NaN.
+        positive: Mask of the positives, bool [n].
     """
     positive = positive.bool()
     n_positive = int(positive.sum())
     if n_positive in (0, positive.numel()) or scores.isnan().any():
         return _nan(scores), _nan(scores)
-    # ranks, not values: torchmetrics squashes what is outside of [0, 1], which makes ties
+    # ranks, not values: torchmetrics squashes values outside of [0, 1], which makes ties
     ranks = _exact(torch.unique(scores, return_inverse=True)[1])
     ranks = ranks / max(float(ranks.max()), 1.0)
     label = positive.long()
@@ -71,11 +72,11 @@ def ranking_scores(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def correlation_scores(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Pearson's and Spearman's correlation; NaN unless both sides vary.
+    """Return Pearson's and Spearman's correlation; NaN unless both sides vary.
 
     Args:
-        predicted: float [n].
-        target: float [n].
+        predicted: Predicted numbers, float [n].
+        target: True numbers, float [n].
     """
     both = (predicted, target)
     if predicted.numel() < 2 or any(bool((x == x[0]).all() or x.isnan().any()) for x in both):
@@ -85,13 +86,13 @@ def correlation_scores(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tenso
 
 
 def known(outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs and targets [n] where the target is not NaN."""
+    """Return the outputs and targets with a known target (not NaN)."""
     there = ~target.isnan()
     return outputs[there], target[there]
 
 
 def f1(predicted: Tensor, target: Tensor, classes: list[int] | range) -> Tensor:
-    """F1, mean over `classes` that occur in the target or the prediction; NaN if none does."""
+    """Return the mean F1 over `classes` that occur in target or prediction; NaN if none does."""
     values = []
     for c in classes:
         true = ((predicted == c) & (target == c)).sum()
@@ -100,11 +101,11 @@ def f1(predicted: Tensor, target: Tensor, classes: list[int] | range) -> Tensor:
 
 
 def mcc(predicted: Tensor, target: Tensor, n_classes: int) -> Tensor:
-    """Matthews correlation coefficient; 0 for a constant prediction."""
+    """Return the Matthews correlation coefficient; 0 for a constant prediction."""
     if (predicted == predicted[0]).all():
         return torch.zeros((), device=target.device)
     found = tm.multiclass_matthews_corrcoef(predicted, target, n_classes, validate_args=False)
-    return found.float()  # a whole number where all are right
+    return found.float()  # an integer tensor if all are correct
 
 
 def _pearson(x: Tensor, y: Tensor) -> Tensor:
@@ -125,7 +126,7 @@ def _exact(x: Tensor) -> Tensor:
 
 
 def tell_undefined(stage: str, what: str, names: list[str], values: Tensor) -> None:
-    """Logs one line if some `values` are NaN, with their names."""
+    """Log one line with the names of the NaN `values`, if any."""
     missing = [name for name, value in zip(names, values.tolist(), strict=True) if value != value]
     if missing:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")

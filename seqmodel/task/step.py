@@ -1,8 +1,8 @@
-"""One optimiser step: how its batches are weighed, and the training loss that is logged.
+"""One optimiser step: the weights of its batches, and the logged training loss.
 
-The gradient of a step is that of (sum of the losses of all that was predicted) / (sum of their
-weights), over all batches and ranks of the step. Batches and ranks are never averaged by
-themselves: they differ in how many positions, labels and samples they have.
+The gradient of a step is the gradient of (sum of losses) / (sum of weights), summed over all
+predictions in all batches and ranks of the step. Means of batches or ranks are never averaged,
+because batches and ranks differ in their numbers of positions, labels and samples.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Batch = dict[str, Tensor]
 
 
 class Scored(NamedTuple):
-    """What a task makes of a batch.
+    """The loss of a batch, with its outputs and targets.
 
     Attributes:
-        loss_sum: sum of the losses of all that was predicted, scalar, with gradient.
-        weight: sum of their weights, scalar; the loss is loss_sum / weight.
-        outputs: what the decoder gave where something was predicted.
-        target: what was to be predicted, in the same order.
+        loss_sum: Sum of the losses of all predictions, scalar, with gradient.
+        weight: Sum of their weights, scalar; the loss is loss_sum / weight.
+        outputs: Outputs of the decoder for the predictions.
+        target: Targets of the predictions, in the same order.
     """
 
     loss_sum: Tensor
@@ -36,14 +36,14 @@ class Scored(NamedTuple):
 
 
 class Accumulation:
-    """The batches whose gradients are summed up for one step.
+    """The batches whose gradients are summed for one step.
 
-    The sum of weights is known only at the last batch, after gradients of the others were summed
-    up. Each loss is therefore divided by the weight of the first batch, which keeps its scale for
-    half precision, and the summed gradients are corrected before the step.
+    The sum of weights is known only at the last batch, when the gradients of the others are already
+    summed. Each loss is therefore divided by the weight of the first batch, which preserves the
+    scale for half precision, and the summed gradients are corrected before the step.
 
     Args:
-        n_batches: by how many Lightning divides each loss, whether or not there are as many.
+        n_batches: Number by which Lightning divides each loss, even if the step has fewer batches.
     """
 
     def __init__(self, n_batches: int) -> None:
@@ -51,28 +51,28 @@ class Accumulation:
         self._loss_sum: Tensor | None = None
 
     def add(self, loss_sum: Tensor, weight: Tensor) -> Tensor:
-        """The loss of a batch, whose gradient is to be added to that of the batches before.
+        """Return the loss of a batch; its gradient is added to those of the batches before.
 
         Args:
-            loss_sum: over what was predicted of the batch on this rank.
-            weight: of the batch, `mean_weight` over ranks.
+            loss_sum: Sum of the losses of the batch on this rank.
+            weight: Weight of the batch: its `mean_weight` over ranks.
         """
         if self._loss_sum is None:
             self._loss_sum, self._weight, self._scale = loss_sum.detach(), weight, weight
         else:
-            # the first that is not 0; to look at the value would make the host wait for the device
+            # the first weight above 0; reading the value would make the host wait for the device
             self._scale = torch.where(self._scale > 0, self._scale, weight)
             self._loss_sum = self._loss_sum + loss_sum.detach()
             self._weight = self._weight + weight
         return weighted_mean(loss_sum, self._scale)
 
     def mean(self) -> Tensor:
-        """The loss of the step on this rank; its mean over ranks is that of all of them."""
+        """Return the loss of the step on this rank; the mean over ranks is the loss of the step."""
         assert self._loss_sum is not None, "mean of no batch"
         return weighted_mean(self._loss_sum, self._weight)
 
     def correct(self, optimiser: Optimizer) -> None:
-        """Makes the gradients those of the mean over the whole step."""
+        """Scale the gradients to those of the mean over the whole step."""
         gradients = [
             parameter.grad
             for group in optimiser.param_groups
@@ -81,7 +81,7 @@ class Accumulation:
         ]
         if gradients:
             factor = self._scale * self.n_batches / self._weight.clamp(min=_SMALLEST_WEIGHT)
-            # one kernel for all weights, as torch's optimisers; it has no public name
+            # one kernel for all weights, as in torch's optimisers; it has no public name
             torch._foreach_mul_(gradients, factor)
 
 
@@ -93,40 +93,40 @@ class LossWindow:
         self.total: Tensor | float = total
 
     def add(self, loss: Tensor, number: int) -> None:
-        """Adds the loss of a step to those of the same window; the first of another starts anew."""
+        """Add the loss of a step to its window; a new window number resets the sum."""
         if number != self.number:
             self.number, self.total, self.count = number, loss, 1
         else:
             self.total, self.count = self.total + loss, self.count + 1
 
     def mean(self) -> Tensor:
-        """The mean over steps."""
+        """Return the mean over steps."""
         return torch.as_tensor(self.total / self.count)
 
     def state(self) -> tuple[int, float, int]:
-        """Its values, for a checkpoint."""
+        """Return the values to store in a checkpoint."""
         return self.number, float(self.total), self.count
 
 
 class EpochLoss(LossWindow):
-    """Sum of the training losses of the steps of an epoch, in float64 where there is one."""
+    """Sum of the training losses over the steps of an epoch, in float64 if the device has it."""
 
     def add(self, loss: Tensor, number: int) -> None:
-        """Adds the loss of a step of the epoch of this number."""
+        """Add the loss of a step in epoch `number`."""
         exact = torch.float32 if loss.device.type == "mps" else torch.float64
         self.total = torch.as_tensor(self.total, dtype=exact, device=loss.device)
         super().add(loss.to(exact), number)
 
 
 def weighted_mean(loss_sum: Tensor, weight: Tensor) -> Tensor:
-    """loss_sum / weight; 0 where nothing was predicted."""
+    """Return loss_sum / weight; 0 if nothing was predicted."""
     return loss_sum / weight.clamp(min=_SMALLEST_WEIGHT)
 
 
 def mean_weight(weight: Tensor) -> Tensor:
-    """The mean of `weight` over ranks.
+    """Return the mean of `weight` over ranks.
 
-    The mean over ranks of what is divided by it is that of one large batch.
+    Losses divided by it, averaged over ranks, give the loss of one large batch.
     """
     n_ranks = world_size()
     if n_ranks > 1:
@@ -137,7 +137,7 @@ def mean_weight(weight: Tensor) -> Tensor:
 
 
 def world_size() -> int:
-    """Number of ranks."""
+    """Return the number of ranks."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_world_size()
     return 1

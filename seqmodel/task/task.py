@@ -1,8 +1,8 @@
 """The base class of all tasks: a LightningModule of an encoder and a decoder.
 
-A subclass says what it predicts and what that costs (`score`), and what is measured (`new_metric`).
-The rest is here: the training, validation and test steps, what is logged and when, the optimiser
-and its schedule. Leaves out the Trainer, its callbacks and checkpoints (training/).
+A subclass defines its predictions and their loss (`score`) and its metrics (`new_metric`). This
+class has the rest: the training, validation and test steps, the logging, the optimiser and its
+schedule. The Trainer, its callbacks and checkpoints are in training/.
 """
 
 from __future__ import annotations
@@ -46,24 +46,26 @@ if TYPE_CHECKING:
 
 
 class Task(pl.LightningModule):
-    """Base of the tasks.
+    """Base class of all tasks.
 
     Args:
-        hparams: of the task.
-        encoder: from token ids to vectors.
-        decoder: vectors to the `n_out` outputs of the task.
-        alphabet: of the input.
-        targets: kind, names and number of the labels.
-        optimiser: how gradients change weights.
-        schedule: learning rate over steps.
+        hparams: Hyperparameters of the task.
+        encoder: Module from token ids to vectors.
+        decoder: Module from vectors to the `n_out` outputs of the task.
+        alphabet: Alphabet of the input.
+        targets: Kind, names and number of the labels.
+        optimiser: Hyperparameters of the optimiser.
+        schedule: Hyperparameters of the learning rate schedule.
 
     Attributes:
-        tested: outputs and targets of the test split, over all ranks, once it was scored.
-        default_monitor: the logged value that chooses the best checkpoint; see `monitor_mode`.
-        per_position: whether the task wants a decoder with one output a position; None for any.
-        predicts_targets: whether it predicts the labels of its data; if not they are not read.
-        counts: whether the targets are counts, so that none may be negative.
-        n_steps: optimiser steps of the whole run, where the trainer does fewer on trial.
+        tested: Outputs and targets of the test split, over all ranks; None before the test.
+        default_monitor: Name of the logged value that selects the best checkpoint; see
+            `monitor_mode`.
+        per_position: Whether the decoder must give one output per position. None accepts both.
+        predicts_targets: Whether the task predicts the labels of its data; if not, labels are not
+            read.
+        counts: Whether the targets are counts, which must not be negative.
+        n_steps: Number of optimiser steps of the whole run, if the trainer runs fewer as a trial.
     """
 
     default_monitor: ClassVar[str] = "valid_loss"
@@ -72,7 +74,7 @@ class Task(pl.LightningModule):
     counts: ClassVar[bool] = False
 
     if not TYPE_CHECKING:
-        # Lightning calls empty hooks through a profiler at each step, and passes over None
+        # Lightning calls empty hooks through a profiler at each step, but skips None
         on_train_batch_start = None
         on_before_backward = None
         on_after_backward = None
@@ -109,35 +111,35 @@ class Task(pl.LightningModule):
 
     @classmethod
     def n_out(cls, hparams: Hparams, alphabet: Alphabet, targets: Targets) -> int:
-        """How many outputs the decoder must give.
+        """Return the number of outputs that the decoder must give.
 
         Raises:
-            LabelError: the data do not have what the task wants to predict.
+            LabelError: The data lack the labels that the task predicts.
         """
         raise NotImplementedError
 
     def score(self, batch: Batch) -> Scored:
-        """The loss of a batch, and what it was computed from."""
+        """Return the loss of a batch with its outputs and targets."""
         raise NotImplementedError
 
     def new_metric(self, stage: str) -> SplitMetric:
-        """An empty metric for "valid" or "test"."""
+        """Return an empty metric for "valid" or "test"."""
         raise NotImplementedError
 
     def logged_names(self) -> tuple[str, ...] | None:
-        """Names of the values that choose the best checkpoint; None where a metric names none."""
+        """Return the names of values that can select the best checkpoint; None if unknown."""
         names = self.new_metric("valid").value_names
         return None if names is None else (*(f"valid_{name}" for name in names), "train_loss")
 
     def has_something_to_predict(self, batch: Batch) -> bool:
-        """Whether anything in the batch has a loss: a known label, or a known position."""
+        """Return whether the batch has anything to predict: a known label or a known position."""
         target = batch.get("target")
         return target is None or not target.is_floating_point() or not bool(target.isnan().all())
 
     def forward(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
-        """The outputs of the decoder for ids or one-hot rows `x`.
+        """Return the outputs of the decoder for token ids or one-hot rows `x`.
 
-        The mean over both strands if the task says so, outside of training.
+        Outside of training they are means over both strands if `average_strands` is set.
         """
         outputs = self._one_strand(x, pad)
         if self.task_hparams.average_strands and not self.training:
@@ -146,16 +148,16 @@ class Task(pl.LightningModule):
         return outputs
 
     def decode(self, encoded: Tensor, pad: Tensor | None = None) -> Tensor:
-        """The outputs of the decoder; if the encoder has both strands, the mean over them.
+        """Return the outputs of the decoder; for a symmetric encoder, the mean over both strands.
 
-        So the prediction of a symmetric model is the same for the reverse complement.
+        The predictions of a symmetric model are thus the same for the reverse complement.
 
         Args:
-            encoded: what the encoder gave, or some positions of it.
-            pad: which positions of `encoded` are padding.
+            encoded: Output of the encoder, or some positions of it.
+            pad: Mask of the positions of `encoded` that are padding.
 
         Raises:
-            ModelError: the decoder gives another number of outputs than the task needs.
+            ModelError: The shape of the decoder's output is wrong for the task.
         """
         outputs = self.decoder(encoded, pad)
         per_position = bool(self.decoder.per_position)
@@ -171,26 +173,26 @@ class Task(pl.LightningModule):
         return (outputs + self.complement_outputs(other)) / 2
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """What users see of the outputs of `forward`: probabilities, or numbers; same shape."""
+        """Convert outputs of `forward` to probabilities or numbers for users; same shape."""
         return outputs
 
     def complement_outputs(self, outputs: Tensor) -> Tensor:
-        """Outputs about the other strand as they are about this one, at the same positions."""
+        """Convert outputs for the other strand to outputs for this one, at the same positions."""
         return outputs
 
     def from_other_strand(self, outputs: Tensor, pad: Tensor | None) -> Tensor:
-        """Outputs for the reverse complement as they are for the sequence itself."""
+        """Convert outputs for the reverse complement to outputs for the sequence itself."""
         outputs = self.complement_outputs(outputs)
         return outputs if outputs.ndim < 3 else reverse_outputs(outputs, self.out_pad(pad))
 
     def out_pad(self, pad: Tensor | None) -> Tensor | None:
-        """Which positions or bins of the outputs are padding, given those of the input."""
+        """Return the padding mask of the outputs, given that of the input."""
         pad = self.encoder.out_pad(pad)
         of_decoder = getattr(self.decoder, "out_pad", None)
         return of_decoder(pad) if of_decoder else pad
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of a batch; logged every `log_every_n_steps`, as the mean over steps since."""
+        """Return the loss of a batch; the mean is logged every `log_every_n_steps` steps."""
         scored = self.score(batch)
         weight = mean_weight(scored.weight)
         if self.trainer.accumulate_grad_batches == 1:
@@ -201,31 +203,31 @@ class Task(pl.LightningModule):
         return loss
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
-        """Makes gradients that were summed up over batches those of their mean, then clips."""
+        """Scale accumulated gradients to those of the mean loss, then clip them."""
         if self._accumulation is not None:
             self._accumulation.correct(optimizer)
         super().configure_gradient_clipping(optimizer, *args, **kwargs)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds a batch to the metrics of the validation split."""
+        """Add a batch to the metrics of the validation split."""
         self._evaluate("valid", batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds a batch to the metrics of the test split."""
+        """Add a batch to the metrics of the test split."""
         self._evaluate("test", batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Computes and logs the metrics of the whole validation split, over all ranks."""
+        """Compute and log the metrics of the whole validation split, over all ranks."""
         self._log_metric("valid")
 
     def on_test_epoch_end(self) -> None:
-        """Computes and logs the metrics of the whole test split, over all ranks."""
+        """Compute and log the metrics of the whole test split, over all ranks."""
         self._log_metric("test")
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """The optimiser, and its schedule by optimiser steps."""
+        """Return the optimiser and its schedule over optimiser steps."""
         mixed = self.trainer.precision.endswith("mixed")
-        # Lightning refuses to clip where a fused optimiser could undo a loss scaling by itself
+        # Lightning refuses to clip if a fused optimiser could undo the loss scaling itself
         fused = not (mixed and self.trainer.gradient_clip_val)
         optimiser = build_optimiser(self, self.optimiser_hparams, fused=fused)
         n_steps = self.n_steps or self.trainer.estimated_stepping_batches
@@ -236,12 +238,12 @@ class Task(pl.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps each rank's losses since the last logged row and of the epoch.
+        """Store each rank's losses since the last logged row and of the epoch.
 
-        So a resumed run logs the same.
+        A resumed run therefore logs the same values.
 
         Raises:
-            DivergedError: one of them is not finite; such a state is not kept.
+            DivergedError: A loss is not finite; such a state is not stored.
         """
         for name, window in self._windows.items():
             states = [window.state()]
@@ -254,7 +256,7 @@ class Task(pl.LightningModule):
             checkpoint[name] = states
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes them up again; with another number of ranks the window starts anew."""
+        """Restore the stored losses; with a different number of ranks the sums restart."""
         self._accumulation = None
         for name, window in self._windows.items():
             states = checkpoint.get(name, [])
@@ -263,7 +265,7 @@ class Task(pl.LightningModule):
 
     @property
     def _windows(self) -> dict[str, LossWindow]:
-        """The sums of losses by their names in a checkpoint."""
+        """Return the sums of losses by their names in a checkpoint."""
         return {"train_loss_windows": self._window, "train_loss_epochs": self._epoch}
 
     def _accumulate(self, loss_sum: Tensor, weight: Tensor, batch: Batch, batch_idx: int) -> Tensor:
@@ -277,13 +279,13 @@ class Task(pl.LightningModule):
         return loss
 
     def _steps_now(self, batch_idx: int) -> bool:
-        """Whether the optimiser steps after this batch, or its gradient waits for more."""
+        """Return whether the optimiser steps after this batch, or accumulates more gradients."""
         trainer = self.trainer
         last = batch_idx + 1 == trainer.num_training_batches
         return last or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
     def _log_step(self, loss: Tensor, batch: Batch) -> None:
-        """Takes in the loss of a step, and logs where it is time to."""
+        """Record the loss of a step, and log the mean if a row is due."""
         step = self.trainer.global_step
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
         self._window.add(loss, step // max(every, 1))
@@ -292,17 +294,17 @@ class Task(pl.LightningModule):
             self._log_training(step, batch)
 
     def epoch_loss(self) -> Tensor | None:
-        """The mean loss of this rank over the steps of this epoch so far; None before a step."""
+        """Return this rank's mean loss over the steps of the epoch; None before the first step."""
         is_begun = self._epoch.count and self._epoch.number == self.trainer.current_epoch
         return self._epoch.mean() if is_begun else None
 
     def log_epoch(self) -> None:
-        """Logs the mean loss over the steps of the epoch, at its end.
+        """Log the mean loss over the steps of the epoch, at its end.
 
-        It is in the row of the validation, where there was one after the last step.
+        If validation ran after the last step, its row already has this value.
 
         Raises:
-            DivergedError: the loss is not finite.
+            DivergedError: The loss is not finite.
         """
         loss = self.epoch_loss()
         if loss is not None:
@@ -310,20 +312,20 @@ class Task(pl.LightningModule):
             self._show_training(loss, self.trainer.global_step - 1, {} if is_new else None)
 
     def _log_training(self, step: int, batch: Batch) -> None:
-        """Logs the mean loss since the last row, and the learning rate."""
+        """Log the mean loss since the last row, and the learning rate."""
         rate = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
         self._show_training(self._window.mean(), step, {"lr": float(rate)}, batch)
 
     def _show_training(
         self, mean: Tensor, step: int, more: dict[str, float] | None, *batches: Batch
     ) -> None:
-        """Shows a training loss; writes it, as a row with `more` unless that is None.
+        """Show a training loss; unless `more` is None, also write a row with the loss and `more`.
 
-        Not by self.log, which costs 0.3 ms a step and writes after the checkpoint of the step: a
-        kill between the two would lose the row of a resumed run.
+        self.log is not used for the row: it costs 0.3 ms per step and writes after the checkpoint
+        of the step, so a kill between the two would lose the row of a resumed run.
 
         Raises:
-            DivergedError: the loss is not finite.
+            DivergedError: The loss is not finite.
         """
         loss = _over_ranks(mean)
         row = {"train_loss": float(loss), **(more or {}), "epoch": self.trainer.current_epoch}
@@ -346,7 +348,7 @@ class Task(pl.LightningModule):
         return self.decode(self.encoder(x, pad), self.encoder.out_pad(pad))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # set 30 times a step by Lightning; nn.Module would look among parameters and modules first
+        # Lightning sets it 30 times per step; nn.Module would search parameters and modules first
         if name == "_current_fx_name":
             self.__dict__[name] = value
         else:
@@ -357,12 +359,12 @@ class Task(pl.LightningModule):
 
     def _evaluate(self, stage: str, batch: Batch) -> None:
         if stage not in self._metrics:
-            # not a submodule: nothing of it belongs in a checkpoint
+            # not a submodule, because a metric does not belong in a checkpoint
             self._metrics[stage] = self.new_metric(stage).to(self.device)
         self._metrics[stage].update(*self.score(batch))
 
     def _check_valid_loss(self, loss: float, weight: float) -> None:
-        """Without any label that is known the loss is undefined, and is not checked."""
+        """Check that the loss is finite, unless no label is known and the loss is undefined."""
         if weight and not math.isfinite(loss):
             n_batches = int(self.trainer.num_val_batches[0])
             raise diverged(self, "valid_loss", loss, self._valid_batches_again(n_batches))
@@ -383,20 +385,20 @@ class Task(pl.LightningModule):
             self._logged_epoch = self.trainer.current_epoch
         on_bar = {f"{stage}_loss", self.default_monitor}
         for name, value in values.items():
-            # the same on all ranks: sync_dist only says so to Lightning
+            # the same on all ranks; sync_dist only reports this to Lightning
             self.log(name, value, prog_bar=name in on_bar, sync_dist=world_size() > 1)
         if stage == "valid":
             weight = 0.0 if metric.total_weight is None else float(metric.total_weight)
             self._check_valid_loss(float(values["valid_loss"]), weight)
         if stage == "valid" and self._trains():
             for config in self.trainer.lr_scheduler_configs:
-                # stochastic weight averaging puts its own schedule there
+                # stochastic weight averaging puts its own schedule here
                 if isinstance(config.scheduler, Schedule):
                     config.scheduler.observe(float(values["valid_loss"]))
 
 
 def _over_ranks(mean: Tensor) -> Tensor:
-    """The mean of `mean` over ranks."""
+    """Return the mean of `mean` over ranks."""
     if world_size() > 1:
         torch.distributed.all_reduce(mean)
         mean = mean / world_size()
@@ -404,10 +406,10 @@ def _over_ranks(mean: Tensor) -> Tensor:
 
 
 def check_task(cls: object) -> type[Task]:
-    """`cls`, if it defines all that a task must.
+    """Return `cls` if it defines everything that a task must.
 
     Raises:
-        ModelError: with what is missing, and in which class.
+        ModelError: `cls` is not a task, or lacks a method.
     """
     if not (isinstance(cls, type) and issubclass(cls, Task)):
         raise ModelError(f"{cls!r} is no task: derive it from seqmodel.task.task.Task")
@@ -419,5 +421,5 @@ def check_task(cls: object) -> type[Task]:
 
 
 def monitor_mode(name: str) -> str:
-    """`min` for losses and errors, `max` for scores: which values of a logged value are better."""
+    """Return `min` if a lower logged value is better (losses, errors), otherwise `max`."""
     return "min" if name.endswith(("loss", "bits", "perplexity", "mse")) else "max"
