@@ -1,1 +1,1 @@
-"""One run on this host: the trainer, its callbacks, and what it saves, shows and logs."""
+"""Train and test on this host: the trainer, its callbacks, and what runs save, print and log."""

@@ -1,9 +1,9 @@
 """Keep the memory of a training step on the CPU for the next step instead of releasing it.
 
 Each step frees large blocks and asks for the same ones again. glibc maps every block of over 32 MB
-anew and returns the top of its heap, so the kernel has to find and clear the same pages again: some
-per cent of a step, more in the first ones (docs/speed.md). Other allocators and systems are left as
-they are.
+anew and returns the top of its heap, so the kernel has to find and clear the same pages again. This
+takes a few per cent of a step, and more of the first steps (docs/speed.md). Other allocators and
+systems are left unchanged.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The data and the task of a run: new, resumed, or with the weights of a checkpoint."""
+"""Build the data and the task of a run: new, resumed, or with the weights of a checkpoint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from seqmodel.task.task import Task
 
 
 class Before(NamedTuple):
-    """The training data of the weights from which a run starts, as far as their file records it."""
+    """Training data of the weights from which a run starts, if their file records it."""
 
     contigs: dict[str, list[int]]
     n_contigs: int
@@ -77,7 +77,7 @@ def _before(saved: dict[str, Any] | None, path: str) -> Before:
 
 
 def _changed_data(run: Run, data: Data, saved: dict[str, Any]) -> tuple[str, ...]:
-    """Return the allowed changes of the data files of a resumed run, a phrase for each file.
+    """Return the allowed changes of the data files of a resumed run, one phrase per file.
 
     Raises:
         RunError: The changes are not allowed.
@@ -113,7 +113,7 @@ def _match_targets(run: Run, data: Data, saved: dict[str, Any], path: str) -> No
     before = saved["seqmodel"]["hparams"].get("class_weights") or []
     if found.order is not None and weights != before:
         raise HparamError(
-            f"--class_weights: the targets are given in another order than that of {path}; give "
+            f"--class_weights: the targets are given in another order than in {path}; give "
             f"them, and their weights, as {', '.join(found.targets.names[:5])}"
         )
     if found.note:

@@ -1,7 +1,7 @@
 """Callbacks that change the trained model: averages of the weights. trainer.py adds them.
 
-Both validate, test and keep the average; the weights that are trained are in the checkpoint
-beside it (`current_model_state`), so that a resumed run continues with them.
+Both validate, test and save the average. The checkpoint also has the weights that are trained
+(`current_model_state`), and a resumed run continues with those.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def skip_idle_hooks(callbacks: list[Callback]) -> None:
 
 
 class EpochAverage(WeightAveraging):
-    """The mean of the weights at the end of each late epoch (Izmailov et al. 2018, SWA).
+    """Average the weights at the end of each late epoch (SWA, Izmailov et al. 2018).
 
     Lightning's StochasticWeightAveraging leaves the averages out of the best checkpoint, validates
-    other weights than it keeps, and replaces the learning rate schedule; this does neither. Batch
+    weights that it does not keep, and replaces the learning rate schedule; this does neither. Batch
     norm statistics are averaged too.
 
     Args:
@@ -72,5 +72,5 @@ class EpochAverage(WeightAveraging):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def _average(self, average: Tensor, current: Tensor, n_updates: object) -> Tensor:
-        # up to the first late epoch it is a copy, so that validation is of the weights there are
+        # before the first late epoch it is a copy, so validation uses the current weights
         return average + (current - average) / (self._n_averaged + 1)

@@ -47,8 +47,8 @@ def check_monitor(run: Run, parts: Parts) -> None:
             without = f"{name} has no effect without a validation split"
             if not v.resume_from_checkpoint:
                 raise HparamError(
-                    f"{without}; give one (--valid_files, --valid_prop, --valid_contigs or "
-                    f"--split_column, as the dataset has them), or leave {name.split('=')[0]} out"
+                    f"{without}; add one (with --valid_files, --valid_prop, --valid_contigs or "
+                    f"--split_column), or leave {name.split('=')[0]} out"
                 )
             warnings.warn(without, stacklevel=2)
 
@@ -92,8 +92,9 @@ def check_lengths(run: Run, parts: Parts) -> None:
         if not limited(n_batches, limit):
             name = "limit_val_batches" if split == "valid" else f"limit_{split}_batches"
             raise HparamError(
-                f"--{name}={limit}: less than one of the {n_batches} batches of the {split} split; "
-                f"set a number of batches, or a proportion of at least {1 / n_batches:.3g}"
+                f"--{name}={limit}: this is less than one of the {n_batches} batches of the "
+                f"{split} split; set a number of batches, or a proportion of at least "
+                f"{1 / n_batches:.3g}"
             )
 
 
@@ -159,7 +160,7 @@ def check_test_split(run: Run, parts: Parts) -> None:
     digests = data.digests()
     sums = [sorted(str(digests[x]["sha256"]) for x in paths if x in digests) for paths in files]
     intervals = [data.readers[split].intervals for split in ("valid", "test")]
-    # rows of tables are numbered over all splits
+    # rows of a table are numbered across all splits
     contigs = [x.contig - x.contig.min() for x in intervals]
     same = np.array_equal(*contigs) and all(
         np.array_equal(*(getattr(x, name) for x in intervals)) for name in ("start", "end")
@@ -167,6 +168,6 @@ def check_test_split(run: Run, parts: Parts) -> None:
     if sums[0] == sums[1] != [] and same:
         raise RunError(
             f"--test_files={', '.join(files[1])} has the content of --valid_files="
-            f"{', '.join(files[0])}: the best checkpoint is chosen by it, so that its test score "
-            "would be too good; give other data for the test, or none"
+            f"{', '.join(files[0])}: they choose the best checkpoint, so the test score would be "
+            "too good; use other data for the test, or none"
         )

@@ -1,4 +1,4 @@
-"""What a run keeps of its predictions on the test split: curves for the report, not all values.
+"""Compute the curves of the test predictions that a run keeps for the report.
 
 The run writes them as test_curves.json: ROC, precision and recall, reliability, a confusion matrix,
 or a scatter plot. Curves are thinned to a few hundred points, scatter plots to a few thousand; the
@@ -13,22 +13,22 @@ from typing import Any
 import numpy as np
 
 SCHEMA = 1
-MAX_POINTS = 200  # of a curve
+MAX_POINTS = 200  # most points of a curve
 MAX_SCATTER = 2000
-MAX_TARGETS = 12  # of which curves are kept
-N_BINS = 10  # of probabilities, in a reliability diagram
+MAX_TARGETS = 12  # most targets whose curves are kept
+N_BINS = 10  # bins of probability in a reliability diagram
 
 
 def curves(
     kind: str | None, names: Sequence[str], outputs: np.ndarray, target: np.ndarray
 ) -> dict[str, Any]:
-    """Plain values for JSON; empty for targets of which nothing can be drawn.
+    """Return the curves as plain values for JSON; empty if nothing can be drawn.
 
     Args:
-        kind: "class", "multilabel" or "real", as of Targets.
-        names: of the classes, labels or numbers.
-        outputs: float [N, T]: probabilities of classes or labels, or predicted numbers.
-        target: int [N] of classes; float [N, T] of labels or numbers, NaN where unknown.
+        kind: Kind of the targets: "class", "multilabel" or "real".
+        names: Names of the classes, labels or numbers.
+        outputs: Probabilities of classes or labels, or predicted numbers, float [N, T].
+        target: Classes, int [N], or labels or numbers, float [N, T]; NaN means unknown.
     """
     if kind not in ("class", "multilabel", "real") or not len(target):
         return {}
@@ -49,18 +49,18 @@ def curves(
         if len(y):
             table = reliability(y, p)
             found["reliability"][names[i]] = {n: _short(values) for n, values in table.items()}
-        if 0 < y.sum() < len(y):  # else neither curve is defined
+        if 0 < y.sum() < len(y):  # otherwise neither curve is defined
             found["roc"][names[i]], found["pr"][names[i]] = _ranking(p, y)
     return found
 
 
 def reliability(y: np.ndarray, p: np.ndarray, n_bins: int = N_BINS) -> dict[str, np.ndarray]:
-    """Mean probability, share of positives and n of the bins of probability that are not empty.
+    """Return mean probability, proportion of positives and n of each nonempty probability bin.
 
     Args:
-        y: bool or 0 and 1, [N].
-        p: probability of 1, [N].
-        n_bins: number of bins of equal width.
+        y: Labels, bool or 0 and 1, [N].
+        p: Probability of 1, [N].
+        n_bins: Number of bins of equal width.
     """
     which = bin_of(p, n_bins)
     n = np.bincount(which, minlength=n_bins)
@@ -70,21 +70,21 @@ def reliability(y: np.ndarray, p: np.ndarray, n_bins: int = N_BINS) -> dict[str,
 
 
 def bin_of(p: np.ndarray, n_bins: int = N_BINS) -> np.ndarray:
-    """Number of the bin of each probability: [0, 0.1], (0.1, 0.2], ..."""
+    """Return the number of the bin of each probability: [0, 0.1], (0.1, 0.2], ..."""
     return np.searchsorted(np.linspace(0, 1, n_bins + 1)[1:-1], p)
 
 
 def _confusion(outputs: np.ndarray, target: np.ndarray, n: int) -> list[list[int]]:
-    """Counts, true classes as rows and predicted ones as columns."""
+    """Return the confusion matrix; rows are true classes, columns are predicted classes."""
     flat = np.bincount(target * n + outputs.argmax(1), minlength=n * n)
     return flat.reshape(n, n).tolist()
 
 
 def _ranking(p: np.ndarray, y: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
-    """ROC, and precision and recall, from the highest threshold to the lowest, with their areas.
+    """Return the ROC and precision-recall curves, from the highest threshold, with their areas.
 
-    The area of the ROC curve is by trapezoids; that of precision and recall is the average
-    precision, the sum of each rise in recall times the precision there. Both are of all points.
+    The trapezoidal rule gives the area of the ROC curve. The area of precision and recall is the
+    average precision: the sum of each rise in recall times its precision. Both use all points.
     """
     order = np.argsort(-p, kind="stable")
     p, y = p[order], y[order]

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from seqmodel.training.build import Parts
 
 MOST_CLASSES, MOST_MISTAKES = 10, 10
-MOST_TARGETS, SHOWN_TARGETS = 10, 4  # of more, these at either end
-RECORD_TASKS = ("masked", "causal")  # which predict each position
+MOST_TARGETS, SHOWN_TARGETS = 10, 4  # with more targets, show this many from each end
+RECORD_TASKS = ("masked", "causal")  # tasks that predict each position
 
 
 class Beside(NamedTuple):
-    """What is shown beside test scores.
+    """Values to show beside the test scores.
 
     Attributes:
-        lines: to print below them.
-        intervals: ends of the 95 % interval of a score, by its name without the split.
-        others: scores of trivial baselines: {baseline: {score: value}}.
+        lines: Lines to print below the scores.
+        intervals: Ends of the 95 % interval of each score; keys are names without the split.
+        others: Scores of trivial baselines, {baseline: {score: value}}.
     """
 
     lines: Sequence[str] = ()
@@ -37,7 +37,7 @@ class Beside(NamedTuple):
 
 
 def score_table(metrics: Mapping[str, float], beside: Beside) -> list[str]:
-    """A row a score of the test split: of the model, its interval, of each baseline."""
+    """Return a table of test scores: one row per score, with the interval and each baseline."""
     names = [x for x in metrics if x.startswith("test_") and "/" not in x]
     head = ["", "model"]
     head += ["95 % interval"] if beside.intervals else []
@@ -54,7 +54,7 @@ def score_table(metrics: Mapping[str, float], beside: Beside) -> list[str]:
 
 
 def target_table(metrics: Mapping[str, float]) -> list[str]:
-    """Test scores of each target, where there are several; of many, the lowest and the highest."""
+    """Return the test scores of several targets; of many, only the lowest and the highest."""
     found: dict[str, dict[str, float]] = {}
     for name, value in metrics.items():
         score, slash, target = name.removeprefix("test_").partition("/")
@@ -78,11 +78,11 @@ def target_table(metrics: Mapping[str, float]) -> list[str]:
 
 
 def mistakes(names: Sequence[str], counts: Sequence[Sequence[int]]) -> list[str]:
-    """A confusion matrix; of more than ten classes the pairs that are confused most often.
+    """Return a confusion matrix or, for more than ten classes, the most frequent mistakes.
 
     Args:
-        names: of the classes.
-        counts: of items, true classes as rows and predicted ones as columns.
+        names: Names of the classes.
+        counts: Numbers of items; rows are true classes, columns are predicted classes.
     """
     shown = [short_name(x) for x in names]
     if len(names) <= MOST_CLASSES:
@@ -105,7 +105,7 @@ def mistakes(names: Sequence[str], counts: Sequence[Sequence[int]]) -> list[str]
 
 
 def next_commands(parts: Parts, values: Any, folder: Path, checkpoint: Path | None) -> list[str]:
-    """Commands to type next, with the paths of this run."""
+    """Return commands to type next, with the paths of this run."""
     found = []
     if checkpoint is not None:
         given = _inputs(parts, values)
@@ -137,7 +137,7 @@ def _is_version(folder: Path) -> bool:
 
 
 def _inputs(parts: Parts, values: Any) -> list[str]:
-    """Options of the verbs that read what the run was tested on, or trained on."""
+    """Return options of a verb that reads the test data, or else the other splits."""
     split = next(x for x in ("test", "valid", "train") if x in parts.data.splits)
     files = parts.data.files_of(split)
     fasta = ["--fasta", *(getattr(values, "fasta", None) or ())]
@@ -160,7 +160,7 @@ def _contigs(parts: Parts, split: str) -> Iterator[str]:
 
 
 def _variant(parts: Parts, values: Any) -> str | None:
-    """A change of a letter in the middle of an item, for data with coordinates."""
+    """Return a substitution in the middle of an item, or None for data without coordinates."""
     split = next(x for x in ("test", "valid", "train") if x in parts.data.splits)
     reader = parts.data.readers[split]
     letters = parts.data.alphabet.letters

@@ -1,6 +1,6 @@
 """Execute a run: build data and model, train, test, and record everything in its folder.
 
-All checks come before the run folder is created.
+All checks are done before the run folder is created.
 """
 
 from __future__ import annotations
@@ -60,17 +60,17 @@ if TYPE_CHECKING:
 
     from seqmodel.dataset.data import Data
 
-# numbers that a run keeps of its test split unless it is --mode=test
+# most numbers of test predictions that a run keeps without --mode=test
 MOST_AFTER_TRAINING = 2_000_000
-# what Lightning warns of and is meant here
+# warnings of Lightning about what is intended here
 QUIET = (
-    ".*dataloader is not resumable.*",  # RunData puts it where it was
+    ".*dataloader is not resumable.*",  # RunData restores the position
     ".*exists and is not empty.*",  # a resumed run continues in its folder
     ".*smaller than the logging interval.*",
     ".*does not have many workers.*",
-    ".*`srun` command is available.*",  # a login node, or one process on purpose
+    ".*`srun` command is available.*",  # a login node, or a single process is intended
     ".*AMP with fp16 is not supported on CPU.*",  # check_host warns
-    ".*LeafSpec.*is deprecated.*",  # its own use of torch
+    ".*LeafSpec.*is deprecated.*",  # Lightning's own use of torch
 )
 
 
@@ -85,14 +85,14 @@ class Tested(NamedTuple):
     """The results of a test in memory, for an audit.
 
     Attributes:
-        run: what was run.
-        data: its data.
-        folder: the run folder.
-        seconds: that the run has taken.
-        metrics: scores of the test split by their names.
-        curves: what test_curves.json has.
-        item: number of each item in the test split, int64 [N]; None where no item has an output.
-        outputs: probabilities or numbers, [N, C] or [N, T].
+        run: Run that was tested.
+        data: Data of the run.
+        folder: Run folder.
+        seconds: Time that the run has taken, in seconds.
+        metrics: Scores of the test split by name.
+        curves: Content of test_curves.json.
+        item: Number of each item in the test split, int64 [N]; None if no item has an output.
+        outputs: Probabilities or predicted numbers, [N, C] or [N, T].
     """
 
     run: Run
@@ -106,7 +106,7 @@ class Tested(NamedTuple):
 
 
 AfterTest = Callable[[Tested], Beside]
-"""Gets what a test left and returns what is shown beside the scores."""
+"""Function of the results of a test that returns what to show beside the scores."""
 
 
 def execute(run: Run, after_test: AfterTest | None = None) -> Outcome:
@@ -136,7 +136,7 @@ def _execute(
     run: Run, stopper: StopOnSignal, lock: FolderLock, after_test: AfterTest | None
 ) -> Outcome:
     began, tested = time.monotonic(), None
-    # a trial leaves nothing behind, so that the run itself finds its folder free
+    # a trial leaves nothing behind, so the folder of the real run stays free
     trial = run.values.fast_dev_run
     if not trial:
         check_folder(run)
@@ -162,7 +162,7 @@ def _execute(
                 parts.data.division.write(folder / SPLIT_FILE)
         _tell(*opening(run, parts, trainer, folder, notes), "")
     if run.values.compile:
-        parts.task.encoder.compile()  # in place: the names of the weights stay
+        parts.task.encoder.compile()  # in place, which keeps the names of the weights
     data = RunData(parts.data, run)
     on_cpu = trainer.strategy.root_device.type == "cpu"
     with kept_memory() if on_cpu else nullcontext():
@@ -188,7 +188,7 @@ def _execute(
 
 @contextmanager
 def _process_as_it_was() -> Iterator[None]:
-    """Undoes what a run sets for the whole process, which a notebook uses further."""
+    """Restore process-wide settings after a run, because a notebook continues to use them."""
     folder, n_threads = os.environ.get(FOLDER_VARIABLE), torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
     try:
@@ -203,7 +203,7 @@ def _process_as_it_was() -> Iterator[None]:
 
 @contextmanager
 def _refused_if_ended() -> Iterator[None]:
-    """A plugin that calls sys.exit() in the middle of a run must not make it a success."""
+    """Raise an error if a plugin calls sys.exit() during a run, which is no success."""
     try:
         yield
     except SystemExit as e:
@@ -229,22 +229,22 @@ def _check_splits(run: Run, data: Data) -> None:
         have = ", ".join(data.splits) or "none"
         raise RunError(
             f"--mode={run.values.mode} needs a {wanted} split, but the data have: {have}; "
-            f"say which are for it with --{wanted}_files, or another option that splits"
+            f"add --{wanted}_files, or another option that splits the data"
         )
 
 
 def _test(
     run: Run, parts: Parts, trainer: Trainer, data: RunData, folder: Path, lock: FolderLock
 ) -> Tested | None:
-    """Scores the test split: with the best checkpoint after training, else as loaded.
+    """Score the test split with the best checkpoint after training, or else the loaded weights.
 
     Returns:
-        On the first rank of a run that is no trial, what it left.
+        The results on the first rank, except for a trial; None otherwise.
     """
     best = _best_checkpoint(trainer) if run.values.mode == "train" else None
     weights = _weights(run, trainer)
     if best is not None:
-        trainer.strategy.barrier()  # the first rank writes it
+        trainer.strategy.barrier()  # only the first rank writes it
         saved = load(best)
         put_weights(parts.task, saved, best, alphabet=parts.data.alphabet.to_dict())
         weights += f", of epoch {saved['epoch'] + 1}, step {saved['global_step']:,}"
@@ -262,7 +262,7 @@ def _test(
 
 
 def _weights(run: Run, trainer: Trainer) -> str:
-    """Which weights are tested, and why."""
+    """Describe which weights are tested, and why."""
     if run.values.mode != "train":
         return f"as loaded, from {run.values.load_checkpoint_path}"
     for callback in trainer.checkpoint_callbacks:
@@ -274,7 +274,7 @@ def _weights(run: Run, trainer: Trainer) -> str:
 
 
 def _left(run: Run, parts: Parts, trainer: Trainer, folder: Path) -> Iterator[str]:
-    """Where the predictions are, and what can be done next."""
+    """Yield lines that show where the predictions are and which commands to type next."""
     files = [folder / f"{NAME}.{x}" for x in ("tsv", "npz")]
     for path in filter(Path.is_file, files):
         yield entry("predictions", str(path))
@@ -288,14 +288,14 @@ def _left(run: Run, parts: Parts, trainer: Trainer, folder: Path) -> Iterator[st
 
 
 def _tested(trainer: Trainer, data: Any) -> dict[str, Any]:
-    """How many items were scored, and which files have them."""
+    """Return the number of items that were scored, and their files."""
     batches = trainer.num_test_batches[0] * trainer.world_size
     n = min(len(data.readers["test"]), batches * data.hparams.batch_size)
     return {"n": n, "files": data.files_of("test")}
 
 
 def _write_curves(parts: Parts, folder: Path) -> dict[str, Any]:
-    """Keeps what a report draws of the predictions on the test split."""
+    """Write and return what a report draws of the test predictions."""
     targets, tested = parts.data.targets, parts.task.tested
     if tested is None or targets.kind not in ("class", "multilabel", "real"):
         return {}
@@ -309,7 +309,7 @@ def _write_curves(parts: Parts, folder: Path) -> dict[str, Any]:
 
 
 def _keep_predictions(run: Run, trainer: Trainer, parts: Parts, folder: Path) -> Tested:
-    """Keeps the truth and the prediction of each item of the test split, up to a size."""
+    """Write the label and the prediction of each test item, unless there are too many."""
     scores = {name: float(x) for name, x in trainer.callback_metrics.items()}
     tested = Tested(run, parts.data, folder, 0.0, scores)
     if parts.task.tested is None or parts.task.tested[0].ndim != 2:
@@ -318,7 +318,7 @@ def _keep_predictions(run: Run, trainer: Trainer, parts: Parts, folder: Path) ->
     reader, batch_size = parts.data.readers["test"], parts.data.hparams.batch_size
     n_batches = int(trainer.num_test_batches[0])
     item = scored_items(len(reader), batch_size, n_batches, trainer.world_size)
-    # of tracks both are log(1 + sum of the counts) already, as ProfileMetric keeps them
+    # for tracks, ProfileMetric keeps both as log(1 + sum of the counts)
     is_sum = parts.data.targets.kind == "track"
     shown = (outputs if is_sum else parts.task.predictions(outputs)).numpy()
     is_wanted = run.values.audit != "none" and outputs.numel() <= MOST_AFTER_TRAINING

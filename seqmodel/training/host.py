@@ -1,7 +1,7 @@
-"""Checks before the data are read: settings that this host does not support.
+"""Check, before the data are read, that this host supports the settings.
 
-Lightning refuses most of them itself, but only where its Trainer is made, after the run folder. So
-a Trainer without callbacks and loggers is made first.
+Lightning itself rejects most unsupported settings, but only when it creates the Trainer, after the
+run folder. Therefore a Trainer without callbacks and loggers is created first.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from seqmodel.extras import missing
 from seqmodel.hparam.resolve import Run
 
 PER_CPU = 16
-"""Processes and threads for each CPU; more of them only wait for each other."""
+"""Most processes or threads per CPU; more of them would only wait for each other."""
 
 
 def check_host(run: Run) -> None:
-    """Refuses devices, processes, loggers and a precision that this host does not have.
+    """Check that this host has the devices, processes, loggers and precision of a run.
 
     Raises:
         HparamError: This host does not support a setting.
@@ -65,12 +65,12 @@ def check_host(run: Run) -> None:
 
 
 def precision_of(trainer: Trainer) -> str:
-    """The precision in which a Trainer computes, as --precision names it."""
+    """Return the precision of a Trainer as a value of --precision."""
     return str(trainer.precision).removesuffix("-true")
 
 
 def bare_trainer(run: Run, **more: Any) -> Trainer:
-    """A Trainer with the settings of `run` that need no folder and no data, and `more`."""
+    """Return a Trainer with `more` and the settings of `run` that need no folder and no data."""
     for name in ("pytorch_lightning", "lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     v = run.values
@@ -88,7 +88,7 @@ def bare_trainer(run: Run, **more: Any) -> Trainer:
         fast_dev_run=v.fast_dev_run,
         limit_train_batches=v.limit_train_batches,
         limit_test_batches=v.limit_test_batches,
-        # a count of batches continues over epochs, a proportion is of each n-th epoch
+        # a number of batches counts across epochs; a proportion applies to each n-th epoch
         check_val_every_n_epoch=(
             None if isinstance(v.val_check_interval, int) else v.check_val_every_n_epoch
         ),
@@ -115,7 +115,7 @@ def _check_accelerator(accelerator: str, n_devices: int) -> None:
         )
     if accelerator == "mps" and not has_mps:
         raise HparamError(
-            "--accelerator=mps: torch finds no GPU of Apple on this host; set --accelerator=cpu or "
+            "--accelerator=mps: torch finds no Apple GPU on this host; set --accelerator=cpu or "
             "auto"
         )
     if accelerator == "cpu" or not (n_gpus or has_mps):
@@ -129,10 +129,10 @@ def _check_accelerator(accelerator: str, n_devices: int) -> None:
 
 
 def check_number(name: str, value: int | None) -> None:
-    """Refuses a number of processes or threads that would fill the memory and only wait for CPUs.
+    """Check that a number of processes or threads does not exceed what the CPUs can run.
 
     Raises:
-        HparamError: more than PER_CPU for each CPU of this process.
+        HparamError: There are more than PER_CPU per CPU of this process.
     """
     n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     most = PER_CPU * (n_cpus or 1)
@@ -144,7 +144,7 @@ def check_number(name: str, value: int | None) -> None:
 
 
 def _check_nodes(num_nodes: int) -> None:
-    """Check that something starts the processes of the other nodes."""
+    """Check that a launcher starts the processes on the other nodes."""
     launchers = (SLURMEnvironment, TorchElasticEnvironment, LSFEnvironment, MPIEnvironment)
     if num_nodes > 1 and "MASTER_ADDR" not in os.environ and not any(
         x.detect() for x in launchers

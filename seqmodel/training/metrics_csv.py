@@ -1,7 +1,7 @@
-"""metrics.csv: what a run logged, one row a time, on disk as soon as it is known.
+"""Read and write metrics.csv, which has the logged values; each row is written at once.
 
-Lightning's own CSV logger removes the file of the run that it resumes, and this one must not: rows
-up to the checkpoint stay, later ones (of the attempt that was killed) go. See docs/decisions.
+Lightning's own CSV logger removes the file of the run that it resumes. This one keeps the rows up
+to the checkpoint and removes later ones, of the attempt that was killed. See docs/decisions.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class MetricsCsv(Logger):
     """Append logged values to the CSV file at `path`; a new name adds a column.
 
     Args:
-        path: the file; its folder exists.
-        resumed_step: optimiser steps done at the checkpoint that is resumed; rows of later steps
+        path: Path of the file in an existing folder.
+        resumed_step: Optimiser steps done at the checkpoint that is resumed; rows of later steps
             are dropped. None for a new run.
-        lock: of the folder; asked before each row.
+        lock: Lock of the run folder; checked before each row.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class MetricsCsv(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, *args: object, **kwargs: object) -> None:
-        """Nothing: hparams.json has them."""
+        """Do nothing, because hparams.json has the hyperparameters."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -87,10 +87,10 @@ class MetricsCsv(Logger):
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of the metrics.csv at `path`, as text, without a last line that was cut short.
+    """Return the rows of the metrics.csv at `path` as text, without an incomplete last line.
 
     Raises:
-        RunError: it is damaged.
+        RunError: The file is damaged.
     """
     text = read_text(path, RunError)
     lines = text[: text.rfind("\n") + 1].splitlines()

@@ -1,4 +1,4 @@
-"""What a run prints before it trains: its data, device and model, and what is monitored."""
+"""Describe a run before it trains: its data, device and model, and what is monitored."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from seqmodel.model.encoder import Encoder
     from seqmodel.training.build import Parts
 
-MOST_CLASSES = 6  # of which counts are shown
+MOST_CLASSES = 6  # most classes whose counts are shown
 NAME_WIDTH, WIDTH = 16, 100
-WHERE = 12  # where the text of a line begins
+WHERE = 12  # column in which the text of a line begins
 
 
 def opening(
     run: Run, parts: Parts, trainer: Trainer, folder: Path, notes: Sequence[str]
 ) -> list[str]:
-    """The lines, of at most 100 characters but for paths.
+    """Return the lines, of at most 100 characters unless they contain paths.
 
     Args:
-        run: the run.
-        parts: what it is made of.
-        trainer: as it will be used.
-        folder: the run folder; the null device of a trial.
-        notes: what is to be said of the code and the data.
+        run: Run to describe.
+        parts: Data and task of the run.
+        trainer: Trainer of the run.
+        folder: Run folder; the null device for a trial.
+        notes: Notes about the code and the data.
     """
     is_trial = run.values.fast_dev_run
     where = "none; this is a trial (--fast_dev_run)" if is_trial else str(folder)
@@ -53,12 +53,12 @@ def opening(
 
 
 def entry(name: str, text: str) -> str:
-    """A line of the opening or the end of a run."""
+    """Format a line of the opening or the end of a run."""
     return f"{name + ':':{WHERE - 1}} {plain_line(text)}"
 
 
 def _data(data: Data) -> Iterator[str]:
-    """A small table: a row a split, with the items of each class."""
+    """Yield a table with one row per split and the number of items of each class."""
     counts = {split: class_counts(data, split) for split in data.splits}
     total = sum(x for x in counts.values() if x is not None)
     order = np.argsort(-np.asarray(total), kind="stable") if np.ndim(total) else np.arange(0)
@@ -89,7 +89,7 @@ def _data(data: Data) -> Iterator[str]:
 
 
 def class_counts(data: Data, split: str) -> np.ndarray | None:
-    """How many items of a split each class has, int64 [C]; None where there are no classes."""
+    """Return the number of items of each class in a split, int64 [C], or None without classes."""
     target: Any = data.readers[split].target
     if data.targets.kind != "class" or not isinstance(target, np.ndarray):
         return None
@@ -97,7 +97,7 @@ def class_counts(data: Data, split: str) -> np.ndarray | None:
 
 
 def unit_of(letters: Sequence[str]) -> str:
-    """The unit of the length of a sequence."""
+    """Return the unit of the length of a sequence."""
     if {"A", "C", "G"} <= set(letters) and len(letters) == 4:
         return "bp"
     return "residues" if {*"ACDEFGHIKLMNPQRSTVWY"} <= set(letters) else "symbols"
@@ -134,7 +134,7 @@ def _sees(encoder: Encoder, unit: str) -> str:
 
 
 def _goal(run: Run, parts: Parts) -> Iterator[str]:
-    """What is monitored, and when training ends."""
+    """Yield lines that show what is monitored and when training ends."""
     v = run.values
     has_valid = "valid" in parts.data.splits
     if has_valid:
@@ -152,12 +152,12 @@ def _goal(run: Run, parts: Parts) -> Iterator[str]:
 
 
 def short_name(name: str) -> str:
-    """The name of a class or a target, cut to the width of a column."""
+    """Return the name of a class or a target, cut to the width of a column."""
     name = plain_line(name)
     return name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 3]}..."
 
 
 def listed(paths: Sequence[str], most: int = 3) -> str:
-    """The names of some files."""
+    """Return the names of at most `most` files and the number of the others."""
     names = ", ".join(os.path.basename(x) for x in paths[:most])
     return names + (f" and {len(paths) - most} more" if len(paths) > most else "")

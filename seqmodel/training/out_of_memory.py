@@ -1,4 +1,4 @@
-"""What to do when memory runs out."""
+"""Explain what to do when memory runs out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ADVICE = (
 
 
 def explain_out_of_memory(error: BaseException) -> RunError | None:
-    """The error to raise instead of `error` if memory ran out, else None."""
+    """Return the error to raise instead of `error` if memory ran out, else None."""
     text = str(error)
     on_cpu = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in text
     on_device = isinstance(error, torch.OutOfMemoryError)

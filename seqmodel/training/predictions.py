@@ -1,8 +1,8 @@
-"""What --mode=test leaves of each item of the test split: where it is, the truth, the prediction.
+"""Write the position, the label and the prediction of each test item for --mode=test.
 
-Written as test_predictions.tsv; where that would have more than `MOST` numbers as
-test_predictions.npz. Of profiles it is log(1 + sum of the counts) of each track. Their bins, and
-positions, are left out: their truth is as large as the data.
+The file is test_predictions.tsv, or test_predictions.npz if there are more than `MOST` numbers.
+For profiles it has log(1 + sum of the counts) of each track. Their bins and positions are left out,
+because their labels are as large as the data.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ def write_predictions(
     outputs: np.ndarray,
     target: np.ndarray,
 ) -> Path:
-    """Writes the predictions; in the order of the items. Returns the file.
+    """Write the predictions in the order of the items and return the path of the file.
 
     Args:
-        folder: the run folder.
-        reader: of the test split.
-        item: number of each item in the split, [N].
-        names: of the targets.
-        outputs: probabilities or numbers, [N, T].
-        target: number of the class, [N]; or labels or numbers, [N, T], NaN where unknown.
+        folder: Run folder.
+        reader: Reader of the test split.
+        item: Number of each item in the split, [N].
+        names: Names of the targets.
+        outputs: Probabilities or predicted numbers, [N, T].
+        target: Class numbers, [N], or labels or numbers, [N, T]; NaN means unknown.
 
     Raises:
-        RunError: the file cannot be written.
+        RunError: The file cannot be written.
     """
     order = np.argsort(item, kind="stable")
     columns: dict[str, Any] = {"row": item[order], **_where(reader, item[order])}
@@ -52,7 +52,7 @@ def write_predictions(
         arrays = {name: np.array(x) for name, x in columns.items()}
         arrays |= {"targets": np.array(names), "truth": target, "predictions": outputs}
         with writing(path, RunError) as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # none is named allow_pickle
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
         return path
     if target.ndim == 1:
         columns["truth"] = [names[i] for i in target.tolist()]
@@ -71,7 +71,7 @@ def write_predictions(
 
 
 def scored_items(n: int, batch_size: int, n_batches: int, world_size: int) -> np.ndarray:
-    """Numbers of the items that were scored, rank by rank, as outputs are gathered, int64 [N]."""
+    """Return the numbers of the scored items in the order of gathered outputs, int64 [N]."""
     found = []
     for rank in range(world_size):
         sampler = Sampler(n, batch_size, train=False, rank=rank, world_size=world_size)
@@ -81,7 +81,7 @@ def scored_items(n: int, batch_size: int, n_batches: int, world_size: int) -> np
 
 
 def _where(reader: Any, item: np.ndarray) -> dict[str, Any]:
-    """Name, or interval, of items."""
+    """Return the names or intervals of items."""
     chosen = reader.intervals.select(item)
     names = chosen.contigs.names or list(getattr(reader.codes, "names", []))
     if not names:

@@ -1,9 +1,9 @@
-"""What a run prints while it trains: a table with one row an epoch, on a terminal as in a log.
+"""Print the progress of training as a table with one row per epoch, on a terminal and in a log.
 
     epoch  step  train_loss  valid_loss    bits  perplexity  accuracy   time    left
       1/3    13      1.3860      1.3834   1.996       3.988     0.269   0.2s   <0.5s*
 
-`*` marks the epoch with the best monitored value so far. A progress bar may come in addition.
+`*` marks the epoch with the best monitored value so far. A progress bar can be added.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ if TYPE_CHECKING:
     from seqmodel.task.task import Task
 
 LINE_EVERY_S, LINE_EVERY_PROP, LINE_AT_LEAST_S = 10.0, 0.1, 600.0
-"""A row within an epoch comes after 10 s and a tenth of the epoch, or after ten minutes."""
+"""A row within an epoch is printed after 10 s and a tenth of the epoch, or after ten minutes."""
 WIDTH = 80
 SIGNED = ("mcc", "pearson", "spearman")  # may be negative
 LOSSES = ("train_loss", "valid_loss")
 
 
 class EpochLoss(Callback):
-    """Has the task log the mean training loss of an epoch, before others look at it."""
+    """Make the task log the mean training loss of an epoch before other callbacks read it."""
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Logs it."""
+        """Log the mean loss."""
         cast("Task", module).log_epoch()
 
 
 class EpochTable(Callback):
-    """Prints a row after each epoch, after each validation within one, and now and then.
+    """Print a row after each epoch, after each validation within it, and at intervals.
 
     Args:
-        monitor: the logged value that chooses the best checkpoint; None without validation.
-        mode: "min" or "max", which is best.
-        names: of the validation metrics; None if they are known only once they are logged.
+        monitor: Logged value that chooses the best checkpoint; None without validation.
+        mode: "min" or "max": which value is best.
+        names: Names of the validation metrics; None if unknown until they are logged.
     """
 
     def __init__(self, monitor: str | None, mode: str, names: tuple[str, ...] | None) -> None:
         self.monitor, self.sign = monitor, 1.0 if mode == "min" else -1.0
         self.names = () if monitor is None else names
         self.best, self.is_best, self.validated = math.inf, False, False
-        self.printed: list[str] = []  # the columns of the last header
+        self.printed: list[str] = []  # columns of the last header
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Starts the clocks, and takes up the best value of a resumed run."""
+        """Start the clocks and restore the best value of a resumed run."""
         self.began = self.epoch_began = self.last = time.monotonic()
         self.first_step, self.last_batch = trainer.global_step, 0
         self.first_epoch = trainer.current_epoch
@@ -64,14 +64,14 @@ class EpochTable(Callback):
                 self.best = self.sign * float(score)
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Starts the clock of the epoch."""
+        """Start the clock of the epoch."""
         self.epoch_began, self.last_batch, self.validated = time.monotonic(), 0, False
 
     @rank_zero_only
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Prints a row within a long epoch."""
+        """Print a row within a long epoch."""
         waited = time.monotonic() - self.last
         if waited < LINE_EVERY_S:
             return
@@ -83,30 +83,30 @@ class EpochTable(Callback):
             self._row(trainer, module, {})
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Prints a row after a validation within an epoch; others come with that of the epoch."""
+        """Print a row after a validation within an epoch; the epoch's row shows the last one."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         self.validated = True
-        if trainer.check_val_every_n_epoch is None:  # else the best is chosen after the epoch
+        if trainer.check_val_every_n_epoch is None:  # otherwise the best is chosen after the epoch
             self._observe(trainer)
             if not trainer.fit_loop.epoch_loop._num_ready_batches_reached():
                 self._row(trainer, module, trainer.callback_metrics)
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Prints the row of the epoch."""
+        """Print the row of the epoch."""
         if self.validated and trainer.check_val_every_n_epoch is not None:
             self._observe(trainer)
         self._row(trainer, module, trainer.callback_metrics, is_whole=True)
 
     @rank_zero_only
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Prints why training ended, if not with the last epoch."""
+        """Print how long training took and, if it ended early, why."""
         step, seconds = trainer.global_step, time.monotonic() - self.began
         text = f"trained for {step - self.first_step:,} steps in {duration(seconds)}"
         show(text + _why(trainer))
 
     def _observe(self, trainer: Trainer) -> None:
-        """Takes note of the monitored value, if it is better than all before."""
+        """Store the monitored value if it is the best so far."""
         value = trainer.callback_metrics.get(self.monitor or "")
         if value is not None and torch.isfinite(value) and self.sign * float(value) < self.best:
             self.best, self.is_best = self.sign * float(value), True
@@ -143,7 +143,7 @@ class EpochTable(Callback):
         return space.join(text.rjust(self.widths[name]) for name, text in cells.items())
 
     def _left(self, trainer: Trainer, is_whole: bool) -> str:
-        """The time that training takes from here at the pace so far; `<` where it may be less."""
+        """Return the remaining time at the pace so far, with `<` if it may be shorter."""
         done = trainer.global_step - self.first_step
         pace = (time.monotonic() - self.began) / max(done, 1)
         an_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
@@ -166,7 +166,7 @@ class EpochTable(Callback):
 
 
 def widths(names: list[str], cells: Mapping[str, str], trainer: Trainer) -> dict[str, int]:
-    """The width of each column, for this run's largest numbers."""
+    """Return the width of each column for the largest numbers of this run."""
     found = {}
     for name in names:
         least = 7 if name.endswith("loss") else 6 if name.endswith(SIGNED) else 5
@@ -179,12 +179,12 @@ def widths(names: list[str], cells: Mapping[str, str], trainer: Trainer) -> dict
 
 
 def short(name: str) -> str:
-    """The header of a column: scores of the validation split without its name."""
+    """Return the header of a column; names of validation scores lose the name of the split."""
     return name if name in LOSSES else name.removeprefix("valid_")
 
 
 def number(name: str, value: Any) -> str:
-    """A loss with four digits behind the point, a score with three; nothing for None."""
+    """Format a loss with four decimal places, a score with three, and None as nothing."""
     if value is None:
         return ""
     x = float(value)
@@ -194,7 +194,7 @@ def number(name: str, value: Any) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`0.4s`, `1:05` (minutes) or `2:03:04` (hours)."""
+    """Format a time as `0.4s`, `1:05` (minutes) or `2:03:04` (hours)."""
     if seconds < 60:
         return f"{seconds:.1f}s"
     minutes, s = divmod(round(seconds), 60)
@@ -203,13 +203,13 @@ def duration(seconds: float) -> str:
 
 
 def show(line: str) -> None:
-    """Prints a line; above a progress bar, if there is one."""
+    """Print a line, above the progress bar if present."""
     Tqdm.write(line, file=sys.stdout)
     sys.stdout.flush()
 
 
 def _why(trainer: Trainer) -> str:
-    """Why training ended before its last epoch, to put behind a sentence."""
+    """Return the end of a sentence that explains why training ended before its last epoch."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
         if isinstance(callback, EarlyStopping) and callback.wait_count >= callback.patience:
             return (

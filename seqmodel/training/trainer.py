@@ -1,8 +1,8 @@
-"""Lightning's Trainer for a run: exact steps, whole checkpoints, what is shown and logged.
+"""Build Lightning's Trainer for a run: exact steps, whole checkpoints, progress and loggers.
 
-Randomness of a step (dropout) is drawn from (seed, epoch, batch, rank), not from a state that a
-kill would lose; the data follow the same rule (seqmodel/rng.py). last.ckpt is written at
-points from which Lightning resumes without repeating or skipping anything.
+The randomness of a step (dropout) depends on (seed, epoch, batch, rank), not on a state that a kill
+would lose. The data follow the same rule (seqmodel/rng.py). last.ckpt is written at points from
+which Lightning resumes without repeating or skipping anything.
 """
 
 from __future__ import annotations
@@ -53,22 +53,22 @@ log = logging.getLogger("seqmodel.task")
 
 
 class RunData(LightningDataModule):
-    """The loaders of a data object, for the rank on which Lightning asks for them."""
+    """Loaders of a data object for the rank on which Lightning requests them."""
 
     def __init__(self, data: Data, run: Run) -> None:
         super().__init__()
         self.data, self.run = data, run
 
     def train_dataloader(self) -> Loader:
-        """Shuffled; the same batches on every attempt."""
+        """Return the shuffled loader, with the same batches on every attempt."""
         return self._loader("train")
 
     def val_dataloader(self) -> Loader:
-        """Every item of the validation split once."""
+        """Return a loader that reads every item of the validation split once."""
         return self._loader("valid")
 
     def test_dataloader(self) -> Loader:
-        """Every item of the test split once."""
+        """Return a loader that reads every item of the test split once."""
         return self._loader("test")
 
     def _loader(self, split: str) -> Loader:
@@ -83,9 +83,9 @@ class RunData(LightningDataModule):
 
 
 class ExactSteps(Callback):
-    """Puts a resumed run where it left off, and seeds torch before each training batch.
+    """Restore the position of a resumed run, and seed torch before each training batch.
 
-    The seed follows from which batch it is, not from what came before.
+    The seed depends only on the position of the batch, not on earlier batches.
     """
 
     def __init__(self, seed: int) -> None:
@@ -93,7 +93,7 @@ class ExactSteps(Callback):
         self._saved_ranks: int | None = None
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Skips the batches that were trained on before the checkpoint (nothing is read)."""
+        """Skip the batches before the checkpoint without reading them."""
         epoch = cast("_ProcessedTracker", trainer.fit_loop.epoch_progress.current)
         if epoch.ready != epoch.processed:  # the checkpoint was written within an epoch
             progress = trainer.fit_loop.epoch_loop.batch_progress
@@ -104,17 +104,17 @@ class ExactSteps(Callback):
         self._saved_ranks = trainer.world_size
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of ranks: what a batch is depends on it."""
+        """Return the number of ranks, on which the content of a batch depends."""
         return {"ranks": self._saved_ranks}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes it up."""
+        """Restore the number of ranks."""
         self._saved_ranks = state_dict["ranks"]
 
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: object, batch_idx: int
     ) -> None:
-        """Draws the seed of this batch's dropout."""
+        """Set the seed of this batch's dropout."""
         words = (self.seed, _DROPOUT_STREAM, trainer.current_epoch, batch_idx, trainer.global_rank)
         seed = int(hash64(*words)) >> 1
         # torch.manual_seed also queues a call for each device that is not in use: 1 ms a step
@@ -126,15 +126,15 @@ class ExactSteps(Callback):
 
 
 def _share_out_anew(done: _ProcessedTracker, before: int | None, now: int) -> None:
-    """Counts the batches of an epoch that are done as batches of another number of ranks.
+    """Convert the number of finished batches of an epoch to another number of ranks.
 
     Raises:
-        RunError: the samples that were read do not make whole batches of all ranks.
+        RunError: The samples that were read are no whole number of batches of all ranks.
     """
     samples = done.ready * (before or 1)  # in batches of one rank
     if samples % now:
         raise RunError(
-            f"the checkpoint lies {done.ready} batches of {before} ranks into its epoch, which "
+            f"the checkpoint is {done.ready} batches of {before} ranks into its epoch, which "
             f"{now} ranks cannot continue; use {before} ranks, or a number that divides {samples}"
         )
     left = done.ready - done.completed
@@ -143,7 +143,7 @@ def _share_out_anew(done: _ProcessedTracker, before: int | None, now: int) -> No
 
 
 class Stamp(Callback):
-    """Adds to each checkpoint what applying the model needs."""
+    """Add to each checkpoint what is needed to apply the model."""
 
     def __init__(self, entry: dict[str, Any], rows: np.ndarray | None) -> None:
         self.entry, self.rows = entry, rows
@@ -151,14 +151,14 @@ class Stamp(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Puts the entry in."""
+        """Add the entry."""
         checkpoint["seqmodel"] = self.entry
         if self.rows is not None:
             checkpoint[ROWS] = torch.from_numpy(self.rows)
 
 
 class OneWriter(Callback):
-    """Lets a checkpoint be written while the run folder is this process's only."""
+    """Allow a checkpoint to be written only while this process owns the run folder."""
 
     def __init__(self, lock: FolderLock) -> None:
         self.lock = lock
@@ -166,15 +166,15 @@ class OneWriter(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Asks for it; on other ranks than the first nothing is held, and nothing is written."""
+        """Check the lock; ranks other than the first have none and write nothing."""
         self.lock.check()
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """best.ckpt, by a monitored value; what it holds is known wherever its folder was moved."""
+    """Write best.ckpt, chosen by a monitored value; its folder can be moved."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the best score up; paths in it are those of the folder as it lies now."""
+        """Restore the best score, with paths in the current folder."""
 
         def here(path: str) -> str:
             return str(Path(self.dirpath or "") / Path(path).name) if path else path
@@ -191,7 +191,7 @@ class BestCheckpoint(ModelCheckpoint):
         )
 
     def _save_topk_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Any]) -> None:
-        """Saves if the monitor is better; Lightning would save the first that is NaN as the best.
+        """Save if the monitor is better; Lightning would save a first NaN as the best.
 
         A monitor that is undefined (AUROC of one class, a value that was not logged yet) chooses
         nothing.
@@ -209,13 +209,13 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class StopEarly(EarlyStopping):
-    """Lightning's, which forgets that it has stopped: a run resumed after that would train on.
+    """Early stopping that a resumed run remembers; Lightning's would continue to train.
 
-    A monitor that is undefined does not count as one that is no better.
+    An undefined monitor does not count as a validation without improvement.
     """
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Stops at once where it had stopped before the checkpoint was written."""
+        """Stop at once if training had stopped before the checkpoint was written."""
         if self.wait_count >= self.patience:
             trainer.should_stop = True
 
@@ -226,28 +226,28 @@ class StopEarly(EarlyStopping):
 
 
 class LastCheckpoint(Checkpoint):
-    """last.ckpt: after every epoch, where training stops and, if asked for, every n steps.
+    """Write last.ckpt after every epoch, when training stops and, if requested, every n steps.
 
-    A step at which validation is due or gradients are half summed up is left to the next: a
-    checkpoint there would lose the validation, or the gradients, of a resumed run. Where training
-    ends within an epoch it was validated, or is once more: saved is what is known after that, with
-    the place in the epoch as it was before.
+    If validation is due or gradients are being accumulated, the checkpoint is written at a later
+    step, because a resumed run would lose the validation or the gradients. If training ends within
+    an epoch, Lightning validates first if needed; the checkpoint then has the state after the
+    validation, with the position in the epoch from before it.
     """
 
     def __init__(self, path: Path, every_n_steps: int | None, stopper: StopOnSignal) -> None:
         self.path, self.every_n_steps, self.stopper = path, every_n_steps, stopper
         self._saved_step = -1
-        self._place: dict[str, Any] | None = None  # within the epoch, before it is validated there
+        self._place: dict[str, Any] | None = None  # position within the epoch before its validation
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves if it is time and the state is whole."""
+        """Save if a checkpoint is due and the state is complete."""
         step = trainer.global_step
         signalled = self.stopper.due(trainer)
         if step == trainer.max_steps:
-            trainer.should_stop = True  # so that Lightning validates what the last steps gave
-        loop = trainer.fit_loop.epoch_loop  # only there Lightning knows whether its epoch ends
+            trainer.should_stop = True  # so that Lightning validates the result of the last steps
+        loop = trainer.fit_loop.epoch_loop  # only then does Lightning know whether the epoch ends
         within = not loop._num_ready_batches_reached()
         validates = trainer.should_stop or _validates(trainer)  # after which training may end
         self._place = copy.deepcopy(trainer.fit_loop.state_dict()) if within and validates else None
@@ -259,7 +259,7 @@ class LastCheckpoint(Checkpoint):
                 self.stopper.leave()
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Saves after validation, at the end of the epoch or where it was broken off."""
+        """Save after validation, at the end of the epoch or where it was interrupted."""
         if self._place or trainer.fit_loop.epoch_loop._num_ready_batches_reached():
             self._save(trainer)
             self._place = None
@@ -269,7 +269,7 @@ class LastCheckpoint(Checkpoint):
     def on_save_checkpoint(
         self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Puts in the place within the epoch, of the best checkpoint too."""
+        """Add the position within the epoch, also to the best checkpoint."""
         if self._place:
             checkpoint["loops"]["fit_loop"] = self._place
 
@@ -279,7 +279,7 @@ class LastCheckpoint(Checkpoint):
 
 
 def _validates(trainer: Trainer) -> bool:
-    """Whether validation is due after this training batch, as Lightning counts."""
+    """Return whether validation is due after this training batch, as Lightning counts."""
     every_n_epoch, loop = trainer.check_val_every_n_epoch, trainer.fit_loop.epoch_loop
     if not trainer.val_check_batch:
         return False
@@ -297,7 +297,7 @@ def make_trainer(
     stopper: StopOnSignal,
     lock: FolderLock | None = None,
 ) -> Trainer:
-    """The Trainer of `run`, writing into `folder`; a `lock` that was lost ends it."""
+    """Return the Trainer of `run`, which writes into `folder` and ends if it loses `lock`."""
     lock = lock or FolderLock()
     v = run.values
     if v.n_threads:
@@ -317,9 +317,8 @@ def make_trainer(
         plugins=_plugins(),
     )
     skip_idle_hooks(trainer.callbacks)  # type: ignore[attr-defined]  # set by a connector
-    # with max_steps Lightning would end an epoch twice that a checkpoint has behind it, and so pass
-    # over the data of the next; counted by epochs it does not, and max_steps ends training all the
-    # same
+    # with max_steps, Lightning would end a finished epoch again after resuming, and so skip the
+    # data of the next; counted by epochs it does not, and max_steps still ends training
     loop = trainer.fit_loop
     loop._iteration_based_training = lambda: False  # type: ignore[method-assign]  # see above
     if v.fast_dev_run:
@@ -328,7 +327,7 @@ def make_trainer(
 
 
 def _cut_short(trainer: Trainer, run: Run, parts: Parts) -> None:
-    """Makes a trial the run itself, but for its length: Lightning takes it for a shorter run."""
+    """Give a trial the settings of the full run; Lightning would treat it as a shorter run."""
     if "valid" not in parts.data.splits:
         trainer.limit_val_batches = 0
     if run.values.mode == "train":
@@ -337,7 +336,7 @@ def _cut_short(trainer: Trainer, run: Run, parts: Parts) -> None:
 
 
 def _loggers(run: Run, folder: Path, lock: FolderLock) -> list[Logger]:
-    """metrics.csv, always, and the further loggers that were asked for."""
+    """Return the logger of metrics.csv and any other requested loggers."""
     resumed = run.values.resume_from_checkpoint
     step = load(resumed)["global_step"] if resumed else None
     loggers: list[Logger] = [MetricsCsv(folder / "metrics.csv", step, lock)]
@@ -349,16 +348,16 @@ def _loggers(run: Run, folder: Path, lock: FolderLock) -> list[Logger]:
 
 
 def _further_logger(name: str, folder: Path) -> Logger:
-    """One of Lightning's own loggers, writing into the run folder and to no network.
+    """Return one of Lightning's loggers, which writes into the run folder and uses no network.
 
     Raises:
-        RunError: its package is not installed.
+        RunError: The package of the logger is not installed.
     """
     try:
         if name == "tensorboard":
             return TensorBoardLogger(folder, name="", version="tensorboard")
         if name == "mlflow":
-            # a folder of files needs no server and can be copied; mlflow 3 asks for this
+            # a folder of files needs no server and can be copied; mlflow 3 requires this
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
             where = f"file:{(folder / 'mlruns').resolve()}"
             return MLFlowLogger("seqmodel", tracking_uri=where)
@@ -370,7 +369,7 @@ def _further_logger(name: str, folder: Path) -> Logger:
 def _plugins() -> list[Any]:
     plugins: list[Any] = [SafeCheckpointIO()]
     if SLURMEnvironment.detect():
-        # the job decides from its files whether it is requeued, not Lightning
+        # the job, not Lightning, decides from its files whether it is requeued
         plugins.append(SLURMEnvironment(auto_requeue=False))
     return plugins
 
@@ -399,7 +398,7 @@ def _callbacks(run: Run, parts: Parts, shown: str, data_record: dict[str, Any]) 
         callbacks.append(EpochTable(monitor, mode, parts.task.logged_names()))
     if v.patience and "valid" in parts.data.splits:
         monitor, mode = monitored(run, parts.task)
-        # not strict: a value that was not logged yet is undefined
+        # not strict: a value that is not logged yet counts as undefined
         stop = StopEarly(monitor, mode=mode, patience=v.patience, strict=False)
         callbacks.append(stop)
     return callbacks
@@ -423,17 +422,17 @@ def _saving(
             mode=mode,
             save_top_k=1,
             every_n_epochs=v.check_val_every_n_epoch,
-            # with an interval of its own, validation is not at the end of an epoch
+            # with val_check_interval, validation is not at the end of an epoch
             save_on_train_epoch_end=not v.val_check_interval,
         )
         found.append(best)
-    # after the best one, whose score it holds
+    # after BestCheckpoint, because last.ckpt has its score
     found.append(LastCheckpoint(where / "last.ckpt", v.checkpoint_every_n_steps, stopper))
     return found
 
 
 def monitored(run: Run, task: Task) -> tuple[str, str]:
-    """The logged value that chooses the best checkpoint, and whether "min" or "max" is best."""
+    """Return the name of the value that chooses the best checkpoint, and "min" or "max"."""
     name = run.values.monitor or task.default_monitor
     return name, monitor_mode(name)
 

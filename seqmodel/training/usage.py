@@ -1,4 +1,4 @@
-"""usage.json: what a run took so far, in memory and time; written at each epoch and at the end."""
+"""Write usage.json, the memory and time used by a run so far, after each epoch and at the end."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ from seqmodel.record.lock import FolderLock
 SCHEMA = 1
 USAGE = "usage.json"
 _START = time.monotonic()
-_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss: bytes there, KiB elsewhere
+_UNIT = 1 if sys.platform == "darwin" else 1024  # unit of ru_maxrss: bytes on macOS, KiB elsewhere
 
 
 class Usage(Callback):
-    """Keeps `usage.json` in the run folder up to date."""
+    """Keep `usage.json` in the run folder up to date."""
 
     def __init__(self, folder: Path, lock: FolderLock) -> None:
         self.path, self.lock = folder / USAGE, lock
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Writes what was used until now."""
+        """Write the usage up to this epoch."""
         self.write(trainer, module, ended=False)
 
     @rank_zero_only
     def on_exception(
         self, trainer: Trainer, module: LightningModule, exception: BaseException
     ) -> None:
-        """Writes what was used when it broke off."""
+        """Write the usage up to the exception."""
         self.write(trainer, module, ended=False)
 
     @rank_zero_only
     def write(self, trainer: Trainer, module: LightningModule, *, ended: bool) -> None:
-        """Writes the file; `ended` says that nothing of the run is left to be done.
+        """Write the file; `ended` is true if the run is complete.
 
-        By `step` a job sees whether its attempts make progress.
+        A job compares `step` between attempts to see whether they make progress.
         """
         if not self.lock.is_own():
-            return  # the file is another process's now; the next checkpoint ends this one
+            return  # another process owns the file now; the next checkpoint ends this process
         values = {"schema": SCHEMA, **used(), "n_weights": _n_weights(module), "ended": ended}
         values["step"] = trainer.global_step
         write_file(self.path, json.dumps(values) + "\n", RunError)
 
 
 def used() -> dict[str, Any]:
-    """Peak memory in bytes, and seconds of wall clock and of CPU, of this process and its own."""
+    """Return the peak memory in bytes and the wall and CPU seconds, including child processes."""
     own, others = (resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else None
     return {
@@ -67,13 +67,13 @@ def used() -> dict[str, Any]:
 
 
 def _peak_of_this(own: resource.struct_rusage) -> int:
-    """Peak memory of this process; Linux's ru_maxrss counts what its parent had when it forked."""
+    """Return this process's peak memory; ru_maxrss of Linux includes the parent's at the fork."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return 1024 * int(line.split()[1])
     except OSError:
-        pass  # elsewhere than on Linux there is no such file
+        pass  # only Linux has this file
     return _UNIT * own.ru_maxrss
 
 

@@ -1,6 +1,6 @@
-"""What a run uses where its hyperparameters leave a choice, or ask for what the host lacks.
+"""Record what a run uses if hyperparameters leave a choice or ask for what the host lacks.
 
-It is kept beside the hyperparameters, as `_run.used` of hparams.json; it changes no name of a run.
+The record is `_run.used` in hparams.json; it does not change the name of a run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def used_settings(run: Run, parts: Parts, trainer: Trainer) -> dict[str, Any]:
-    """Name of a hyperparameter -> what the run uses; `device` is the name of the hardware."""
+    """Return {hyperparameter: value that the run uses}; `device` is the name of the hardware."""
     data, v = parts.data, run.values
     device = trainer.strategy.root_device
     found: dict[str, Any] = {

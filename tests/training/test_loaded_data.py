@@ -109,7 +109,7 @@ def test_windows_over_contigs_that_are_scored_are_counted(folder, capsys):
     capsys.readouterr()
     assert main([*TEST, "--fasta=g.fa", "--default_root_dir=again"]) == 2
     line = capsys.readouterr().err
-    assert "needs a test split, but the data have: train; say which are for it with --test" in line
+    assert "needs a test split, but the data have: train; add --test" in line
     assert not Path("again").exists()
 
 

@@ -60,7 +60,7 @@ def refused(data, monkeypatch, capsys, args):
 
 HOST = {
     "--accelerator=gpu": "no GPU|built without CUDA",
-    "--accelerator=mps": "no GPU of Apple",
+    "--accelerator=mps": "no Apple GPU",
     "--strategy=fsdp": "fsdp",
     "--devices=100000": "set --devices=",
     "--n_workers=200000": "this process has .* CPU.* set --n_workers=",
@@ -128,7 +128,7 @@ def test_a_compilation_without_a_compiler_is_refused(data, monkeypatch, capsys):
 def test_what_needs_a_validation_split_is_refused_without_one(data, monkeypatch, capsys, setting):
     line = refused(data, monkeypatch, capsys, [*DATA, setting])
     assert line.startswith(f"HparamError: {setting.replace('=2', '').replace('=valid_loss', '')} ")
-    assert "without a validation split; give one" in line
+    assert "without a validation split; add one" in line
 
 
 TRACKS = ("--task=profile", "--dataset=tracks", "--fasta=g.fa", "--tracks=t.bw", VALID)
