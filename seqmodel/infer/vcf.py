@@ -6,6 +6,7 @@ again with only INFO changed. records.py decides which records can be scored.
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -121,6 +122,8 @@ class VcfFile:
         self.header: list[bytes] = []
         with open_unpacked(path, VariantError) as file:
             for line in file:
+                if not self.header:
+                    line = line.removeprefix(codecs.BOM_UTF8)
                 if not line.startswith(b"#"):
                     break
                 self.header.append(line)

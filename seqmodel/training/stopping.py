@@ -29,10 +29,12 @@ class StopOnSignal(Callback):
         self._received = 0  # only the handler writes it, at any time
         self._code = 0  # the value on which all ranks agreed
         self._training = False
+        self._interrupted = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopOnSignal:
-        self._before = {number: signal.getsignal(number) for number in EXIT_CODES}
+        numbers = (*EXIT_CODES, signal.SIGINT)
+        self._before = {number: signal.getsignal(number) for number in numbers}
         self.install()
         return self
 
@@ -42,6 +44,8 @@ class StopOnSignal(Callback):
     def install(self) -> None:
         """Install the signal handlers."""
         self._handle(dict.fromkeys(EXIT_CODES, self._receive))
+        if self._before.get(signal.SIGINT) is signal.default_int_handler:
+            self._handle({signal.SIGINT: self._interrupt})
 
     def _handle(self, handlers: dict[signal.Signals, Any]) -> None:
         # Python allows handlers only in the main thread
@@ -53,6 +57,15 @@ class StopOnSignal(Callback):
         """From now on, wait for the end of the step after a signal."""
         self.install()  # Lightning has put its own handler for SIGTERM in place
         self._training = True
+
+    def on_train_batch_end(self, *args: object) -> None:
+        """Repeat an interrupt (Ctrl-C) that Python dropped because it came in a finalizer.
+
+        Raises:
+            KeyboardInterrupt: The user interrupted the run.
+        """
+        if self._interrupted:
+            raise KeyboardInterrupt
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Nothing is left to save: from now on a signal, also a pending one, ends the process."""
@@ -77,6 +90,10 @@ class StopOnSignal(Callback):
             SystemExit: Always.
         """
         raise SystemExit(self._code)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> Any:
+        self._interrupted = True
+        raise KeyboardInterrupt
 
     def _receive(self, number: int, frame: FrameType | None) -> Any:
         self._received = EXIT_CODES[signal.Signals(number)]

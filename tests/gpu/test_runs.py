@@ -53,6 +53,7 @@ def test_half_precision_learns_as_float32_does(precision, run, record_property):
     assert half == pytest.approx(full, rel=0.02)
 
 
+@pytest.mark.filterwarnings("ignore:.*AMP with fp16 is not supported on CPU")
 @pytest.mark.parametrize("precision", ["16-mixed", "bf16-mixed"])
 def test_accumulated_batches_are_one_large_batch(precision, accelerator, tmp_path):
     more = {"precision": precision, "accelerator": accelerator}

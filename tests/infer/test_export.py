@@ -78,7 +78,12 @@ def test_the_card_has_the_task_the_data_the_split_the_scores_and_how_to_load(fol
     text = (folders / "classify/README.md").read_text()
     scores = trained.runs["classify"].metrics
     model = seqmodel.load(trained.best("classify"))
-    words = ["`classify`", *model.targets.names, 'seqmodel.load("classify")', "64 letters of ACGT"]
+    words = [
+        "`classify`",
+        *model.targets.names,
+        'seqmodel.load("classify")',
+        "64 positions of ACGT",
+    ]
     words += [f"{scores['test_auroc']:.4f}", *(x["sha256"] for x in model.trained_on.data.values())]
     words += [f"{name} {n:,}" for name, n in model.trained_on.splits.items()]
     for word in words:

@@ -180,10 +180,18 @@ def test_each_element_of_an_array_ends_with_the_weights_of_an_uninterrupted_run(
     long = {**TINY, "limit_train_batches": 60, "max_epochs": 100}
     runs = [{**long, "max_steps": n} for n in (60, 400, 600)]
     broken, straight = job.submit_all(runs), job.submit_all(runs[1:])
-    # the last one, whose raw id is that of the array, and in another moment the one before it
-    for replicate, step in ((broken[2], 100), (broken[1], 150)):
-        wait_for(lambda: last_step(replicate) >= step, 400)  # noqa: B023
-        slurm.call("scancel", "--batch", "--signal=USR1", replicate.job)
+    # the last one, whose raw id is that of the array, and the one before it
+    waiting = [(broken[2], 100), (broken[1], 150)]
+
+    def signal_those_that_came_so_far():
+        for replicate, step in list(waiting):
+            if last_step(replicate) >= step:
+                slurm.call("scancel", "--batch", "--signal=USR1", replicate.job)
+                waiting.remove((replicate, step))
+        return not waiting
+
+    wait_for(signal_those_that_came_so_far, 400)
+    for replicate in broken[1:]:
         wait_for(lambda: events(replicate).count("start") == 2, 400)  # noqa: B023
     found = wait_final(job, [*broken, *straight], 400)
     assert [s.state for s in found] == ["complete"] * 5, [(s.reason, s.detail) for s in found]

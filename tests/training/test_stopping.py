@@ -42,3 +42,18 @@ def test_a_signal_that_nobody_asked_for_is_not_forgotten_at_the_end_of_training(
         stopper.on_train_end(TRAINER, None)
     assert e.value.code == 75
     StopOnSignal().on_train_end(TRAINER, None)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_python_drops_in_a_finalizer_ends_the_run_after_the_batch():
+    class Finalized:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with StopOnSignal() as stopper:
+        stopper.on_train_batch_end()
+        Finalized()
+        with pytest.raises(KeyboardInterrupt):
+            stopper.on_train_batch_end()
+    assert signal.getsignal(signal.SIGINT) is before

@@ -142,7 +142,7 @@ def test_other_test_sets_are_refused_in_one_line(here, make, message, capsys):
     [
         (["--compare", "good"], "--compare takes two run folders, got 'good'"),
         (["out", "--compare", "good", "poor"], "takes two run folders, got 'good' 'poor' 'out'"),
-        (["--compare", "good", "poor", "--grouped"], "--grouped has no effect on --compare"),
+        (["--compare", "good", "poor", "--grouped"], "--grouped has no effect with --compare"),
     ],
 )
 def test_what_has_no_effect_is_refused(here, words, message, capsys):
