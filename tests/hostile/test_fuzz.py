@@ -105,8 +105,8 @@ def test_planted_faults_are_found():
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("part", ["1/2", "2/2"])
 def test_damaged_files_give_right_values_or_one_line(part):
-    command = [sys.executable, str(HERE / "fuzz.py"), "--cases=3000", "--seed=1", f"--part={part}"]
+    command = [sys.executable, str(HERE / "fuzz.py"), "--cases=2000", "--seed=1", f"--part={part}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     print(done.stdout[-300:])
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    assert "1500 cases: " in done.stdout
+    assert "1000 cases: " in done.stdout
