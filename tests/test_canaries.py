@@ -299,7 +299,7 @@ def test_python_in_a_folder_of_huggingface_is_not_run(what, canary, capsys):
     assert run(words) == 2
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
-    said = "has Python code of its own" if what == "config" else "transformers cannot load it"
+    said = "contains its own Python code" if what == "config" else "transformers cannot load it"
     assert said in err
     assert not canary.exists()
 

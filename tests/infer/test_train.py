@@ -154,7 +154,8 @@ def test_a_run_that_is_interrupted_is_an_exception_and_can_be_resumed(folder, nu
         if not done.is_set():
             os.kill(os.getpid(), number)
 
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.default_int_handler
+    signal.signal(signal.SIGINT, before)  # a shell ignores it in the background
     thread = threading.Thread(target=interrupt)
     thread.start()
     expected = {signal.SIGINT: (KeyboardInterrupt, "^$"), signal.SIGTERM: (RunError, "stopped by")}
