@@ -84,7 +84,7 @@ def open_rows(which: np.ndarray, column: str | None, valid_prop: float, test_pro
         if column and prop and (which == number).any():
             name = SPLITS[number]
             raise HparamError(
-                f"--{name}_prop: column {column!r} (--split_column) already has rows of the {name} "
+                f"--{name}_prop: column {column!r} of the file already has rows of the {name} "
                 f"split; remove --{name}_prop"
             )
     return which == 0

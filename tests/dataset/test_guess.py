@@ -227,6 +227,22 @@ def test_readings(tmp_path, name):
     assert guessed(path) == {**expected, "train_files": [str(path)]}
 
 
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ("set", {"split_column": "set", "test_prop": None}),
+        ("other", {"split_column": None, "test_prop": 0.2}),
+    ],
+)
+def test_a_given_column_of_flags_takes_the_place_of_valid_prop(tmp_path, columns, expected):
+    path = tmp_path / "data.csv"
+    rows = split("train", "test") if columns == "set" else range(12)
+    path.write_text(table(f"sequence,label,{columns},held", SEQS, YES_NO, rows, [1, 0, 0] * 4))
+    values = vars(resolve([f"--table={path}", "--valid_column=held"]).values)
+    wanted = {"valid_column": "held", "valid_prop": None, **expected}
+    assert {name: values[name] or None for name in wanted} == wanted
+
+
 REFUSED = {
     "empty": ("", "has no row"),
     "names alone": ("sequence,label\n", "has no row"),

@@ -207,6 +207,8 @@ def _divide(
         there |= splits_in(split)
         counted = ", ".join(f"{n:,} {word}" for word, n in split.values.most_common())
         notes.append(("split", f"column {split.name!r}: {counted}"))
+    if given.get("valid_column"):
+        there.add("valid")
     if len(there) > 1 or any(given.get(x) for x in (*SPLITTING, "valid_prop", "test_prop")):
         is_open = len(there) > 1 and not any(given.get(x) for x in SPLITTING[:4])
         props, text = split_props(there, found.n, given, "contig") if is_open else ({}, "")

@@ -170,8 +170,17 @@ def split_column(path: str, columns: Sequence[Column]) -> Column | None:
     return found[0] if found else None
 
 
-def valid_column(columns: Sequence[Column]) -> Column | None:
-    """Return the column with flags of validation rows, such as `validation` in FLIP; or None."""
+def valid_column(
+    path: str, columns: Sequence[Column], given: Mapping[str, Any], splits: set[str | None]
+) -> Column | None:
+    """Return the column with flags of validation rows, such as `validation` in FLIP; or None.
+
+    It is found by its name only beside a column of splits that names no validation rows.
+    """
+    if given.get("valid_column"):
+        return find_column(path, columns, given["valid_column"])
+    if len(splits) < 2 or "valid" in splits or given.get("valid_prop"):
+        return None
     for column in columns:
         words = set(words_of(column.name)) - {"is"}
         flags = {FLAGS.get(x.lower()) for x in column.values}

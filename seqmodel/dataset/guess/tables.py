@@ -74,12 +74,12 @@ def read_tables(files: Mapping[str, str], given: Mapping[str, Any]) -> Found:
         there |= splits_in(split)
         rest = [c for c in rest if c is not split]
         notes.append(("split", f"column {split.name!r}: {_counted(split)}"))
-        flag = None if "valid" in there or given.get("valid_prop") else valid_column(rest)
-        if flag is not None:
-            values["valid_column"] = flag.name
-            there.add("valid")
-            rest = [c for c in rest if c is not flag]
-            notes.append(("split", f"column {flag.name!r}: {_counted(flag)} of train are valid"))
+    flag = valid_column(path, rest, given, there)
+    if flag is not None:
+        values["valid_column"] = flag.name
+        there.add("valid")
+        rest = [c for c in rest if c is not flag]
+        notes.append(("split", f"column {flag.name!r}: {_counted(flag)} of train are valid"))
     labels = [find_column(path, columns, x) for x in given.get("label_columns") or []]
     labels = labels or (_header_labels if is_fasta else label_columns)(path, rest)
     for other in list(files.values())[1:]:

@@ -37,8 +37,6 @@ def split_props(
         unit: Word for what is never divided among splits.
     """
     missing = missing_splits(there)
-    if "test" in there and "valid" in there:
-        return {}, ""
     if "valid_prop" in given or "test_prop" in given or not missing:
         return {}, ""
     prop = SMALL_PROP if n_items < SMALL else PROP
