@@ -3,6 +3,7 @@
 Schedulers send a signal before a time limit. SIGUSR1 means "save and stop, you will be resumed";
 SIGTERM means only "save and stop". During training, the state is saved where a resumed run loses
 nothing. Before and after training, the process ends at once, because last.ckpt is then complete.
+An interrupt (Ctrl-C) ends training after the current batch; a second one ends it at once.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class StopOnSignal(Callback):
         self._training = True
 
     def on_train_batch_end(self, *args: object) -> None:
-        """Repeat an interrupt (Ctrl-C) that Python dropped because it came in a finalizer.
+        """End the run after an interrupt.
 
         Raises:
             KeyboardInterrupt: The user interrupted the run.
@@ -67,9 +68,14 @@ class StopOnSignal(Callback):
         if self._interrupted:
             raise KeyboardInterrupt
 
+    def on_validation_batch_end(self, *args: object) -> None:
+        """End the run after an interrupt, as in training."""
+        self.on_train_batch_end()
+
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Nothing is left to save: from now on a signal, also a pending one, ends the process."""
         self._training = False
+        self.on_train_batch_end()
         if self._received:
             self._code = self._received
             self.leave()
@@ -92,8 +98,10 @@ class StopOnSignal(Callback):
         raise SystemExit(self._code)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> Any:
+        # within torch.save it would become a RuntimeError, and within a finalizer it would be lost
+        if not self._training or self._interrupted:
+            raise KeyboardInterrupt
         self._interrupted = True
-        raise KeyboardInterrupt
 
     def _receive(self, number: int, frame: FrameType | None) -> Any:
         self._received = EXIT_CODES[signal.Signals(number)]

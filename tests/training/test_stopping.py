@@ -53,8 +53,14 @@ def test_an_interrupt_that_python_drops_in_a_finalizer_ends_the_run_after_the_ba
     before = signal.default_int_handler
     signal.signal(signal.SIGINT, before)  # a shell ignores it in the background
     with StopOnSignal() as stopper:
+        stopper.on_train_start(TRAINER, None)
         stopper.on_train_batch_end()
         Finalized()
+        for hook in (stopper.on_train_batch_end, stopper.on_validation_batch_end):
+            with pytest.raises(KeyboardInterrupt):
+                hook()
         with pytest.raises(KeyboardInterrupt):
-            stopper.on_train_batch_end()
+            signal.raise_signal(signal.SIGINT)  # the second one does not wait
+        with pytest.raises(KeyboardInterrupt):
+            stopper.on_train_end(TRAINER, None)
     assert signal.getsignal(signal.SIGINT) is before
