@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the verb that `argv` (default: the command line) names and returns the exit code."""
+    """Run the verb that `argv` (default: the command line) names and return the exit code."""
     from seqmodel.cli.verbs import main
 
     return main(argv)

@@ -23,7 +23,7 @@ USAGE = """usage: seqmodel audit --run=FOLDER [--fail_on=duplicates,overlap]
 
 
 def audit(argv: Sequence[str]) -> int:
-    """Audits the data of a run and its test scores. Returns 3 for a finding of --fail_on."""
+    """Audit the data of a run and its test scores; return 3 for a finding of --fail_on."""
     parser = AuditHparams.default_hparams()
     if asked_help(argv) is not None:
         print(f"{USAGE}\n{help_text(argv, 'AuditHparams', parser.declared)}", end="")
@@ -50,7 +50,7 @@ def audit(argv: Sequence[str]) -> int:
 
 
 def _looks(folder: str | None) -> int | None:
-    """The number of runs that have scored the same test items, including this one.
+    """Return the number of runs that have scored the same test items, including this one.
 
     The runs are searched in the default layout of folders: <root>/<name>/version_<n>.
     """
@@ -67,7 +67,7 @@ def _looks(folder: str | None) -> int | None:
 
 
 def _record(folder: str) -> str:
-    """The record of a run, which defines its data.
+    """Return the record of a run, which defines its data.
 
     Raises:
         HparamError: the folder is not a run folder.

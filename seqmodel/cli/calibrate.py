@@ -20,7 +20,7 @@ OWN = {
 
 
 def calibrate(argv: Sequence[str]) -> int:
-    """Calibrates a checkpoint on the valid split of its data and prints the result."""
+    """Calibrate a checkpoint on the valid split of its data and print the result."""
     if (asked := asked_help(argv)) is not None:
         print(f"\n{page(OWN, asked, '')}")
         print(

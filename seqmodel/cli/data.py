@@ -24,7 +24,7 @@ USAGE = "usage: seqmodel data describe --dataset=... [--name=value ...] [--check
 
 
 def data(argv: Sequence[str]) -> int:
-    """Describes the data of a run: `seqmodel data describe --dataset=... [--check] [--json]`."""
+    """Describe the data of a run: `seqmodel data describe --dataset=... [--check] [--json]`."""
     if not argv or argv[0] != "describe":
         print(USAGE)
         return 2 if asked_help(argv) is None else 0

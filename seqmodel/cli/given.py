@@ -23,7 +23,7 @@ FOLDERS = (
 
 
 def parser_of(*classes: type[Hparams]) -> HparamParser:
-    """A parser with all options that these classes define."""
+    """Return a parser with all options that these classes define."""
     parser = HparamParser(prog="seqmodel")
     for cls in classes:
         parser.add_class(cls)
@@ -31,13 +31,13 @@ def parser_of(*classes: type[Hparams]) -> HparamParser:
 
 
 def show_help(argv: Sequence[str], *classes: type[Hparams]) -> None:
-    """Prints the options of a verb that --help in `argv` asks for; the first class is its own."""
+    """Print the options of a verb that --help in `argv` asks for; the first class is its own."""
     print(f"\n{page(parser_of(*classes).declared, asked_help(argv) or '', classes[0].__name__)}")
     print(FOLDERS)
 
 
 def given(argv: Sequence[str], *classes: type[Hparams]) -> tuple[Namespace | None, list[str]]:
-    """The options of a verb and its words without a name; None if it printed help instead.
+    """Return the options of a verb and its words without a name; None if it printed help instead.
 
     Raises:
         HparamError: an unknown name or a bad value.
@@ -53,7 +53,7 @@ def given(argv: Sequence[str], *classes: type[Hparams]) -> tuple[Namespace | Non
 
 
 def refuse_unclear(words: Words, verb: str) -> None:
-    """Refuses several words after the name of a list if they could also be folders.
+    """Refuse several words after the name of a list if they could also be folders.
 
     Raises:
         HparamError: there is such a list.
@@ -66,7 +66,7 @@ def refuse_unclear(words: Words, verb: str) -> None:
 
 
 def needed(folders: list[str], verb: str, example: str = "out/<run>/version_0") -> list[str]:
-    """`folders`, which must not be empty.
+    """Return `folders`, which must not be empty.
 
     Raises:
         JobError: there is none.
@@ -77,7 +77,7 @@ def needed(folders: list[str], verb: str, example: str = "out/<run>/version_0") 
 
 
 def only(words: list[str], verb: str, default: str | None = None) -> str:
-    """The one word without a name that a verb takes.
+    """Return the one word without a name that a verb takes.
 
     Raises:
         JobError: there are several, or there is none and no default.
@@ -89,7 +89,7 @@ def only(words: list[str], verb: str, default: str | None = None) -> str:
 
 
 def interface_of(chosen: Namespace) -> Interface:
-    """The host that --host names, or this one."""
+    """Return the host that --host names, or this one."""
     if not chosen.host:
         return LocalInterface()
     return SshInterface(chosen.host, open_master=chosen.open_master, config=chosen.ssh_config)

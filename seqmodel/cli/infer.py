@@ -31,12 +31,12 @@ from seqmodel.terminal import plain
 
 
 def predict(argv: Sequence[str]) -> int:
-    """Predicts for sequences in files."""
+    """Predict for sequences in files."""
     return apply_verb(argv, PredictHparams, "seqmodel.infer.predict")
 
 
 def predict_as_run(argv: Sequence[str]) -> int:
-    """The verb predict, as `run.py --mode=predict --load_checkpoint_path=...` calls it."""
+    """Run the verb predict, as `run.py --mode=predict --load_checkpoint_path=...` calls it."""
     words: list[str] = []
     for word in argv:
         name, equals, value = word.partition("=")
@@ -50,27 +50,27 @@ def predict_as_run(argv: Sequence[str]) -> int:
 
 
 def variants(argv: Sequence[str]) -> int:
-    """Scores variants."""
+    """Score variants."""
     return apply_verb(argv, VariantsHparams, "seqmodel.infer.variants")
 
 
 def embed(argv: Sequence[str]) -> int:
-    """Embeds sequences in files."""
+    """Embed sequences in files."""
     return apply_verb(argv, EmbedHparams, "seqmodel.infer.embed")
 
 
 def attribute(argv: Sequence[str]) -> int:
-    """Writes the contribution of each base or residue."""
+    """Write the contribution of each base or residue."""
     return apply_verb(argv, AttributeHparams, "seqmodel.infer.attribute_files")
 
 
 def motifs(argv: Sequence[str]) -> int:
-    """Writes the motifs that the filters of the first layer recognize."""
+    """Write the motifs that the filters of the first layer recognize."""
     return apply_verb(argv, MotifsHparams, "seqmodel.infer.motifs")
 
 
 def export(argv: Sequence[str]) -> int:
-    """Exports a model and prints the files that were written."""
+    """Export a model and print the files that were written."""
     chosen, words = given(argv, ExportHparams)
     if chosen is None:
         return 0
@@ -88,7 +88,7 @@ def export(argv: Sequence[str]) -> int:
 
 
 def merge(argv: Sequence[str]) -> int:
-    """Joins the parts that several processes have computed."""
+    """Join the parts that several processes have computed."""
     chosen, words = given(argv, MergeHparams)
     if chosen is None:
         return 0
@@ -100,7 +100,7 @@ def merge(argv: Sequence[str]) -> int:
 
 
 def describe(argv: Sequence[str]) -> int:
-    """Shows the content of a checkpoint, without torch."""
+    """Show the content of a checkpoint, without torch."""
     chosen, words = given(argv, DescribeHparams)
     if chosen is None:
         return 0
@@ -112,7 +112,7 @@ def describe(argv: Sequence[str]) -> int:
 
 
 def apply_verb(argv: Sequence[str], cls: type[ApplyHparams], module: str) -> int:
-    """Reads the words of a verb, calls `command` of its module and shows the counts.
+    """Read the words of a verb, call `command` of its module and show the counts.
 
     Args:
         argv: the words after the verb.
@@ -137,7 +137,7 @@ def apply_verb(argv: Sequence[str], cls: type[ApplyHparams], module: str) -> int
 
 
 def _show_counts(counts: Mapping[str, int], *, as_json: bool) -> None:
-    """Shows the number of inputs, total and by status: on stderr, or as JSON on stdout."""
+    """Show the number of inputs, total and by status: on stderr, or as JSON on stdout."""
     if as_json:
         print(json.dumps({"joined": True, "counts": dict(counts)}))
         return

@@ -43,7 +43,7 @@ DEFAULT_FILE = "config.toml"
 
 
 def init(argv: Sequence[str]) -> int:
-    """Writes a config file for a task, or for a file with --table; never over another file."""
+    """Write a config file for a task, or for a file with --table; never over another file."""
     if asked_help(argv) is not None:
         print(f"tasks: {', '.join(STARTS)} (default: classify)\n")
         print("Options of the run that you give are set in the file:\n")
@@ -66,7 +66,7 @@ def init(argv: Sequence[str]) -> int:
 
 
 def _values(free: Sequence[str], given: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-    """What is set in the file, by name, and the parser of the run."""
+    """Return what is set in the file, by name, and the parser of the run."""
     if len(free) > 1:
         raise HparamError(f"init takes one task, got {' '.join(map(repr, free))}")
     task = free[0] if free else given.get("task")
@@ -99,7 +99,7 @@ def _head(values: Mapping[str, Any], out: str) -> list[str]:
 
 
 def _lines(declared: Mapping[str, Hparam], values: Mapping[str, Any]) -> Iterator[str]:
-    """First what is set, then all other options by class; each with its help text."""
+    """Yield first what is set, then all other options by class; each with its help text."""
     for name, value in values.items():
         yield from _entry(declared[name], value)
     owners = dict.fromkeys(h.owner for h in declared.values())
@@ -126,7 +126,7 @@ def _entry(hparam: Hparam, value: Any = None) -> Iterator[str]:
 
 
 def _toml(value: Any) -> str:
-    """A value in TOML: its texts are those of JSON, but for DEL, which is escaped."""
+    """Return a value in TOML: its texts are those of JSON, but for DEL, which is escaped."""
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, float):

@@ -118,7 +118,7 @@ class PruneHparams(Hparams):
 
 
 def submit(argv: Sequence[str]) -> int:
-    """Submits a run, or replicates that were created."""
+    """Submit a run, or replicates that were created."""
     if asked_help(argv) is not None:
         show_help(argv, SubmitHparams, WhereHparams, ShellHparams, SlurmHparams)
         print("Add the options of the run (seqmodel run --help), or those of --verb (its --help).")
@@ -234,7 +234,7 @@ def _submit_created(chosen: Namespace, words: Words, settings: dict[str, Any]) -
 
 
 def status(argv: Sequence[str]) -> int:
-    """Shows the states of runs."""
+    """Show the states of runs."""
     chosen, folders = given(argv, WhereHparams, ShowHparams)
     if chosen is None:
         return 0
@@ -252,7 +252,7 @@ def status(argv: Sequence[str]) -> int:
 
 
 def logs(argv: Sequence[str]) -> int:
-    """Shows the last lines of the logs of jobs."""
+    """Show the last lines of the logs of jobs."""
     chosen, folders = given(argv, WhereHparams, ShowHparams)
     if chosen is None:
         return 0
@@ -285,7 +285,7 @@ def logs(argv: Sequence[str]) -> int:
 
 
 def cancel(argv: Sequence[str]) -> int:
-    """Cancels jobs that are waiting or running."""
+    """Cancel jobs that are waiting or running."""
     chosen, folders = given(argv, WhereHparams)
     if chosen is None:
         return 0
@@ -312,7 +312,7 @@ def cancel(argv: Sequence[str]) -> int:
 
 
 def resume(argv: Sequence[str]) -> int:
-    """Resumes runs that timed out, failed or were refused by the scheduler."""
+    """Resume runs that timed out, failed or were refused by the scheduler."""
     if asked_help(argv) is not None:
         show_help(argv, WhereHparams, ShellHparams, SlurmHparams)
         return 0
@@ -347,7 +347,7 @@ def resume(argv: Sequence[str]) -> int:
 
 
 def pull(argv: Sequence[str]) -> int:
-    """Copies results to this host."""
+    """Copy results to this host."""
     chosen, folders = given(argv, WhereHparams, PullHparams)
     if chosen is None:
         return 0
@@ -363,7 +363,7 @@ def pull(argv: Sequence[str]) -> int:
 
 
 def prune(argv: Sequence[str]) -> int:
-    """Removes half-made folders of submissions that were interrupted."""
+    """Remove half-made folders of submissions that were interrupted."""
     chosen, folders = given(argv, WhereHparams, PruneHparams)
     if chosen is None:
         return 0
@@ -411,7 +411,7 @@ def _kind(name: str) -> tuple[type[Job], HparamParser]:
 def _jobs_of(
     chosen: Namespace, interface: Interface, statuses: Sequence[Status]
 ) -> list[tuple[Job, list[Status]]]:
-    """The replicates by the class of the job that created them, from their records.
+    """Return the replicates by the class of the job that created them, from their records.
 
     A replicate whose record is damaged or missing gets that state; a half-made one is left out.
     """
@@ -427,7 +427,7 @@ def _jobs_of(
 
 
 def _status(chosen: Namespace, folder: str) -> StatusTable:
-    """States of a folder; the scheduler is asked if it is known and a state is not final."""
+    """Return the states of a folder; ask the scheduler if it is known and a state is not final."""
     interface = interface_of(chosen)
     found = read_status(interface, folder, None)
     by_folder, problem = {s.folder: s for s in found}, ""
@@ -442,14 +442,14 @@ def _status(chosen: Namespace, folder: str) -> StatusTable:
 
 
 def _is_here(job: Job, interface: Interface) -> bool:
-    """Whether the scheduler's programs exist here; a copy of the folder may be on any host."""
+    """Return whether the scheduler's programs exist here; a copied folder may be on any host."""
     import shutil
 
     return not interface.is_local or job.kind != "slurm" or bool(shutil.which("squeue"))
 
 
 def _found(chosen: Namespace, folders: list[str]) -> list[tuple[Job, list[Replicate]]]:
-    """The replicates in each folder, with the job that created them; damaged ones are reported."""
+    """Return the replicates in each folder with the job that created them; report damaged ones."""
     interface = interface_of(chosen)
     found = []
     for folder in folders:
@@ -505,7 +505,7 @@ def _show(found: StatusTable, *, as_json: bool) -> None:
 
 
 def _after(old: str, new: str) -> str:
-    """The part of `new` after the end of `old`."""
+    """Return the part of `new` after the end of `old`."""
     tail = old[-2000:]
     at = new.rfind(tail) if tail else -1
     return new[at + len(tail) :] if at >= 0 else new

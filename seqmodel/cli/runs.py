@@ -156,7 +156,7 @@ def _found(chosen: Namespace, folder: str) -> Results:
 
 
 def results(argv: Sequence[str]) -> int:
-    """Shows one row for each replicate, or means over replicates."""
+    """Show one row for each replicate, or means over replicates."""
     chosen, words = given(argv, HostHparams, ResultsHparams)
     if chosen is None:
         return 0
@@ -180,7 +180,7 @@ def results(argv: Sequence[str]) -> int:
 
 
 def _compare(chosen: Namespace, words: Sequence[str]) -> int:
-    """Shows whether one of two runs is better than the other."""
+    """Show whether one of two runs is better than the other."""
     if len(chosen.compare) != 2 or words:
         got = " ".join(map(repr, [*chosen.compare, *words]))
         raise JobError(f"--compare takes two run folders, got {got}")
@@ -201,7 +201,7 @@ def _compare(chosen: Namespace, words: Sequence[str]) -> int:
 
 
 def report(argv: Sequence[str]) -> int:
-    """Writes an HTML report of a folder of runs."""
+    """Write an HTML report of a folder of runs."""
     short = [f"--out{word[2:]}" if word.partition("=")[0] == "-o" else word for word in argv]
     chosen, words = given(short, HostHparams, ReportHparams)
     if chosen is None:
@@ -215,7 +215,7 @@ def report(argv: Sequence[str]) -> int:
 
 
 def advise(argv: Sequence[str]) -> int:
-    """Shows which resources to request, based on finished runs."""
+    """Show which resources to request, based on finished runs."""
     chosen, words = given(argv, HostHparams, AdviseHparams)
     if chosen is None:
         return 0
@@ -227,7 +227,7 @@ def advise(argv: Sequence[str]) -> int:
 
 
 def watch(argv: Sequence[str]) -> int:
-    """Shows a live page of all runs, until Ctrl-C."""
+    """Show a live page of all runs, until Ctrl-C."""
     chosen, words = given(argv, HostHparams, WatchHparams)
     if chosen is None:
         return 0
@@ -239,7 +239,7 @@ def watch(argv: Sequence[str]) -> int:
 
 
 def search(argv: Sequence[str]) -> int:
-    """Submits or resumes a search; docs/search.md describes the file."""
+    """Submit or resume a search; docs/search.md describes the file."""
     chosen, words = given(argv, HostHparams, SearchHparams)
     if chosen is None:
         return 0

@@ -11,7 +11,7 @@ from seqmodel.run import main
 
 
 def train(argv: Sequence[str]) -> int:
-    """Runs `seqmodel run --table=FILE`; the file is the word without a name."""
+    """Run `seqmodel run --table=FILE`; the file is the word without a name."""
     argv = list(argv)
     if asked_help(argv) is not None:
         return main(argv)

@@ -142,7 +142,7 @@ VERBS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line `argv` (without the program's name) and returns the exit code."""
+    """Run the command line `argv` (without the program's name) and return the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
     verb = argv[0] if argv else "--help"
     if verb == "--version":

@@ -56,7 +56,7 @@ class AttributeHparams(InputHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses options that have no effect in combination."""
+        """Refuse options that have no effect in combination."""
         if len(values.out) > 1:
             raise HparamError(
                 f"--out has {len(values.out)} values; give one, the prefix of all files"
@@ -129,7 +129,7 @@ class MotifsHparams(InputHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses an output that is not a MEME file."""
+        """Refuse an output that is not a MEME file."""
         if len(values.out) != 1 or not values.out[0].endswith(".meme"):
             raise HparamError(
                 f"--out={' '.join(values.out)}: motifs writes one file; its name must end in .meme"

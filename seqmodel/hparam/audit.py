@@ -88,7 +88,7 @@ class AuditHparams(Hparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses findings that do not exist."""
+        """Refuse findings that do not exist."""
         for name in fail_on(values.fail_on):
             if name not in FAIL_ON:
                 raise HparamError(
@@ -97,6 +97,6 @@ class AuditHparams(Hparams):
 
 
 def fail_on(words: list[str] | None) -> list[str]:
-    """The findings that are named, in words that may contain commas; `all` means all findings."""
+    """Return the findings named in words that may contain commas; `all` means all findings."""
     names = [x for word in words or () for x in word.split(",") if x]
     return list(FAIL_ON) if "all" in names else names

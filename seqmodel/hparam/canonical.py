@@ -34,7 +34,7 @@ HERE = Workdir()
 def canonical_str(
     parser: HparamParser, values: Namespace | Mapping[str, object], workdir: Workdir = HERE
 ) -> str:
-    """The tracked hyperparameters that differ from their defaults: `name=value,...`, sorted.
+    """Return the tracked hyperparameters that differ from their defaults: `name=value,...`, sorted.
 
     The name is ASCII and safe as a path component. Values are cast to their type first, so 1 and
     1.0 are the same number if the type is float. A path becomes its file name, `-` and eight hex
@@ -48,7 +48,7 @@ def canonical_str(
 def old_names(
     parser: HparamParser, values: Namespace | Mapping[str, Any], workdir: Workdir = HERE
 ) -> list[str]:
-    """The names that versions before 0.2.0 gave to these values, if they contain a path.
+    """Return the names that versions before 0.2.0 gave to these values, if they contain a path.
 
     Those names contained paths as the user typed them. The result has the names for the path as it
     is typed now, relative to the working directory, and absolute.
@@ -67,7 +67,7 @@ def old_names(
 def tracked_values(
     parser: HparamParser, values: Namespace | Mapping[str, Any], workdir: Workdir = HERE
 ) -> dict[str, Any]:
-    """The values that name a run, sorted by name; each path has one spelling."""
+    """Return the values that name a run, sorted by name; each path has one spelling."""
 
     def one(hparam: Hparam, value: Any) -> Any:
         if isinstance(value, list):
@@ -78,7 +78,7 @@ def tracked_values(
 
 
 def normal_path(path: str, workdir: Workdir = HERE) -> str:
-    """One spelling for a path: relative to the working directory if it is below it, else absolute.
+    """Return one spelling of a path: relative if it is below the working directory, else absolute.
 
     Links are not followed, because the name must be the same on every host, but the working
     directory itself is recognized by its real path and by $PWD. `..` is resolved on this host. For
@@ -92,7 +92,7 @@ def normal_path(path: str, workdir: Workdir = HERE) -> str:
 
 
 def _full(path: str, workdir: Workdir) -> str:
-    """The path, absolute or below `~`, without `.` and doubled slashes."""
+    """Return the path, absolute or below `~`, without `.` and doubled slashes."""
     if workdir.is_here:
         path = os.path.expanduser(path)
     base = "" if path == "~" or path.startswith(("/", "~/")) else _bases(workdir)[0]
@@ -104,7 +104,7 @@ def _full(path: str, workdir: Workdir) -> str:
 
 
 def _bases(workdir: Workdir) -> list[str]:
-    """The spellings of the working directory."""
+    """Return the spellings of the working directory."""
     if not workdir.is_here:
         at = workdir.path if workdir.path.startswith(("/", "~")) else f"~/{workdir.path}"
         return [_plain(at.split("/")).rstrip("/")]
@@ -151,7 +151,7 @@ def _digest(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """`text` with all but ASCII letters, digits, `_`, `-` and `.` as %XX of its UTF-8 bytes."""
+    """Return `text` with all but ASCII letters, digits, `_`, `-`, `.` as %XX of its UTF-8 bytes."""
     if _PLAIN.issuperset(text):
         return text
     return "".join(

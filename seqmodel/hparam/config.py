@@ -31,7 +31,7 @@ class Config(NamedTuple):
 
 
 def read_config(path: str) -> Config:
-    """The hyperparameters in the file at `path`, unchecked.
+    """Return the hyperparameters in the file at `path`, unchecked.
 
     Raises:
         HparamError: the file is missing, is neither TOML nor JSON, or is not flat.

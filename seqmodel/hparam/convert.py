@@ -16,7 +16,7 @@ Values = Mapping[str, object] | Namespace
 
 
 def parse_dict(parser: ArgumentParser, values: Values) -> Namespace:
-    """All values of `parser`: those of `values`, each checked and cast to its type, and defaults.
+    """Return all values of `parser`: `values`, each checked and cast to its type, and defaults.
 
     Args:
         parser: an HparamParser, or any ArgumentParser: its types, choices and defaults hold.
@@ -39,14 +39,14 @@ def parse_dict(parser: ArgumentParser, values: Values) -> Namespace:
 
 
 def to_dict(parser: ArgumentParser, values: Values) -> dict[str, Any]:
-    """The inverse of `parse_dict`: all values of `parser` by name, checked, with the defaults."""
+    """Return all values of `parser` by name, checked, with defaults: inverse of `parse_dict`."""
     return vars(parse_dict(parser, values))
 
 
 def parse_args(
     parser: HparamParser, argv: Sequence[str], below: Values | None = None
 ) -> tuple[Namespace, set[str]]:
-    """All values of a command line, and the names that it contains.
+    """Return all values of a command line, and the names that it contains.
 
     Args:
         parser: what can be set.
@@ -64,7 +64,7 @@ def parse_args(
 
 
 def changed_hparams(parser: ArgumentParser, values: Values) -> dict[str, Any]:
-    """The hyperparameters whose values differ from the defaults of `parser`, by name."""
+    """Return the hyperparameters whose values differ from the defaults of `parser`, by name."""
     values = _mapping(values)
     changed = {}
     for name, hparam in _declared(parser).items():
@@ -78,7 +78,7 @@ def to_args(
     values: Values,
     brought: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """The command line of `--name=value` words that gives `values`; defaults are left out.
+    """Return the command line of `--name=value` words that gives `values`; defaults are left out.
 
     Args:
         parser: what can be set.
@@ -114,7 +114,7 @@ def _copy(value: Any) -> Any:
 
 
 def _declared(parser: ArgumentParser) -> dict[str, Hparam]:
-    """The hyperparameters of `parser`, or the arguments of another ArgumentParser."""
+    """Return the hyperparameters of `parser`, or the arguments of another ArgumentParser."""
     if isinstance(parser, HparamParser):
         return parser.declared
     found = {}

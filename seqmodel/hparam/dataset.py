@@ -65,7 +65,7 @@ class DatasetHparams(Hparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses mistakes that are visible without reading the data."""
+        """Refuse mistakes that are visible without reading the data."""
         paths = [os.path.realpath(x) for name in SPLIT_FILES for x in getattr(values, name)]
         twice = repeated(paths)
         if twice is not None:
@@ -176,7 +176,7 @@ class FilesHparams(DatasetHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses a dataset without files."""
+        """Refuse a dataset without files."""
         if not values.fasta:
             raise HparamError("--fasta is not set; give one or more FASTA files")
 
@@ -232,7 +232,7 @@ class LabelledHparams(KindHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses combinations that cannot work."""
+        """Refuse combinations that cannot work."""
         if values.balanced and values.weight_column:
             raise HparamError("--balanced and --weight_column are both set; give one of them")
         if values.label_kind != "class" and (values.balanced or values.class_names):
@@ -276,7 +276,7 @@ class SequencesHparams(LabelledHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses a dataset without files."""
+        """Refuse a dataset without files."""
         if not any(getattr(values, x) for x in SPLIT_FILES):
             raise HparamError("--train_files is not set; give a table with sequences and labels")
 
@@ -319,7 +319,7 @@ class ArraysHparams(KindHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses a dataset without files."""
+        """Refuse a dataset without files."""
         if not any(getattr(values, x) for x in SPLIT_FILES):
             raise HparamError("--train_files is not set; give .mat, .h5 or .npz files")
         dividing = ("split_column", "valid_column", "valid_prop", "test_prop")
@@ -333,7 +333,7 @@ class ArraysHparams(KindHparams):
 
 
 def repeated(items: Iterable[_T]) -> _T | None:
-    """The first item that occurs twice in `items`."""
+    """Return the first item that occurs twice in `items`."""
     seen: set[_T] = set()
     for x in items:
         if x in seen:

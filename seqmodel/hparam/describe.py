@@ -13,7 +13,7 @@ _SHOWN = 10
 
 
 def described(path: str) -> dict[str, Any]:
-    """The header of the checkpoint at `path`; None for values that its version did not record.
+    """Return the header of the checkpoint at `path`; None for values its version did not record.
 
     Raises:
         CheckpointError: the file is missing, or seqmodel or this version of it did not write it.
@@ -31,7 +31,7 @@ def described(path: str) -> dict[str, Any]:
 
 
 def as_text(found: Mapping[str, Any]) -> str:
-    """The lines that `seqmodel describe` prints."""
+    """Return the lines that `seqmodel describe` prints."""
     hparams, targets, alphabet = found["hparams"], found["targets"], found["alphabet"]
     rows = {
         "checkpoint": f"{found['path']} ({found['size'] / 1e6:.1f} MB, seqmodel {found['version']})"

@@ -9,7 +9,7 @@ from seqmodel.hparam.registry import known_hparams
 
 
 def definitions() -> dict[str, list[object]]:
-    """Every hyperparameter by name: type, default, and whether it names a run.
+    """Return every hyperparameter by name: type, default, and whether it names a run.
 
     Help texts and the order and names of classes may change without a new VERSION.
     """
@@ -23,7 +23,7 @@ def definitions() -> dict[str, list[object]]:
 
 
 def definition_digests() -> dict[str, str]:
-    """The first 16 hex digits of the SHA-256 of each of `definitions`, by name."""
+    """Return the first 16 hex digits of the SHA-256 of each of `definitions`, by name."""
     from hashlib import sha256
 
     return {

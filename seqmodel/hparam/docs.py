@@ -25,7 +25,7 @@ changes what is learned, and its values name the run; the others set where and h
 
 
 def markdown() -> str:
-    """The whole page."""
+    """Return the whole page."""
     return "\n".join([_HEAD, *(_section(cls) for cls in known_hparams())])
 
 

@@ -42,7 +42,7 @@ class StoreHparams(FilesHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses splits that overlap or are defined in two ways."""
+        """Refuse splits that overlap or are defined in two ways."""
         files = [name for name in SPLIT_FILES if getattr(values, name)]
         lists = [f"{s}_contigs" for s in SPLITS if getattr(values, f"{s}_contigs")]
         ways = [*lists, *(["fold_json"] if values.fold_json else [])]
@@ -185,7 +185,7 @@ class TilesHparams(StoreHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses windows without a length."""
+        """Refuse windows without a length."""
         has_intervals = values.intervals or any(getattr(values, x) for x in SPLIT_FILES)
         if values.anchor and not has_intervals:
             raise HparamError(
@@ -224,7 +224,7 @@ class BedHparams(StoreHparams, LabelledHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses a dataset without intervals."""
+        """Refuse a dataset without intervals."""
         if not values.intervals and not any(getattr(values, x) for x in SPLIT_FILES):
             raise HparamError("--intervals or --train_files is not set; give BED files with labels")
         if values.negatives_per_positive and (values.label_columns or values.weight_column):
@@ -305,7 +305,7 @@ class PeaksHparams(BinnedHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses a dataset without peaks, and intervals, which have no effect."""
+        """Refuse a dataset without peaks, and intervals, which have no effect."""
         if not values.peaks:
             raise HparamError("--peaks is not set; give interval files with peaks")
         if values.anchor and not values.peak_len:
@@ -381,7 +381,7 @@ class TracksHparams(BinnedHparams, TilesHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses tracks that do not fit the names, strands or bins."""
+        """Refuse tracks that do not fit the names, strands or bins."""
         if not values.tracks:
             raise HparamError("--tracks is not set; give bigWig files")
         for name in ("track_names", "track_strands"):

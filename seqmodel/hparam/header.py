@@ -40,7 +40,7 @@ KNOWN: dict[str, type] = {
 
 
 def read_header(path: str) -> dict[str, Any]:
-    """The header of the checkpoint at `path`: `version`, `hparams` (flat, migrated), `KNOWN`.
+    """Return the checkpoint's header at `path`: `version`, `hparams` (flat, migrated), `KNOWN`.
 
     The header of exported weights (`.safetensors`) is config.json in the same folder.
 
@@ -68,7 +68,7 @@ def read_header(path: str) -> dict[str, Any]:
 
 
 def parse_header(data: bytes, path: str) -> dict[str, Any]:
-    """The header in the record `seqmodel.json` of the checkpoint at `path`, on any host."""
+    """Return the header in the record `seqmodel.json` of the checkpoint at `path`, on any host."""
     import json
 
     if len(data) > MOST_BYTES:
@@ -86,7 +86,7 @@ def parse_header(data: bytes, path: str) -> dict[str, Any]:
 
 
 def checked(entry: Mapping[str, Any], path: object) -> dict[str, Any]:
-    """`entry`, with None for values that its version did not record; `seq_len` if it was set.
+    """Return `entry`, with None for values its version did not record; `seq_len` if it was set.
 
     Raises:
         CheckpointError: a value of `KNOWN` is of another type.

@@ -95,7 +95,7 @@ FIRST = {
 
 
 def asked_help(argv: Sequence[str]) -> str | None:
-    """What --help=... asks for, before what ends the names; empty for --help, None without it."""
+    """Return what --help=... asks for, before the end of names; empty for --help, None without."""
     words = list(argv)
     for word in words[: words.index("--") if "--" in words else None]:
         flag, _, topic = word.partition("=")
@@ -105,12 +105,12 @@ def asked_help(argv: Sequence[str]) -> str | None:
 
 
 def without_help(argv: Iterable[str]) -> list[str]:
-    """The words that do not ask for help."""
+    """Return the words that do not ask for help."""
     return [word for word in argv if word.partition("=")[0] not in FLAGS]
 
 
 def topic_of(hparam: Hparam) -> str:
-    """The topic under which an option is listed."""
+    """Return the topic under which an option is listed."""
     if hparam.name in _OF_NAME:
         return _OF_NAME[hparam.name]
     if hparam.group in (SPLIT, TARGET):
@@ -122,7 +122,7 @@ def topic_of(hparam: Hparam) -> str:
 def help_text(
     argv: Sequence[str], verb: str = "RunHparams", own: Mapping[str, Hparam] | None = None
 ) -> str:
-    """The help of a run, for the choices on its command line; of a choice not made, all options.
+    """Return the help of a run for the choices on its command line; all options of other choices.
 
     Args:
         argv: the command line, with --help in it.
@@ -152,7 +152,7 @@ def page(
     options: Mapping[str, Mapping[str, type[Hparams]]] | None = None,
     chosen: Mapping[str, type[Hparams]] | None = None,
 ) -> str:
-    """The options among `declared` that --help=`asked` shows, by topic.
+    """Return the options among `declared` that --help=`asked` shows, by topic.
 
     Args:
         declared: all options of the verb.
@@ -206,7 +206,7 @@ def _section(topic: str, lines: Sequence[str]) -> str:
 def _option(
     hparam: Hparam, options: Mapping[str, type[Hparams]], chosen: type[Hparams] | None
 ) -> str:
-    """One option: its name, what it is, and a line for each class that can be chosen for it."""
+    """Return one option: its name, what it is, and a line for each class that it can choose."""
     value = {LIST: f" {hparam.type.metavar} ...", BOOL: ""}.get(
         hparam.takes, f" {hparam.name.upper() if options else hparam.type.metavar}"
     )
@@ -220,7 +220,7 @@ def _option(
 
 
 def _entry(head: str, text: str, indent: int) -> str:
-    """`head`, and `text` in the column behind it."""
+    """Return `head`, and `text` in the column behind it."""
     body = textwrap.wrap(text, WIDTH - indent, break_long_words=False, break_on_hyphens=False)
     lines = [" " * indent + line for line in body]
     if len(head) > indent - 2 or not lines:

@@ -68,24 +68,24 @@ class Hparams:
 
     @classmethod
     def default_hparams(cls) -> HparamParser:
-        """A parser with the hyperparameters of the class and its bases, and their defaults."""
+        """Return a parser with the hyperparameters and defaults of the class and its bases."""
         parser = HparamParser(prog=cls.__name__)
         parser.add_class(cls)
         return parser
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
-        """Declares the hyperparameters of this class (not those of its bases) on `parser`."""
+        """Declare the hyperparameters of this class (not those of its bases) on `parser`."""
 
     @classmethod
     def defining(cls) -> list[type[Hparams]]:
-        """The class and those of its bases that define hyperparameters, bases first."""
+        """Return the class and those of its bases that define hyperparameters, bases first."""
         found = [owner for owner in reversed(cls.__mro__) if "add_hparams" in owner.__dict__]
         return [owner for owner in found if owner is not Hparams]
 
     @classmethod
     def check(cls, values: argparse.Namespace) -> None:
-        """Refuses combinations that cannot work, given all values of the run.
+        """Refuse combinations that cannot work, given all values of the run.
 
         Raises:
             HparamError: the combination cannot work; the message says what to change.
@@ -93,7 +93,7 @@ class Hparams:
 
     @classmethod
     def checks(cls, values: argparse.Namespace) -> None:
-        """Runs `check` of the class and of each of its bases."""
+        """Run `check` of the class and of each of its bases."""
         for owner in reversed(cls.__mro__):
             if "check" in owner.__dict__ and owner is not Hparams:
                 owner.__dict__["check"].__get__(None, cls)(values)

@@ -83,7 +83,7 @@ class ApplyHparams(Hparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses a command without a model or an output, and a part that does not exist."""
+        """Refuse a command without a model or an output, and a part that does not exist."""
         if not values.checkpoints:
             raise HparamError("--checkpoints is not set; give one or more .ckpt files")
         if not values.out:
@@ -150,7 +150,7 @@ class InputHparams(ApplyHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses combinations of inputs that cannot work."""
+        """Refuse combinations of inputs that cannot work."""
         if values.table and (values.fasta or values.intervals or values.tiles):
             raise HparamError(
                 "--table is set, and also --fasta, --intervals or --tiles; give one input"
@@ -205,7 +205,7 @@ class PredictHparams(InputHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses --keep_columns for inputs without columns."""
+        """Refuse --keep_columns for inputs without columns."""
         if values.keep_columns and not (values.table or values.intervals):
             raise HparamError("--keep_columns has no effect without --table or --intervals")
 
@@ -234,7 +234,7 @@ class EmbedHparams(ApplyHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses combinations of inputs that cannot work, and formats without embeddings."""
+        """Refuse combinations of inputs that cannot work, and formats without embeddings."""
         PredictHparams.check(values)
         known = (".npz", ".h5") if values.pool == "none" else (".npz", ".h5", ".h5ad", ".parquet")
         for out in values.out:
@@ -289,7 +289,7 @@ def _add_inputs(parser: HparamParser) -> None:
 
 
 def same(parser: HparamParser, owner: type[Hparams], *names: str) -> None:
-    """Declares hyperparameters of another class, with their types, defaults and help texts."""
+    """Declare hyperparameters of another class, with their types, defaults and help texts."""
     for name in names:
         hparam = owner.default_hparams().declared[name]
         parser.add_argument(
@@ -302,7 +302,7 @@ def same(parser: HparamParser, owner: type[Hparams], *names: str) -> None:
 
 
 def part_of(text: str) -> tuple[int, int]:
-    """The share (k, n) that `k/n` means.
+    """Return the share (k, n) that `k/n` means.
 
     Raises:
         HparamError: the text has another form, or k is not from 1 to n.
@@ -369,7 +369,7 @@ class VariantsHparams(ApplyHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses a command without variants or a genome."""
+        """Refuse a command without variants or a genome."""
         if bool(values.variants) == bool(values.variant):
             raise HparamError("give the variants either as --variants=FILE or as --variant=...")
         if not values.fasta:
@@ -446,7 +446,7 @@ class ExportHparams(Hparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses a command without a model or an output."""
+        """Refuse a command without a model or an output."""
         if not values.checkpoints:
             raise HparamError("--checkpoints is not set; give a .ckpt file")
         if not values.to:

@@ -171,7 +171,7 @@ class SubmitHparams(Hparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses options that have no effect on a verb, or on a run."""
+        """Refuse options that have no effect on a verb, or on a run."""
         if values.n_parts and not values.verb:
             raise HparamError("--n_parts has no effect without --verb")
         for name in ("n_new", "n_replicates", "same_seed"):
@@ -194,7 +194,7 @@ class JobHparams(Hparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses options that have no effect in combination."""
+        """Refuse options that have no effect in combination."""
         if values.wheels and not values.requirements:
             raise HparamError("--wheels has no effect without --requirements; give the lock file")
         if values.requirements and values.venv:
@@ -214,7 +214,7 @@ class ShellHparams(JobHparams):
 
     @staticmethod
     def add_hparams(parser: HparamParser) -> None:
-        """None of its own."""
+        """Declare nothing of its own."""
 
 
 class SlurmHparams(JobHparams):

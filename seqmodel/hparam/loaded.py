@@ -12,7 +12,7 @@ from seqmodel.hparam.parser import PLACE, TARGET, HparamParser
 
 
 def check_resumed(parser: HparamParser, values: Namespace) -> None:
-    """Refuses to resume a run with other hyperparameters, except max_epochs and max_steps.
+    """Refuse to resume a run with other hyperparameters, except max_epochs and max_steps.
 
     Raises:
         HparamError: the message names the first difference.
@@ -37,7 +37,7 @@ def _n_files(value: Any) -> int:
 
 
 def check_same_targets(parser: HparamParser, values: Namespace, header: Mapping[str, Any]) -> None:
-    """Refuses targets whose meaning differs from those that a loaded model predicts.
+    """Refuse targets whose meaning differs from those that a loaded model predicts.
 
     Raises:
         HparamError: the message names the first difference.

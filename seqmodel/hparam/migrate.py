@@ -28,7 +28,7 @@ HPARAM_STEPS: tuple[Step, ...] = ()
 
 
 def migrated(stored: dict[str, Any], version: object, steps: Sequence[Step]) -> dict[str, Any]:
-    """`stored`, of `version`, after all later steps, oldest first; `stored` itself is unchanged."""
+    """Return `stored`, of `version`, after all later steps, oldest first; `stored` is unchanged."""
     for step in sorted(steps, key=lambda s: version_tuple(s.version)):
         if version_tuple(version) < version_tuple(step.version):
             stored = step.change(dict(stored))
@@ -36,7 +36,7 @@ def migrated(stored: dict[str, Any], version: object, steps: Sequence[Step]) -> 
 
 
 def version_tuple(version: object) -> tuple[int, ...]:
-    """`1.12.0` as (1, 12, 0); text after the third number is ignored.
+    """Return `1.12.0` as (1, 12, 0); text after the third number is ignored.
 
     Raises:
         CheckpointError: the text does not start with a version.

@@ -73,7 +73,7 @@ class EncoderHparams(Hparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses combinations that cannot work."""
+        """Refuse combinations that cannot work."""
         if values.rc_equivariant and values.causal:
             raise HparamError(
                 "--rc_equivariant=True and --causal=True: the reverse strand would reveal later "
@@ -158,7 +158,7 @@ class TransformerHparams(BlockHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses combinations that cannot work."""
+        """Refuse combinations that cannot work."""
         if values.n_dims % values.n_heads:
             raise HparamError(
                 f"--n_heads={values.n_heads} does not divide --n_dims={values.n_dims}; "
@@ -191,7 +191,7 @@ class ConvHparams(EncoderHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses combinations that cannot work."""
+        """Refuse combinations that cannot work."""
         for name in ("first_kernel_size", "kernel_size"):
             width = getattr(values, name)
             if width % 2 == 0:
@@ -245,7 +245,7 @@ class ConvLstmHparams(PooledConvHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses combinations that cannot work."""
+        """Refuse combinations that cannot work."""
         if values.n_dims % 2:
             raise HparamError(
                 f"--encoder=conv_lstm: --n_dims={values.n_dims} must be even, one half for "
@@ -284,7 +284,7 @@ class HfHparams(EncoderHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses combinations that cannot work."""
+        """Refuse combinations that cannot work."""
         if not values.hf_path:
             raise HparamError("--encoder=hf needs --hf_path=FOLDER, a folder with config.json")
 
@@ -344,7 +344,7 @@ class WrappedHparams(EncoderHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses a network whose module is not among the plugins, because it is code."""
+        """Refuse a network whose module is not among the plugins, because it is code."""
         if values.rc_equivariant:
             raise HparamError(
                 "--encoder=wrapped: --rc_equivariant is not possible; set it to False"

@@ -47,7 +47,7 @@ class OptimiserHparams(Hparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses two kinds of weight averaging."""
+        """Refuse two kinds of weight averaging."""
         if values.ema_decay and values.swa_start_prop is not None:
             raise HparamError("--ema_decay and --swa_start_prop both average weights; set only one")
 
@@ -100,7 +100,7 @@ class SgdHparams(OptimiserHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses combinations that cannot work."""
+        """Refuse combinations that cannot work."""
         if values.nesterov and not values.momentum:
             raise HparamError("--nesterov=True needs --momentum above 0")
 

@@ -78,7 +78,7 @@ class Hparam:
         return BOOL if getattr(self.type, "inner", self.type) is str2bool else VALUE
 
     def described(self) -> str:
-        """The help text, what a value must be, and the default."""
+        """Return the help text, what a value must be, and the default."""
         kind, default = self.type.described, " ".join(self.texts(self.default))
         if self.type.path_kind or kind.startswith(("text", "True")):  # the metavar says it
             kind = ""
@@ -90,7 +90,7 @@ class Hparam:
         return f"{self.help}{kind}{end}"
 
     def value(self, raw: object) -> Any:
-        """The value that `raw` denotes (one text or Python value; a list for lists).
+        """Return the value that `raw` denotes (one text or Python value; a list for lists).
 
         Raises:
             HparamError: `raw` has another type, or is outside its bounds or choices.
@@ -108,7 +108,7 @@ class Hparam:
             raise HparamError(f"--{self.name} ({self.owner.__name__}): {e}") from None
 
     def texts(self, value: Any) -> list[str]:
-        """The texts, one for each occurrence on a command line, that give `value` back."""
+        """Return the texts, one for each occurrence on a command line, that give `value` back."""
         if self.is_list:
             return [self.type.text(item) for item in value] or [""]
         return [self.type.text(value)]
@@ -133,7 +133,7 @@ class HparamParser(argparse.ArgumentParser):
         self._group: argparse._ActionsContainer = self
 
     def add_argument(self, *flags: str, **kwargs: Any) -> argparse.Action:
-        """Declares one hyperparameter (`--name`, type, default, choices, nargs, help, group).
+        """Declare one hyperparameter (`--name`, type, default, choices, nargs, help, group).
 
         inherited=False means that a file must not set it, because its value means "run this" or
         "trust this": the user must give it again if a checkpoint or the record of a run has it.
@@ -142,21 +142,21 @@ class HparamParser(argparse.ArgumentParser):
         return self._declare(_hparam(self._owner, flags, **kwargs), self._group)
 
     def add_argument_group(self, *args: Any, **kwargs: Any) -> _Group:
-        """A separate group in `format_help`; its arguments are hyperparameters as on the parser."""
+        """Return a group of its own in `format_help`; its arguments are hyperparameters."""
         group = _Group(self, *args, **kwargs)
         self._action_groups.append(group)
         return group
 
     def add_mutually_exclusive_group(self, **kwargs: Any) -> NoReturn:
-        """Refused: hyperparameters have no such groups."""
+        """Refuse such a group: hyperparameters have none."""
         raise HparamError(_NO_EXCLUSIVE)
 
     def add_subparsers(self, **kwargs: Any) -> NoReturn:
-        """Refused: the choices of a run select its hyperparameters."""
+        """Refuse subparsers: the choices of a run select its hyperparameters."""
         raise HparamError("add_subparsers is not supported; declare a class for each choice")
 
     def add_class(self, cls: Owner) -> None:
-        """Adds what `cls` and its bases define, except what is declared already.
+        """Add what `cls` and its bases define, except what is declared already.
 
         Raises:
             HparamError: a name is defined by two classes, or a definition is wrong.
@@ -178,7 +178,7 @@ class HparamParser(argparse.ArgumentParser):
                 )
 
     def add_parser(self, other: HparamParser) -> None:
-        """Adds all declarations of another parser. A name that two classes define is an error."""
+        """Add all declarations of another parser. A name that two classes define is an error."""
         for owner in dict.fromkeys(h.owner for h in other.declared.values()):
             group = self._new_group(owner)
             for hparam in other.declared.values():
@@ -186,7 +186,7 @@ class HparamParser(argparse.ArgumentParser):
                     self._declare(hparam, group)
 
     def set_defaults(self, **values: Any) -> None:
-        """Changes defaults of declared hyperparameters.
+        """Change defaults of declared hyperparameters.
 
         Raises:
             HparamError: a name is not declared, or a value does not have its type.
@@ -206,7 +206,7 @@ class HparamParser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]  # no generic Namespace
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """The values of a command line (words.py reads it), and the words that are not known."""
+        """Return the values of a command line (words.py reads it), and the unknown words."""
         words = read_words(sys.argv[1:] if args is None else args, self.takes())
         values = {h.name: h.value(h.default) for h in self.declared.values()}
         values |= vars(namespace) if namespace else {}
@@ -214,11 +214,11 @@ class HparamParser(argparse.ArgumentParser):
         return argparse.Namespace(**values), [*words.unknown, *words.free]
 
     def takes(self) -> dict[str, str]:
-        """What follows each name on a command line, for words.read_words."""
+        """Return what follows each name on a command line, for words.read_words."""
         return {name: hparam.takes for name, hparam in self.declared.items()}
 
     def hparam(self, name: str) -> Hparam:
-        """The declared hyperparameter of that name.
+        """Return the declared hyperparameter of that name.
 
         Raises:
             HparamError: there is none; the message suggests a known name.
@@ -226,7 +226,7 @@ class HparamParser(argparse.ArgumentParser):
         return find(self.declared, name)
 
     def error(self, message: str) -> NoReturn:
-        """Raises HparamError instead of exiting."""
+        """Raise HparamError instead of exiting."""
         raise HparamError(message.removeprefix("argument "))
 
     def _new_group(self, owner: Owner) -> _Group:
@@ -287,7 +287,7 @@ _NO_EXCLUSIVE = (
 
 
 def find(declared: Mapping[str, Hparam], name: str) -> Hparam:
-    """The hyperparameter of that name.
+    """Return the hyperparameter of that name.
 
     Raises:
         HparamError: there is none; the message suggests a synonym or the most similar name.
@@ -305,7 +305,7 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 @contextmanager
 def _naming(owner: Owner) -> Iterator[None]:
-    """Adds the name of the class to any error in its add_hparams."""
+    """Add the name of the class to any error in its add_hparams."""
     try:
         yield
     except Exception as e:
@@ -364,7 +364,7 @@ def _hparam(
 
 
 def _name(where: str, flags: tuple[str, ...]) -> str:
-    """The name that one flag declares."""
+    """Return the name that one flag declares."""
     flag = flags[0] if len(flags) == 1 and isinstance(flags[0], str) else ""
     if not flag.startswith("--") or not flag[2:].isidentifier():
         raise HparamError(f"{where}: declare one flag of the form --name")

@@ -13,7 +13,7 @@ from seqmodel.hparam.value import FILE
 
 
 def files_to_read(declared: Mapping[str, Hparam], values: Namespace) -> list[tuple[str, str]]:
-    """Flag and path of each file that `values` name for reading, in the order of `declared`."""
+    """Return flag and path of each file that `values` name for reading, in order of `declared`."""
     found = []
     for name, hparam in declared.items():
         if hparam.type.path_kind == FILE:
@@ -24,7 +24,7 @@ def files_to_read(declared: Mapping[str, Hparam], values: Namespace) -> list[tup
 
 
 def check_files(files: Iterable[tuple[str, str]]) -> None:
-    """Refuses pairs (flag, path) whose path is not a readable file.
+    """Refuse pairs (flag, path) whose path is not a readable file.
 
     Raises:
         HparamError: a path is refused; the message names the first one.

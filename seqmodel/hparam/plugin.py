@@ -23,7 +23,7 @@ _added: list[str] = []  # the folder that was added to sys.path for plugins
 
 
 def import_plugin(name: str) -> ModuleType:
-    """The module of that name, found in the working directory or installed.
+    """Return the module of that name, found in the working directory or installed.
 
     Raises:
         HparamError: the import fails, or it imports torch, or an installed module hides it.
@@ -53,7 +53,7 @@ def import_plugin(name: str) -> ModuleType:
 
 
 def _refuse_hidden(name: str, here: str) -> None:
-    """Refuses a file of the working directory that an installed module of the same name hides."""
+    """Refuse a file of the working directory that an installed module of the same name hides."""
     top = name.split(".")[0]
     mine = [p for p in (f"{here}/{top}.py", f"{here}/{top}/__init__.py") if os.path.isfile(p)]
     found = plugin_file(top, *sys.path) if mine else None
@@ -70,7 +70,7 @@ class _NoTorch:
         self.plugin, self.thread = plugin, get_ident()
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """Finds nothing; refuses torch with an error that is not an ImportError."""
+        """Find nothing; refuse torch with an error that is not an ImportError."""
         if name.split(".")[0] == HEAVY and get_ident() == self.thread:
             raise HparamError(
                 f"--plugins: {self.plugin!r} imports {HEAVY}, but its hyperparameters must be "
@@ -81,7 +81,7 @@ class _NoTorch:
 
 @contextmanager
 def _without_torch(plugin: str) -> Iterator[None]:
-    """Refuses torch while a plugin is imported, unless the process has imported it already."""
+    """Refuse torch while a plugin is imported, unless the process has imported it already."""
     if HEAVY in sys.modules:
         yield
         return

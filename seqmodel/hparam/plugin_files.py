@@ -22,7 +22,7 @@ N_DIGITS = 16
 
 
 def plugin_sources(plugins: Iterable[str], cwd: str) -> dict[str, str]:
-    """The sources of plugins, and of the modules below `cwd` that they import or name as targets.
+    """Return sources of plugins, and of modules below `cwd` that they import or name as targets.
 
     Modules outside `cwd` are installed modules and are not followed.
 
@@ -51,7 +51,7 @@ def plugin_sources(plugins: Iterable[str], cwd: str) -> dict[str, str]:
 
 
 def plugin_file(plugin: str, *where: str) -> str | None:
-    """The file that an import of `plugin` from the folders `where` runs, or None."""
+    """Return the file that an import of `plugin` from the folders `where` runs, or None."""
     from importlib.machinery import PathFinder
 
     folders: list[str] | None = list(where)
@@ -71,7 +71,7 @@ def plugin_file(plugin: str, *where: str) -> str | None:
 
 
 def plugin_digest(plugin: str, cwd: str) -> str | None:
-    """The digest of a plugin and the modules below `cwd` that it imports; None if not found."""
+    """Return the digest of a plugin and the modules below `cwd` it imports; None if not found."""
     files = plugin_sources([plugin], cwd)
     path = plugin_file(plugin, cwd, *sys.path)
     if not files and path and os.path.isfile(path):
@@ -82,7 +82,7 @@ def plugin_digest(plugin: str, cwd: str) -> str | None:
 
 
 def digest_of(files: Iterable[tuple[str, int, Iterable[bytes]]]) -> str:
-    """Sixteen hex digits of the SHA-256 of names, sizes and contents."""
+    """Return sixteen hex digits of the SHA-256 of names, sizes and contents."""
     from hashlib import sha256
 
     hashed = sha256()
@@ -94,14 +94,14 @@ def digest_of(files: Iterable[tuple[str, int, Iterable[bytes]]]) -> str:
 
 
 def pieces(path: str) -> Iterator[bytes]:
-    """The content of a file, in pieces."""
+    """Yield the content of a file, in pieces."""
     with open_binary(path, HparamError) as file:
         while piece := file.read(1 << 20):
             yield piece
 
 
 def tree(folder: str, name: str) -> Iterator[tuple[str, str]]:
-    """The regular files below `folder`, as (`name`/path below it, path), sorted."""
+    """Yield the regular files below `folder`, as (`name`/path below it, path), sorted."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda e: e.name):
             if entry.name in SKIPPED or entry.name.endswith((".pyc", ".part")):
@@ -113,7 +113,7 @@ def tree(folder: str, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _module_files(module: str, cwd: str) -> Iterator[tuple[str, str]]:
-    """The sources of a module or a package, given as its path below `cwd` without `.py`."""
+    """Yield the sources of a module or a package, given as its path below `cwd` without `.py`."""
     if os.path.isfile(f"{cwd}/{module}/__init__.py"):
         files = tree(f"{cwd}/{module}", module)
         yield from ((name, path) for name, path in files if name.endswith(".py"))
@@ -122,7 +122,7 @@ def _module_files(module: str, cwd: str) -> Iterator[tuple[str, str]]:
 
 
 def _named_modules(source: bytes) -> list[str]:
-    """Modules that a source imports, or names in a class as `target = "my_module:Object"`."""
+    """Return modules a source imports, or names in a class as `target = "my_module:Object"`."""
     import ast
 
     names: list[str] = []

@@ -38,7 +38,7 @@ ALWAYS = ("RunHparams", "TrainingHparams", "TrainerHparams")
 def known_hparams(
     plugins: Iterable[str] = (), *, before: Collection[str] = ()
 ) -> list[type[Hparams]]:
-    """Every Hparams class at the top level of the package's modules and of `plugins`.
+    """Return every Hparams class at the top level of the package's modules and of `plugins`.
 
     Args:
         plugins: modules of the user.
@@ -66,14 +66,14 @@ def known_hparams(
 
 
 def _own_classes(module: ModuleType) -> list[type[Hparams]]:
-    """The Hparams classes at the top of `module` that it, or a module of its package, defines."""
+    """Return the Hparams classes at the top of `module` that it or its package defines."""
     found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Hparams)]
     own = [c for c in found if f"{c.__module__}.".startswith(f"{module.__name__}.")]
     return list(dict.fromkeys(own))
 
 
 def _warn_without_role(classes: Iterable[type[Hparams]], ours: tuple[type[Hparams], ...]) -> None:
-    """Warns of a class of a plugin that no run can use: neither it nor a subclass has a role."""
+    """Warn of a class of a plugin that no run can use: neither it nor a subclass has a role."""
     roles = (*kinds(ours).values(), _ours(ours)["JobHparams"])
     used = [cls for cls in classes if issubclass(cls, roles) or cls in ours]
     for cls in classes:
@@ -88,7 +88,7 @@ def _warn_without_role(classes: Iterable[type[Hparams]], ours: tuple[type[Hparam
 def _without_moved(
     found: list[type[Hparams]], ours: Iterable[type[Hparams]], plugin: str
 ) -> list[type[Hparams]]:
-    """`found` without the classes that the package now has, and without bases used only by them."""
+    """Return `found` without classes that the package now has, and bases used only by them."""
     taken = {(kind_of(cls), cls.name) for cls in ours if cls.name is not None}
     moved = [cls for cls in found if (kind_of(cls), cls.name) in taken]
     if not moved:
@@ -104,7 +104,7 @@ def _without_moved(
 
 
 def check_namespace(classes: Iterable[type[Hparams]]) -> HparamParser:
-    """One parser with everything that `classes` define.
+    """Return one parser with everything that `classes` define.
 
     Raises:
         HparamError: a hyperparameter is defined twice, or two classes have one choice name.
@@ -124,31 +124,31 @@ def check_namespace(classes: Iterable[type[Hparams]]) -> HparamParser:
 
 
 def kind_of(cls: type[Hparams]) -> type[Hparams]:
-    """The direct subclass of Hparams from which `cls` is derived, such as EncoderHparams."""
+    """Return the direct subclass of Hparams from which `cls` is derived, such as EncoderHparams."""
     found = [base for base in cls.__mro__ if Hparams in base.__bases__]
     ours = [base for base in found if base.__module__.startswith("seqmodel.")]
     return [cls, *found, *ours][-1]
 
 
 def choices(kind: type[Hparams], classes: Iterable[type[Hparams]]) -> dict[str, type[Hparams]]:
-    """The classes that can be chosen for `kind`, by the word that selects each."""
+    """Return the classes that can be chosen for `kind`, by the word that selects each."""
     return {c.name: c for c in classes if issubclass(c, kind) and c.name is not None}
 
 
 def always(known: Iterable[type[Hparams]]) -> list[type[Hparams]]:
-    """The classes that every run has."""
+    """Return the classes that every run has."""
     ours = _ours(known)
     return [ours[name] for name in ALWAYS]
 
 
 def kinds(known: Iterable[type[Hparams]]) -> dict[str, type[Hparams]]:
-    """The base class of each role: task, dataset, encoder, ..."""
+    """Return the base class of each role: task, dataset, encoder, ..."""
     ours = _ours(known)
     return {role: ours[kind] for role, kind in ROLES.items()}
 
 
 def role_choices(known: Sequence[type[Hparams]]) -> dict[str, dict[str, type[Hparams]]]:
-    """For each role the classes that can be chosen, by the word that selects each."""
+    """Return for each role the classes that can be chosen, by the word that selects each."""
     return {role: choices(kind, known) for role, kind in kinds(known).items()}
 
 

@@ -76,27 +76,27 @@ class Run:
         self.guessed: Guessed | None = None
 
     def hparams(self, role: str) -> Hparams:
-        """The Hparams object from which the component of that role is built."""
+        """Return the Hparams object from which the component of that role is built."""
         return self.classes[role](**vars(self.values))
 
     def changed(self) -> dict[str, Any]:
-        """The values that differ from their defaults."""
+        """Return the values that differ from their defaults."""
         return changed_hparams(self.parser, self.values)
 
     def to_args(self) -> list[str]:
-        """The command line that describes this run."""
+        """Return the command line that describes this run."""
         return to_args(self.parser, self.values, self.brought)
 
     def canonical(self) -> str:
-        """The name of the run: the tracked values that differ from their defaults."""
+        """Return the name of the run: the tracked values that differ from their defaults."""
         return canonical_str(self.parser, self.values, self.workdir)
 
     def old_names(self) -> list[str]:
-        """The names that earlier versions gave to it, if they differ."""
+        """Return the names that earlier versions gave to it, if they differ."""
         return old_names(self.parser, self.values, self.workdir)
 
     def tracked_values(self) -> dict[str, Any]:
-        """The values that name it; each path has one spelling."""
+        """Return the values that name it; each path has one spelling."""
         return tracked_values(self.parser, self.values, self.workdir)
 
 
@@ -107,7 +107,7 @@ def resolve(
     header_of: HeaderOf = read_header,
     guesses: bool | None = None,
 ) -> Run:
-    """The run that a command line (list of words) or a dict of values describes, checked.
+    """Return the run that a command line (list of words) or a dict of values describes, checked.
 
     Values of `given` override those of the config file, which override those of a checkpoint.
     With files_here=False the files are on another host: their existence is not checked, and
@@ -150,7 +150,7 @@ def resolve(
 
 
 def resolve_data(given: Given) -> Run:
-    """The data of the run that `given` describes: no task is required, other values are kept.
+    """Return the data of the run that `given` describes: no task needed, other values are kept.
 
     Raises:
         HparamError: an unknown name, a bad value, or no dataset is chosen.
@@ -170,7 +170,7 @@ def resolve_data(given: Given) -> Run:
 def read_given(
     argv: Sequence[str], beside: Mapping[str, str], header_of: HeaderOf = read_header
 ) -> Words:
-    """The words of a command line with the hyperparameters of a run and other names.
+    """Return the words of a command line with the hyperparameters of a run and other names.
 
     Args:
         argv: the command line.
@@ -185,12 +185,12 @@ def read_given(
 
 
 def run_parser(given: Given) -> HparamParser:
-    """The combined parser for the choices made in `given` so far."""
+    """Return the combined parser for the choices made in `given` so far."""
     return _plan(given, complete=False).parser
 
 
 def choices_made(given: Given) -> tuple[list[type[Hparams]], dict[str, type[Hparams]]]:
-    """All known classes, and by role those that `given` has chosen so far."""
+    """Return all known classes, and by role those that `given` has chosen so far."""
     plan = _plan(given, complete=False)
     return plan.known, plan.classes
 
@@ -221,7 +221,7 @@ class _Plan:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Adds to an error that the data of the checkpoint are not used, if so."""
+        """Add to an error that the data of the checkpoint are not used, if so."""
         try:
             yield
         except HparamError as e:
@@ -233,14 +233,14 @@ class _Plan:
             ) from e
 
     def read(self) -> Namespace:
-        """All values: `given` overrides `below`, which overrides the defaults."""
+        """Return all values: `given` overrides `below`, which overrides the defaults."""
         refuse_stray(self.stray, self.parser.declared)
         return parse_dict(self.parser, {**self.below, **self.given})
 
 
 @lru_cache(maxsize=1)
 def _always_parser() -> HparamParser:
-    """The hyperparameters of every run, independent of its choices."""
+    """Return the hyperparameters of every run, independent of its choices."""
     parser = HparamParser()
     for cls in always(known_hparams()):
         parser.add_class(cls)
@@ -264,7 +264,7 @@ def _parser(
 
 
 def _label_kind(classes: Mapping[str, type[Hparams]]) -> str | None:
-    """The kind of labels that the task predicts."""
+    """Return the kind of labels that the task predicts."""
     return getattr(classes.get("task"), "label_kind", None)
 
 
@@ -356,7 +356,7 @@ def _ask(given: Given, header_of: HeaderOf, beside: Mapping[str, str] | None = N
 def _known(
     merged: Mapping[str, Any], records: Sequence[Source]
 ) -> tuple[list[type[Hparams]], list[str], Source | None]:
-    """All known classes, the imported plugins, and the file whose plugins were not imported."""
+    """Return known classes, the imported plugins, and the file whose plugins were not imported."""
     before = {plugin for record in records for plugin in record.plugins}
     if "plugins" in merged:
         return known_hparams(merged["plugins"], before=before), merged["plugins"], None
@@ -367,7 +367,7 @@ def _known(
 
 
 def _own_choices(given: Given) -> tuple[dict[str, Any], Config]:
-    """The values in `given` of the hyperparameters that decide on others, and its config file."""
+    """Return values in `given` of hyperparameters that decide on others, and its config file."""
     declared = _always_parser().declared
     takes = {n: declared[n].takes for n in (*ROLES, *TRUST, *CHECKPOINTS)}
     # other names are not known yet, so only these are read here
@@ -381,7 +381,7 @@ def _own_choices(given: Given) -> tuple[dict[str, Any], Config]:
 
 
 def _header(merged: Mapping[str, Any], header_of: HeaderOf) -> tuple[str, dict[str, Any]]:
-    """The path and the header of the checkpoint with precedence; empty without one."""
+    """Return the path and the header of the checkpoint with precedence; empty without one."""
     for name in CHECKPOINTS:
         if merged.get(name):
             return merged[name], header_of(merged[name])
@@ -395,7 +395,7 @@ def _inherited(
     known: list[type[Hparams]],
     given: Set[str],
 ) -> tuple[dict[str, Any], list[str]]:
-    """The hyperparameters that a checkpoint sets in a run, and the given options that replace data.
+    """Return hyperparameters that a checkpoint sets in a run, and given options that replace data.
 
     If files, splits or another kind of data are given, all files and splits of the checkpoint are
     left out; the second value that is returned lists the options that were given.
@@ -420,7 +420,7 @@ def _inherited(
 def _chosen(
     selected: Mapping[str, Any], known: list[type[Hparams]], *, complete: bool
 ) -> dict[str, type[Hparams]]:
-    """The class for each role: the chosen one, otherwise the usual one of the task."""
+    """Return the class for each role: the chosen one, otherwise the usual one of the task."""
     classes: dict[str, type[Hparams]] = {}
     for role, options in role_choices(known).items():
         word = selected.get(role, _always_parser().declared[role].default)
@@ -442,14 +442,14 @@ def _chosen(
 
 
 def _default_choice(role: str, classes: dict[str, type[Hparams]]) -> str | None:
-    """The default of a choice: the usual one of the task, so that giving it changes no name."""
+    """Return the default of a choice: the task's usual one, so that giving it changes no name."""
     task = classes.get("task")
     usual = task.usual.get(role) if task else None
     return usual or _always_parser().declared[role].default
 
 
 def _refuse_unknown(config: Mapping[str, Any], plan: _Plan) -> None:
-    """Distinguishes a name that another choice has from one that no choice has."""
+    """Distinguish a name that another choice has from one that no choice has."""
     if plan.parser.declared.keys() >= {*config, *plan.given}:
         return
     homes = _homes(tuple(plan.known))
@@ -478,13 +478,13 @@ def _refuse_strangers(names: Iterable[str], known: list[type[Hparams]]) -> None:
 
 @lru_cache(maxsize=8)
 def _declared(known: tuple[type[Hparams], ...]) -> dict[str, Hparam]:
-    """Every hyperparameter that a run can have, by name."""
+    """Return every hyperparameter that a run can have, by name."""
     return {n: h for cls in known for n, h in cls.default_hparams().declared.items()}
 
 
 @lru_cache(maxsize=8)
 def _homes(known: tuple[type[Hparams], ...]) -> dict[str, str]:
-    """Where each hyperparameter can be used: the choices that have it, or `seqmodel submit`."""
+    """Return where each hyperparameter is used: the choices that have it, or `seqmodel submit`."""
     choices: dict[str, list[str]] = {}
     for role, options in role_choices(known).items():
         for word, cls in options.items():

@@ -155,7 +155,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 
 
 def hint(name: str, known: Collection[str], prefix: str = "") -> str:
-    """`; did you mean 'lr'?`: a synonym of `name` among `known`, or the most similar name.
+    """Return `; did you mean 'lr'?`: a synonym of `name` among `known`, or the most similar name.
 
     `--batch-size`, `--Batch_Size` and `-batch_size` are read as `batch_size`.
     """

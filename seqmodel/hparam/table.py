@@ -69,7 +69,7 @@ def with_guesses(
     header: Mapping[str, Any],
     declared: Mapping[str, Hparam],
 ) -> tuple[Words, Guessed | None]:
-    """`words` with the values that are guessed for `--table`; unchanged without it.
+    """Return `words` with the values that are guessed for `--table`; unchanged without it.
 
     Args:
         words: the given words.
@@ -105,7 +105,7 @@ def with_guesses(
 def _brought(
     known: Mapping[str, Any], header: Mapping[str, Any], declared: Mapping[str, Hparam]
 ) -> dict[str, Any]:
-    """The values that a loaded checkpoint fixes, because its model is trained further."""
+    """Return the values that a loaded checkpoint fixes, because its model is trained further."""
     if not known.get("load_checkpoint_path"):
         return {}
     return {
@@ -120,7 +120,7 @@ def _brought(
 
 
 def _args(values: Mapping[str, Any], declared: Mapping[str, Hparam]) -> list[str]:
-    """The words of a command line; the items of a list follow its name if possible."""
+    """Return the words of a command line; the items of a list follow its name if possible."""
     found = []
     for name, value in values.items():
         texts = declared[name].texts(value) if name in declared else [str(value)]
@@ -133,7 +133,7 @@ def _args(values: Mapping[str, Any], declared: Mapping[str, Hparam]) -> list[str
 
 
 def wrapped(words: list[str]) -> str:
-    """A command line on several lines, which can be pasted into a shell."""
+    """Return a command line on several lines, which can be pasted into a shell."""
     lines = [""]
     for word in map(shlex.quote, words):
         if lines[-1] and len(lines[-1]) + len(word) + 1 > _WIDTH:

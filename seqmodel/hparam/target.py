@@ -9,7 +9,7 @@ from seqmodel.errors import HparamError
 
 
 def resolve_target(target: str | None) -> Any:
-    """The object that a `module:object` text names.
+    """Return the object that a `module:object` text names.
 
     Raises:
         HparamError: there is no such module or object, or the module calls sys.exit.

@@ -61,7 +61,7 @@ class MaskedHparams(TaskHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses combinations that cannot work."""
+        """Refuse combinations that cannot work."""
         total = values.mask_prop + values.random_prop + values.keep_prop
         if not 0 < total <= 1:
             raise HparamError(
@@ -85,7 +85,7 @@ class CausalHparams(TaskHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses combinations that cannot work."""
+        """Refuse combinations that cannot work."""
         _wants_decoder("causal", values, "position")
         if not values.causal:
             raise HparamError(
@@ -135,7 +135,7 @@ class LabelHparams(TaskHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses class weights that are all 0."""
+        """Refuse class weights that are all 0."""
         if values.class_weights and not any(values.class_weights):
             raise HparamError(
                 f"--class_weights: all {len(values.class_weights)} are 0, so nothing can be "
@@ -153,7 +153,7 @@ class ClassifyHparams(LabelHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses combinations that cannot work."""
+        """Refuse combinations that cannot work."""
         _wants_decoder("classify", values, "pooled", "binned")
 
 
@@ -167,7 +167,7 @@ class MultilabelHparams(LabelHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses combinations that cannot work."""
+        """Refuse combinations that cannot work."""
         _wants_decoder("multilabel", values, "pooled", "binned")
 
 
@@ -190,7 +190,7 @@ class RegressHparams(TaskHparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses combinations that cannot work."""
+        """Refuse combinations that cannot work."""
         _wants_decoder("regress", values, "pooled", "binned")
 
 

@@ -87,7 +87,7 @@ class RunHparams(Hparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses two sources of weights."""
+        """Refuse two sources of weights."""
         if values.load_checkpoint_path and values.load_encoder_from_checkpoint:
             raise HparamError(
                 "load_checkpoint_path and load_encoder_from_checkpoint are both set; "
@@ -179,7 +179,7 @@ class TrainerHparams(Hparams):
 
     @classmethod
     def check(cls, values: Namespace) -> None:
-        """Refuses --mode=test without a checkpoint."""
+        """Refuse --mode=test without a checkpoint."""
         given = values.load_checkpoint_path or values.resume_from_checkpoint
         if values.mode == "test" and not given:
             raise HparamError(

@@ -36,18 +36,18 @@ class Source(NamedTuple):
 
 
 def withheld(source: Source, declared: Mapping[str, Hparam]) -> Source:
-    """`source` with only those values that must not be used."""
+    """Return `source` with only those values that must not be used."""
     held = {n: v for n, v in source.values.items() if n in declared and not declared[n].inherited}
     return source._replace(values=held)
 
 
 def plugin_digests(plugins: Iterable[str]) -> dict[str, str | None]:
-    """The current digest of each plugin, for the record of a run and its checkpoints."""
+    """Return the current digest of each plugin, for the record of a run and its checkpoints."""
     return {plugin: plugin_digest(plugin, os.getcwd()) for plugin in plugins}
 
 
 def ask_for_plugins(held: Source) -> str:
-    """The message that names the plugins of a file and the option that imports them."""
+    """Return the message that names the plugins of a file and the option that imports them."""
     digests = held.digests if isinstance(held.digests, dict) else {}
     plugins = "; ".join(_about(plugin, digests.get(plugin)) for plugin in held.plugins)
     words = " ".join(f"--plugins={plugin}" for plugin in held.plugins)
@@ -59,7 +59,7 @@ def ask_for_plugins(held: Source) -> str:
 
 
 def refuse_withheld(held: Source, declared: Mapping[str, Hparam], given: Container[str]) -> None:
-    """Refuses a file with values that must be given again.
+    """Refuse a file with values that must be given again.
 
     Raises:
         HparamError: one of them differs from its default and was not given.

@@ -36,15 +36,15 @@ class ValueType:
     path_kind = ""
 
     def __call__(self, raw: object) -> object:
-        """The value that `raw` (text, or a Python value from a dict or a file) denotes."""
+        """Return the value that `raw` (text, or a Python value from a dict or a file) denotes."""
         raise NotImplementedError
 
     def text(self, value: object) -> str:
-        """The text from which a call returns `value`."""
+        """Return the text from which a call returns `value`."""
         return str(value)
 
     def refuse(self, raw: object) -> ArgumentTypeError:
-        """The error for `raw`, with what is valid and what was received."""
+        """Return the error for `raw`, with what is valid and what was received."""
         return ArgumentTypeError(f"must be {self.described}, got {raw!r}")
 
 
@@ -117,7 +117,7 @@ class _Batches(ValueType):
     metavar = "N|X"
 
     def __call__(self, raw: object) -> int | float | None:
-        """The count, or the proportion; None for 1.0, which is all of them."""
+        """Return the count, or the proportion; None for 1.0, which is all of them."""
         is_float = isinstance(raw, float) or (isinstance(raw, str) and not _is_integer(raw))
         value = _whole(raw)
         if value == 1 and is_float:
@@ -234,7 +234,7 @@ text = _Text()
 
 
 def path(kind: str = FILE, *, one_line: bool = False) -> ValueType:
-    """The type of paths of one of PATH_KINDS; a pathlib.Path becomes text.
+    """Return the type of paths of one of PATH_KINDS; a pathlib.Path becomes text.
 
     A run checks that a file to read exists before it starts, and a job copies it to its node.
     """
@@ -244,7 +244,7 @@ def path(kind: str = FILE, *, one_line: bool = False) -> ValueType:
 
 
 def integer(lo: int | None = None, hi: int | None = None) -> ValueType:
-    """The type of whole numbers in [lo, hi]; `1e6` and `3.0` are valid, True is not.
+    """Return the type of whole numbers in [lo, hi]; `1e6` and `3.0` are valid, True is not.
 
     A number with only a lower bound has at most 32 bits.
     """
@@ -252,17 +252,17 @@ def integer(lo: int | None = None, hi: int | None = None) -> ValueType:
 
 
 def batches() -> ValueType:
-    """The type of limits in batches, as Lightning has them: a count, or a proportion of all."""
+    """Return the type of limits in batches as in Lightning: a count, or a proportion of all."""
     return _Batches()
 
 
 def duration() -> ValueType:
-    """The type of times `DD:HH:MM:SS` above 0, kept as text."""
+    """Return the type of times `DD:HH:MM:SS` above 0, kept as text."""
     return _Duration()
 
 
 def spelled(**spellings: str) -> ValueType:
-    """The type of texts in which each key of `spellings` is another spelling of its value."""
+    """Return the type of texts where each key of `spellings` is another spelling of its value."""
     return _Spelled(spellings)
 
 
@@ -273,22 +273,22 @@ def number(
     open_lo: bool = False,
     open_hi: bool = False,
 ) -> ValueType:
-    """The type of finite floating-point numbers in [lo, hi]; the open ends are excluded."""
+    """Return the type of finite floating-point numbers in [lo, hi]; the open ends are excluded."""
     return _Number(lo, hi, open_lo, open_hi)
 
 
 def choice(inner: ValueType, choices: list[object]) -> ValueType:
-    """The type of `inner` values that are in `choices`."""
+    """Return the type of `inner` values that are in `choices`."""
     return _Choice(inner, choices)
 
 
 def optional(inner: ValueType) -> ValueType:
-    """The type of `inner` values and of None, written as empty text."""
+    """Return the type of `inner` values and of None, written as empty text."""
     return _Optional(inner)
 
 
 def value_type(declared: object) -> ValueType:
-    """The ValueType for a declared type: a ValueType, or str, int, float or bool."""
+    """Return the ValueType for a declared type: a ValueType, or str, int, float or bool."""
     if isinstance(declared, ValueType):
         return declared
     plain = {str: text, None: text, int: integer(), float: number(), bool: str2bool}
@@ -298,7 +298,7 @@ def value_type(declared: object) -> ValueType:
 
 
 def did_you_mean(word: object, known: list[str]) -> str:
-    """`; did you mean 'x'?` with the most similar of `known`, or an empty text."""
+    """Return `; did you mean 'x'?` with the most similar of `known`, or an empty text."""
     from difflib import get_close_matches
 
     near = get_close_matches(str(word), known, n=1, cutoff=0.5)

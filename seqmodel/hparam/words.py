@@ -44,7 +44,7 @@ class Words(NamedTuple):
 
 
 def one_spelling(values: Mapping[str, Value]) -> dict[str, Value]:
-    """`values` by their declared names: other spellings of a name are replaced.
+    """Return `values` by their declared names: other spellings of a name are replaced.
 
     Raises:
         HparamError: a name occurs in both spellings.
@@ -58,7 +58,7 @@ def one_spelling(values: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def read_words(argv: Sequence[str], takes: Mapping[str, str]) -> Words:
-    """Reads a command line.
+    """Read a command line.
 
     Args:
         argv: the words, without the program's name.
@@ -95,7 +95,7 @@ def read_words(argv: Sequence[str], takes: Mapping[str, str]) -> Words:
 
 
 def _take(found: Words, name: str, kind: str | None, behind: list[str], equals: bool) -> int:
-    """Records the value of a name; returns the number of separate words that it took."""
+    """Record the value of a name; return the number of separate words that it took."""
     used = behind
     if kind is None:
         found.unknown[name] = found.unknown.get(name, []) + behind
@@ -117,7 +117,7 @@ def _take(found: Words, name: str, kind: str | None, behind: list[str], equals: 
 
 
 def refuse_stray(free: Sequence[str], names: Iterable[str]) -> None:
-    """Refuses words that do not belong to a name.
+    """Refuse words that do not belong to a name.
 
     Raises:
         HparamError: there is one; the message suggests one of `names`.
