@@ -36,7 +36,10 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'seqmodel' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_LAZY[name]), name)
+    from seqmodel.heavy import heavy_imports
+
+    with heavy_imports():
+        return getattr(import_module(_LAZY[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -23,6 +23,7 @@ if __package__ in (None, ""):  # started as a script: its own folder would shado
     sys.path.append(sys.path.pop(0))
 
 from seqmodel.errors import DivergedError, SeqmodelError
+from seqmodel.heavy import heavy_imports
 from seqmodel.hparam.help import asked_help, help_text
 from seqmodel.hparam.resolve import resolve
 from seqmodel.hparam.verb import PARTED
@@ -56,8 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = resolve(argv)
         if run.guessed and not is_other_rank():
             print(plain(str(run.guessed)), flush=True)
-        from seqmodel.training.execute import execute
-        from seqmodel.trust.short import after_test
+        with heavy_imports(freeze=True):
+            from seqmodel.training.execute import execute
+            from seqmodel.trust.short import after_test
 
         execute(run, after_test)
     except SeqmodelError as e:

@@ -10,6 +10,7 @@ PACKAGE = Path(seqmodel.__file__).parent
 
 # rooms and modules by floor, the lowest first; a module imports from its own floor and those below
 FLOORS = (
+    ("heavy",),
     ("seqmodel", "errors", "moved", "terminal", "job.agent"),
     ("extras", "files", "formats", "rng", "webpage"),
     ("hparam",),

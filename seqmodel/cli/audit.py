@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from seqmodel.errors import HparamError
+from seqmodel.heavy import heavy_imports
 from seqmodel.hparam.audit import FAILED, AuditHparams, fail_on
 from seqmodel.hparam.convert import parse_dict
 from seqmodel.hparam.help import asked_help, help_text
@@ -41,7 +42,8 @@ def audit(argv: Sequence[str]) -> int:
     run = resolve_data(given) if given else None
     if run is not None and run.guessed:
         print(plain(str(run.guessed)), file=sys.stderr)
-    from seqmodel.trust.command import command
+    with heavy_imports(freeze=True):
+        from seqmodel.trust.command import command
 
     report, text = command(run, AuditHparams(**vars(own)), _looks(own.run))
     print(json.dumps(report) if own.json else plain(text))

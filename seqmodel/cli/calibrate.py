@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from seqmodel.cli.given import only
+from seqmodel.heavy import heavy_imports
 from seqmodel.hparam.help import asked_help, page
 from seqmodel.hparam.hparams import Hparams
 from seqmodel.hparam.parser import Hparam
@@ -33,7 +34,8 @@ def calibrate(argv: Sequence[str]) -> int:
     own = {n: OWN[n].default if x is None else OWN[n].value(x) for n, x in own.items()}
     given = {**words.values, **words.unknown}
     checkpoint = only(words.free, "calibrate") if words.free or not own["run"] else None
-    from seqmodel.trust.calibration import calibrate as fit
+    with heavy_imports(freeze=True):
+        from seqmodel.trust.calibration import calibrate as fit
 
     found = fit(checkpoint, run=own["run"] or None, **given)
     print(json.dumps({"path": found.path, **found.about}) if own["json"] else plain(str(found)))

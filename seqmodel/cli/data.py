@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from seqmodel.heavy import heavy_imports
 from seqmodel.hparam.help import asked_help, help_text
 from seqmodel.hparam.hparams import Hparams
 from seqmodel.hparam.parser import Hparam
@@ -37,8 +38,9 @@ def data(argv: Sequence[str]) -> int:
     run = resolve_data({**words.values, **words.unknown})
     if run.guessed:
         print(plain(str(run.guessed)), file=sys.stderr)
-    from seqmodel.dataset.build import build_data
-    from seqmodel.dataset.describe import as_text, describe
+    with heavy_imports(freeze=True):
+        from seqmodel.dataset.build import build_data
+        from seqmodel.dataset.describe import as_text, describe
 
     found = build_data(run)
     checked = {}

@@ -15,6 +15,7 @@ from importlib import import_module
 
 from seqmodel.cli.given import given
 from seqmodel.errors import HparamError
+from seqmodel.heavy import heavy_imports
 from seqmodel.hparam.attribute import AttributeHparams, MotifsHparams
 from seqmodel.hparam.infer import (
     ApplyHparams,
@@ -77,7 +78,8 @@ def export(argv: Sequence[str]) -> int:
     refuse_stray(words, vars(chosen))
     ExportHparams.checks(chosen)
     check_files(files_to_read(ExportHparams.default_hparams().declared, chosen))
-    from seqmodel.infer.export import command
+    with heavy_imports(freeze=True):
+        from seqmodel.infer.export import command
 
     written = command(ExportHparams(**vars(chosen)))
     for path in [] if chosen.json else written:
@@ -126,7 +128,9 @@ def apply_verb(argv: Sequence[str], cls: type[ApplyHparams], module: str) -> int
     cls.checks(chosen)
     files = files_to_read(cls.default_hparams().declared, chosen)
     check_files(x for x in files if x[1] != "-")  # stdin
-    counts = import_module(module).command(cls(**vars(chosen)))
+    with heavy_imports(freeze=True):
+        command = import_module(module).command
+    counts = command(cls(**vars(chosen)))
     if counts is None:
         done = {"part": chosen.part, "joined": False}
         say = f"part {chosen.part} is done; the process that ends last joins the parts"

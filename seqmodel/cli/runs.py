@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from seqmodel.cli.given import given, interface_of, only
 from seqmodel.errors import JobError
+from seqmodel.heavy import heavy_imports
 from seqmodel.hparam.hparams import Hparams
 from seqmodel.hparam.job import HostHparams
 from seqmodel.hparam.parser import HparamParser
@@ -189,7 +190,9 @@ def _compare(chosen: Namespace, words: Sequence[str]) -> int:
     for name in [name for name, value in given.items() if value]:
         raise JobError(f"{name} has no effect with --compare; leave it out")
     from seqmodel.job.results.text import as_text, write
-    from seqmodel.trust.compare import compare
+
+    with heavy_imports(freeze=True):
+        from seqmodel.trust.compare import compare
 
     found = compare(*chosen.compare)
     if chosen.out:

@@ -273,7 +273,11 @@ def packages() -> dict[str, str]:
 
     found: dict[str, str] = {}
     for distribution in distributions():  # in sys.path order: a venv first
-        found.setdefault(distribution.metadata["Name"], distribution.version)
+        # only the header: the library would parse the README below it, for each field again
+        header = (distribution.read_text("METADATA") or "").split("\n\n", 1)[0]
+        fields = dict(re.findall(r"^(Name|Version): *(\S.*)$", header, re.MULTILINE))
+        name = fields.get("Name") or distribution.metadata["Name"]
+        found.setdefault(name, fields.get("Version") or distribution.version)
     return {name: found[name] for name in sorted(found, key=str.lower)}
 
 

@@ -1,5 +1,6 @@
 """Which folder a run takes, and what its record says."""
 
+import importlib.metadata
 import json
 import subprocess
 import threading
@@ -117,6 +118,22 @@ def test_of_a_package_that_is_there_twice_the_imported_version_is_recorded(tmp_p
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: twice\nVersion: {version}\n")
         monkeypatch.syspath_prepend(tmp_path / version)
     assert run_folder.packages()["twice"] == "2.0"
+
+
+def test_the_packages_are_those_that_the_library_finds(tmp_path, monkeypatch):
+    egg = tmp_path / "old-3.egg-info"
+    egg.mkdir()
+    (egg / "PKG-INFO").write_text("Name: old\nVersion: 3\n")
+    other = tmp_path / "Other-1!2.0.dist-info"
+    other.mkdir()
+    text = "Version: 1!2.0+ü \nDescription: Name: a\n        Name: b\nName: Other\n\nName: c\n"
+    (other / "METADATA").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    expected = {}
+    for distribution in importlib.metadata.distributions():
+        expected.setdefault(distribution.metadata["Name"], distribution.version)
+    assert run_folder.packages() == expected
+    assert (expected["old"], expected["Other"]) == ("3", "1!2.0+ü")
 
 
 @pytest.fixture
