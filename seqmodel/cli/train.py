@@ -13,6 +13,8 @@ from seqmodel.run import main
 def train(argv: Sequence[str]) -> int:
     """Run `seqmodel run --table=FILE`; the file is the word without a name."""
     argv = list(argv)
+    if not argv:
+        raise HparamError("train needs a file or folder; give it as in: seqmodel train my.csv")
     if asked_help(argv) is not None:
         return main(argv)
     files = read_given(argv, {}).free

@@ -70,7 +70,10 @@ def split_by_words(texts: Sequence[str], where: Callable[[int], str]) -> np.ndar
     }
     for i, text in enumerate(texts):
         if text not in numbers:
-            raise IntervalError(f"{where(i)}: {text!r} is not a split; write train, valid or test")
+            raise IntervalError(
+                f"{where(i)}: {text!r} is not a split; write train, valid or test, or choose "
+                "another --split_column"
+            )
     return np.fromiter((numbers[x] for x in texts), np.uint8, len(texts))
 
 

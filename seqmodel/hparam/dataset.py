@@ -235,6 +235,9 @@ class LabelledHparams(KindHparams):
         """Refuse combinations that cannot work."""
         if values.balanced and values.weight_column:
             raise HparamError("--balanced and --weight_column are both set; give one of them")
+        twice = repeated(values.class_names)
+        if twice is not None:
+            raise HparamError(f"--class_names: {twice!r} occurs twice; name each class once")
         if values.label_kind != "class" and (values.balanced or values.class_names):
             name = "balanced" if values.balanced else "class_names"
             raise HparamError(f"--{name} needs --label_kind=class, not {values.label_kind}")

@@ -165,6 +165,15 @@ class TrainingHparams(Hparams):
             "stops early. If unset: no early stopping.",
         )
 
+    @classmethod
+    def check(cls, values: Namespace) -> None:
+        """Refuse a run without a step."""
+        if values.max_steps == 0:
+            raise HparamError(
+                "--max_steps=0 trains nothing; set at least 1, or -1 for no limit, or test a "
+                "model with --mode=test"
+            )
+
 
 class TrainerHparams(Hparams):
     """Folder, devices, logs and progress of a run."""
@@ -253,6 +262,7 @@ def _add_machine(parser: HparamParser) -> None:
     add = parser.add_argument
     add(
         "--accelerator",
+        type=spelled(cuda="gpu"),
         choices=["auto", "cpu", "gpu", "mps"],
         default="auto",
         help="Kind of device.",

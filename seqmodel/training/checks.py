@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def check_monitor(run: Run, parts: Parts) -> None:
-    """Check that the monitor is logged and that settings have the validation split they need.
+    """Check that the monitor is logged and that settings have the validation they need.
 
     A resumed run keeps such settings, because an earlier version accepted them.
 
     Raises:
-        HparamError: The task does not log `--monitor`, or there is no validation split.
+        HparamError: The task does not log `--monitor`, or the run does not validate.
     """
     v = run.values
     if v.mode != "train":
@@ -40,17 +40,36 @@ def check_monitor(run: Run, parts: Parts) -> None:
             f"--monitor={v.monitor}: the task {v.task} logs no such value; choose one of "
             f"{', '.join(names)}{did_you_mean(v.monitor, list(names))}"
         )
-    if "valid" not in parts.data.splits:
-        settings = {"--monitor": v.monitor, "--patience": v.patience}
-        settings["--schedule=plateau"] = v.schedule == "plateau"
-        for name in [name for name, value in settings.items() if value]:
-            without = f"{name} has no effect without a validation split"
-            if not v.resume_from_checkpoint:
-                raise HparamError(
-                    f"{without}; add one (with --valid_files, --valid_prop, --valid_contigs or "
-                    f"--split_column), or leave {name.split('=')[0]} out"
-                )
-            warnings.warn(without, stacklevel=2)
+    what = "without a validation split"
+    remedy = "add one (with --valid_files, --valid_prop, --valid_contigs or --split_column)"
+    too_late = ""
+    if "valid" in parts.data.splits:
+        too_late = _first_validation(run, parts)
+        if not too_late:
+            return
+        what, remedy = f"because {too_late} is after the end of the run", f"lower {too_late}"
+    settings = {"--monitor": v.monitor, "--patience": v.patience}
+    settings["--schedule=plateau"] = v.schedule == "plateau"
+    for name in [name for name, value in settings.items() if value]:
+        without = f"{name} has no effect {what}"
+        if not v.resume_from_checkpoint:
+            raise HparamError(f"{without}; {remedy}, or leave {name.split('=')[0]} out")
+        warnings.warn(without, stacklevel=2)
+    if too_late:
+        warnings.warn(f"the run does not validate, {what}; {remedy}", stacklevel=2)
+
+
+def _first_validation(run: Run, parts: Parts) -> str:
+    """Return the setting that puts the first validation after the end of the run, or ""."""
+    v = run.values
+    if v.max_steps >= 0 or v.fast_dev_run:
+        return ""  # the last step of --max_steps is validated
+    if isinstance(v.val_check_interval, int):
+        n_batches = len(parts.data.loader("train", world_size=v.devices * v.num_nodes))
+        too_late = v.val_check_interval > limited(n_batches, v.limit_train_batches) * v.max_epochs
+        return f"--val_check_interval={v.val_check_interval}" if too_late else ""
+    every = v.check_val_every_n_epoch
+    return f"--check_val_every_n_epoch={every}" if every > v.max_epochs else ""
 
 
 def check_bins(run: Run, parts: Parts) -> None:

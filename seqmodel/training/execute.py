@@ -270,7 +270,7 @@ def _weights(run: Run, trainer: Trainer) -> str:
             which = "lowest" if callback.mode == "min" else "highest"
             score = float(callback.best_model_score or 0.0)
             return f"best.ckpt, with the {which} {callback.monitor} ({score:.4f})"
-    return "the last ones, as no valid split has chosen others"
+    return "the last ones, as no validation has chosen others"
 
 
 def _left(run: Run, parts: Parts, trainer: Trainer, folder: Path) -> Iterator[str]:

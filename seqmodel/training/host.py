@@ -38,7 +38,7 @@ def check_host(run: Run) -> None:
         RunError: The package of a logger is missing.
     """
     v = run.values
-    _check_accelerator(v.accelerator, v.devices)
+    _check_accelerator(v.accelerator, v.devices, v.strategy)
     for name in ("devices", "n_workers", "n_threads"):
         check_number(name, getattr(v, name))
     _check_nodes(v.num_nodes)
@@ -103,7 +103,7 @@ def bare_trainer(run: Run, **more: Any) -> Trainer:
     )
 
 
-def _check_accelerator(accelerator: str, n_devices: int) -> None:
+def _check_accelerator(accelerator: str, n_devices: int, strategy: str) -> None:
     n_gpus, has_mps = torch.cuda.device_count(), torch.backends.mps.is_available()
     if accelerator == "gpu" and not (n_gpus or has_mps):
         why = "torch finds no GPU"
@@ -117,6 +117,10 @@ def _check_accelerator(accelerator: str, n_devices: int) -> None:
         raise HparamError(
             "--accelerator=mps: torch finds no Apple GPU on this host; set --accelerator=cpu or "
             "auto"
+        )
+    if strategy == "fsdp" and (accelerator in ("cpu", "mps") or not n_gpus):
+        raise HparamError(
+            "--strategy=fsdp needs GPUs, and this run has none; set --strategy=ddp or auto"
         )
     if accelerator == "cpu" or not (n_gpus or has_mps):
         return

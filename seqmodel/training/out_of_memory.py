@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 from seqmodel.errors import RunError
@@ -21,6 +23,6 @@ def explain_out_of_memory(error: BaseException) -> RunError | None:
     if not (on_cpu or on_device or isinstance(error, MemoryError)):
         return None
     where = "on the GPU" if on_device else "of this host"
-    asked = next((line.strip() for line in text.splitlines() if "allocate" in line), "")
-    said = f" ({asked[:120].rstrip('.')})" if asked else ""
+    asked = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)
+    said = f" ({asked[0].lower()})" if asked else ""
     return RunError(f"out of memory {where}{said}: {ADVICE}")

@@ -69,6 +69,7 @@ def test_the_file_may_stand_anywhere(here, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ([], "train needs a file or folder; give it as in: seqmodel train my.csv"),
         (["a.csv", "b.csv"], "train takes one file or folder, got 'a.csv' 'b.csv'"),
         (["missing.csv"], "missing.csv: cannot be read"),
         (["."], "the folder has no train.csv"),

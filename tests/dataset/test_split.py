@@ -14,7 +14,9 @@ def test_val_valid_and_dev_are_one_word():
     assert {split_of(x) for x in ("val", "valid", "dev", "Validation", " VAL ")} == {"valid"}
     assert split_of("other") is None
     assert split_by_words(["train", "dev", "test", "val"], str).tolist() == [0, 1, 2, 1]
-    with pytest.raises(IntervalError, match="row 1: 'tset' is not a split"):
+    with pytest.raises(
+        IntervalError, match="row 1: 'tset' is not a split.* or choose another --split_column"
+    ):
         split_by_words(["train", "tset"], lambda i: f"row {i}")
 
 

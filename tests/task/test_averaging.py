@@ -173,7 +173,7 @@ def test_running_out_of_memory_tells_what_lowers_it():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**55)
     told = explain_out_of_memory(caught.value)
-    assert "out of memory of this host" in str(told)
+    assert "out of memory of this host (tried to allocate 144115188075855872 bytes): " in str(told)
     for name in ("--batch_size", "--seq_len", "--checkpoint_activations", "--attention_window"):
         assert name in str(told)
     assert "\n" not in str(told)

@@ -28,11 +28,11 @@ def data(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("refused")
     rng = np.random.default_rng(0)
-    contigs = {name: "".join(rng.choice(list("ACGT"), 512)) for name in "ab"}
+    contigs = {name: "".join(rng.choice(list("ACGT"), 512)) for name in "abc"}
     (folder / "g.fa").write_text("".join(f">{name}\n{seq}\n" for name, seq in contigs.items()))
-    values = [(c, s, s + 16, float(rng.integers(9))) for c in "ab" for s in range(0, 512, 16)]
+    values = [(c, s, s + 16, float(rng.integers(9))) for c in "abc" for s in range(0, 512, 16)]
     file = pybigtools.open(str(folder / "t.bw"), "w")
-    file.write(dict.fromkeys("ab", 512), iter(values))
+    file.write(dict.fromkeys("abc", 512), iter(values))
     before = os.getcwd()
     os.chdir(folder)
     main([*DATA, *FAST, VALID, "--fast_dev_run=True"])  # makes the store
@@ -61,7 +61,8 @@ def refused(data, monkeypatch, capsys, args):
 HOST = {
     "--accelerator=gpu": "no GPU|built without CUDA",
     "--accelerator=mps": "no Apple GPU",
-    "--strategy=fsdp": "fsdp",
+    "--accelerator=cuda": "--accelerator=gpu: torch",
+    "--strategy=fsdp": "needs GPUs.* set --strategy=ddp or auto",
     "--devices=100000": "set --devices=",
     "--n_workers=200000": "this process has .* CPU.* set --n_workers=",
     "--n_threads=100000": "set --n_threads=",
@@ -76,8 +77,9 @@ HOST = {
     "--monitor=banana": "logs no such value",
     "--lr=1e39": "at most 3.4e.38",
     "--max_steps=99999999999": "2147483647",
+    "--max_steps=0": "--max_steps=0 trains nothing; set at least 1, or -1",
     "--batch_size=99999999999999999999": "2147483647",
-    "--warmup_steps=40": "--warmup_steps=40 of only 1 training steps",
+    "--warmup_steps=40": "--warmup_steps=40 of only 2 training steps",
     "--swa_start_prop=2": "must be a number in",
 }
 
@@ -129,6 +131,45 @@ def test_what_needs_a_validation_split_is_refused_without_one(data, monkeypatch,
     line = refused(data, monkeypatch, capsys, [*DATA, setting])
     assert line.startswith(f"HparamError: {setting.replace('=2', '').replace('=valid_loss', '')} ")
     assert "without a validation split; add one" in line
+
+
+LATE = ["--check_val_every_n_epoch=2", "--val_check_interval=3"]
+LATE += ["--val_check_interval=0.5 --check_val_every_n_epoch=2"]
+
+
+@pytest.mark.parametrize("late", LATE)
+def test_a_validation_after_the_end_of_the_run_is_no_validation(data, monkeypatch, capsys, late):
+    args = [*DATA, VALID, *late.split(), "--limit_train_batches=1", "--max_epochs=1"]
+    setting = late.split()[-1]
+    line = refused(data, monkeypatch, capsys, [*args, "--patience=2"])
+    assert line.endswith(
+        f"--patience has no effect because {setting} is after the end of the run; lower {setting}, "
+        "or leave --patience out"
+    )
+
+
+@pytest.mark.filterwarnings("default:the run does not validate")
+def test_a_run_that_does_not_validate_says_so(data, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(data)
+    args = [*DATA, *FAST, VALID, "--limit_train_batches=1", f"--default_root_dir={tmp_path}/r"]
+    assert main([*args, "--val_check_interval=2", "--test_contigs=a", "--train_contigs=c"]) == 0
+    printed = capsys.readouterr()
+    assert "the run does not validate, because --val_check_interval=2 is after the" in printed.err
+    assert "the last ones, as no validation has chosen others" in printed.out
+
+
+TABLE = ("--task=classify", "--dataset=table", "--train_files=t.csv")
+LABELS = {
+    "--class_names yes yes": "--class_names: 'yes' occurs twice; name each class once",
+    "--class_names a b": "t.csv line 2: label 'yes' is none of the classes a, b; correct it or",
+    "--class_names yes no --split_column=label": "or choose another --split_column",
+}
+
+
+@pytest.mark.parametrize("setting", LABELS)
+def test_labels_that_are_not_those_of_the_data_are_refused(data, monkeypatch, capsys, setting):
+    (data / "t.csv").write_text("sequence,label\nACGT,yes\nAACC,no\n")
+    assert LABELS[setting] in refused(data, monkeypatch, capsys, [*TABLE, *setting.split()])
 
 
 TRACKS = ("--task=profile", "--dataset=tracks", "--fasta=g.fa", "--tracks=t.bw", VALID)

@@ -228,7 +228,8 @@ def _no_class(text: str, names: Sequence[str] | None) -> str:
     if text.strip().lower() in MISSING:
         return f"label {text!r} is missing; remove the row"
     if names:
-        return f"label {text!r} is none of the classes {listed(names, 20)}"
+        known = listed(names, 20)
+        return f"label {text!r} is none of the classes {known}; correct it or --class_names"
     is_number = text.strip().lstrip("+-")[:1].isdigit()
     advice = (
         "--label_kind=real if the labels are numbers, --class_names if the classes have names"
