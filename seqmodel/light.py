@@ -5,7 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOMS = ("cli", "hparam", "job", "record", "report")
-_FILES = ("errors", "extras", "files", "heavy", "light", "moved", "run", "terminal", "webpage")
+_FILES = (
+    "errors",
+    "extras",
+    "files",
+    "heavy",
+    "light",
+    "moved",
+    "run",
+    "terminal",
+    "trials",
+    "webpage",
+)
 MODULES = (*_FILES, "trust.student", "trust.text")
 HEAVY = ("seqmodel.record.checkpoint",)
 

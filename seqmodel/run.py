@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 if __package__ in (None, ""):  # started as a script: its own folder would shadow other modules
     _here = os.path.dirname(os.path.abspath(__file__))
@@ -29,6 +30,10 @@ from seqmodel.hparam.resolve import resolve
 from seqmodel.hparam.verb import PARTED
 from seqmodel.record.folder import is_other_rank
 from seqmodel.terminal import plain, show_warning
+from seqmodel.trials import after_trials
+
+if TYPE_CHECKING:
+    from seqmodel.training.execute import AfterTest
 
 USAGE = """usage: seqmodel train FILE [--name=value ...]
        seqmodel run --task=TASK --dataset=KIND [--name=value ...]  (or python seqmodel/run.py ...)
@@ -42,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     warnings.showwarning = show_warning
     try:
+        if argv[:1] == ["after_trials"]:  # of a job
+            return after_trials(argv[1:], main, _heavy)
         if "--mode=predict" in argv or ("--mode", "predict") in pairwise(argv):
             from seqmodel.cli.infer import predict_as_run
 
@@ -57,16 +64,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = resolve(argv)
         if run.guessed and not is_other_rank():
             print(plain(str(run.guessed)), flush=True)
-        with heavy_imports(freeze=True):
-            from seqmodel.training.execute import execute
-            from seqmodel.trust.short import after_test
-
+        execute, after_test = _heavy()
         execute(run, after_test)
     except SeqmodelError as e:
         if not (isinstance(e, DivergedError) and is_other_rank()):  # all ranks see it at once
             print(plain(f"{type(e).__name__}: {e}"), file=sys.stderr)
         return e.exit_code
     return 0
+
+
+def _heavy() -> tuple[Callable[..., Any], AfterTest]:
+    """Return the functions that need torch: the run, and what it shows after its test."""
+    with heavy_imports(freeze=True):
+        from seqmodel.training.execute import execute
+        from seqmodel.trust.short import after_test
+    return execute, after_test
 
 
 if __name__ == "__main__":

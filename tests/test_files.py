@@ -459,6 +459,7 @@ ELSEWHERE = {
     ("job/search/record.py", "locked"): "a lock, without content",
     ("dataset/seq/store_build.py", "lock"): "a lock, without content",
     ("record/folder.py", "link_latest"): "a link, without content",
+    ("record/folder.py", "packages"): "the metadata of the installed packages",
     ("record/lock.py", "_open"): "a lock: each look asks the server anew",
     ("record/lock.py", "_machine"): "/proc",
     ("record/lock.py", "_start_of"): "/proc",

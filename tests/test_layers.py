@@ -24,6 +24,7 @@ FLOORS = (
     ("training",),
     ("infer",),
     ("trust",),
+    ("trials",),
     ("run",),
     ("job.script",),
     ("job",),

@@ -12,9 +12,20 @@ import signal
 import sys
 import time
 
+RUN = sys.argv[2]  # -u run.py ...
 
-def main():
-    words = sys.argv[3:]  # -u run.py ...
+
+def start():
+    words = sys.argv[3:]
+    if words[:1] != ["after_trials"]:
+        return main(words)
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(RUN))))
+    from seqmodel.trials import after_trials
+
+    return after_trials(words[1:], main, list)
+
+
+def main(words):
     args = dict(word[2:].split("=", 1) for word in words)
     root, behaviour = args.get("default_root_dir"), args.get("monitor", "ok")
     is_trial = args.get("fast_dev_run") == "True" or "max_steps" in args
@@ -27,7 +38,7 @@ def main():
         return 0
     os.makedirs(f"{root}/checkpoints", exist_ok=True)
     with open(f"{root}/argv.part", "w") as file:
-        json.dump({"argv": words, "cwd": os.getcwd(), "run": sys.argv[2]}, file)
+        json.dump({"argv": words, "cwd": os.getcwd(), "run": RUN}, file)
     os.replace(f"{root}/argv.part", f"{root}/argv.json")
     last = f"{root}/checkpoints/last.ckpt"
     step = read(last) if "resume_from_checkpoint" in args else 0
@@ -86,4 +97,4 @@ def save(path, step):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start())

@@ -133,7 +133,7 @@ def test_the_packages_are_those_that_the_library_finds(tmp_path, monkeypatch):
     for distribution in importlib.metadata.distributions():
         expected.setdefault(distribution.metadata["Name"], distribution.version)
     assert run_folder.packages() == expected
-    assert (expected["old"], expected["Other"]) == ("3", "1!2.0+ü")
+    assert (expected["old"], expected["Other"]) == ("3", "1!2.0+ü ")
 
 
 @pytest.fixture

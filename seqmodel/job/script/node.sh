@@ -31,14 +31,19 @@ job_main() {
     step environment environment_everywhere
     step staging stage_everywhere
     case ${args[0]} in [!-]*) run_verb ;; esac
+    trials=()
     if ! grep -q '^[0-9]* run' events; then # no attempt has passed its checks yet
         if [ "$fast_dev_run_first" = 1 ]; then check preflight "--fast_dev_run=True"; fi
         if [ "$checkpoint_check" = 1 ]; then check_resume; fi
     fi
-    phase=run
     resume_arguments
-    event "run$resumed"
-    run "${args[@]}" "--default_root_dir=$folder" ${resume[@]+"${resume[@]}"}
+    if [ "${#trials[@]}" = 0 ]; then
+        phase=run
+        event "run$resumed"
+        run "${args[@]}" "${resume[@]}"
+    else
+        run_after_trials
+    fi
     if [ "$code" = 75 ]; then put_back; fi
     finish
 }
@@ -162,6 +167,12 @@ stopped() { # before the run has started: nothing to save, and nothing is lost
 }
 
 check() { # check PHASE ARGS...: a short test of the run in a separate folder, which is removed
+    if forks; then
+        local name=$1
+        shift
+        trials+=("$name" $# "$@")
+        return
+    fi
     phase=$1
     shift
     local start=$SECONDS
@@ -169,6 +180,22 @@ check() { # check PHASE ARGS...: a short test of the run in a separate folder, w
     if [ -n "$signal" ]; then stopped; fi
     if [ "$code" != 0 ]; then finish; fi
     event "step phase=$phase seconds=$((SECONDS - start))"
+}
+
+forks() { # whether one process, which imports torch once, forks the checks and then is the run
+    # each rank of srun would have to wait for the others; on macOS a fork may not use Accelerate
+    [ "$(uname)" != Darwin ] && { [ "$n_ranks" = 1 ] || [ -z "${SLURM_JOB_ID-}" ]; }
+}
+
+run_after_trials() { # sets code, and phase to the last one that has begun
+    phase=${trials[0]}
+    rm -f -- "$node/phase"
+    run after_trials "$folder/events" "$node" "run$resumed" "${trials[@]}" \
+        run "${#resume[@]}" "${resume[@]}" -- "${args[@]}"
+    if [ -s "$node/phase" ]; then phase=$(< "$node/phase"); fi
+    if [ "$phase" = run ]; then return; fi
+    if [ -n "$signal" ]; then stopped; fi
+    finish
 }
 
 check_resume() { # two steps, save, resume, a third
@@ -189,15 +216,16 @@ run_verb() { # the verb finds the parts of earlier attempts, so all attempts are
     finish
 }
 
-resume_arguments() { # the newest checkpoint; without one the run restarts and old records are moved
+resume_arguments() { # the folder and the newest checkpoint, if any
+    # without one, the run restarts and old records are moved
     local name newest=''
-    resume=() resumed=''
+    resume=("--default_root_dir=$folder") resumed=''
     for name in best.ckpt last.ckpt; do
         name=$folder/checkpoints/$name
         if [ -s "$name" ] && ! [ "$newest" -nt "$name" ]; then newest=$name; fi
     done
     if [ -n "$newest" ]; then
-        resume=("--resume_from_checkpoint=$newest")
+        resume+=("--resume_from_checkpoint=$newest")
         resumed=" from=${newest##*/}"
     elif [ "$attempt" != 1 ]; then
         mkdir -p -- "$folder/before_attempt_$attempt"
