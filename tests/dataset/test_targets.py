@@ -377,7 +377,7 @@ def test_tracks_are_cached_and_made_anew_when_a_file_changed(folder, monkeypatch
     first = column(TrackData(hparams).loader("train", train=False))
     assert len(list(folder.glob("p.bw.*.npy"))) == 1
     with monkeypatch.context() as patch:
-        patch.setattr("seqmodel.dataset.track_data.fill_track", lambda *a: pytest.fail("read"))
+        patch.setattr("seqmodel.dataset.track_data.fill_tracks", lambda *a: pytest.fail("read"))
         assert np.array_equal(column(TrackData(hparams).loader("train", train=False)), first)
     write_bigwig("p.bw", LENGTHS, 9)
     assert not np.array_equal(column(TrackData(hparams).loader("train", train=False)), first)

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import io
 import json
+import mmap
 import os
 import warnings
 import zlib
@@ -35,6 +36,7 @@ from seqmodel.errors import LabelError
 from seqmodel.files import open_binary
 
 _MAGIC = b"SEQARRAY"
+_PART_BYTES = 1 << 26
 
 
 def key_of(*words: object) -> str:
@@ -209,12 +211,23 @@ def _write(
             array = np.memmap(out, dtype=dtype, mode="r+", offset=at, shape=shape)
             fill(array)
             array.flush()
-            sums.update(_bytes_of(array))
+            for i in range(0, n_bytes, _PART_BYTES):
+                sums.update(_bytes_of(array)[i : i + _PART_BYTES])
+                release(array)
         for source, path in zip(sources, files, strict=True):
             if not source.stamp.is_file(Stamp.of(path)):
                 raise LabelError(f"{path} changed while it was read; try again")
         out.seek(at + n_bytes)
         out.write(_End(sources, sums.sums()).written())
+
+
+def release(array: np.ndarray) -> None:
+    """Free the memory of a mapped array, or of a part of one; its values remain in the file."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 class MappedArray:

@@ -36,7 +36,7 @@ class BigWig:
         with reading(path, LabelError, "bigWig"):
             self.least = check_bigwig(np.memmap(path, dtype=np.uint8, mode="r"))
         self._file, self._is_pybigtools = _open(path)
-        with reading(path, LabelError, "bigWig"), _no_panic():
+        with reading(path, LabelError, "bigWig"), no_panic():
             there = dict(self._file.chroms())
         self._names = {contigs.numbers[x]: x for x in there if x in contigs.numbers}
         if not self._names:
@@ -62,8 +62,10 @@ class BigWig:
         name = self._names.get(contig)
         if name is None or start >= end:  # a contig without data may be missing
             return np.zeros(end - start)
-        with reading(self.path, LabelError, "bigWig"), _no_panic():
-            values = np.array(self._read(name, start, end), dtype=np.float64)
+        with reading(self.path, LabelError, "bigWig"), no_panic():
+            values = np.asarray(self._read(name, start, end), dtype=np.float64)
+        if np.isfinite(values.min()) and np.isfinite(values.max()):  # NaN has neither
+            return values
         infinite = np.flatnonzero(np.isinf(values))
         if len(infinite):
             raise LabelError(
@@ -95,7 +97,7 @@ def contigs_in(path: str) -> Contigs:
     with reading(path, LabelError, "bigWig"):
         check_bigwig(np.memmap(path, dtype=np.uint8, mode="r"))
     file, _ = _open(path)
-    with reading(path, LabelError, "bigWig"), _no_panic():
+    with reading(path, LabelError, "bigWig"), no_panic():
         found = dict(file.chroms())
         file.close()
     return Contigs(list(found), list(found.values()))
@@ -115,7 +117,7 @@ def _open(path: str) -> tuple[_File, bool]:
     except ImportError:
         pybigtools = None
     try:
-        with reading(path, LabelError, "bigWig"), _no_panic():
+        with reading(path, LabelError, "bigWig"), no_panic():
             if pybigtools is not None:
                 return pybigtools.open(os.fspath(path)), True
             import pyBigWig
@@ -125,9 +127,19 @@ def _open(path: str) -> tuple[_File, bool]:
         raise LabelError(missing(f"{path}: bigWig", "pybigtools", "tracks")) from e
 
 
+_holds = False
+
+
 @contextlib.contextmanager
-def _no_panic() -> Iterator[None]:
-    """Suppress what pybigtools writes to the standard error before it raises."""
+def no_panic() -> Iterator[None]:
+    """Suppress what pybigtools writes to the standard error before it raises.
+
+    A block within another has no effect: many calls are cheaper in one block.
+    """
+    global _holds
+    if _holds:
+        yield
+        return
     with contextlib.ExitStack() as stack:
         held = stack.enter_context(tempfile.TemporaryFile())
         try:
@@ -136,9 +148,11 @@ def _no_panic() -> Iterator[None]:
             yield
             return
         os.dup2(held.fileno(), 2)
+        _holds = True
         try:
             yield
         finally:
+            _holds = False
             os.dup2(before, 2)
             os.close(before)
             held.seek(0)
