@@ -11,7 +11,8 @@ the median of the ratios within each round, above 1 where ours is faster. `empty
 with one weight: milliseconds of a step in which nothing is computed, against Lightning's Trainer
 bare and at its defaults. `compiled` and `bf16` are ours again, with --compile or
 --precision=bf16-mixed. The extra `hf` is needed for hf_bert and hf_esm. `--sizes` replaces
-hyperparameters of the cases. On a card the clock is read when the card has done its work.
+hyperparameters of the cases. `contended` is benchmarks/contended.py: the demo's fine-tuning beside
+busy processes; it runs if it is named. On a card the clock is read when the card has done its work.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import argparse
 import json
 import logging
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -71,7 +73,7 @@ Contestant = Callable[[int], float]  # number of steps -> seconds that they took
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join([*CASES, "contended"]))
     parser.add_argument("--peers", nargs="*", default=PEERS["transformer_masked"])
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--steps", type=int, default=3)
@@ -82,6 +84,10 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     warnings.simplefilter("ignore")
     for case in args.cases or CASES:
+        if case == "contended":  # in processes of its own
+            words = [str(ROOT / "benchmarks/contended.py"), f"--rounds={args.rounds}"]
+            subprocess.run([sys.executable, *words], check=True)
+            continue
         with tempfile.TemporaryDirectory() as folder:
             if case == "empty_step":
                 empty_step(Path(folder), args)

@@ -464,6 +464,8 @@ ELSEWHERE = {
     ("record/lock.py", "_machine"): "/proc",
     ("record/lock.py", "_start_of"): "/proc",
     ("training/usage.py", "_peak_of_this"): "/proc",
+    ("training/threads.py", None): "/proc and /sys",
+    ("training/waiting.py", "_delays"): "/proc",
     ("cli/verbs.py", "main"): "/dev/null",
     ("report/page.py", "_asset"): "files of the package",
     ("record/checkpoint.py", "_write"): "into a file that files.writing opened",

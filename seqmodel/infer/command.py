@@ -14,8 +14,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any
 
-import torch
-
 from seqmodel import VERSION
 from seqmodel.errors import HparamError
 from seqmodel.files import sha256_of
@@ -26,6 +24,8 @@ from seqmodel.infer.formats import Rows
 from seqmodel.infer.model import Model, device_of, load
 from seqmodel.infer.parts import Parts, apply
 from seqmodel.training.host import check_number
+from seqmodel.training.threads import set_threads
+from seqmodel.training.waiting import considerate_waits
 
 _CHUNK_ROWS, _CHUNK_LETTERS = 8192, 1 << 24
 _DEVICES = {"auto": None, "cpu": "cpu", "gpu": "cuda", "mps": "mps"}
@@ -37,8 +37,7 @@ def model_of(hparams: ApplyHparams | ExportHparams) -> Model:
     Raises:
         CheckpointError, HparamError: See `load`.
     """
-    if hparams.n_threads:
-        torch.set_num_threads(hparams.n_threads)
+    set_threads(hparams.n_threads)
     return load(
         hparams.checkpoints,
         device=_DEVICES[hparams.accelerator],
@@ -110,7 +109,8 @@ def run(
     """
     gc.freeze()  # existing objects stay: collecting garbage in all of torch costs as much as a part
     try:
-        return apply(parts, shown(chunks, n_rows), compute)
+        with considerate_waits():
+            return apply(parts, shown(chunks, n_rows), compute)
     finally:
         gc.unfreeze()
 

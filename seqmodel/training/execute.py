@@ -51,9 +51,11 @@ from seqmodel.training.opening import entry, listed, opening
 from seqmodel.training.out_of_memory import explain_out_of_memory
 from seqmodel.training.predictions import NAME, scored_items, write_predictions
 from seqmodel.training.stopping import StopOnSignal
+from seqmodel.training.threads import VARIABLE
 from seqmodel.training.trainer import RunData, make_trainer
 from seqmodel.training.usage import Usage
 from seqmodel.training.used import used_settings
+from seqmodel.training.waiting import considerate_waits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,7 +167,7 @@ def _execute(
         parts.task.encoder.compile()  # in place, which keeps the names of the weights
     data = RunData(parts.data, run)
     on_cpu = trainer.strategy.root_device.type == "cpu"
-    with kept_memory() if on_cpu else nullcontext():
+    with kept_memory() if on_cpu else nullcontext(), considerate_waits():
         if run.values.mode == "train":
             trainer.fit(parts.task, datamodule=data, ckpt_path=run.values.resume_from_checkpoint)
         if "test" in parts.data.splits:
@@ -189,14 +191,16 @@ def _execute(
 @contextmanager
 def _process_as_it_was() -> Iterator[None]:
     """Restore process-wide settings after a run, because a notebook continues to use them."""
-    folder, n_threads = os.environ.get(FOLDER_VARIABLE), torch.get_num_threads()
+    variables = {name: os.environ.get(name) for name in (FOLDER_VARIABLE, VARIABLE)}
+    n_threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
     try:
         yield
     finally:
-        os.environ.pop(FOLDER_VARIABLE, None)
-        if folder is not None:
-            os.environ[FOLDER_VARIABLE] = folder
+        for name, value in variables.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
         torch.set_num_threads(n_threads)
         torch.use_deterministic_algorithms(deterministic)
 

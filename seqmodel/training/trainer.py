@@ -40,6 +40,7 @@ from seqmodel.training.host import bare_trainer
 from seqmodel.training.metrics_csv import MetricsCsv
 from seqmodel.training.progress import EpochLoss, EpochTable
 from seqmodel.training.stopping import StopOnSignal
+from seqmodel.training.threads import set_threads
 from seqmodel.training.usage import Usage
 
 if TYPE_CHECKING:
@@ -300,8 +301,6 @@ def make_trainer(
     """Return the Trainer of `run`, which writes into `folder` and ends if it loses `lock`."""
     lock = lock or FolderLock()
     v = run.values
-    if v.n_threads:
-        torch.set_num_threads(v.n_threads)
     shown = _shown(v.progress)
     trainer = bare_trainer(
         run,
@@ -316,6 +315,9 @@ def make_trainer(
         ],
         plugins=_plugins(),
     )
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    bound = environment is not None and environment.creates_processes_externally
+    set_threads(v.n_threads, trainer.num_devices, bound=bound)
     skip_idle_hooks(trainer.callbacks)  # type: ignore[attr-defined]  # set by a connector
     # with max_steps, Lightning would end a finished epoch again after resuming, and so skip the
     # data of the next; counted by epochs it does not, and max_steps still ends training
