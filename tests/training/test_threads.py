@@ -198,11 +198,11 @@ def test_a_wait_that_the_user_sets_is_left(host, monkeypatch):
 
 @pytest.mark.slow
 def test_the_benchmark_of_a_contended_host_ends_well():
-    words = [sys.executable, str(ROOT / "benchmarks/contended.py"), "--settings", "torch", "ours"]
+    words = [sys.executable, str(ROOT / "benchmarks/contended.py"), "--settings", "torch"]
     words += ["--busy", "0", "1", "--rounds=1", "--seconds=0.1", "--n_dims=4"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(x) for x in done.stdout.splitlines()]
-    names = ["torch_0", "torch_1", "ours_0", "ours_1"]
+    names = ["torch_0", "torch_1"]
     assert [x["case"] for x in lines] == [f"contended_{x}" for x in names]
-    assert all(x["ours"] > 0 and 0 < x["share"] for x in lines)
+    assert all(x["ours"] > 0 and x["share"] > 0 for x in lines)
