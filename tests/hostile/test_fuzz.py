@@ -76,6 +76,7 @@ def test_every_module_that_reads_a_file_is_damaged_or_said_not_to_be():
     assert set(OTHERS) <= modules
 
 
+@pytest.mark.slow
 def test_planted_faults_are_found():
     done = subprocess.run(
         [sys.executable, str(HERE / "planted.py")], capture_output=True, text=True, check=True

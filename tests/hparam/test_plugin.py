@@ -104,12 +104,14 @@ def test_a_plugin_that_imports_torch_is_refused_where_torch_is_installed(folder,
     assert "target" in last
 
 
+@pytest.mark.slow
 def test_torch_that_is_there_is_left_alone(folder):
     (folder / "heavy.py").write_text("import torch.nn.utils.rnn\n" + source())
     done = python(f"import torch; {READ}; import torch.utils.benchmark", folder)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_torch_can_be_imported_after_a_plugin_was_refused(folder):
     (folder / "heavy.py").write_text("import torch\n" + source())
     code = f"""

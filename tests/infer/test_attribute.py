@@ -97,7 +97,9 @@ def test_of_a_linear_model_every_method_gives_its_weights():
                                atol=1e-5)  # fmt: skip
 
 
-@pytest.mark.parametrize("baseline", ["uniform", "zeros", "shuffled"])
+@pytest.mark.parametrize(
+    "baseline", ["uniform", "zeros", pytest.param("shuffled", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("encoder", ["transformer", "dilated_conv", "cnn", "cnn-rc"])
 def test_integrated_gradients_sum_up_to_the_difference_from_the_baseline(encoder, baseline):
     transformer = TransformerHparams(n_layers=1, n_heads=2, **SMALL)

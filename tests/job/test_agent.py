@@ -231,6 +231,7 @@ def test_submitters_at_once_never_share_a_number(sshd, tmp_path):
     assert len(taken) == len(set(taken)) == 105
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_leaves_nothing_that_looks_whole(tmp_path):
     """`events` is the last file of a replicate, and the code is there whole or not at all."""
     draw = random.Random(5)

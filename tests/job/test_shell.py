@@ -202,6 +202,7 @@ def test_replicates_differ_in_their_seed_and_errors_do_not_count(shell_job):
     assert [(seed_of(r), r.version) for r in again] == [(7, 1), (8, 1)]
 
 
+@pytest.mark.slow
 def test_repeats_with_one_seed_are_made_if_asked_for(shell_job):
     made = shell_job.replicates(2, same_seed=True, **RUN)
     assert [(seed_of(r), r.version) for r in made] == [(0, 0), (0, 1)]
@@ -299,6 +300,7 @@ def test_without_staging_the_run_is_in_the_working_directory(shell_job, workdir)
     assert seen["run"].endswith("seqmodel/run.py")
 
 
+@pytest.mark.slow
 def test_resume_with_another_setting_writes_it_into_the_script(shell_job):
     replicate = shell_job.submit(**RUN, monitor="raise")
     wait_final(shell_job, [replicate])

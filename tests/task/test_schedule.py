@@ -102,7 +102,7 @@ def test_a_resumed_run_goes_on_with_the_schedule(tmp_path):
 LONGER = {"epochs": {"max_epochs": 4}, "steps": {"max_epochs": 10, "max_steps": 18}}
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("accumulate", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("longer", LONGER)
 @pytest.mark.parametrize("case", FORMS)
 def test_a_run_that_is_resumed_for_longer_has_the_rates_of_the_longer_schedule(

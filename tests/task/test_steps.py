@@ -25,7 +25,11 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize("clip", [None, 0.05], ids=["", "clipped"])
-@pytest.mark.parametrize("division", DIVISIONS, ids=str)
+@pytest.mark.parametrize(
+    "division",
+    [DIVISIONS[0], *(pytest.param(x, marks=pytest.mark.slow) for x in DIVISIONS[1:])],
+    ids=str,
+)
 @pytest.mark.parametrize("kind", TASKS)
 def test_accumulated_batches_are_one_large_batch(kind, division, clip, tmp_path):
     large, small, accumulate = division

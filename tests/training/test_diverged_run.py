@@ -267,7 +267,16 @@ def test_a_training_loss_may_be_the_monitor(folder, caplog):
 
 
 @pytest.mark.parametrize("valid", [[], ["--valid_contigs=b"]])
-@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "one_cycle", "inverse_sqrt"])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "cosine",
+        *(
+            pytest.param(x, marks=pytest.mark.slow)
+            for x in ("constant", "linear", "one_cycle", "inverse_sqrt")
+        ),
+    ],
+)
 def test_a_trial_has_the_schedule_of_the_run_that_it_tries(folder, monkeypatch, schedule, valid):
     from seqmodel.task import task
 

@@ -113,7 +113,7 @@ def test_windows_over_contigs_that_are_scored_are_counted(folder, capsys):
     assert not Path("again").exists()
 
 
-@pytest.mark.parametrize("dataset", ["table", "bed"])
+@pytest.mark.parametrize("dataset", ["table", pytest.param("bed", marks=pytest.mark.slow)])
 def test_files_of_other_splits_need_no_column_that_training_alone_uses(folder, dataset):
     """Weights of samples and words for splits."""
     words = ["train", "train", "valid", "test"]
@@ -161,7 +161,7 @@ def write_swapped(path, source):
 
 
 @NOTED
-@pytest.mark.parametrize("kind", ["multilabel", "real"])
+@pytest.mark.parametrize("kind", ["multilabel", pytest.param("real", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", ["test", "train"])
 def test_columns_in_another_order_are_put_in_that_of_the_model(folder, capsys, kind, mode):
     task = "multilabel" if kind == "multilabel" else "regress"

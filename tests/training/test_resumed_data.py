@@ -150,7 +150,9 @@ def test_leave_to_change_the_data_is_not_taken_from_a_record(folder):
     assert "--allow_changed_data=True" in record["_run"]["command"]
 
 
-@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(x, marks=[pytest.mark.slow] * (x != "table")) for x in RUNS]
+)
 def test_files_that_were_moved_are_the_same_data(folder, capsys, monkeypatch, kind):
     """The same contents below another folder: given by absolute paths, and from another cwd."""
     assert main([*RUNS[kind], *FAST, "--default_root_dir=run"]) == 0

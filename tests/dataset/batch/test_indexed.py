@@ -154,7 +154,7 @@ def test_about_half_of_the_items_are_read_as_the_reverse_complement(made):
     [
         *((kind, 0, None) for kind in MADE),
         *((kind, 2, "fork") for kind in MADE),
-        *((kind, 2, "spawn") for kind in ("tracks", "arrays")),
+        *(pytest.param(kind, 2, "spawn", marks=pytest.mark.slow) for kind in ("tracks", "arrays")),
     ],
 )
 def test_a_shuffled_loader_of_torch_reads_every_item_once(made, kind, n_workers, start_method):
@@ -248,6 +248,7 @@ PROGRAM = textwrap.dedent(
 )
 
 
+@pytest.mark.slow
 def test_two_ranks_with_the_sampler_of_torch_read_all_items(made, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)

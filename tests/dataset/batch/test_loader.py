@@ -96,7 +96,7 @@ def same(a, b):
         (1, "fork", 1),
         (2, "fork", 2),
         (4, "fork", 1),
-        (2, "spawn", 1),
+        pytest.param(2, "spawn", 1, marks=pytest.mark.slow),
         pytest.param(1, "spawn", 1, marks=pytest.mark.slow),
         pytest.param(4, "spawn", 2, marks=pytest.mark.slow),
     ],
