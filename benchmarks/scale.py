@@ -241,7 +241,7 @@ def run_child(name: str, words: list[str]) -> None:
 def write_genome(path: Path, n: int, lengths: list[int] = LENGTHS) -> list[int]:
     """About n bases in the proportions of GRCh38; runs of lower case of 300 bp, 5 % N."""
     rng = np.random.default_rng(0)
-    size = 64_000_000 if n > 64_000_000 else 1_000_000
+    size = LINE * (1_000_000 if n > 60_000_000 else 20_000)
     text = np.frombuffer(b"ACGT", np.uint8)[rng.integers(0, 4, size, dtype=np.uint8)]
     edges = np.cumsum(rng.geometric(1 / 300, 2 * size // 300))
     lower = np.searchsorted(edges, np.arange(size)) % 2 == 1
@@ -252,10 +252,10 @@ def write_genome(path: Path, n: int, lengths: list[int] = LENGTHS) -> list[int]:
         for name, length in zip(NAMES, lengths, strict=True):
             file.write(f">{name}\n".encode())
             begin = int(rng.integers(0, size))
-            for at in range(0, length, LINE * 1_000_000):
-                n_here = min(LINE * 1_000_000, length - at)
-                index = begin + at
-                part = np.concatenate([text[index % size :], text, text])[:n_here]
+            here = np.concatenate([text[begin:], text[:begin]])
+            for at in range(0, length, size):
+                n_here = min(size, length - at)
+                part = here[:n_here]
                 whole = n_here // LINE * LINE
                 lines = np.full((whole // LINE, LINE + 1), ord("\n"), np.uint8)
                 lines[:, :LINE] = part[:whole].reshape(-1, LINE)
