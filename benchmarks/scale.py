@@ -51,7 +51,7 @@ NAMES = [*(f"chr{x}" for x in (*range(1, 23), "X", "Y", "M")), *(f"chrUn_{i}" fo
 
 def memory_mb(name: str) -> float:
     """A value of /proc/self/status: VmRSS, VmHWM (its peak) or RssAnon (without mapped files)."""
-    lines = dict(x.split(":", 1) for x in open("/proc/self/status"))
+    lines = dict(x.split(":", 1) for x in Path("/proc/self/status").read_text().splitlines())
     return int(lines[name].split()[0]) / 1024
 
 
@@ -206,7 +206,17 @@ def fasta_data(fasta: str = "", bed: str = "", folder: str = ""):
 
 WORK = {
     x.__name__: x
-    for x in (build, faidx, samtools, first_batch, rates, table_data, pandas_bed, pandas_table, verb)
+    for x in (
+        build,
+        faidx,
+        samtools,
+        first_batch,
+        rates,
+        table_data,
+        pandas_bed,
+        pandas_table,
+        verb,
+    )
 }
 
 
@@ -266,7 +276,7 @@ def write_genome(path: Path, n: int, lengths: list[int] = LENGTHS) -> list[int]:
 
 
 def write_bed(path: Path, lengths: list[int], n: int) -> None:
-    """n random windows on both strands, in random order."""
+    """Random windows on both strands, in random order."""
     rng = np.random.default_rng(1)
     usable = np.array([x - LENGTH for x in lengths])
     p = usable / usable.sum()
@@ -299,7 +309,7 @@ def joined(columns: list) -> bytes:
 
 
 def write_table(path: Path, n: int) -> None:
-    """n rows of 200 bp with a class, as CSV."""
+    """Rows of 200 bp with a class, as CSV."""
     rng = np.random.default_rng(2)
     with path.open("wb") as file:
         file.write(b"sequence,label\n")

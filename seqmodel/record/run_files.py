@@ -67,7 +67,7 @@ def check_hparams(record: Mapping[str, Any]) -> None:
         Damaged: A field is invalid; the message names it.
     """
     for field, value in record.items():
-        if field != "_run":
+        if field != "_run" and not isinstance(value, (str, bool, type(None))):
             _check_plain(value, f"hparams.json: {field}", 0)
     _check(record, "hparams.json", {"monitor": _text, "task": _text, "encoder": _text})
     run = record.get("_run")

@@ -209,7 +209,7 @@ def _offending_line(result: Result) -> str:
 
 def _curves(result: Result, n_points: int) -> dict[str, list[list[float]]]:
     """{name: [steps, values]} of everything that was logged more than once."""
-    names = dict.fromkeys(n for row in result.rows for n in row if n not in ("epoch", "step"))
+    names = [n for n in result.summary.last if n not in ("epoch", "step")]
     found = {}
     for name in names:
         curve = [(x, y) for x, y in result.curve(name) if math.isfinite(y)]

@@ -120,7 +120,7 @@ def _scores(result: Result) -> list[str]:
     time_text = f"{seconds / HOUR_S:.1f} h" if seconds >= HOUR_S else f"{seconds / 60:.1f} min"
     return [
         sparkline([value for _, value in result.curve(name)]),
-        name if result.rows else "",
+        name if result.summary.n_rows else "",
         cell(result.last(name)),
         cell(result.best(name)),
         str(result.n_epochs or ""),

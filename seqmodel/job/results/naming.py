@@ -60,18 +60,31 @@ def varying(runs: Sequence[Hparams]) -> list[str]:
 
 def _varying(chosen: Sequence[Hparams]) -> list[str]:
     """Return the names of `chosen` whose value is not the same in all runs."""
-    values: dict[str, set[str]] = {}
+    first: dict[str, Any] = {}
+    found: dict[str, bool] = {}  # whether a name varies, in the order of its first occurrence
     counts: Counter[str] = Counter()
     for run in chosen:
+        counts.update(run.keys())
         for name, value in run.items():
-            values.setdefault(name, set()).add(json.dumps(value, sort_keys=True))
-            counts[name] += 1
+            if name not in found:
+                found[name], first[name] = False, value
+            elif not found[name] and not _is_same(value, first[name]):
+                found[name] = True
     left_out = untracked() | {"monitor"}
     return [
         name
-        for name in values
-        if (len(values[name]) > 1 or counts[name] < len(chosen)) and name not in left_out
+        for name, varies in found.items()
+        if (varies or counts[name] < len(chosen)) and name not in left_out
     ]
+
+
+def _is_same(a: object, b: object) -> bool:
+    """Return whether two values have the same text in JSON: 1 and 1.0 have not, nor True and 1."""
+    if type(a) is not type(b) or a != b:
+        return False
+    if not isinstance(a, (list, dict)) or not a:
+        return True
+    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
 
 
 def text(value: object) -> str:

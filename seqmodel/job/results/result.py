@@ -10,16 +10,15 @@ Only files are read, so this also works for a pulled folder, or one that run.py 
 
 from __future__ import annotations
 
-import csv
-import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 from seqmodel.errors import MissingError
 from seqmodel.job.events import parse_events
 from seqmodel.job.os_interface import Interface, LocalInterface
+from seqmodel.job.results.log import Summary, parse_columns, parse_rows, summary_of
 from seqmodel.job.state import Status, damaged, exception_line, status_of
 from seqmodel.record.run_files import (
     Damaged,
@@ -38,7 +37,6 @@ SMALL = ("events", "heartbeat")
 LOGS = ("stderr", "stdout")
 LOG_BYTES = 16 * 1024
 MAX_DEPTH = 5
-MAX_EPOCH = 1e9
 SILENT_S = 900  # a run without a job that has written nothing for this long has ended
 _SKIPPED = ("checkpoints", "lightning_logs", "mlruns", "wandb", "tensorboard", "__pycache__")
 # as in the task: see default_monitor and monitor_mode in seqmodel.task.task
@@ -95,7 +93,7 @@ class Result:
 
     def _forget(self) -> None:
         self.files = {name: self.files[name] for name in LOGS if name in self.files}
-        for name in ("hparams", "run", "rows"):
+        for name in ("hparams", "run", "summary"):
             self.__dict__.pop(name, None)
         self.record, self.job, self.usage, self.test_curves, self.audit = {}, {}, {}, {}, {}
 
@@ -130,20 +128,43 @@ class Result:
         digits = os.path.basename(self.folder).removeprefix("version_")
         return int(digits) if digits.isdecimal() else 0
 
-    @cached_property
+    @property
     def rows(self) -> list[dict[str, float]]:
         """The rows of metrics.csv as dicts, without missing values."""
-        return list(parse_rows(self.files.get("metrics.csv", b"")))
+        return parse_rows(self._log)
+
+    @property
+    def columns(self) -> dict[str, list[float | None]]:
+        """The columns of metrics.csv, which have one length; None is a missing value."""
+        return parse_columns(self._log)
+
+    @cached_property
+    def summary(self) -> Summary:
+        """What the tables show of metrics.csv."""
+        return summary_of(self._log)
+
+    @property
+    def _log(self) -> bytes:
+        return self.files.get("metrics.csv", b"")
 
     def curve(self, name: str) -> list[tuple[float, float]]:
         """Return (step, value) of a logged value, in the order of logging.
 
         The training loss comes from rows within epochs if there are at least two, else from epochs.
         """
-        rows = [row for row in self.rows if name in row and "step" in row]
-        if name == "train_loss" and sum("lr" in row for row in rows) > 1:
-            rows = [row for row in rows if "lr" in row]
-        return [(row["step"], row[name]) for row in rows]
+        columns = self.columns
+        if name not in columns or "step" not in columns:
+            return []
+        rates = columns.get("lr", [])
+        in_epochs = name == "train_loss" and _n_pairs(columns["step"], columns[name], rates) > 1
+        pairs = zip(
+            columns["step"], columns[name], rates if in_epochs else columns[name], strict=True
+        )
+        return [
+            (step, x)
+            for step, x, y in pairs
+            if step is not None and x is not None and y is not None
+        ]
 
     @property
     def monitor(self) -> str:
@@ -154,22 +175,17 @@ class Result:
 
     def last(self, name: str) -> float | None:
         """Return the last value that was logged under `name`."""
-        found = [row[name] for row in self.rows if name in row]
-        return found[-1] if found else None
+        return self.summary.last.get(name)
 
     def best(self, name: str) -> float | None:
         """Return the best finite value that was logged under `name`."""
-        found = [row[name] for row in self.rows if math.isfinite(row.get(name, math.nan))]
-        if not found:
-            return None
-        return min(found) if mode(name) == "min" else max(found)
+        found = self.summary.low if mode(name) == "min" else self.summary.high
+        return found.get(name)
 
     @property
     def n_epochs(self) -> int:
         """The number of epochs with logged values; the final test does not count."""
-        trained = [row for row in self.rows if not any(name.startswith("test_") for name in row)]
-        epochs = [row["epoch"] for row in trained if abs(row.get("epoch", math.inf)) < MAX_EPOCH]
-        return int(max(epochs, default=-1)) + 1
+        return self.summary.n_epochs
 
     @property
     def elapsed_s(self) -> float:
@@ -201,20 +217,19 @@ class Result:
     def _without_job(self, now: float) -> Status:
         """Return the state of a run without a job, from the files of run.py."""
         status = self._guess(now)
-        if self.rows:
-            status.metrics = {name: repr(value) for row in self.rows for name, value in row.items()}
+        status.metrics = {name: repr(value) for name, value in self.summary.last.items()}
         status.attempts = 1 if self.run else 0
         return status
 
     def _guess(self, now: float) -> Status:
         if not self.run:
             return Status(self.folder, "created", "not begun")
-        tested = bool(self.rows) and any(name.startswith("test_") for name in self.rows[-1])
+        tested = any(name.startswith("test_") for name in self.summary.ending)
         if self.usage.get("ended") or tested:
             return Status(self.folder, "complete")
         planned = self.hparams.get("max_epochs")
-        last = self.rows[-1] if self.rows else {}
-        if isinstance(planned, int) and self.n_epochs >= planned and "valid_loss" in last:
+        validated = "valid_loss" in self.summary.ending
+        if isinstance(planned, int) and self.n_epochs >= planned and validated:
             return Status(self.folder, "complete", "no test split")
         if self.modified and now - self.modified < SILENT_S:
             return Status(self.folder, "running", "no job: derived from the last line")
@@ -262,17 +277,18 @@ def _read_here(root: str) -> list[Result]:
     if os.path.islink(root) and os.path.basename(real).startswith("version_"):
         root = real  # out/latest is a link to another run
     found = []
-    for folder in sorted(_folders(root), key=_in_order):
-        files, problem = _files(folder)
+    there = dict(_folders(root))
+    for folder in sorted(there, key=_in_order):
+        files, problem = _files(folder, there[folder])
         modified = _modified(f"{folder}/metrics.csv")
         found.append(Result(folder, files, time.time(), modified, problem))
     return found
 
 
-def _files(folder: str) -> tuple[dict[str, bytes], str]:
+def _files(folder: str, there: Collection[str]) -> tuple[dict[str, bytes], str]:
     """Return the files of a run by name, and the error of the first file that cannot be read."""
     files, problem = {}, ""
-    for name in (*WHOLE, *SMALL, *LOGS):
+    for name in (x for x in (*WHOLE, *SMALL, *LOGS) if x in there):
         try:
             data = read_regular(f"{folder}/{name}", _tail if name in LOGS else None)
         except Damaged as e:
@@ -283,17 +299,17 @@ def _files(folder: str) -> tuple[dict[str, bytes], str]:
     return files, problem
 
 
-def _folders(root: str) -> Iterator[str]:
-    """List the run folders: those of jobs, and all others with an hparams.json."""
+def _folders(root: str) -> Iterator[tuple[str, set[str]]]:
+    """List the run folders, those of jobs and all others with an hparams.json, with their names."""
     waiting = [(root, 0)]
     while waiting:
         folder, depth = waiting.pop()
         names = set(_list(folder))
         if names & {"hparams.json", "events"}:
-            yield folder
+            yield folder, names
             continue
         if os.path.basename(folder).startswith("version_") and not names - {"submit.0"}:
-            yield folder  # reserved, but nothing is written yet
+            yield folder, names  # reserved, but nothing is written yet
             continue
         if depth < MAX_DEPTH:
             inner = [n for n in names if not n.startswith(".") and n not in _SKIPPED]
@@ -325,22 +341,9 @@ def _record(
     return found
 
 
-def parse_rows(data: bytes) -> Iterator[dict[str, float]]:
-    """Parse the rows of metrics.csv; damaged lines and an incomplete last line are skipped."""
-    text = data.decode("utf-8", "replace")
-    reader = csv.reader(text[: text.rfind("\n") + 1].splitlines())
-    columns: list[str] = []
-    while True:
-        try:
-            row = next(reader)
-            if not columns:
-                columns = row
-            elif len(row) == len(columns):
-                yield {name: float(text) for name, text in zip(columns, row, strict=True) if text}
-        except StopIteration:
-            return
-        except (ValueError, csv.Error):
-            continue
+def _n_pairs(*columns: Iterable[float | None]) -> int:
+    """Return the number of rows in which none of the columns is missing."""
+    return sum(None not in row for row in zip(*columns, strict=False))
 
 
 def _tail(file: Any, size: int) -> bytes:

@@ -67,8 +67,8 @@ class Results(list[Result]):
         """Return the test scores that any run has, without the scores of single targets."""
         names: dict[str, None] = {}
         for result in self:
-            for row in result.rows[-1:]:
-                names |= dict.fromkeys(n for n in row if n.startswith("test_") and "/" not in n)
+            ending = result.summary.ending
+            names |= dict.fromkeys(n for n in ending if n.startswith("test_") and "/" not in n)
         return sorted(names)
 
     def _row(self, result: Result, tests: Sequence[str]) -> Row:
@@ -79,7 +79,7 @@ class Results(list[Result]):
             "state": result.status.state,
             "reason": result.status.reason,
             **{name: plain(result.hparams.get(name)) for name in self.varying},
-            "monitor": monitor if result.rows else None,
+            "monitor": monitor if result.summary.n_rows else None,
             "best": result.best(monitor),
             "last": result.last(monitor),
             **{name: result.last(name) for name in tests},
@@ -102,7 +102,8 @@ class Results(list[Result]):
             pair = (result.hparams.get("seed", result.folder), row)
             groups.setdefault(group_key(result), []).append(pair)
         names = [name for name in self.varying if name != "seed"]
-        return [_group_row(g, names, self.test_columns()) for g in groups.values()]
+        tests = self.test_columns()
+        return [_group_row(group, names, tests) for group in groups.values()]
 
     def where(self, *conditions: str) -> Results:
         """Return the runs that satisfy all conditions: `state=complete`, `lr<1e-3`, `best>=0.9`.

@@ -26,7 +26,8 @@ from seqmodel.extras import optional
 from seqmodel.files import read_bytes, write_file
 from seqmodel.job.agent import CUT
 from seqmodel.job.job import Job
-from seqmodel.job.results.result import DEFAULT_MONITOR, mode, parse_rows, read_results
+from seqmodel.job.results.log import parse_rows
+from seqmodel.job.results.result import DEFAULT_MONITOR, mode, read_results
 from seqmodel.job.results.table import Results, results
 from seqmodel.job.search.fixed import rank, replicate_of, statuses
 from seqmodel.job.search.record import SearchRecord
@@ -253,7 +254,7 @@ class AdaptiveSearch:
                 interface = None if self.job.interface.is_local else self.job.interface
                 rows = read_results(folder, interface)[0].rows
             else:
-                rows = list(parse_rows(data))
+                rows = parse_rows(data)
             values = [row[self.metric] for row in rows if self.metric in row]
             found[folder] = [value for value in values if math.isfinite(value)]
         return found
