@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from sys import intern
 from typing import Any
 
 from seqmodel.errors import JobError
@@ -18,6 +19,7 @@ from seqmodel.job import agent
 MAX_DEPTH = 8  # nested lists in hparams.json
 MAX_SECONDS = 1e10  # 300 years
 MAX_COUNT = 2.0**62  # bytes, weights
+SHARED = 200  # characters of a text that records of many runs may have in common
 
 
 class Damaged(JobError):
@@ -49,7 +51,7 @@ def parse_object(data: bytes, name: str) -> dict[str, Any]:
     if not data:
         raise Damaged(f"{name}: the file is empty")
     try:
-        found = json.loads(data, parse_constant=str)
+        found = json.loads(data, parse_constant=str, object_pairs_hook=_shared)
         if b"\\ud" in data or b"\\uD" in data:
             json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError) as e:
@@ -155,6 +157,13 @@ def why(error: BaseException) -> str:
     if isinstance(error, JobError):
         return _one_line(error)
     return f"{type(error).__name__}: {_one_line(error)}"
+
+
+def _shared(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object whose names and short texts are those of all other records in memory."""
+    return {
+        intern(name): intern(x) if type(x) is str and len(x) <= SHARED else x for name, x in pairs
+    }
 
 
 def _check(record: Mapping[str, Any], name: str, fields: Mapping[str, _Field]) -> None:

@@ -37,10 +37,10 @@ def content(results: Results, root: str, *, here: bool = False) -> dict[str, Any
     common = _common(results)
     runs = _runs(results, found, common)
     pairs = list(zip(results, runs, strict=True))
-    described = [
-        family(name, [pair for pair in pairs if pair[1]["family"] == i])
-        for i, name in enumerate(found)
-    ]
+    members: list[list[tuple[Result, dict[str, Any]]]] = [[] for _ in found]
+    for pair in pairs:
+        members[pair[1]["family"]].append(pair)
+    described = [family(name, own) for name, own in zip(found, members, strict=True)]
     for item in described if here else []:
         item["predictions"] = _predictions(item, results)
     return {
@@ -82,10 +82,12 @@ def _runs(
         _run(result, row, common, n_points, log_bytes)
         for result, row in zip(results, results.rows(), strict=True)
     ]
+    numbers = {name: i for i, name in enumerate(found)}
+    groups: list[list[int]] = [[] for _ in found]
     for i, run in enumerate(runs):
-        run |= {"id": i, "family": found.index(family_of(results[i]))}
-    for number in range(len(found)):
-        members = [i for i, run in enumerate(runs) if run["family"] == number]
+        run |= {"id": i, "family": numbers[family_of(results[i])]}
+        groups[run["family"]].append(i)
+    for members in groups:
         for i, label in zip(members, labels([results[i] for i in members]), strict=True):
             runs[i]["label"] = label
     return runs

@@ -6,6 +6,7 @@ Runs of one task and one monitored score make a family; only within a family are
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,8 +32,8 @@ def family_of(result: Result) -> tuple[str, str]:
 
 def families(results: Sequence[Result]) -> list[tuple[str, str]]:
     """(task, monitored score) of all families: the largest first, those without a record last."""
-    found = [family_of(result) for result in results]
-    return sorted(set(found), key=lambda f: (not f[0], -found.count(f), f))
+    counts = Counter(family_of(result) for result in results)
+    return sorted(counts, key=lambda f: (not f[0], -counts[f], f))
 
 
 def labels(results: Sequence[Result], *, seed: bool = True) -> list[str]:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from seqmodel.job.results.result import Result
+from seqmodel.job.results.result import Result, read_results
 
 if TYPE_CHECKING:
     from seqmodel.job.job import Job
@@ -102,7 +102,7 @@ class Advice:
 def advise(found: Sequence[Result]) -> Advice:
     """Return advice from the complete runs."""
     done = [r for r in found if r.status.state == "complete" and r.elapsed_s > 0]
-    return Advice(done[-MAX_READ:])
+    return Advice(sorted(done, key=lambda r: r.modified)[-MAX_READ:])
 
 
 def submit_line(job: Job, runs: Sequence[Mapping[str, object]]) -> str:
@@ -110,12 +110,10 @@ def submit_line(job: Job, runs: Sequence[Mapping[str, object]]) -> str:
 
     Runs of the same task and encoder are compared, if present.
     """
-    from seqmodel.job.results.table import results
-
     root = job.find_root()
     if not runs or not os.path.isdir(root):
         return ""
-    found = [r for r in results(root) if r.status.state == "complete"]
+    found = [r for r in read_results(root, newest=MAX_READ) if r.status.state == "complete"]
     alike = [r for r in found if _alike(r, runs[0])]
     advice = advise(alike or found)
     if not advice.n:

@@ -242,18 +242,21 @@ def mode(name: str) -> str:
     return "min" if name.endswith(_LOW_IS_GOOD) else "max"
 
 
-def read_results(root: str = "out", interface: Interface | None = None) -> list[Result]:
+def read_results(
+    root: str = "out", interface: Interface | None = None, *, newest: int | None = None
+) -> list[Result]:
     """Read all runs below `root`, in the order of their folders; jobs of verbs are not runs.
 
     Args:
         root: A job_out_dir, a run folder, or any folder that has run folders below it.
         interface: Interface of the host that has the folder. If unset: this host.
+        newest: On this host, read only this many runs, those that logged a value last.
 
     Raises:
         MissingError: The folder does not exist.
     """
     if interface is None or isinstance(interface, LocalInterface):
-        return [result for result in _read_here(root) if not result.is_verb]
+        return [result for result in _read_here(root, newest) if not result.is_verb]
     snapshot = interface.snapshot(root, (*WHOLE, *SMALL, *LOGS), whole=WHOLE)
     found = [
         Result(
@@ -267,7 +270,7 @@ def read_results(root: str = "out", interface: Interface | None = None) -> list[
     return [result for result in found if not result.is_verb]
 
 
-def _read_here(root: str) -> list[Result]:
+def _read_here(root: str, newest: int | None) -> list[Result]:
     import time
 
     root = os.path.abspath(os.path.expanduser(root))
@@ -278,10 +281,11 @@ def _read_here(root: str) -> list[Result]:
         root = real  # out/latest is a link to another run
     found = []
     there = dict(_folders(root))
-    for folder in sorted(there, key=_in_order):
+    times = {folder: _modified(f"{folder}/metrics.csv") for folder in there}
+    chosen = sorted(there, key=times.__getitem__, reverse=True)[:newest]
+    for folder in sorted(chosen, key=_in_order):
         files, problem = _files(folder, there[folder])
-        modified = _modified(f"{folder}/metrics.csv")
-        found.append(Result(folder, files, time.time(), modified, problem))
+        found.append(Result(folder, files, time.time(), times[folder], problem))
     return found
 
 

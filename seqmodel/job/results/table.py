@@ -60,6 +60,10 @@ class Results(list[Result]):
 
     def rows(self) -> list[Row]:
         """Return one plain dict per replicate; missing values are None."""
+        return [dict(row) for row in self._rows]
+
+    @cached_property
+    def _rows(self) -> list[Row]:
         tests = self.test_columns()
         return [self._row(result, tests) for result in self]
 
@@ -113,6 +117,8 @@ class Results(list[Result]):
         Raises:
             JobError: A condition is invalid, or names neither a column nor a hyperparameter.
         """
+        if not conditions:
+            return Results(self)
         rows = self._wide_rows()
         tests = [_condition(text, rows) for text in conditions]
         kept = [r for r, row in zip(self, rows, strict=True) if all(t(row) for t in tests)]
