@@ -1,10 +1,12 @@
+import os
+
 import run_folders
 from search_helpers import BASE
 
 from seqmodel.cli.verbs import main
 from seqmodel.job import search
 from seqmodel.job.results import results
-from seqmodel.job.results.advise import advise
+from seqmodel.job.results.advise import advise, submit_line
 
 
 def test_it_is_told_from_the_complete_runs(tmp_path, capsys):
@@ -34,3 +36,13 @@ def test_a_search_says_what_it_will_cost(job, workdir):
     assert "2 runs like them: 0.167 hours" in found.text()
     assert "slurm_mem='2G'" in found.text()
     found.wait(timeout_s=60)
+
+
+def test_the_newest_runs_of_a_long_history_count(job, workdir, monkeypatch):
+    monkeypatch.setattr("seqmodel.job.results.advise.MAX_READ", 1)
+    for seed, hours in ((0, 2), (1, 1), (2, 3)):  # the newest is in the middle of the folders
+        folder = run_folders.write_run(workdir / "out", task="masked", seed=seed, level=0.5 + seed)
+        modified = run_folders.T0 - 3600 * hours
+        os.utime(folder / "metrics.csv", (modified, modified))
+    assert advise(results(str(workdir / "out"))).memory == "4G"  # 2.5 GB and a quarter
+    assert "slurm_mem='4G'" in submit_line(job, [BASE])
