@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 # C0 and C1 controls except tab and newline, and marks that change the direction of text
 _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_OVERWRITTEN = re.compile(r"[^\n]*\r(?=[^\n])")
+_OVERWRITTEN = re.compile(r"^[^\n]*\r(?=[^\n])", re.M)  # ^: one attempt a line
 
 
 def plain(text: str) -> str:

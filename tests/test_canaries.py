@@ -135,7 +135,8 @@ def test_what_steers_a_terminal_is_written_out():
     assert plain("a\x1b[2J\nb\tc\x9b\u202e") == "a\\x1b[2J\nb\tc\\x9b\\u202e"
     assert plain_line("a\nb") == "a\\nb"
     assert plain_log("10%\r50%\r100%\nend\r\n\x07") == "100%\nend\n\\x07"
-    for ours in ("ä é ü — 中文 ▁▂▃ 🧬", "a" * 100):
+    assert plain_log("1%\r2%\r\n3%\r") == "2%\n3%\\x0d"
+    for ours in ("ä é ü — 中文 ▁▂▃ 🧬", "a" * 2_000_000):
         assert plain_log(ours) == ours
 
 

@@ -136,7 +136,7 @@ def failures(pairs: Sequence[Pair], names: Sequence[str]) -> list[dict[str, Any]
 
 
 def _cause(run: Run) -> tuple[str, ...]:
-    return tuple(_PARTICULAR.sub("#", run[key]) for key in ("state", "reason", "detail"))
+    return tuple(_PARTICULAR.sub("#", run[key][:500]) for key in ("state", "reason", "detail"))
 
 
 def _failure(group: Sequence[Pair], names: Sequence[str]) -> dict[str, Any]:

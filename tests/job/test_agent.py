@@ -193,6 +193,14 @@ def test_tail_is_that_of_the_program_tail(tmp_path, n_lines, end):
     assert agent.tail(str(path), n_lines) == shown.stdout
 
 
+def test_tail_of_a_line_without_end_is_its_last_megabytes(tmp_path):
+    path = tmp_path / "log"
+    path.write_bytes(b"a line\n" + b"x" * 9_000_000)
+    shown = agent.tail(str(path), 40)
+    assert set(shown) == {ord("x")}
+    assert len(shown) == agent.TAIL_BYTES
+
+
 def test_a_thousand_replicates_are_one_connection_each_way(ssh, tmp_path):
     names = [f"run {i % 10}" for i in range(1000)]
     place = ssh.call(
