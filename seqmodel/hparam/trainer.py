@@ -273,7 +273,9 @@ def _add_machine(parser: HparamParser) -> None:
         "--strategy",
         choices=["auto", "ddp", "fsdp"],
         default="auto",
-        help="How several devices share the work.",
+        help="How several devices share the work. ddp: each device has all weights. fsdp: each "
+        "device has a part of the weights, gradients and optimizer states, which saves memory. "
+        "auto: ddp for several devices.",
     )
     add(
         "--n_workers",

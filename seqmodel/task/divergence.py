@@ -62,6 +62,8 @@ def first_not_finite(task: Scoring, batches: Iterable[Batch] = ()) -> str:
     bad = [name for name, x in weights if not _is_finite(x)]
     if bad:
         return f"weights {bad[0]} ({len(bad)} of {len(weights)} tensors have such values)"
+    if any(hasattr(x, "full_tensor") for _, x in task.named_parameters()):
+        batches = ()  # a forward pass needs all ranks, and only some may have a bad batch
     for batch in batches:
         found = _in_batch(task, batch)
         if found:
@@ -107,4 +109,6 @@ def _watched(task: Scoring) -> Iterator[list[str]]:
 def _is_finite(x: Any) -> bool:
     if not isinstance(x, Tensor) or not (x.is_floating_point() or x.is_complex()):
         return True
-    return bool(x.detach().isfinite().all())
+    found = x.detach().isfinite().all()
+    # of all ranks, where each has a shard
+    return bool(found.full_tensor() if hasattr(found, "full_tensor") else found)

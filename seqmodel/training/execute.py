@@ -250,6 +250,10 @@ def _test(
     if best is not None:
         trainer.strategy.barrier()  # only the first rank writes it
         saved = load(best)
+        if run.values.strategy == "fsdp":
+            from seqmodel.training.sharded import as_shards
+
+            saved["state_dict"] = as_shards(parts.task, saved["state_dict"])
         put_weights(parts.task, saved, best, alphabet=parts.data.alphabet.to_dict())
         weights += f", of epoch {saved['epoch'] + 1}, step {saved['global_step']:,}"
     trainer.test(parts.task, datamodule=data, verbose=False)

@@ -21,6 +21,7 @@ from lightning_fabric.plugins.environments import (
     TorchElasticEnvironment,
 )
 from pytorch_lightning import Trainer
+from pytorch_lightning.strategies import Strategy
 
 from seqmodel.errors import HparamError, RunError
 from seqmodel.extras import missing
@@ -38,10 +39,14 @@ def check_host(run: Run) -> None:
         RunError: The package of a logger is missing.
     """
     v = run.values
-    _check_accelerator(v.accelerator, v.devices, v.strategy)
+    _check_accelerator(v.accelerator, v.devices)
     for name in ("devices", "n_workers", "n_threads"):
         check_number(name, getattr(v, name))
     _check_nodes(v.num_nodes)
+    if v.strategy == "fsdp":
+        from seqmodel.training.sharded import check_sharded
+
+        check_sharded(run)
     if not v.fast_dev_run:
         for name in v.logger:
             _check_logger(name)
@@ -78,7 +83,7 @@ def bare_trainer(run: Run, **more: Any) -> Trainer:
         accelerator=v.accelerator,
         devices=v.devices,
         num_nodes=v.num_nodes,
-        strategy=v.strategy,
+        strategy=_sharded() if v.strategy == "fsdp" else v.strategy,
         precision=v.precision,
         max_epochs=v.max_epochs,
         max_steps=v.max_steps,
@@ -103,7 +108,13 @@ def bare_trainer(run: Run, **more: Any) -> Trainer:
     )
 
 
-def _check_accelerator(accelerator: str, n_devices: int, strategy: str) -> None:
+def _sharded() -> Strategy:
+    from seqmodel.training.sharded import ShardedStrategy  # only this strategy needs it
+
+    return ShardedStrategy()
+
+
+def _check_accelerator(accelerator: str, n_devices: int) -> None:
     n_gpus, has_mps = torch.cuda.device_count(), torch.backends.mps.is_available()
     if accelerator == "gpu" and not (n_gpus or has_mps):
         why = "torch finds no GPU"
@@ -117,10 +128,6 @@ def _check_accelerator(accelerator: str, n_devices: int, strategy: str) -> None:
         raise HparamError(
             "--accelerator=mps: torch finds no Apple GPU on this host; set --accelerator=cpu or "
             "auto"
-        )
-    if strategy == "fsdp" and (accelerator in ("cpu", "mps") or not n_gpus):
-        raise HparamError(
-            "--strategy=fsdp needs GPUs, and this run has none; set --strategy=ddp or auto"
         )
     if accelerator == "cpu" or not (n_gpus or has_mps):
         return

@@ -75,6 +75,19 @@ def test_a_compiled_run_learns_as_one_that_is_not(run, accelerator):
     assert losses("compiled") == pytest.approx(losses("plain"), rel=1e-3)
 
 
+def test_one_rank_of_a_strategy_learns_as_the_device_alone(run, accelerator):
+    assert run(*RUN, "--default_root_dir=auto") == 0
+    for strategy in ("ddp", "fsdp"):
+        # a process of its own, as its process group stays until its end
+        args = [*RUN, f"--default_root_dir={strategy}", f"--strategy={strategy}"]
+        args.append(f"--accelerator={accelerator}")
+        command = [sys.executable, str(ROOT / "seqmodel/run.py"), *args]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+        assert done.returncode == 0, done.stderr
+        assert losses(strategy) == pytest.approx(losses("auto"), rel=1e-3)
+        assert torch.allclose(weights(strategy), weights("auto"), rtol=1e-3, atol=1e-4)
+
+
 def test_a_run_resumed_within_an_epoch_is_the_run_that_was_not_broken_off(
     run, monkeypatch, record_property
 ):

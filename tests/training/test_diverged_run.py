@@ -125,9 +125,10 @@ def test_the_layer_of_a_bad_validation_batch_is_found_in_the_batches_again(
 
 
 @pytest.mark.slow
-def test_of_several_ranks_one_says_the_line(folder):
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_of_several_ranks_one_says_the_line(folder, strategy):
     wild = ["--optimiser=sgd", "--lr=1e30", "--gradient_clip_val=0", "--log_every_n_steps=1"]
-    ranks = ["--devices=2", "--accelerator=cpu", "--strategy=ddp", "--default_root_dir=r"]
+    ranks = ["--devices=2", "--accelerator=cpu", f"--strategy={strategy}", "--default_root_dir=r"]
     command = [sys.executable, str(ROOT / "seqmodel/run.py"), *MASKED, *SMALL, *wild, *ranks]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 3, done.stderr

@@ -62,7 +62,6 @@ HOST = {
     "--accelerator=gpu": "no GPU|built without CUDA",
     "--accelerator=mps": "no Apple GPU",
     "--accelerator=cuda": "--accelerator=gpu: torch",
-    "--strategy=fsdp": "needs GPUs.* set --strategy=ddp or auto",
     "--devices=100000": "set --devices=",
     "--n_workers=200000": "this process has .* CPU.* set --n_workers=",
     "--n_threads=100000": "set --n_threads=",
@@ -92,6 +91,15 @@ def test_what_this_host_cannot_do_is_refused(data, monkeypatch, capsys, setting)
         monkeypatch.delenv(name)
     line = refused(data, monkeypatch, capsys, [*DATA, VALID, setting])
     assert re.search(HOST[setting], line), line
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["--compile=True", "--ema_decay=0.9", "--swa_start_prop=0.5", "--optimiser=adafactor"],
+)
+def test_what_needs_whole_weights_is_refused_with_shards(data, monkeypatch, capsys, setting):
+    line = refused(data, monkeypatch, capsys, [*DATA, VALID, "--strategy=fsdp", setting])
+    assert f"--strategy=fsdp shards every weight, and {setting.split('=')[0]}" in line
 
 
 def test_more_devices_than_gpus_are_refused(data, monkeypatch, capsys):
