@@ -58,6 +58,25 @@ class Halving:
         return self._piece(begin, end, compute)
 
 
+def on_host(*tensors: Tensor | None) -> Callable[[], list[np.ndarray | None]]:
+    """Start to copy tensors to the CPU; return a function that waits for the copies.
+
+    On a CUDA device the host meanwhile reads and starts the next batch.
+    """
+    on_card = [x for x in tensors if x is not None and x.is_cuda]
+    copies = [None if x is None else x.to("cpu", non_blocking=x.is_cuda) for x in tensors]
+    done = torch.cuda.current_stream(on_card[0].device).record_event() if on_card else None
+
+    def finish() -> list[np.ndarray | None]:
+        if done is None:
+            return [None if x is None else x.numpy() for x in copies]
+        done.synchronize()
+        # the copies are in page-locked memory, which is scarce
+        return [None if x is None else x.numpy().copy() for x in copies]
+
+    return finish
+
+
 def in_batches(
     batches: Iterable[tuple[np.ndarray, np.ndarray | None]],
     batch_size: int,

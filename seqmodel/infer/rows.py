@@ -21,7 +21,7 @@ from seqmodel.dataset.seq.digests import digests
 from seqmodel.errors import HparamError
 from seqmodel.extras import optional
 from seqmodel.infer.formats import Rows, Track
-from seqmodel.infer.halving import Halving
+from seqmodel.infer.halving import Halving, on_host
 from seqmodel.infer.inputs import STATUSES, Chunk
 
 ADVICE = "choose .npz, .h5, .bw or .bedgraph.gz"
@@ -224,44 +224,56 @@ class Predictor:
         model.network.eval()
         parts: list[Values] = []
         n = len(chunk.row)
+        started: list[Callable[[], Values]] = []
         for at in range(0, n, self.batch_size):
             ids, pad = reader.read(plan.part(at, min(at + self.batch_size, n)))
-            parts += self._batch(ids, pad, n_of(ids, alphabet.unknown_id))
+            before, started = started, self._batch(ids, pad, n_of(ids, alphabet.unknown_id))
+            parts += [finish() for finish in before]  # while a GPU computes the next batch
+        parts += [finish() for finish in started]
         if not parts:  # zero rows need the shape of a row
             ids = np.full((1, length), alphabet.unknown_id, dtype=np.uint8)
             (empty,) = self._batch(ids, None, np.zeros(1, dtype=np.int64))
-            return Values(*(None if x is None else x[:0] for x in empty))  # type: ignore[arg-type]  # in order
+            return Values(*(None if x is None else x[:0] for x in empty()))  # type: ignore[arg-type]  # in order
         return _joined(parts)
 
     def _batch(
         self, ids: np.ndarray, pad: np.ndarray | None, n_unknown: np.ndarray
-    ) -> list[Values]:
-        """Compute a batch, in pieces if the device has too little memory."""
+    ) -> list[Callable[[], Values]]:
+        """Start a batch, in pieces if the device has too little memory."""
 
-        def part(x: slice) -> Values:
+        def part(x: slice) -> Callable[[], Values]:
             return self._part(ids[x], None if pad is None else pad[x], n_unknown[x])
 
         return self._halving(len(ids), part)
 
-    def _part(self, ids: np.ndarray, pad: np.ndarray | None, n_unknown: np.ndarray) -> Values:
+    def _part(
+        self, ids: np.ndarray, pad: np.ndarray | None, n_unknown: np.ndarray
+    ) -> Callable[[], Values]:
+        """Start the computation of some rows; return a function that waits for their values."""
         model = self.model
         mask = None if pad is None else torch.from_numpy(pad).to(model.device)
         x = torch.from_numpy(ids).to(model.device)
+        logits = members = None
         if self._instead is not None:
             found = self._instead(x, mask)
-            nan = found.isnan().flatten(1).any(1).cpu().numpy()
-            return Values(found.cpu().numpy(), None, None, n_unknown, nan)
-        each = model.network.each(x, mask)
-        is_nan = each[0].isnan()
-        for x in each[1:]:
-            is_nan |= x.isnan()
-        return Values(
-            model.shown(each, mask).cpu().numpy(),
-            model.shown(each, mask, logits=True).cpu().numpy() if self.shown.logits else None,
-            _members(model, each, mask) if len(each) > 1 else None,
-            n_unknown,
-            is_nan.flatten(1).any(1).cpu().numpy(),
-        )
+            is_nan = found.isnan()
+        else:
+            each = model.network.each(x, mask)
+            is_nan = each[0].isnan()
+            for x in each[1:]:
+                is_nan |= x.isnan()
+            found = model.shown(each, mask)
+            if self.shown.logits:
+                logits = model.shown(each, mask, logits=True)
+            if len(each) > 1:
+                members = torch.stack([model.shown([x], mask) for x in each], 1)
+        finish = on_host(found, logits, members, is_nan.flatten(1).any(1))
+
+        def values() -> Values:
+            *numbers, nan = finish()
+            return Values(*(*numbers, n_unknown, nan))  # type: ignore[arg-type]  # in order
+
+        return values
 
     def _of_inputs(self, x: Values, chunk: Chunk) -> Values:
         """Return one row per input: NaN without a window, mean or maximum of several."""
@@ -353,10 +365,6 @@ def as_frame(chunks: Iterable[Chunk], compute: Callable[[Chunk], Rows]) -> Any:
     pd = optional("pandas", "a DataFrame", "report", HparamError)
     frames = [pd.DataFrame(dict(compute(chunk).columns)) for chunk in chunks]
     return pd.concat(frames, ignore_index=True)
-
-
-def _members(model: Any, each: Sequence[torch.Tensor], mask: torch.Tensor | None) -> np.ndarray:
-    return torch.stack([model.shown([x], mask) for x in each], 1).cpu().numpy()
 
 
 def _joined(parts: Sequence[Values]) -> Values:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 import h5py
@@ -578,9 +579,9 @@ def test_outputs_that_are_no_number_are_counted(trained, genome, tmp_path, capsy
     before = Predictor._part
 
     def batch(self, ids, pad, n):
-        found = before(self, ids, pad, n)
+        found = before(self, ids, pad, n)()
         found.predictions[0], found.is_nan[0] = np.nan, True
-        return found
+        return lambda: found
 
     monkeypatch.setattr(Predictor, "_part", batch)
     out = tmp_path / "o.tsv"
@@ -589,6 +590,29 @@ def test_outputs_that_are_no_number_are_counted(trained, genome, tmp_path, capsy
     shown = capsys.readouterr()
     assert json.loads(shown.out)["counts"] == {"n": 24, "ok": 24, "nan": 2}
     assert shown.err == "warning: 2 inputs have a NaN output\n"
+
+
+def test_a_batch_is_finished_while_the_next_one_is_computed(trained, genome, tmp_path, monkeypatch):
+    path, _ = genome
+    before, seen, numbers = Predictor._part, [], count()
+
+    def batch(self, ids, pad, n):
+        number = next(numbers)
+        seen.append(f"start {number}")
+        finish = before(self, ids, pad, n)
+        return lambda: (seen.append(f"finish {number}"), finish())[1]
+
+    words = [f"--fasta={path}", "--tiles", "--chunk_rows=16"]  # 24 tiles: parts of 4 and 2 batches
+    predict(trained.best("regress"), tmp_path / "whole.tsv", *words, "--batch_size=16")
+    monkeypatch.setattr(Predictor, "_part", batch)
+    predict(trained.best("regress"), tmp_path / "o.tsv", *words, "--batch_size=4")
+    assert [x for x in seen if x[-1] in "0123"] == (
+        ["start 0", "start 1", "finish 0", "start 2", "finish 1", "start 3", "finish 2", "finish 3"]
+    )
+    whole, parts = ((tmp_path / x).read_text().split() for x in ("whole.tsv", "o.tsv"))
+    assert len(whole) == len(parts)
+    for one, other in zip(whole, parts, strict=True):
+        assert one == other or float(one) == pytest.approx(float(other), abs=1e-6)
 
 
 def test_a_done_command_loads_no_model(trained, genome, tmp_path, monkeypatch, capsys):
