@@ -1,7 +1,7 @@
 """What applying a model costs beside the model's own forward pass.
 
     python benchmarks/infer.py [CASE ...] [--threads 2] [--rounds 5] [--n 20000] [--many 10000000]
-                               [--device cpu]
+                               [--device cpu] [--models demo cnn transformer]
 
     predict   intervals of a FASTA file to TSV, against the bare forward over preloaded batches;
               for the model of the demo, a cnn and a transformer
@@ -62,13 +62,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--n", type=int, default=20_000, help="inputs of predict")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda, of predict, embed, variants")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda, of predict to ism")
+    parser.add_argument("--models", nargs="*", default=[*MODELS, "reach 37"], help="of predict ...")
     parser.add_argument("--many", type=int, default=10_000_000, help="inputs of memory")
     args = parser.parse_args()
     for name in args.cases or CASES:
         with tempfile.TemporaryDirectory() as folder:
             for what, figure in CASES[name](Path(folder), args):
-                print(json.dumps({"case": f"{name} {what}", **figure}), flush=True)
+                more = {"card": card(args.device)}
+                print(json.dumps({"case": f"{name} {what}", **figure, **more}), flush=True)
 
 
 def predict(folder: Path, args: argparse.Namespace) -> Figures:
@@ -113,7 +115,7 @@ def of_intervals(
 
     torch.set_num_threads(args.threads)
     fasta, bed = genome(folder, args.n)
-    for name, hparams in MODELS.items():
+    for name, hparams in {k: x for k, x in MODELS.items() if k in args.models}.items():
         model, checkpoint = trained(folder / name, fasta, bed, hparams, args.threads, args.device)
         lines, contigs, store = opened(fasta, bed, model)
         source = IntervalsOf(store, contigs, lines, Reading(model.alphabet, LENGTH))
@@ -232,43 +234,57 @@ def snvs(folder: Path, fasta: Path, n: int, n_alts: int, reach: int = LENGTH) ->
 def ism(folder: Path, args: argparse.Namespace) -> Figures:
     """Mutagenesis of one sequence, against 3 L forwards; by windows, against whole sequences."""
     import torch
-    from tangermeme.saturation_mutagenesis import saturation_mutagenesis
 
     from seqmodel.infer.ism import Scores, is_local, mutagenesis
 
+    try:
+        from tangermeme.saturation_mutagenesis import saturation_mutagenesis
+    except ImportError as e:
+        print(f"ism: without tangermeme ({e}): pip install tangermeme", file=sys.stderr)
+        saturation_mutagenesis = None
+
     torch.set_num_threads(args.threads)
     fasta, bed = genome(folder, 1000)
-    for name, hparams in {**MODELS, "reach 37": REACH_37}.items():
-        model, _ = trained(folder / name, fasta, bed, hparams, args.threads)
+    models = {**MODELS, "reach 37": REACH_37}
+    for name in [x for x in models if x in args.models]:
+        where, hparams = folder / name, models[name]
+        model, _ = trained(where, fasta, bed, hparams, args.threads, args.device)
         length = model.seq_len
-        ids = torch.randint(0, 4, (1, length), dtype=torch.uint8)
+        ids = torch.randint(0, 4, (1, length), dtype=torch.uint8, device=args.device)
         scores = Scores(model.network, [1])
         module = model.module("NAL", model.targets.names[1])
-        one_hot = torch.nn.functional.one_hot(ids.long(), 4).float().mT.contiguous()
+        one_hot = torch.nn.functional.one_hot(ids.long().cpu(), 4).float().mT.contiguous()
 
         @torch.no_grad()
         def bare(model=model, ids=ids, n=-(-3 * length // 64)) -> None:
             batch = ids.repeat(64, 1)
             for _ in range(n):
                 model.network.each(batch)
+            finish(args.device)
 
         def plain(scores=scores, ids=ids) -> None:
             mutagenesis(scores, ids, None, 64, local=False)
+            finish(args.device)
 
         def by_windows(scores=scores, ids=ids) -> None:
             mutagenesis(scores, ids, None, 64)
+            finish(args.device)
 
         def peer(fast: bool, module=module, x=one_hot) -> None:
             saturation_mutagenesis(
-                module, x, hypothetical=True, batch_size=64, fast=fast, device="cpu"
+                module, x, hypothetical=True, batch_size=64, fast=fast, device=args.device
             )
+            finish(args.device)
 
         yield f"{name}, plain", ratio(bare, plain, args.rounds, "3 L forwards", 0.95)
-        found = ratio(lambda p=peer: p(False), plain, args.rounds, "tangermeme", 1.0)
-        yield f"{name}, plain", found
+        if saturation_mutagenesis is not None:
+            found = ratio(lambda p=peer: p(False), plain, args.rounds, "tangermeme", 1.0)
+            yield f"{name}, plain", found
         if is_local(scores, length, 64):
             bar = 5.0 if name == "reach 37" else None
             yield f"{name}, by windows", ratio(plain, by_windows, args.rounds, "plain", bar)
+            if saturation_mutagenesis is None:
+                continue
             found = ratio(lambda p=peer: p(True), by_windows, args.rounds, "fast tangermeme", None)
             yield f"{name}, by windows", found
 
@@ -348,6 +364,13 @@ def finish(device: str) -> None:
         import torch
 
         torch.cuda.synchronize()
+
+
+def card(device: str) -> str:
+    """The name of the card, or of what else computes."""
+    import torch
+
+    return torch.cuda.get_device_name() if device == "cuda" else device
 
 
 def trained(

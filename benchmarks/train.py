@@ -2,6 +2,8 @@
 
     python benchmarks/train.py [CASE ...] [--peers bare hf_bert hf_esm] [--rounds 6] [--steps 3]
         [--device cuda] [--sizes n_layers=2 seq_len=64]
+    python benchmarks/train.py transformer_masked --device cuda --precision bf16-mixed
+        --widths 256 1024 --compiled --peers bare hf_bert
 
 `ours` is what `seqmodel run` does: data, loader, Trainer, logging and callbacks, all at their
 defaults, but for the checkpoint that a run writes after its last step. `bare` is a loop written by
@@ -9,10 +11,14 @@ hand around the same model, with batches made beforehand. The contestants take t
 few steps each after three that are not timed; values are medians over the rounds, and a ratio is
 the median of the ratios within each round, above 1 where ours is faster. `empty_step` has a task
 with one weight: milliseconds of a step in which nothing is computed, against Lightning's Trainer
-bare and at its defaults. `compiled` and `bf16` are ours again, with --compile or
---precision=bf16-mixed. The extra `hf` is needed for hf_bert and hf_esm. `--sizes` replaces
-hyperparameters of the cases. `contended` is benchmarks/contended.py: the demo's fine-tuning beside
-busy processes; it runs if it is named. On a card the clock is read when the card has done its work.
+bare and at its defaults. `compiled`, `bf16`, `ddp` and `fsdp` are ours again, with --compile,
+--precision=bf16-mixed or --strategy on one device; `kept` is ours with one batch that stays on the
+device, so 1 - ratio is the part of a step that waits for the loader. The extra `hf` is needed for
+hf_bert and hf_esm. `--sizes` replaces hyperparameters of the cases; `--precision`, `--widths` and
+`--compiled` (each width a second time, compiled) hold for all contestants. `<case>_flops` compares
+the arithmetic of a step with a matrix product in the same precision. `contended` is
+benchmarks/contended.py: the demo's fine-tuning beside busy processes; it runs if it is named. On a
+card the clock is read when the card has done its work.
 """
 
 from __future__ import annotations
@@ -28,6 +34,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, redirect_stdout
+from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -61,9 +69,9 @@ CASES = {
     "empty_step": {},
 }
 PEERS = {
-    "transformer_masked": ("bare", "hf_bert", "hf_esm", "compiled", "bf16"),
+    "transformer_masked": ("bare", "hf_bert", "hf_esm", "compiled", "bf16", "ddp", "fsdp"),
     "transformer_causal": ("bare",),
-    "cnn": ("bare", "compiled", "bf16"),
+    "cnn": ("bare", "compiled", "bf16", "kept"),
     "dilated_conv": ("bare",),
     "empty_step": ("lightning", "lightning_defaults"),
 }
@@ -74,12 +82,15 @@ Contestant = Callable[[int], float]  # number of steps -> seconds that they took
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join([*CASES, "contended"]))
-    parser.add_argument("--peers", nargs="*", default=PEERS["transformer_masked"])
+    parser.add_argument("--peers", nargs="*", default=PEERS["transformer_masked"][:5])
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--sizes", nargs="*", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--precision", choices=["32", "bf16-mixed"], default="32")
+    parser.add_argument("--widths", nargs="*", type=int, default=[], metavar="N_DIMS")
+    parser.add_argument("--compiled", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     warnings.simplefilter("ignore")
@@ -88,24 +99,49 @@ def main() -> None:
             words = [str(ROOT / "benchmarks/contended.py"), f"--rounds={args.rounds}"]
             subprocess.run([sys.executable, *words], check=True)
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            if case == "empty_step":
+        if case == "empty_step":
+            with tempfile.TemporaryDirectory() as folder:
                 empty_step(Path(folder), args)
-            else:
-                training(case, Path(folder), args)
+            continue
+        for compiled, width in product((False, True)[: 1 + args.compiled], args.widths or [None]):
+            with tempfile.TemporaryDirectory() as folder:
+                training(case, Path(folder), args, width, compiled)
 
 
-def training(case: str, folder: Path, args: argparse.Namespace) -> None:
+def training(
+    case: str,
+    folder: Path,
+    args: argparse.Namespace,
+    width: int | None = None,
+    compiled: bool = False,
+) -> None:
     """Tokens a second of one case."""
     sizes = dict(size.split("=") for size in args.sizes)
-    settings = CASES[case] | {name: int(value) for name, value in sizes.items()}
+    of_others = {name for x in CASES.values() for name in x} - {*CASES[case]}
+    settings = CASES[case] | {x: int(n) for x, n in sizes.items() if x not in of_others}
+    if args.precision != "32":
+        settings |= {"precision": args.precision}
+        case += f" {args.precision}"
+    if width:
+        settings |= {"n_dims": width, "n_heads": max(8, width // 64), "n_ff": 4 * width}
+        case += f" d={width}"
     run = make_run(settings, folder, args)
     parts = build(run)
+    n_flops = 3 * forward_flops(parts, settings, args)
+    if compiled:
+        settings |= {"compile": True}
+        run = make_run(settings, folder, args)
+        case += " compiled"
     contestants: dict[str, Contestant] = {"ours": ours(run, parts, folder, args)}
     made = {"bare": bare, "hf_bert": hugging_face, "hf_esm": hugging_face}
+    made["kept"] = lambda *_: ours(run, parts, folder, args, kept=True)
     variants = {"compiled": {"compile": True}, "bf16": {"precision": "bf16-mixed"}}
-    for peer in [peer for peer in PEERS[case] if peer in args.peers]:
-        if peer in variants:
+    variants |= {name: {"strategy": name} for name in ("ddp", "fsdp")}
+    for peer in [peer for peer in PEERS[case.split()[0]] if peer in args.peers]:
+        if peer.startswith("hf_") and find_spec("transformers") is None:
+            print(f"{peer}: left out, as transformers is missing: pip install transformers",
+                  file=sys.stderr)  # fmt: skip
+        elif peer in variants:
             other = make_run(settings | variants[peer], folder, args)
             contestants[peer] = ours(other, build(other), folder, args)
         else:
@@ -115,7 +151,6 @@ def training(case: str, folder: Path, args: argparse.Namespace) -> None:
     speeds = {name: [n_tokens / s for s in times] for name, times in seconds.items()}
     for peer in [name for name in speeds if name != "ours"] or [None]:
         tell(case, speeds, peer, "tokens/s", args, larger_is_better=True)
-    n_flops = 3 * forward_flops(parts, settings, args)
     reached = statistics.median(speeds["ours"]) * n_flops / settings["seq_len"]
     plain = plain_matmul_flops(args)
     line = {"case": f"{case}_flops", "ours": round(reached / 1e9, 1), "peer": "matmul"}
@@ -145,8 +180,10 @@ def make_run(settings: dict, folder: Path, args: argparse.Namespace) -> Run:
     return resolve(data | training | settings)
 
 
-def ours(run: Run, parts: object, folder: Path, args: argparse.Namespace) -> Contestant:
-    """The whole of `seqmodel run` after its start."""
+def ours(
+    run: Run, parts: object, folder: Path, args: argparse.Namespace, *, kept: bool = False
+) -> Contestant:
+    """The whole of `seqmodel run` after its start; `kept` reads one batch that stays there."""
     if run.values.compile:
         parts.task.encoder.compile()
 
@@ -154,8 +191,13 @@ def ours(run: Run, parts: object, folder: Path, args: argparse.Namespace) -> Con
         clock = Clock(n, args)
         trainer = make_trainer(run, folder, parts, {}, StopOnSignal())
         trainer.callbacks.append(clock)
+        data = {"datamodule": RunData(parts.data, run)}
+        if kept:
+            batch = next(iter(parts.data.loader("train")))
+            batch = {name: x.to(args.device) for name, x in batch.items()}
+            data = {"train_dataloaders": Repeated(WARM_UP + n + 1, batch)}
         with kept_memory() if args.device == "cpu" else nullcontext():
-            trainer.fit(parts.task, datamodule=RunData(parts.data, run))
+            trainer.fit(parts.task, **data)
         return clock.seconds
 
     return steps
@@ -234,6 +276,8 @@ def hugging_face(peer: str, parts: object, settings: dict, args: argparse.Namesp
         ids = tokens.long().masked_fill(chosen, len(LETTERS))
         return model(input_ids=ids, labels=labels).loss
 
+    if settings.get("compile"):
+        model.compile()
     return loop([model], random_batches(settings, args), loss_of, args)
 
 
@@ -249,9 +293,13 @@ def loop(
     parameters = [p for module in modules for p in module.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
 
+    half = args.precision == "bf16-mixed"
+
     def step() -> None:
         optimiser.zero_grad()
-        loss_of(next(batches)).backward()
+        with torch.autocast(args.device, torch.bfloat16, enabled=half):
+            loss = loss_of(next(batches))
+        loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
 
@@ -299,9 +347,11 @@ def forward_flops(parts: object, settings: dict, args: argparse.Namespace) -> fl
     return counter.get_total_flops()
 
 
-def plain_matmul_flops(args: argparse.Namespace, n: int = 1536, repeats: int = 8) -> float:
+def plain_matmul_flops(args: argparse.Namespace, repeats: int = 8) -> float:
     """Floating-point operations a second of a square matrix product; the best of some."""
-    a, b = torch.randn(2, n, n, device=args.device)
+    n = 8192 if args.device == "cuda" else 1536
+    dtype = torch.float32 if args.precision == "32" else torch.bfloat16
+    a, b = torch.randn(2, n, n, device=args.device, dtype=dtype)
     best = float("inf")
     for _ in range(repeats):
         start = now(args)
@@ -354,11 +404,11 @@ class PlainModule(pl.LightningModule):
 
 
 class Repeated:
-    """A loader that gives one small batch again and again."""
+    """A loader that gives one batch again and again, by default a small one."""
 
-    def __init__(self, n: int) -> None:
-        self.n = n
-        self.batch = {"tokens": torch.zeros(1, 8, dtype=torch.uint8), "index": torch.zeros(1).int()}
+    def __init__(self, n: int, batch: dict | None = None) -> None:
+        small = {"tokens": torch.zeros(1, 8, dtype=torch.uint8), "index": torch.zeros(1).int()}
+        self.n, self.batch = n, batch or small
 
     def __len__(self) -> int:
         return self.n

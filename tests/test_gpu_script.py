@@ -10,14 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = ("--sizes", "n_dims=16", "n_layers=1", "n_heads=2", "n_ff=32", "seq_len=32", "batch_size=4")
 # Stands for a Python: what its tests and its benchmark do is given, all else is done by this one.
 STUB = """#!/bin/sh
 case "$*" in
     "- "*) ls "${{PYTHONPATH##*:}}" >packages 2>/dev/null; cat >/dev/null; {check} ;;
     "-m pip"*) exec {python} "$@" ;;
     "-m pytest"*) echo '{{"case": "a", "result": "passed"}}' >&3; {tests} ;;
-    *benchmarks/train.py*) echo "$@" >options; {benchmark} ;;
+    *benchmarks/*) echo "$@" >>options; {benchmark} ;;
     *) exec {python} "$@" ;;
 esac
 """
@@ -65,8 +64,7 @@ def lines(done):
 @pytest.mark.slow
 def test_it_tests_and_times_on_the_device(folder):
     cases = "masks or memory or accumulated or (each_task and masked) or is_as_on_the_cpu[cnn"
-    options = ("--", *TINY, "--rounds", "1", "--steps", "2", "--threads", "1")
-    done = gpu(folder, "--limit", "3000", "--cases", cases, *options)
+    done = gpu(folder, "--limit", "3000", "--cases", cases, "--tiny")
     assert done.returncode == 0, done.stdout + done.stderr
     machine, *rest = lines(done)
     assert machine["case"] == "machine"
@@ -81,16 +79,37 @@ def test_it_tests_and_times_on_the_device(folder):
         "test_each_task_is_as_on_the_cpu",
         "test_each_task_trains_and_is_scored_as_on_the_cpu",
     }
-    timed = {line["peer"]: line["ratio"] for line in rest if "ratio" in line}
-    assert timed.keys() == {"bare", "bf16", "matmul"}
+    timed = {(line["case"], line["peer"]): line["ratio"] for line in rest if "ratio" in line}
     assert min(timed.values()) > 0
+    half = "transformer_masked bf16-mixed d="
+    for case, peers in {
+        "transformer_masked": {"bare", "bf16", "ddp", "fsdp"},
+        "transformer_masked_flops": {"matmul"},
+        "cnn": {"bare", "bf16", "kept"},
+        **{f"{half}{x}": {"bare", "hf_bert"} for x in ("16", "16 compiled")},
+        f"{half}16 compiled_flops": {"matmul"},
+        "predict cnn": {"bare forward"},
+        "ism cnn, plain": {"3 L forwards"},
+    }.items():
+        assert {peer for name, peer in timed if name == case} >= peers, case
 
 
 def test_options_reach_the_benchmark_and_a_pass_is_exit_code_0(folder):
-    done = gpu(folder, "--", *TINY, python=stub(folder))
+    done = gpu(folder, "--", "--sizes", "n_layers=1", python=stub(folder))
     assert (done.returncode, lines(done)) == (0, [{"case": "a", "result": "passed"}])
-    words = ("--device cpu", "--peers bare bf16", "--rounds 3", "--steps 20", *TINY)
-    assert (folder / "options").read_text().endswith(" ".join(words) + "\n")
+    training, transformer, applying = (folder / "options").read_text().splitlines()
+    words = ("--device cpu", "--peers bare bf16 ddp fsdp kept", "--rounds 3", "--steps 20")
+    assert training.endswith(" ".join((*words, "--sizes n_layers=1")))
+    assert "--precision bf16-mixed --widths 256 1024 --compiled" in transformer
+    assert "infer.py predict ism embed variants --device cpu" in applying
+
+
+def test_a_part_without_time_is_a_line(folder):
+    done = gpu(folder, "--limit", "1", python=stub(folder, benchmark="exec sleep 1000"))
+    assert done.returncode == 1
+    said = {line["case"]: line["error"] for line in lines(done)}
+    for case in ("tests", "training", "transformer"):
+        assert said[case] == "no time was left of 1 s"
 
 
 def test_a_failure_is_a_line_and_exit_code_1_and_the_rest_still_runs(folder):
@@ -98,14 +117,14 @@ def test_a_failure_is_a_line_and_exit_code_1_and_the_rest_still_runs(folder):
     done = gpu(folder, python=python)
     assert done.returncode == 1
     failed = [line for line in lines(done) if line["result"] == "failed"]
-    assert [line["case"] for line in failed] == ["tests", "benchmark"]
-    assert [line["error"] for line in failed] == ["exit code 1", "exit code 3"]
+    assert [line["case"] for line in failed] == ["tests", "training", "transformer", "applying"]
+    assert [line["error"] for line in failed] == ["exit code 1", *["exit code 3"] * 3]
     assert "E  1 != 2" in done.stderr
     assert "oh" in done.stderr
 
 
 def test_it_ends_at_its_limit(folder):
-    done = gpu(folder, "--limit", "4", python=stub(folder, tests="exec sleep 1000"))
+    done = gpu(folder, "--limit", "12", python=stub(folder, tests="exec sleep 1000"))
     assert done.returncode == 1
     assert "did not end within" in lines(done)[1]["error"]
 

@@ -1,11 +1,14 @@
 #!/bin/sh
-# Tests and times seqmodel on one NVIDIA card, in at most five minutes, without a network.
+# Tests and times seqmodel on one NVIDIA card, in at most seven minutes, without a network.
 # Prints one JSON line a case. Exit code: 0 if all passed, 1 if not, 2 if something is missing.
-#   tools/gpu.sh [--python PYTHON] [--wheels DIR] [--cases EXPRESSION] [--limit SECONDS] [-- OPTIONS]
+#   tools/gpu.sh [--python PYTHON] [--wheels DIR] [--cases EXPRESSION] [--limit SECONDS] [--tiny]
+#                [-- OPTIONS]
 #   --python PYTHON      a Python that has torch and pytorch_lightning (default: python3)
 #   --wheels DIR         read missing packages from DIR/*.whl; nothing is installed into PYTHON
 #   --cases EXPRESSION   tests to run, as for `pytest -k` (default: all)
-#   --limit SECONDS      end after this time (default: 300)
+#   --limit SECONDS      end after this time (default: 420); each part has a share of it, and one
+#                        that had too little is a line that says so
+#   --tiny               small models and few rounds: tries the script, and measures nothing
 #   -- OPTIONS           further options of benchmarks/train.py, such as --sizes n_layers=2
 # SEQMODEL_GPU_TEST_DEVICE=cpu runs all of it on the CPU.
 set -eu
@@ -16,12 +19,13 @@ fail() {
     exit 2
 }
 
-python=python3 wheels='' cases='' limit=300
+python=python3 wheels='' cases='' limit=420 tiny=''
 while [ $# -gt 0 ]; do
     option=$1
     shift
     case "$option" in
         --) break ;;
+        --tiny) tiny=yes && continue ;;
         --python | --wheels | --cases | --limit) [ $# -gt 0 ] || fail "$option needs a value" ;;
         *) fail "unknown option $option; the first lines of tools/gpu.sh name all" ;;
     esac
@@ -83,26 +87,45 @@ if device == "cuda":
 print(json.dumps(line | {"python": platform.python_version()}), flush=True)
 END
 
-# Runs a command for at most so long. Its stdout is JSON lines; what else it says is shown if it fails.
+# Runs a command until a per cent of the limit is over. Its stdout is JSON lines; what else it says
+# is shown if it fails, and in any case what a line of it left out.
 result=0
 part() {
-    name=$1 seconds=$2
+    name=$1 seconds=$(($2 * limit / 100 - limit + end - $(date +%s)))
     shift 2
+    if [ "$seconds" -lt 1 ]; then
+        result=1
+        echo "{\"case\": \"$name\", \"result\": \"not run\", \"error\": \"no time was left of $limit s\"}"
+        return
+    fi
     code=0
-    [ "$seconds" -gt 0 ] || seconds=1
     timeout "$seconds" "$@" 2>"$scratch/log" || code=$?
+    grep 'pip install' "$scratch/log" >&2 || true
     [ $code = 0 ] && return
     result=1
     reason="exit code $code"
-    [ $code = 124 ] && reason="did not end within $seconds s"
+    [ $code = 124 ] && reason="did not end within $seconds s; later cases of this part were not run"
     echo "{\"case\": \"$name\", \"result\": \"failed\", \"error\": \"$reason\"}"
     tail -n 200 "$scratch/log" >&2
 }
 
+rounds='--rounds 3 --steps 20' widths='256 1024' apply='--rounds 2 --n 20000' models='demo cnn transformer'
+cases_applied='predict ism embed variants'
+if [ "$tiny" ]; then
+    rounds='--rounds 1 --steps 2 --threads 1' widths=16 cases_applied='predict ism'
+    apply='--rounds 1 --n 256 --threads 1' models=cnn
+    set -- --sizes n_dims=16 n_layers=1 n_heads=2 n_ff=32 seq_len=32 batch_size=4 "$@"
+fi
+train="$root/benchmarks/train.py"
 export SEQMODEL_GPU_TEST_LINES=3 # the file descriptor to which tests/gpu/conftest.py writes its lines
-part tests $((end - $(date +%s) - limit / 4)) sh -c 'exec "$@" 3>&1 >&2' sh \
+part tests 50 sh -c 'exec "$@" 3>&1 >&2' sh \
     "$python" -m pytest -c /dev/null --rootdir "$root" -p no:cacheprovider --import-mode=importlib \
     --tb=short -q -m gpu ${cases:+-k "$cases"} "$root/tests/gpu"
-part benchmark $((end - $(date +%s))) "$python" "$root/benchmarks/train.py" transformer_masked \
-    --device "$device" --peers bare bf16 --rounds 3 --steps 20 "$@"
+# the model of docs/speed.md, its loader and its strategies; then widths in half precision
+part training 62 "$python" "$train" transformer_masked cnn --device "$device" \
+    --peers bare bf16 ddp fsdp kept $rounds "$@"
+part transformer 86 "$python" "$train" transformer_masked --device "$device" --peers bare hf_bert \
+    --precision bf16-mixed --widths $widths --compiled $rounds "$@"
+part applying 100 "$python" "$root/benchmarks/infer.py" $cases_applied \
+    --device "$device" --models $models $apply
 exit $result
