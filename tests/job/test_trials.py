@@ -1,5 +1,6 @@
 """The trials of a job are forks of the process that then is the run."""
 
+import json
 import os
 import signal
 import subprocess
@@ -152,3 +153,15 @@ def test_importing_starts_no_thread_and_computes_nothing():
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"}, check=True,
     )  # fmt: skip
     assert done.stdout.split() == ["1", "False", "True"]
+
+
+@pytest.mark.slow
+def test_the_benchmark_sees_the_first_step(tmp_path):
+    words = [sys.executable, str(ROOT / "benchmarks/start.py"), "first_step", "--runs=1"]
+    done = subprocess.run(
+        [*words, "--steps=1"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["lightning"] + found["ours"] == pytest.approx(found["command"], abs=0.02)
+    assert not list(tmp_path.iterdir())
