@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from job_helpers import FAKE_PYTHON, RUN, play, wait_final, wait_for
+from job_helpers import FAKE_PYTHON, RUN, events, play, wait_final, wait_for
 
 from seqmodel.job import ShellJob
 
@@ -139,6 +140,20 @@ def test_fresh_processes_leave_the_same_events(workdir, tmp_path, monkeypatch, b
     phase = {"ok": "run", "preflight": "preflight", "raise": "checkpoint_check"}[behaviour]
     assert end == f"end code={int(behaviour != 'ok')} phase={phase} submission=0"
     assert len(found[0]) == {"ok": 7, "preflight": 3, "raise": 4}[behaviour]
+
+
+@pytest.mark.slow
+def test_a_job_with_older_code_starts_fresh_processes(workdir, tmp_path):
+    """As one that was made before an update, and is resumed after it."""
+    job = ShellJob(python=FAKE_PYTHON, heartbeat_s=1, fast_dev_run_first=True, stage_code=False)
+    replicate = job.create(**RUN)
+    script = Path(replicate.path, replicate.script_name)
+    text, n = re.subn("^code_path=.*", f"code_path={tmp_path}/old", script.read_text(), flags=re.M)
+    assert n == 1
+    script.write_text(text)
+    job.submit(replicate)
+    assert wait_final(job, [replicate])[0].state == "complete"
+    assert events(replicate)[-3:] == ["step", "run", "end"]
 
 
 @pytest.mark.slow

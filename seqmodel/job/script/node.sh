@@ -184,7 +184,8 @@ check() { # check PHASE ARGS...: a short test of the run in a separate folder, w
 
 forks() { # whether one process, which imports torch once, forks the checks and then is the run
     # each rank of srun would have to wait for the others; on macOS a fork may not use Accelerate
-    [ "$(uname)" != Darwin ] && { [ "$n_ranks" = 1 ] || [ -z "${SLURM_JOB_ID-}" ]; }
+    [ "$(uname)" != Darwin ] && { [ "$n_ranks" = 1 ] || [ -z "${SLURM_JOB_ID-}" ]; } &&
+        (cd -- "$here" && [ -e "${run_py%run.py}trials.py" ]) # not in the code of an older job
 }
 
 run_after_trials() { # sets code, and phase to the last one that has begun
