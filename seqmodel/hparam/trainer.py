@@ -294,7 +294,8 @@ def _add_machine(parser: HparamParser) -> None:
     add(
         "--n_threads",
         type=integer(1),
-        help="Number of CPU threads of each process. If unset: the choice of torch.",
+        help="Number of CPU threads of each process. If unset: the choice of torch, at most the "
+        "CPUs that the process may use.",
     )
     add(
         "--deterministic",

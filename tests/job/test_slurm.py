@@ -38,6 +38,23 @@ def test_a_run_goes_through_the_queue(slurm_job):
     assert "/scratch/node" in node
 
 
+def test_each_rank_has_the_cpus_that_the_job_asks_for_it(slurm_job, tmp_path):
+    python = tmp_path / "python"  # each rank writes what Slurm shows of its step
+    show = f"""#!/bin/sh
+if [ "$1" = -c ]; then exit; fi
+exec > "{tmp_path}/$SLURM_PROCID"
+echo "$SRUN_CPUS_PER_TASK"
+scontrol show step "$SLURM_JOB_ID.$SLURM_STEP_ID"
+"""
+    python.write_text(show)
+    python.chmod(0o755)
+    job = SlurmJob(python=str(python), heartbeat_s=1, slurm_mem="200M", slurm_cpus=3)
+    ranks = {"devices": 2, "strategy": "ddp", "accelerator": "cpu", "fast_dev_run_first": False}
+    wait_final(job, [job.submit(**RUN, **ranks)])
+    for rank in "01":
+        assert {"3", "CPUs=6", "Tasks=2"} <= set((tmp_path / rank).read_text().split())
+
+
 def test_many_runs_are_one_array(slurm_job, slurm):
     made = slurm_job.submit_all([{**RUN, "seed": i} for i in range(30)])
     assert slurm_job.n_calls["sbatch"] == 1

@@ -245,6 +245,8 @@ run() { # run ARGS...: sets code
             MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
             export MASTER_ADDR
         fi
+        # from 22.05 on, srun does not read SLURM_CPUS_PER_TASK and may bind each rank to one CPU
+        if [ -n "${SLURM_CPUS_PER_TASK-}" ]; then export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK; fi
         (heed_signal && exec srun --kill-on-bad-exit=1 bash "$script" rank "$@") &
     else
         (heed_signal && start_python "$@") &
