@@ -156,8 +156,10 @@ def cpu_ms():  # of operations and of the waiting after them
     return (time.process_time() - start) * 1000
 
 def until(n):
-    while len(os.listdir("/proc/self/task")) != n:
+    end = time.monotonic() + 60
+    while len(os.listdir("/proc/self/task")) != n and time.monotonic() < end:
         time.sleep(0.01)
+    assert time.monotonic() < end
 
 waiting._delays, waiting._EVERY_S = played, 0.01
 cpu_ms()
