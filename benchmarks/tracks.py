@@ -20,7 +20,7 @@ take turns in one process (A B A B, see loader.py); rates are medians.
 
 Tracks: `sparse` (2 % of the positions have a count, as in ChIP-exo), `dense` (runs of 1 to 20 bp
 with a value each), on a synthetic genome of --genome_mb; `yeast`: STRIPE-seq on sacCer3, where the
-shared data are.
+shared data are. Linux only: memory is read from /proc.
 """
 
 from __future__ import annotations
@@ -396,7 +396,9 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         import genvarloader  # noqa: F401
+        from loguru import logger
 
+        logger.remove()  # its log would be among the figures
         options.has_gvl = True
     except ImportError:
         print(GVL_MISSING, file=sys.stderr)

@@ -27,7 +27,7 @@ BLOCK = 1 << 18
 """Positions, and values of the output, that are read of each track at a time."""
 _GAP = 1 << 14
 """Positions between two windows that are skipped, because reading them takes longer."""
-_MAPPED_BYTES = 1 << 26
+_MAPPED_BYTES = 1 << 24
 """Bytes of the output that are held in memory at a time."""
 _OPEN_TRACKS = 16
 """Files that are open at a time."""

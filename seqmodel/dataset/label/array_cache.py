@@ -36,7 +36,7 @@ from seqmodel.errors import LabelError
 from seqmodel.files import open_binary
 
 _MAGIC = b"SEQARRAY"
-_PART_BYTES = 1 << 26
+_PART_BYTES = 1 << 24
 
 
 def key_of(*words: object) -> str:

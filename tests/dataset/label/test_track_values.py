@@ -9,6 +9,7 @@ import pytest
 from seqmodel.dataset import track_data
 from seqmodel.dataset.interval.interval import Contigs, Intervals
 from seqmodel.dataset.label.array_cache import cached_array
+from seqmodel.dataset.label.bigwig import BigWig
 from seqmodel.dataset.track_data import Binning, Track, TrackData, fill_tracks
 from seqmodel.hparam.genome import TracksHparams
 
@@ -108,6 +109,18 @@ def letters_of(x, shift, files):
             there = f.values(x.contig, int(inside[0]), int(inside[-1]) + 1)
             values[inside - start, j] = np.nan_to_num(there)
     return values
+
+
+@pytest.mark.parametrize("jitter", [0, 2])
+def test_zero_has_no_sign_in_a_bin(folder, monkeypatch, jitter):
+    monkeypatch.setattr(
+        BigWig, "values", lambda self, contig, start, end: np.full(end - start, -0.0)
+    )
+    hparams = {"fasta": ["g.fa"], "tracks": ["0.bw"], "intervals": ["x.bed"], "jitter": jitter}
+    data = TrackData(TracksHparams(**hparams, seq_len=LENGTH, bin_len=1))
+    found = data.readers["train"].target.read(np.arange(9), np.zeros(9, int), np.zeros(9, bool))
+    assert (found == 0).all()
+    assert not np.signbit(found).any()
 
 
 @pytest.mark.parametrize("n_tracks", [1, 2, 3, 17])
