@@ -400,8 +400,8 @@ CASES = {
         demo,
         "test_auroc",
         {"plain": demo_peer("plain_demo.py"), "grelu": demo_peer("grelu_demo.py")},
-        rows=2500,
-        epochs=2,
+        rows=5000,
+        epochs=3,
     ),
     "table": Case(
         prepare_table,
