@@ -117,7 +117,7 @@ def test_zero_has_no_sign_in_a_bin(folder, monkeypatch, jitter):
         BigWig, "values", lambda self, contig, start, end: np.full(end - start, -0.0)
     )
     hparams = {"fasta": ["g.fa"], "tracks": ["0.bw"], "intervals": ["x.bed"], "jitter": jitter}
-    data = TrackData(TracksHparams(**hparams, seq_len=LENGTH, bin_len=1))
+    data = TrackData(TracksHparams(**hparams, seq_len=LENGTH, bin_len=1, incomplete="pad"))
     found = data.readers["train"].target.read(np.arange(9), np.zeros(9, int), np.zeros(9, bool))
     assert (found == 0).all()
     assert not np.signbit(found).any()
