@@ -178,5 +178,5 @@ def test_the_benchmark_sees_the_first_step(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["lightning"] + found["ours"] == pytest.approx(found["command"], abs=0.02)
+    assert found["lightning"] + found["above"] == pytest.approx(found["ours"], abs=0.02)
     assert not list(tmp_path.iterdir())
