@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -147,10 +146,10 @@ def test_a_job_with_older_code_starts_fresh_processes(workdir, tmp_path):
     """As one that was made before an update, and is resumed after it."""
     job = ShellJob(python=FAKE_PYTHON, heartbeat_s=1, fast_dev_run_first=True, stage_code=False)
     replicate = job.create(**RUN)
-    script = Path(replicate.path, replicate.script_name)
-    text, n = re.subn("^code_path=.*", f"code_path={tmp_path}/old", script.read_text(), flags=re.M)
-    assert n == 1
-    script.write_text(text)
+    path = Path(replicate.path, "job.json")
+    record = json.loads(path.read_text())
+    record["fields"]["code_path"] = str(tmp_path / "old")
+    path.write_text(json.dumps(record))
     job.submit(replicate)
     assert wait_final(job, [replicate])[0].state == "complete"
     assert events(replicate)[-3:] == ["step", "run", "end"]
