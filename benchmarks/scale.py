@@ -84,7 +84,7 @@ def faidx(fasta: str, folder: str) -> dict:
 
     figure: dict = {}
     with measured(figure):
-        pyfaidx.Faidx(fasta, indexname=f"{folder}/peer.fai")
+        pyfaidx.Faidx(fasta, indexname=f"{fasta}.peer.fai")
     return figure
 
 
