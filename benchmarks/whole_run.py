@@ -44,7 +44,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -239,17 +239,19 @@ def tell(
         print(json.dumps(line | {"torch": version("torch")}), flush=True)
 
 
-def every_nth(lines: list[str], n_wanted: int) -> Iterable[str]:
-    return lines[:: max(1, len(lines) // n_wanted)]
+def evenly(lines: list[str], n_wanted: int) -> list[str]:
+    """That many lines, at equal distances; all if there are fewer."""
+    n = min(n_wanted, len(lines))
+    return [lines[i * len(lines) // n] for i in range(n)]
 
 
 def prepare_demo(folder: Path, n: int) -> None:
-    """Every nth window of the demo, and a pre-trained encoder."""
+    """Some windows of the demo, and a pre-trained encoder."""
     with gzip.open(ROOT / "data/demo/umaydis.fa.gz") as file:
         (folder / "genome.fa").write_bytes(file.read())
     lines = (ROOT / "data/demo/windows.bed").read_text().splitlines(keepends=True)
     # a share of 0.7 is in the contigs of training
-    (folder / "windows.bed").write_text("".join(every_nth(lines, round(n / 0.7))))
+    (folder / "windows.bed").write_text("".join(evenly(lines, round(n / 0.7))))
     values = {"task": "masked", "fasta": folder / "genome.fa", "seq_len": 256, "n_dims": 48}
     values |= {"valid_contigs": "chr06", "max_steps": 4, "limit_val_batches": 1}
     values |= {"cache_dir": folder.parent / "cache", "default_root_dir": folder.parent / "before"}
@@ -284,7 +286,7 @@ def demo_peer(script: str) -> Callable[[Path], list[str]]:
 
 
 def prepare_table(folder: Path, n: int) -> None:
-    """The files of GUE, or random rows; every nth row if fewer are wanted."""
+    """The files of GUE, or random rows; fewer rows if fewer are wanted."""
     source, rng = SHARED / "gue/prom/prom_core_tata", random.Random(0)
     for split, all_ in {"train": 4904, "dev": 613, "test": 613}.items():
         if (source / f"{split}.csv.gz").exists():
@@ -292,7 +294,7 @@ def prepare_table(folder: Path, n: int) -> None:
                 lines = file.read().splitlines()[1:]
         else:
             lines = [f"{''.join(rng.choices('ACGT', k=70))},{i % 2}" for i in range(all_)]
-        lines = every_nth(lines, max(all_ * n // 4904, 16))
+        lines = evenly(lines, max(all_ * n // 4904, 16))
         with gzip.open(folder / f"{split}.csv.gz", "wt") as file:
             file.write("\n".join(["sequence,label", *lines]) + "\n")
 
@@ -337,7 +339,7 @@ def prepare_tracks(folder: Path, n: int) -> None:
             windows.append(f"{contig}\t{start}\t{start + 1000}\n")
             last = (contig, start + 1000)
     # a share of 0.77 is in the contigs of training
-    (folder / "peaks.bed").write_text("".join(every_nth(windows, round(n / 0.77))))
+    (folder / "peaks.bed").write_text("".join(evenly(windows, round(n / 0.77))))
 
 
 def random_tracks(folder: Path, n: int) -> None:
