@@ -255,7 +255,7 @@ def genvarloader(folder: Path, tracks: Tracks, bed: str, case: Case) -> Iterator
 
     values = gvl.Dataset.open(folder, jitter=case.jitter, rng=0).with_tracks(["plus", "minus"])
     values = values.with_len(case.target_len)
-    wide, by = sp.bed.read(bed), (case.length - case.target_len) // 2
+    wide, by = sp.bed.read(bed), (case.length - case.target_len) // 2 + case.jitter
     wide = wide.with_columns(wide["chromStart"] - by, wide["chromEnd"] + by)
     sequences = gvl.RefDataset(gvl.Reference.from_path(tracks.fasta), wide, jitter=case.jitter)
     sequences = sequences.with_len(case.length)

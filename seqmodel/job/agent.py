@@ -27,7 +27,7 @@ TAIL_BYTES = 16 * 1024
 CUT = b"\n...\n"
 MAX_BYTES = 256 * 2**20  # only checkpoints are larger, and they are not read here
 STALE_S = 86400
-TAIL_BYTES = 1 << 22  # of a log: a progress bar that returns by \r makes one line of any length
+LOG_BYTES = 1 << 22  # of a log: a progress bar that returns by \r makes one line of any length
 LIVE_S = 60  # a container with the name of this host may use a process id that is free here
 NO_FILE = {
     stat.S_IFDIR: "a folder is in the place of the file",
@@ -202,11 +202,11 @@ def read(paths):
 
 
 def tail(path, n_lines):
-    """Return the last lines of a regular file, at most TAIL_BYTES."""
+    """Return the last lines of a regular file, at most LOG_BYTES."""
 
     def end(file, size):
         data, at = b"", size
-        while at and len(data) < TAIL_BYTES and data.count(b"\n") <= n_lines:
+        while at and len(data) < LOG_BYTES and data.count(b"\n") <= n_lines:
             step = min(at, 1 << 16)
             at -= step
             file.seek(at)

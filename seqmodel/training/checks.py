@@ -48,8 +48,9 @@ def check_monitor(run: Run, parts: Parts) -> None:
         if not too_late:
             return
         what, remedy = f"because {too_late} is after the end of the run", f"lower {too_late}"
-    settings = {"--monitor": v.monitor, "--patience": v.patience}
-    settings["--schedule=plateau"] = v.schedule == "plateau"
+    settings = {"--patience": v.patience, "--schedule=plateau": v.schedule == "plateau"}
+    if not too_late:  # a shorter run of the same command keeps its monitor
+        settings = {"--monitor": v.monitor, **settings}
     for name in [name for name, value in settings.items() if value]:
         without = f"{name} has no effect {what}"
         if not v.resume_from_checkpoint:

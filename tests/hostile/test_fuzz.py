@@ -21,6 +21,8 @@ OPENS |= {"load", "loads", "loadmat", "File", "read_table", "read_schema"}
 OTHERS = {
     "seqmodel.files": "what all of them open through",
     "seqmodel.training.usage": "reads /proc",
+    "seqmodel.training.threads": "reads /proc and /sys",
+    "seqmodel.training.waiting": "reads /proc",
     "seqmodel.training.trainer": "opens checkpoints through seqmodel.record.checkpoint",
     "seqmodel.training.execute": "opens checkpoints through seqmodel.record.checkpoint",
     "seqmodel.job.status_table": "takes the names of runs from hparams.json, or leaves them out",

@@ -198,7 +198,7 @@ def test_tail_of_a_line_without_end_is_its_last_megabytes(tmp_path):
     path.write_bytes(b"a line\n" + b"x" * 9_000_000)
     shown = agent.tail(str(path), 40)
     assert set(shown) == {ord("x")}
-    assert len(shown) == agent.TAIL_BYTES
+    assert len(shown) == agent.LOG_BYTES
 
 
 def test_a_thousand_replicates_are_one_connection_each_way(ssh, tmp_path):

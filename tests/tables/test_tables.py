@@ -235,7 +235,8 @@ def test_an_ensemble_of_one_network_is_that_network(data, tmp_path, monkeypatch,
     import ensemble
 
     which = {"gue": "prom/prom_core_tata", "gb1": "low_vs_high"}[script]
-    monkeypatch.setitem(module.HPARAMS, which, module.HPARAMS[which] | SMALL)
+    small = SMALL | {"check_val_every_n_epoch": 1}  # at the end of the shorter run
+    monkeypatch.setitem(module.HPARAMS, which, module.HPARAMS[which] | small)
     args = ["--data", data, "--out", tmp_path, "--seeds", 0, 1]
     start(module, monkeypatch, which, *args)
     start(ensemble, monkeypatch, f"{script}:{which}", "--members", 1, *args)

@@ -53,8 +53,7 @@ def parse_columns(data: bytes) -> Columns:
             return dict(zip(names, columns, strict=bool(columns)))
     rows = list(_rows(lines))
     found = {name for row in rows for name in row}
-    names = next(csv.reader(filter(None, lines)), [])
-    return {name: [row.get(name) for row in rows] for name in names if name in found}
+    return {name: [row.get(name) for row in rows] for name in _names(lines) if name in found}
 
 
 def parse_rows(data: bytes) -> list[dict[str, float]]:
@@ -91,6 +90,20 @@ def summary_of(data: bytes) -> Summary:
         [name for name, column in columns.items() if column[-1] is not None],
         int(max(epochs, default=-1)) + 1,
     )
+
+
+def _names(lines: list[str]) -> list[str]:
+    """Return the cells of the first line that csv can read, as `_rows` does."""
+    reader = csv.reader(lines)
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return []
+        except csv.Error:
+            continue
+        if row:
+            return row
 
 
 def _rows(lines: list[str]) -> Iterator[dict[str, float]]:

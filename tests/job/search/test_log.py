@@ -5,6 +5,7 @@ import io
 import math
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import example, given
 
 from seqmodel.job.results.log import parse_columns, parse_rows, summary_of
@@ -69,3 +70,10 @@ def test_a_summary_is_that_of_the_rows(text):
         if not any(n.startswith("test_") for n in row) and abs(row.get("epoch", math.inf)) < 1e9
     ]  # fmt: skip
     assert summary.n_epochs == int(max(epochs, default=-1)) + 1
+
+
+@pytest.mark.parametrize("begin", ["", "step,loss\n1,"])
+def test_a_line_that_csv_cannot_read_is_skipped(begin):
+    end = "2,3\n" if begin else "step,loss\n2,3\n"
+    long = '"' + "x" * (csv.field_size_limit() + 1) + '"\n'
+    assert parse_rows((begin + long + end).encode()) == [{"step": 2, "loss": 3}]
