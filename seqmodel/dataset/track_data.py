@@ -326,7 +326,7 @@ def fill_tracks(
 ) -> None:
     """Write the values of tracks for windows of equal length into out [n, W, T].
 
-    Positions outside a contig are NaN (missing). Memory does not grow with the number of windows.
+    Positions outside a contig are NaN (missing). Little of `out` is in memory at a time.
 
     Args:
         out: Output, float32 [n, W, T]: bins if `binned`, else values per base.
