@@ -44,7 +44,7 @@ def check_monitor(run: Run, parts: Parts) -> None:
     remedy = "add one (with --valid_files, --valid_prop, --valid_contigs or --split_column)"
     too_late = ""
     if "valid" in parts.data.splits:
-        too_late = _first_validation(run, parts)
+        too_late = _too_late_for_validation(run, parts)
         if not too_late:
             return
         what, remedy = f"because {too_late} is after the end of the run", f"lower {too_late}"
@@ -60,7 +60,7 @@ def check_monitor(run: Run, parts: Parts) -> None:
         warnings.warn(f"the run does not validate, {what}; {remedy}", stacklevel=2)
 
 
-def _first_validation(run: Run, parts: Parts) -> str:
+def _too_late_for_validation(run: Run, parts: Parts) -> str:
     """Return the setting that puts the first validation after the end of the run, or ""."""
     v = run.values
     if v.max_steps >= 0 or v.fast_dev_run:

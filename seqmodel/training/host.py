@@ -26,6 +26,7 @@ from pytorch_lightning.strategies import Strategy
 from seqmodel.errors import HparamError, RunError
 from seqmodel.extras import missing
 from seqmodel.hparam.resolve import Run
+from seqmodel.training.threads import n_bound
 
 PER_CPU = 16
 """Most processes or threads per CPU; more of them would only wait for each other."""
@@ -145,8 +146,8 @@ def check_number(name: str, value: int | None) -> None:
     Raises:
         HparamError: There are more than PER_CPU per CPU of this process.
     """
-    n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    most = PER_CPU * (n_cpus or 1)
+    n_cpus = n_bound()
+    most = PER_CPU * n_cpus
     if value and value > most:
         raise HparamError(
             f"--{name}={value}: this process has {n_cpus} CPU{'s' * (n_cpus != 1)}, and more "

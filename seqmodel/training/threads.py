@@ -40,14 +40,18 @@ def set_threads(n_threads: int | None, n_ranks: int = 1, *, bound: bool = False)
 
 def n_cpus() -> int:
     """Return how many CPUs this process may use: affinity, quota, and Slurm's CPUs per task."""
-    found = [os.cpu_count() or 1]
-    if hasattr(os, "sched_getaffinity"):
-        found = [len(os.sched_getaffinity(0))]
-    found += [max(1, math.ceil(quota)) for quota in _quotas()]
+    found = [n_bound(), *(max(1, math.ceil(quota)) for quota in _quotas())]
     per_task = os.environ.get("SLURM_CPUS_PER_TASK", "")
     if per_task.isdecimal() and int(per_task):
         found.append(int(per_task))
     return min(found)
+
+
+def n_bound() -> int:
+    """Return to how many CPUs this process is bound; all of the host if the system binds none."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _on_node() -> int:

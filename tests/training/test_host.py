@@ -173,7 +173,7 @@ def test_the_steps_of_a_run_are_those_of_lightning(given, n_batches, n_steps):
 def test_the_setting_that_prevents_validation_is_named(given, setting):
     data = Made(loader=lambda split, world_size: range(10 // world_size))
     run = Made(values=values(**{"max_epochs": 3, "devices": 2, **given}))
-    assert checks._first_validation(run, Made(data=data)) == setting
+    assert checks._too_late_for_validation(run, Made(data=data)) == setting
 
 
 BATCHES = {"train": 12, "valid": 8, "test": 4}
